@@ -1,0 +1,20 @@
+"""Vocabulary entries of SentencePiece-style BPE with byte fallback."""
+
+import re
+
+SPACE = "\u2581"  # the character that stands for a space inside vocabulary entries
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+def byte_token_value(piece: str) -> int | None:
+    """The byte of a fallback entry such as ``<0x0A>``, or None for every other entry."""
+    match = _BYTE_TOKEN.fullmatch(piece)
+    return int(match.group(1), 16) if match else None
+
+
+def piece_to_bytes(piece: str) -> bytes:
+    """Bytes of a vocabulary entry: a fallback byte, or its text with U+2581 read as a space."""
+    value = byte_token_value(piece)
+    if value is not None:
+        return bytes([value])
+    return piece.replace(SPACE, " ").encode("utf-8")
