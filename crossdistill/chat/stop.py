@@ -1,0 +1,33 @@
+"""The tokens with which a model ends its turn."""
+
+from collections.abc import Iterable
+from typing import Any
+
+_MARK = "0123456789"  # a response that no template rewrites
+
+
+def stop_ids(tokenizer: Any, declared: int | Iterable[int] | None = None) -> tuple[int, ...]:
+    """Every token id that ends a response, in ascending order.
+
+    The union of what the model declares (``generation_config.eos_token_id``), the tokenizer's end-of-text token, and
+    the special token that the chat template puts right after an assistant's message.
+    """
+    ids = {declared} if isinstance(declared, int) else set(declared or ())
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    end_of_turn = _end_of_turn(tokenizer)
+    if end_of_turn is not None:
+        ids.add(end_of_turn)
+    return tuple(sorted(ids))
+
+
+def _end_of_turn(tokenizer: Any) -> int | None:
+    """The first special token after an assistant's message, if the template writes one there."""
+    if tokenizer.chat_template is None:
+        return None
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+    suffix = rendered[rendered.rindex(_MARK) + len(_MARK) :]
+    special = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    after = tokenizer(suffix, add_special_tokens=False)["input_ids"]
+    return next((token_id for token_id in after if token_id in special), None)

@@ -1,0 +1,88 @@
+"""From a chunk's log-ratio to one advantage a student token.
+
+In chunk c the student's tokens have log-probabilities log p_i (sum L_S) and the teacher's log q_j (sum L_T), in nats.
+Every method keeps ``sum_i A_i = L_T - L_S`` (conservation), gives ``log q - log p`` on a 1:1 chunk and 0 where teacher
+and student agree.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from crossdistill.align import Alignment
+
+EPSILON_NATS = 1e-6
+"""Below this |L_S| a chunk is certain for the student and its shares are equal: the ratio would be noise."""
+
+
+def _semantic_prior(logprobs: Tensor, chunk_of: Tensor, chunk_sums: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
+    """share_i = log p_i / L_S (Breaking the Tokenizer Barrier, Eq. 9, in its stable form)."""
+    total = chunk_sums[chunk_of]
+    certain = total.abs() < EPSILON_NATS
+    share = logprobs / torch.where(certain, torch.ones_like(total), total)
+    return torch.where(certain, 1 / sizes[chunk_of], share)
+
+
+def _uniform(logprobs: Tensor, chunk_of: Tensor, chunk_sums: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
+    return 1 / sizes[chunk_of]
+
+
+def _first(logprobs: Tensor, chunk_of: Tensor, chunk_sums: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
+    return torch.zeros_like(logprobs).index_fill(0, first, 1.0)
+
+
+def _last(logprobs: Tensor, chunk_of: Tensor, chunk_sums: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
+    return torch.zeros_like(logprobs).index_fill(0, first + sizes.long() - 1, 1.0)
+
+
+_SHARES: dict[str, Callable[..., Tensor]] = {
+    "semantic_prior": _semantic_prior,
+    "uniform": _uniform,
+    "first": _first,
+    "last": _last,
+}
+METHODS = tuple(_SHARES)
+
+
+def chunk_sums(values: Tensor, splits: Tensor) -> Tensor:
+    """Sums of ``values[splits[c]:splits[c + 1]]``: [num tokens] -> [num_chunks]."""
+    sizes = splits.diff()
+    chunk_of = torch.repeat_interleave(torch.arange(len(sizes), device=values.device), sizes)
+    return values.new_zeros(len(sizes)).index_add(0, chunk_of, values)
+
+
+def assign_credit(
+    student_logprobs: Tensor, teacher_logprobs: Tensor, alignment: Alignment, method: str = "semantic_prior"
+) -> Tensor:
+    """One advantage a student token from the log-ratio of its chunk.
+
+    Args:
+        student_logprobs: nats, [num student tokens], of the sampled tokens, each under the tokens before it.
+        teacher_logprobs: nats, [num teacher tokens], of the same bytes in the teacher's tokens.
+        alignment: of one response, or of several put one after the other.
+        method: ``semantic_prior`` (the paper's), ``uniform``, ``first`` or ``last`` (token of the chunk).
+
+    Returns:
+        Advantages in nats, [num student tokens], without gradient. Empty where there are no chunks.
+
+    Raises:
+        ValueError: an unknown method, or log-probabilities that do not match the alignment's tokens.
+    """
+    if method not in _SHARES:
+        raise ValueError(f"unknown credit method {method!r}; choose one of {', '.join(METHODS)}")
+    student_splits = torch.as_tensor(alignment.student_splits.copy(), device=student_logprobs.device)
+    teacher_splits = torch.as_tensor(alignment.teacher_splits.copy(), device=student_logprobs.device)
+    for side, logprobs, splits in (
+        ("student", student_logprobs, student_splits),
+        ("teacher", teacher_logprobs, teacher_splits),
+    ):
+        if logprobs.shape != (int(splits[-1]),):
+            raise ValueError(f"the alignment has {int(splits[-1])} {side} tokens, not {tuple(logprobs.shape)}")
+    student, teacher = student_logprobs.detach(), teacher_logprobs.detach().to(student_logprobs.device)
+    sums = chunk_sums(student, student_splits)
+    log_ratio = chunk_sums(teacher, teacher_splits) - sums
+    sizes = student_splits.diff()
+    chunk_of = torch.repeat_interleave(torch.arange(len(sizes), device=student.device), sizes)
+    share = _SHARES[method](student, chunk_of, sums, student_splits[:-1], sizes.to(student.dtype))
+    return log_ratio[chunk_of] * share

@@ -1,0 +1,65 @@
+"""On-policy distillation by chunk alignment (Breaking the Tokenizer Barrier, section 4).
+
+    L = - sum_i  m_i,   m_i = min( r_i A_i, clip(r_i, 1 - clip_low, 1 + clip_high) A_i )
+    and, where A_i < 0, m_i = max( m_i, dual_clip A_i )
+    r_i = exp( log pi_theta(s_i) - log pi_old(s_i) ),   A_i held constant, |A_i| <= max_advantage
+
+A_i is the share of student token i in its chunk's log-ratio L_T - L_S (crossdistill.credit). At student == teacher
+every A_i, and so the loss and its gradient, is 0.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from crossdistill.align import Alignment
+from crossdistill.credit import METHODS, assign_credit
+from crossdistill.errors import InputError
+from crossdistill.objectives.base import LossSum, Signal
+
+
+@dataclass(frozen=True)
+class DPCA:
+    """Clipped importance-sampling objective on chunk-aligned advantages; the defaults are the paper's.
+
+    credit: how a chunk's log-ratio is shared among its student tokens.
+    clip_low, clip_high: the ratio is clipped to [1 - clip_low, 1 + clip_high].
+    dual_clip: bounds the loss of one token with a negative advantage at ``-dual_clip * A``.
+    max_advantage: bound of |A|, in nats.
+    """
+
+    name: ClassVar[str] = "dpca"
+    signal: ClassVar[Signal] = Signal.SAMPLED
+
+    credit: str = "semantic_prior"
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    dual_clip: float = 10.0
+    max_advantage: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.credit not in METHODS:
+            raise InputError(f"there is no credit method {self.credit!r}; choose one of {', '.join(METHODS)}.")
+        if not 0 <= self.clip_low <= 1 or self.clip_high < 0:
+            raise InputError(f"clip_low must lie in [0, 1] and clip_high be >= 0, not {self.clip_low}, {self.clip_high}.")
+        if self.dual_clip <= 1 or self.max_advantage <= 0:
+            raise InputError(
+                f"dual_clip must be > 1 and max_advantage > 0, not {self.dual_clip}, {self.max_advantage}."
+            )
+
+    def advantages(self, student_logprobs: Tensor, teacher_logprobs: Tensor, alignment: Alignment) -> Tensor:
+        """Bounded advantages in nats, [student tokens]; see the module's equation."""
+        credit = assign_credit(student_logprobs, teacher_logprobs, alignment, self.credit)
+        return credit.clamp(-self.max_advantage, self.max_advantage)
+
+    def loss(self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor) -> LossSum:
+        """Sum over tokens; all three [N], nats. Only `logprobs` carries gradient. 0 for N = 0."""
+        ratio = torch.exp(logprobs - old_logprobs)
+        clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
+        term = torch.minimum(ratio * advantages, clipped * advantages)
+        term = torch.where(advantages < 0, torch.maximum(term, self.dual_clip * advantages), term)
+        is_clipped = (term != ratio * advantages).float()
+        stats = {"ratio": ratio.detach().sum(), "clipped": is_clipped.sum(), "abs_advantage": advantages.abs().sum()}
+        return LossSum(-term.sum(), stats)

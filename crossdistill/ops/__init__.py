@@ -1,0 +1,7 @@
+"""What objectives share: log-probabilities from hidden states that never hold [tokens, vocabulary]."""
+
+from crossdistill.ops.head import LMHead
+from crossdistill.ops.hidden import causal_lm, last_hidden_states
+from crossdistill.ops.logprobs import TokenLogprobs, log_mass, token_logprobs
+
+__all__ = ["LMHead", "TokenLogprobs", "causal_lm", "last_hidden_states", "log_mass", "token_logprobs"]

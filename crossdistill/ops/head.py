@@ -1,0 +1,75 @@
+"""The last layer of a language model: from hidden states to logits.
+
+Shapes: N positions, H hidden size, V vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossdistill.errors import InputError
+from crossdistill.ops.hidden import causal_lm, last_hidden_states
+
+
+@dataclass(frozen=True)
+class LMHead:
+    """``logits = cap * tanh(scale * (hidden @ weight.T + bias) / cap)``, without the tanh where `softcap` is None.
+
+    weight: [V, H]. bias: [V] or None. scale: Cohere's and Granite's logit scale. softcap: Gemma's cap.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    @classmethod
+    def from_model(cls, model: Any) -> "LMHead":
+        """The head of a Hugging Face causal language model (or of a PEFT model around one)."""
+        model = causal_lm(model)
+        layer, config = model.get_output_embeddings(), model.config.get_text_config()
+        scale = getattr(config, "logit_scale", None) or 1.0
+        if getattr(config, "logits_scaling", None):
+            scale = 1.0 / config.logits_scaling
+        bias = getattr(layer, "bias", None)
+        return cls(
+            _gathered(layer.weight),
+            None if bias is None else _gathered(bias),
+            scale,
+            getattr(config, "final_logit_softcapping", None),
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        return self.weight.shape[0]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[N, H] -> float32 [N, V]. For a few positions only: callers tile over N."""
+        raw = torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias).float() * self.scale
+        return raw if self.softcap is None else self.softcap * torch.tanh(raw / self.softcap)
+
+    @torch.no_grad()
+    def verify(self, model: Any) -> None:
+        """Compare with the model's own logits on a few tokens; some models do more than this class knows.
+
+        Raises InputError where they differ: log-probabilities computed from this head would be wrong.
+        """
+        ids = torch.arange(4, device=self.weight.device)[None] % self.vocab_size
+        mask = torch.ones_like(ids)
+        own = causal_lm(model)(input_ids=ids, attention_mask=mask, use_cache=False).logits[0].float()
+        ours = self.logits(last_hidden_states(model, ids, mask)[0])
+        tolerance = 1e-3 if self.weight.dtype == torch.float32 else 0.1
+        difference = (own - ours).abs().max().item()
+        if not difference <= tolerance * max(1.0, own.abs().max().item()):
+            raise InputError(
+                f"the logits of {type(causal_lm(model)).__name__} are not its hidden states times its output weights "
+                f"(they differ by {difference:.3g}): this architecture is not supported; use one whose head is linear "
+                "with an optional bias, logit scale and soft cap."
+            )
+
+
+def _gathered(weight: Tensor) -> Tensor:
+    """The whole weight where FSDP2 holds shards of it."""
+    return weight.full_tensor() if hasattr(weight, "full_tensor") else weight

@@ -1,0 +1,105 @@
+"""Log-probabilities of chosen tokens, in tiles over positions.
+
+Shapes: N positions, H hidden size, V vocabulary. Only a tile of logits lives at a time, in the forward and in the
+backward pass, so memory does not grow with N x V.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from crossdistill.ops.head import LMHead
+
+TILE_ELEMENTS = 2**24  # logits held at once: 64 MiB in float32
+
+
+class TokenLogprobs(NamedTuple):
+    """logprobs: nats, float32 [N], differentiable. entropy: of the same distributions, nats, float32 [N], constant."""
+
+    logprobs: Tensor
+    entropy: Tensor
+
+
+def token_logprobs(
+    hidden: Tensor, head: LMHead, ids: Tensor, temperature: float = 1.0, tile_elements: int = TILE_ELEMENTS
+) -> TokenLogprobs:
+    """log softmax(logits / temperature)[ids], where ``hidden[n]`` is the state that predicts ``ids[n]``.
+
+    Args:
+        hidden: [N, H], already shifted: the state at the position before the token.
+        ids: int64 [N].
+        tile_elements: logits to hold at once.
+
+    Empty input (N = 0) gives empty output and zero gradients.
+    """
+    rows = max(1, tile_elements // head.vocab_size)
+    return TokenLogprobs(*_TokenLogprobs.apply(hidden, head.weight, head.bias, ids, head, temperature, rows))
+
+
+@torch.no_grad()
+def log_mass(hidden: Tensor, head: LMHead, ids: Tensor, temperature: float = 1.0) -> Tensor:
+    """Log of the total probability of a set of tokens: [N, H] and int64 [K] -> nats, float32 [N]. No gradient."""
+    rows = max(1, TILE_ELEMENTS // head.vocab_size)
+    parts = [torch.log_softmax(head.logits(tile) / temperature, -1)[:, ids] for tile in hidden.split(rows)]
+    return torch.cat(parts).logsumexp(-1) if parts else hidden.new_zeros(0, dtype=torch.float32)
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    """Saves the hidden states alone and recomputes each tile of logits in the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        ids: Tensor,
+        head: LMHead,
+        temperature: float,
+        rows: int,
+    ) -> tuple[Tensor, Tensor]:
+        logprobs = torch.empty(len(ids), dtype=torch.float32, device=hidden.device)
+        entropy = torch.empty_like(logprobs)
+        for start in range(0, len(ids), rows):
+            tile = slice(start, start + rows)
+            log_probs = torch.log_softmax(head.logits(hidden[tile]) / temperature, dim=-1)
+            logprobs[tile] = log_probs.gather(1, ids[tile, None])[:, 0]
+            entropy[tile] = -(log_probs.exp() * log_probs).sum(-1)
+        ctx.save_for_backward(hidden, weight, bias, ids)
+        ctx.head, ctx.temperature, ctx.rows = head, temperature, rows
+        ctx.mark_non_differentiable(entropy)
+        return logprobs, entropy
+
+    @staticmethod
+    def backward(ctx: Any, grad_logprobs: Tensor, _grad_entropy: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, ids = ctx.saved_tensors
+        grad_hidden = torch.zeros_like(hidden) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
+        for start in range(0, len(ids), ctx.rows):
+            tile = slice(start, start + ctx.rows)
+            grad_raw = _grad_raw_logits(ctx.head, hidden[tile], ids[tile], grad_logprobs[tile], ctx.temperature)
+            if grad_hidden is not None:
+                grad_hidden[tile] = (grad_raw.to(weight.dtype) @ weight).to(hidden.dtype)
+            if grad_weight is not None:
+                grad_weight.addmm_(grad_raw.T, hidden[tile].float())
+            if grad_bias is not None:
+                grad_bias += grad_raw.sum(0)
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+            *(None,) * 4,
+        )
+
+
+def _grad_raw_logits(head: LMHead, hidden: Tensor, ids: Tensor, grad_logprobs: Tensor, temperature: float) -> Tensor:
+    """Gradient of ``sum(grad_logprobs * logprobs)`` with respect to ``hidden @ weight.T + bias``: float32 [N, V]."""
+    logits = head.logits(hidden)
+    grad = torch.softmax(logits / temperature, dim=-1).neg_()
+    grad.scatter_add_(1, ids[:, None], torch.ones_like(grad[:, :1]))
+    grad *= grad_logprobs[:, None] * (head.scale / temperature)
+    if head.softcap is not None:
+        grad *= 1 - (logits / head.softcap) ** 2  # derivative of cap * tanh(x / cap)
+    return grad

@@ -1,0 +1,89 @@
+"""A teacher in this process."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from crossdistill.align import DropReason
+from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.objectives.base import Signal
+from crossdistill.ops import LMHead, last_hidden_states, log_mass, token_logprobs
+from crossdistill.teachers.base import TeacherRequest, TeacherScore
+from crossdistill.tokens import ByteVocab
+
+
+class LocalTeacher:
+    """Scores responses with a Hugging Face causal language model, computing only what is asked for.
+
+    Args:
+        model: the teacher; it is put in evaluation mode and never trained.
+        tokenizer: its own tokenizer; gets the plain chat template where it has none.
+        batch_tokens: tokens (padding included) to run through the model at once.
+        temperature: divides the logits, as on the student's side.
+
+    Raises InputError for a tokenizer whose bytes cannot be verified, a vocabulary smaller than the tokenizer, or an
+    architecture whose head is not understood.
+    """
+
+    signal = Signal.DENSE
+
+    def __init__(self, model: Any, tokenizer: Any, batch_tokens: int = 8192, temperature: float = 1.0):
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.uses_plain_template = ensure_template(tokenizer)
+        self.vocab = ByteVocab.from_tokenizer(tokenizer, size=model.get_input_embeddings().weight.shape[0])
+        self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
+        self.max_length: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._head = LMHead.from_model(model)
+        self._head.verify(model)
+        self._batch_tokens = batch_tokens
+        self._temperature = temperature
+
+    def score(self, requests: Sequence[TeacherRequest]) -> list[TeacherScore | DropReason]:
+        """One score a request, in order; DropReason.TEACHER_CONTEXT where it does not fit the model's context."""
+        answers: list[TeacherScore | DropReason] = [DropReason.TEACHER_CONTEXT] * len(requests)
+        fitting = [k for k, request in enumerate(requests) if self._fits(request)]
+        for batch in _batches(fitting, [_length(request) for request in requests], self._batch_tokens):
+            for k, score in zip(batch, self._score_batch([requests[k] for k in batch]), strict=True):
+                answers[k] = score
+        return answers
+
+    def _fits(self, request: TeacherRequest) -> bool:
+        return self.max_length is None or _length(request) <= self.max_length
+
+    @torch.no_grad()
+    def _score_batch(self, requests: Sequence[TeacherRequest]) -> Iterator[TeacherScore]:
+        device = self._head.weight.device
+        rows = [torch.tensor([*request.prompt_ids, *request.response_ids]) for request in requests]
+        input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        mask = (torch.arange(input_ids.shape[1], device=device) < lengths[:, None]).long()
+        hidden = last_hidden_states(self.model, input_ids, mask)
+        # the state before a token predicts it; the state at the last token predicts what follows the response
+        states = [hidden[b, len(r.prompt_ids) - 1 : len(rows[b]) - 1] for b, r in enumerate(requests)]
+        tokens = [row[len(r.prompt_ids) :] for row, r in zip(rows, requests, strict=True)]
+        flat = token_logprobs(torch.cat(states), self._head, torch.cat(tokens).to(device), self._temperature)
+        final = hidden[torch.arange(len(rows), device=device), lengths - 1]
+        stops = torch.tensor(self.stop_ids, device=device)
+        stop_logprobs = log_mass(final, self._head, stops, self._temperature).tolist()
+        logprobs = flat.logprobs.cpu().split([len(part) for part in tokens])
+        for request, part, stop in zip(requests, logprobs, stop_logprobs, strict=True):
+            yield TeacherScore(part.numpy().astype(np.float32), stop if request.stopped else None)
+
+
+def _length(request: TeacherRequest) -> int:
+    return len(request.prompt_ids) + len(request.response_ids)
+
+
+def _batches(indices: list[int], lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Requests of similar length together, at most `batch_tokens` with padding (one request alone may exceed it)."""
+    batch: list[int] = []
+    for k in sorted(indices, key=lambda k: lengths[k], reverse=True):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(k)
+    if batch:
+        yield batch
