@@ -1,0 +1,85 @@
+"""What cannot work is refused before a model is loaded, where that is possible."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from crossdistill.chat import render_prompt
+from crossdistill.errors import InputError
+from crossdistill.objectives import Objective, Signal
+from crossdistill.teachers import Teacher
+
+_ORDER = [Signal.SAMPLED, Signal.TOPK, Signal.DENSE]
+_PROMPTS_LOOKED_AT = 2000
+
+
+def check_pair(student: Any, teacher: Any) -> None:
+    """Student and teacher must be two models."""
+    if isinstance(student, str) and isinstance(teacher, str):
+        same = Path(student).resolve() == Path(teacher).resolve() if Path(student).exists() else student == teacher
+        if same:
+            raise InputError(
+                f"student and teacher are both {student!r}: a model has nothing to learn from itself; name two models."
+            )
+    elif student is teacher:
+        raise InputError("student and teacher are the same model object: name two models.")
+
+
+def check_prompts(dataset: Any, what: str) -> None:
+    """A data set needs rows and a ``prompt`` column; None is allowed (no such data set)."""
+    if dataset is None:
+        return
+    for part in dataset.values() if isinstance(dataset, dict) else [dataset]:
+        if part.column_names is not None and "prompt" not in part.column_names:
+            raise InputError(
+                f"{what} has no 'prompt' column, only {', '.join(part.column_names) or 'none'}: rename the column that "
+                "holds the prompts (a text or a list of messages)."
+            )
+        if hasattr(part, "__len__") and len(part) == 0:
+            raise InputError(f"{what} is empty: give at least one row with a prompt.")
+
+
+def config_of(model: Any) -> Any:
+    """The configuration of a model or of a folder or hub id, without reading weights."""
+    return (AutoConfig.from_pretrained(model) if isinstance(model, str) else model.config).get_text_config()
+
+
+def vocab_size(model: str) -> int:
+    """How many token ids a model in a folder or on the hub can emit."""
+    return config_of(model).vocab_size
+
+
+def check_budget(model: Any, budget: int | None, side: str) -> None:
+    """The response budget must leave room in the model's context."""
+    if not hasattr(model, "config") and not isinstance(model, str):
+        return  # a teacher elsewhere: it answers for its own context
+    context = getattr(config_of(model), "max_position_embeddings", None)
+    if context is not None and budget is not None and budget >= context:
+        raise InputError(
+            f"max_completion_length = {budget} tokens does not fit the {side}'s context of {context} tokens: lower it, "
+            f"or use a {side} with a longer context."
+        )
+
+
+def check_prompt_lengths(trainer: Any, dataset: Any, args: Any) -> None:
+    """The longest prompt and the response budget must fit the student's context together."""
+    context = getattr(config_of(trainer.model), "max_position_embeddings", None)
+    if context is None or not hasattr(dataset, "__len__"):
+        return
+    for row, prompt in enumerate(dataset["prompt"][:_PROMPTS_LOOKED_AT]):
+        length = len(render_prompt(trainer.processing_class, prompt, args.chat_template_kwargs))
+        if length + args.max_completion_length > context:
+            raise InputError(
+                f"prompt {row} has {length} tokens, which with max_completion_length = {args.max_completion_length} "
+                f"exceeds the student's context of {context} tokens: lower the budget or drop the long prompts."
+            )
+
+
+def check_signal(objective: Objective, teacher: Teacher) -> None:
+    """The teacher must be able to give what the objective needs."""
+    if _ORDER.index(teacher.signal) < _ORDER.index(objective.signal):
+        raise InputError(
+            f"objective {objective.name!r} needs {objective.signal.value} probabilities and this teacher gives only "
+            f"{teacher.signal.value} ones: choose an objective for {teacher.signal.value} signals, or a local teacher."
+        )

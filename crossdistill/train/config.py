@@ -1,0 +1,89 @@
+"""Configuration of the trainer: TRL's, and what distillation across tokenizers adds."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl import DistillationConfig
+
+from crossdistill.errors import InputError
+from crossdistill.objectives import get
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Breaking the Tokenizer Barrier, appendix A and its training script. 128 prompts a step on one process:
+    # divide gradient_accumulation_steps by the number of processes.
+    "paper": {
+        "objective": "dpca",
+        "objective_options": {
+            "credit": "semantic_prior",
+            "clip_low": 0.2,
+            "clip_high": 0.28,
+            "dual_clip": 10.0,
+            "max_advantage": 10.0,
+        },
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 128,
+        "learning_rate": 1e-6,
+        "warmup_steps": 10,
+        "lr_scheduler_type": "constant_with_warmup",
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "bf16": True,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
+        "max_completion_length": 16384,
+    },
+}
+"""Named settings: ``CrossTokenizerConfig(output_dir=..., **PRESETS["paper"])``, or ``preset = "paper"`` in a run file."""
+
+
+@dataclass
+class CrossTokenizerConfig(DistillationConfig):
+    """Configuration of :class:`CrossTokenizerTrainer`.
+
+    Every field of ``trl.DistillationConfig`` holds as there (generation, vLLM, checkpoints, loggers, ...), except
+    `beta`, which belongs to TRL's own divergence, and `teacher_model_name_or_path`: the teacher is an argument of the
+    trainer. The fields below are added.
+    """
+
+    disable_dropout: bool = field(
+        default=True,
+        metadata={"help": "Train without dropout, so that the policy that is trained is the one that sampled."},
+    )
+    objective: str = field(default="dpca", metadata={"help": "Name of the objective (crossdistill.objectives)."})
+    objective_options: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Options of the objective, such as credit or clip_low."}
+    )
+    num_iterations: int = field(
+        default=1,
+        metadata={
+            "help": "Optimisation steps on each batch of rollouts. Above 1 the importance ratio leaves 1 and the clip "
+            "takes effect; save_steps must then be a multiple of it, so that a checkpoint falls between two rollouts."
+        },
+    )
+    stop_unit: bool = field(
+        default=True,
+        metadata={
+            "help": "Teach the end of the turn: pair the student's stop mass with the teacher's where the student "
+            "really stopped. Turn off for a teacher that does not end its turns, such as a base model."
+        },
+    )
+    teacher_batch_tokens: int = field(
+        default=8192, metadata={"help": "Tokens (padding included) that a local teacher scores at once."}
+    )
+    teacher_chat_template_kwargs: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Keyword arguments of the teacher's chat template, such as enable_thinking."}
+    )
+
+    _VALID_DICT_FIELDS = [*DistillationConfig._VALID_DICT_FIELDS, "objective_options", "teacher_chat_template_kwargs"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        get(self.objective, **(self.objective_options or {}))  # an unknown name or option is refused here
+        if self.num_iterations < 1:
+            raise InputError(f"num_iterations must be at least 1, not {self.num_iterations}.")
+        if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
+            raise InputError(
+                f"save_steps = {self.save_steps} is no multiple of num_iterations = {self.num_iterations}: a checkpoint "
+                "would fall inside a batch of rollouts and could not be resumed exactly; change one of them."
+            )

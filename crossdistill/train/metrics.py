@@ -1,0 +1,73 @@
+"""What a step is told by: sums over responses, added up over processes and batches, divided once."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+
+from crossdistill.align import Coverage
+from crossdistill.train.rollout import ScoredResponse
+
+
+@dataclass
+class RolloutSums:
+    """Sums over the responses of one or more batches. Bytes, tokens, nats and seconds as named."""
+
+    responses: float = 0
+    stopped: float = 0
+    sampled_tokens: float = 0
+    supervised_tokens: float = 0
+    sampled_bytes: float = 0
+    supervised_bytes: float = 0
+    gap_nats: float = 0
+    gap_bytes: float = 0
+    gap_nats_squared: float = 0
+    gap_nats_times_bytes: float = 0
+    gap_bytes_squared: float = 0
+
+    @classmethod
+    def of(cls, scored: Sequence[ScoredResponse], coverage: Coverage) -> "RolloutSums":
+        """The sums of some responses, whose coverage is `coverage`."""
+        gaps = [(item.gap_nats, item.gap_bytes) for item in scored]
+        return cls(
+            responses=len(scored),
+            stopped=sum(item.response.stop_position is not None for item in scored),
+            sampled_tokens=coverage.sampled.tokens,
+            supervised_tokens=coverage.supervised.tokens,
+            sampled_bytes=coverage.sampled.bytes,
+            supervised_bytes=coverage.supervised.bytes,
+            gap_nats=sum(nats for nats, _ in gaps),
+            gap_bytes=sum(size for _, size in gaps),
+            gap_nats_squared=sum(nats * nats for nats, _ in gaps),
+            gap_nats_times_bytes=sum(nats * size for nats, size in gaps),
+            gap_bytes_squared=sum(size * size for _, size in gaps),
+        )
+
+    def add(self, other: Sequence[float]) -> None:
+        """Add another batch's sums, given in the order of the fields."""
+        for field, value in zip(fields(self), other, strict=True):
+            setattr(self, field.name, getattr(self, field.name) + value)
+
+    def values(self) -> tuple[float, ...]:
+        return astuple(self)
+
+    def metrics(self) -> dict[str, float]:
+        """The logged figures; empty where no response was seen.
+
+        teacher_gap: log student - log teacher, nats per byte, over the responses' text (an estimate of the sequence
+        reverse KL per byte). teacher_gap_se: its standard error over responses (ratio estimator). coverage: share of
+        the sampled bytes that is supervised. stopped: share of the responses that ended by a stop token.
+        """
+        if not self.responses:
+            return {}
+        metrics = {
+            "stopped": self.stopped / self.responses,
+            "response_tokens": self.sampled_tokens / self.responses,
+            "coverage": self.supervised_bytes / self.sampled_bytes if self.sampled_bytes else 1.0,
+            "token_coverage": self.supervised_tokens / self.sampled_tokens if self.sampled_tokens else 1.0,
+        }
+        if self.gap_bytes:
+            gap = self.gap_nats / self.gap_bytes
+            residual = self.gap_nats_squared - 2 * gap * self.gap_nats_times_bytes + gap * gap * self.gap_bytes_squared
+            metrics["teacher_gap"] = gap
+            metrics["teacher_gap_se"] = math.sqrt(max(0.0, residual)) / self.gap_bytes
+        return metrics

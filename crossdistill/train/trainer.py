@@ -1,0 +1,302 @@
+"""The trainer: TRL's DistillationTrainer with a teacher that reads text in its own tokens.
+
+Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``_generate_and_score_completions`` (adds the
+teacher's signal), ``_compute_loss`` (the objective instead of a divergence over one vocabulary), the sampler and
+``_prepare_inputs`` (several optimisation steps a rollout), ``compute_loss`` and ``log`` (figures). Generation, PEFT,
+distribution, checkpoints, loggers and the hub are inherited.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, TrainerCallback
+from trl import DistillationTrainer
+from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
+
+from crossdistill.align import Coverage
+from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.chat.template import Prompt
+from crossdistill.errors import InputError
+from crossdistill.objectives import get
+from crossdistill.ops import LMHead
+from crossdistill.teachers import LocalTeacher, Teacher
+from crossdistill.tokens import ByteVocab
+from crossdistill.train import checks
+from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.loading import load_teacher
+from crossdistill.train.metrics import RolloutSums
+from crossdistill.train.policy import PolicyBatch, collate, policy_logprobs, sampled_logprobs
+from crossdistill.train.progress import Progress, use_progress
+from crossdistill.train.rollout import RolloutScorer, ScoredResponse
+from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
+
+
+class CrossTokenizerTrainer(DistillationTrainer):
+    """Trains a student on its own samples under a teacher with another tokenizer.
+
+    Args:
+        model: student: a folder, a hub id, or a model.
+        teacher: teacher: a folder, a hub id, a model (with `teacher_processing_class`), or any
+            :class:`crossdistill.teachers.Teacher`.
+        train_dataset: rows with a ``prompt``: a text, which both models continue as it stands, or a list of messages,
+            which each model's own chat template renders.
+        processing_class, teacher_processing_class: tokenizers; loaded from the folders where omitted.
+
+    Attributes:
+        coverage: what became of every token sampled in training on this process.
+        scored: the responses of the latest batch, with their alignments and advantages.
+
+    Raises InputError for what cannot work, before a model is loaded where that is possible.
+    """
+
+    _tag_names = ["trl", "crossdistill"]
+    _name = "CrossTokenizer"
+    _paper = {"title": "Breaking the Tokenizer Barrier: On-Policy Distillation across Model Families"}
+
+    def __init__(
+        self,
+        model: Any,
+        teacher: Any,
+        args: CrossTokenizerConfig | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        teacher_processing_class: PreTrainedTokenizerBase | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        quantization_config: Any = None,
+        peft_config: Any = None,
+    ):
+        args = args or CrossTokenizerConfig("crossdistill-output")
+        checks.check_pair(model, teacher)
+        checks.check_prompts(train_dataset, "the training data")
+        checks.check_prompts(eval_dataset, "the evaluation data")
+        checks.check_budget(model, args.max_completion_length, "student")
+        checks.check_budget(teacher, args.max_completion_length, "teacher")
+        if processing_class is None and isinstance(model, str):
+            processing_class = AutoTokenizer.from_pretrained(model, padding_side="left")
+        if not isinstance(processing_class, PreTrainedTokenizerBase):
+            raise InputError("the student needs its tokenizer: pass processing_class along with a model that is loaded.")
+        ensure_template(processing_class)
+        if isinstance(model, str):  # before the weights are read
+            ByteVocab.from_tokenizer(processing_class, size=checks.vocab_size(model))
+
+        super().__init__(
+            model=model,
+            teacher_model=None,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            quantization_config=quantization_config,
+            peft_config=peft_config,
+        )
+        student = self.accelerator.unwrap_model(self.model)
+        LMHead.from_model(student).verify(student)
+        self._stop_at(stop_ids(processing_class, self.eos_token_ids))
+        self.teacher = self._load_teacher(teacher, teacher_processing_class)
+        self.objective = get(args.objective, **(args.objective_options or {}))
+        checks.check_signal(self.objective, self.teacher)
+        checks.check_prompt_lengths(self, train_dataset, args)
+        self._scorer = RolloutScorer(
+            self.objective,
+            ByteVocab.from_tokenizer(processing_class, size=student.get_input_embeddings().weight.shape[0]),
+            self.eos_token_ids,
+            self.teacher,
+            args.teacher_chat_template_kwargs,
+            args.stop_unit,
+        )
+        if self.use_vllm:
+            self.vllm_generation = KeepSampledLogprobs(self.vllm_generation)
+        self.coverage = Coverage()
+        self.scored: list[ScoredResponse] = []
+        self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
+        self._seconds: dict[str, float] = defaultdict(float)
+        use_progress(self, Progress())
+
+    def _load_teacher(self, teacher: Any, tokenizer: PreTrainedTokenizerBase | None) -> Teacher:
+        if not isinstance(teacher, str | torch.nn.Module):
+            return teacher
+        model, tokenizer = load_teacher(teacher, tokenizer, self.args, self.accelerator.device)
+        return LocalTeacher(model, tokenizer, self.args.teacher_batch_tokens, self.args.temperature)
+
+    def _stop_at(self, ids: tuple[int, ...]) -> None:
+        """Generation also ends at the chat template's end of turn, which some models do not declare."""
+        self.eos_token_ids = list(ids)
+        self.generation_config.eos_token_id = self.eos_token_ids
+        self.generation_kwargs["eos_token_id"] = self.eos_token_ids
+
+    # ---- rollouts -------------------------------------------------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        mode = "train" if self.model.training else "eval"
+        prompts = [row["prompt"] for row in inputs]
+        batch, scored = self._rollout(prompts)
+        self.scored = scored
+        coverage = Coverage()
+        for item in scored:
+            coverage.add(item.coverage(self._scorer.stop_unit))
+        if mode == "train":
+            self.coverage.add(coverage)
+        sums = torch.tensor(RolloutSums.of(scored, coverage).values(), dtype=torch.float64, device=batch["input_ids"].device)
+        self._sums[mode].add(self.accelerator.reduce(sums, "sum").tolist())
+        self._log_samples(prompts, scored)
+        mask = _padded([item.mask for item in scored], batch["completion_mask"])
+        return {
+            **batch,
+            "loss_mask": mask,
+            "advantages": _padded([item.advantages for item in scored], batch["completion_mask"]),
+            "old_logprobs": _padded([item.student_logprobs for item in scored], batch["completion_mask"]),
+            "num_items_in_batch": self.accelerator.gather(mask.sum()).sum(),
+        }
+
+    def score_prompts(self, prompts: Sequence[Prompt]) -> list[ScoredResponse]:
+        """Sample a response to each prompt and score it, without training: for evaluation and reports."""
+        was_training = self.model.training
+        self.model.eval()
+        _, scored = self._rollout(list(prompts))
+        self.model.train(was_training)
+        return scored
+
+    def _rollout(self, prompts: list[Prompt]) -> tuple[PolicyBatch, list[ScoredResponse]]:
+        start = time.perf_counter()
+        prompt_ids, completion_ids, *_ = self._generate(prompts)
+        self._seconds["rollout"] += time.perf_counter() - start
+        responses = self._scorer.split(completion_ids)
+        batch = collate(prompt_ids, completion_ids, self._tokenizer.pad_token_id, self.accelerator.device)
+        start = time.perf_counter()
+        logprobs, stop_logprobs = self._sampled_logprobs(batch, [item.stop_position for item in responses])
+        self._seconds["student"] += time.perf_counter() - start
+        return batch, self._scorer.score(prompts, responses, logprobs, stop_logprobs)
+
+    def _sampled_logprobs(
+        self, batch: PolicyBatch, stops: Sequence[int | None]
+    ) -> tuple[list[np.ndarray], list[float | None]]:
+        """Log-probabilities under the policy that sampled, and the stop mass where a response stopped.
+
+        vLLM's own, where vLLM sampled, so that its mismatch with the training engine is corrected by the ratio.
+        """
+        lengths = batch["completion_mask"].sum(1).tolist()
+        if self.use_vllm:
+            rows = self.vllm_generation.take()
+            return rows, [None if stop is None else float(row[stop]) for row, stop in zip(rows, stops, strict=True)]
+        stop_mask = torch.zeros_like(batch["completion_mask"])
+        for row, stop in enumerate(stops):
+            if stop is not None:
+                stop_mask[row, stop] = True
+        student = self.accelerator.unwrap_model(self.model_wrapped)
+        stop_ids = torch.tensor(self.eos_token_ids, device=stop_mask.device)
+        logprobs, masses = [], []
+        size = self.args.per_device_train_batch_size if self.model.training else self.args.per_device_eval_batch_size
+        for first in range(0, len(stops), size):
+            part: Any = {key: value[first : first + size] for key, value in batch.items()}
+            rows, mass = self._forward_redirection(
+                self.model_wrapped,
+                student,
+                sampled_logprobs,
+                student,
+                part,
+                stop_mask[first : first + size],
+                stop_ids,
+                self.temperature,
+            )
+            logprobs.extend(rows.cpu().numpy())
+            masses.extend(mass.tolist())
+        remaining = iter(masses)
+        per_row = [row[:length] for row, length in zip(logprobs, lengths, strict=True)]
+        return per_row, [None if stop is None else next(remaining) for stop in stops]
+
+    # ---- optimisation ---------------------------------------------------------------------------------------------
+
+    def _compute_loss(
+        self, unwrapped_student: Any, inputs: dict[str, Any], num_items_in_batch: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mask = inputs["loss_mask"]
+        policy = policy_logprobs(unwrapped_student, inputs, mask, self.temperature)
+        loss = self.objective.loss(policy.logprobs, inputs["old_logprobs"][mask], inputs["advantages"][mask])
+        num_tokens = mask.sum()
+        self._loss_stats = {name: value.detach() for name, value in loss.stats.items()}
+        weight = num_tokens.clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+        return loss.total / weight, policy.entropy.sum(), num_tokens
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        mode = "train" if self.model.training else "eval"
+        names = sorted(self._loss_stats)
+        sums = torch.stack([inputs["loss_mask"].sum().float(), *(self._loss_stats[name].float() for name in names)])
+        num_tokens, *totals = self.accelerator.reduce(sums, "sum").tolist()
+        for name, total in zip(names, totals, strict=True):
+            self._metrics[mode][name].append(total / max(1.0, num_tokens))
+        return result
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        window = self._window()
+        return RepeatSampler(
+            data_source=self.train_dataset if dataset is None else dataset,
+            mini_repeat_count=1,
+            batch_size=self._train_batch_size * self.accelerator.num_processes * self.args.gradient_accumulation_steps,
+            repeat_count=window,
+            shuffle=self.shuffle_dataset,
+            seed=self.args.seed,
+        )
+
+    def _window(self) -> int:
+        """Micro-batches for which one batch of rollouts is used."""
+        return self.args.gradient_accumulation_steps * self.args.num_iterations
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        if not self.model.training:
+            return self._generate_and_score_completions(generation_batch)
+        accumulation = self.args.gradient_accumulation_steps
+        if self._step % self._window() == 0 or self._buffered_inputs is None:
+            rollouts = shuffle_sequence_dict(self._generate_and_score_completions(generation_batch))
+            self._buffered_inputs = split_tensor_dict(rollouts, accumulation)
+        return self._buffered_inputs[self._step % accumulation]
+
+    # ---- figures --------------------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        mode = "train" if self.model.training else "eval"
+        for name, value in self._sums[mode].metrics().items():
+            self._metrics[mode][name] = [value]
+        if mode == "train" and self._sums[mode].responses:
+            self._log_seconds()
+        self._sums[mode] = RolloutSums()
+        super().log(logs, start_time)
+
+    def _log_seconds(self) -> None:
+        """Seconds of each part since the last log, on this process, and the sampled tokens of all processes a second."""
+        seconds = {**self._seconds, **self._scorer.seconds}
+        for part, value in seconds.items():
+            self._metrics["train"][f"seconds/{part}"] = [value]
+        elapsed = time.perf_counter() - self._logged_at
+        self._metrics["train"]["seconds/total"] = [elapsed]
+        self._metrics["train"]["tokens_per_second"] = [self._sums["train"].sampled_tokens / elapsed]
+        self._seconds.clear()
+        self._scorer.seconds.clear()
+        self._logged_at = time.perf_counter()
+
+    def _log_samples(self, prompts: list[Prompt], scored: Sequence[ScoredResponse]) -> None:
+        texts = [item.response.data.decode("utf-8", errors="backslashreplace") for item in scored]
+        self._logs["prompt"].extend(gather_object([str(prompt) for prompt in prompts]))
+        self._logs["completion"].extend(gather_object(texts))
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        self._logged_at = time.perf_counter()
+        return super().train(*args, **kwargs)
+
+
+def _padded(rows: Sequence[np.ndarray], like: Tensor) -> Tensor:
+    """Rows of different length as one tensor of the shape of `like` [B, C], 0 (False) at padding."""
+    out = np.zeros(tuple(like.shape), dtype=rows[0].dtype)
+    for row, values in enumerate(rows):
+        out[row, : len(values)] = values
+    return torch.from_numpy(out).to(like.device)
