@@ -50,6 +50,11 @@ class CrossTokenizerConfig(DistillationConfig):
         default=True,
         metadata={"help": "Train without dropout, so that the policy that is trained is the one that sampled."},
     )
+    # TRL turns checkpointing on under the old name, of which transformers warns
+    gradient_checkpointing: bool | None = field(default=None, metadata={"help": "Old name of activation_checkpointing."})
+    activation_checkpointing: bool | None = field(
+        default=True, metadata={"help": "Recompute activations in the backward pass: less memory, more time."}
+    )
     objective: str = field(default="dpca", metadata={"help": "Name of the objective (crossdistill.objectives)."})
     objective_options: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Options of the objective, such as credit or clip_low."}

@@ -28,6 +28,7 @@ class ScoredResponse:
 
     student_logprobs: nats, float32 [sampled tokens], of the policy that sampled. teacher: None where it was dropped,
     for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask` (bool, supervised) is False.
+    num_teacher_tokens: prompt and response in the teacher's tokens.
     """
 
     response: Response
@@ -38,6 +39,7 @@ class ScoredResponse:
     dropped: DropReason | None
     advantages: np.ndarray
     mask: np.ndarray
+    num_teacher_tokens: int
 
     @property
     def gap_nats(self) -> float:
@@ -126,23 +128,27 @@ class RolloutScorer:
         with self._timed("teacher"):
             answers = [_finite(answer) for answer in self.teacher.score(requests)]
         with self._timed("credit"):
-            return self._assign(responses, encodings, alignments, student_logprobs, student_stop_logprobs, answers)
+            advantages = self._advantages(responses, alignments, student_logprobs, student_stop_logprobs, answers)
+        return [
+            _scored(*row)
+            for row in zip(
+                responses, encodings, alignments, student_logprobs, answers, advantages, requests, strict=True
+            )
+        ]
 
-    def _assign(
+    def _advantages(
         self,
         responses: Sequence[Response],
-        encodings: Sequence[Encoding],
         alignments: Sequence[Alignment],
         student_logprobs: Sequence[np.ndarray],
         student_stop_logprobs: Sequence[float | None],
         answers: Sequence[TeacherScore | DropReason],
-    ) -> list[ScoredResponse]:
-        positions = [
-            _supervised_positions(response, answer) for response, answer in zip(responses, answers, strict=True)
-        ]
-        student, teacher, chunks = [], [], []
+    ) -> list[np.ndarray]:
+        """Of the supervised tokens of each response (see `_supervised_positions`), computed on the whole batch at once."""
+        student, teacher, chunks, sizes = [], [], [], []
         rows = zip(responses, alignments, student_logprobs, student_stop_logprobs, answers, strict=True)
         for response, alignment, logprobs, stop_logprob, answer in rows:
+            sizes.append(len(_supervised_positions(response, answer)))
             if isinstance(answer, DropReason):
                 continue
             student.append(logprobs[response.text_positions])
@@ -153,11 +159,7 @@ class RolloutScorer:
                 teacher.append(np.array([answer.stop_logprob], dtype=np.float32))
                 chunks.append(STOP_UNIT)
         flat = self.objective.advantages(_tensor(student), _tensor(teacher), Alignment.concatenate(chunks)).numpy()
-        parts = np.split(flat, np.cumsum([len(where) for where in positions])[:-1])
-        return [
-            _scored(*row)
-            for row in zip(responses, encodings, alignments, student_logprobs, answers, positions, parts, strict=True)
-        ]
+        return np.split(flat, np.cumsum(sizes)[:-1])
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -192,13 +194,22 @@ def _scored(
     alignment: Alignment,
     student_logprobs: np.ndarray,
     answer: TeacherScore | DropReason,
-    positions: np.ndarray,
     values: np.ndarray,
+    request: TeacherRequest,
 ) -> ScoredResponse:
+    positions = _supervised_positions(response, answer)
     advantages = np.zeros(len(response.ids), dtype=np.float32)
     advantages[positions] = values
     mask = np.zeros(len(response.ids), dtype=bool)
     mask[positions] = True
-    dropped = answer if isinstance(answer, DropReason) else None
-    teacher = None if isinstance(answer, DropReason) else answer
-    return ScoredResponse(response, encoding, alignment, student_logprobs, teacher, dropped, advantages, mask)
+    return ScoredResponse(
+        response,
+        encoding,
+        alignment,
+        student_logprobs,
+        teacher=None if isinstance(answer, DropReason) else answer,
+        dropped=answer if isinstance(answer, DropReason) else None,
+        advantages=advantages,
+        mask=mask,
+        num_teacher_tokens=len(request.prompt_ids) + len(request.response_ids),
+    )

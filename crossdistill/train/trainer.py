@@ -9,6 +9,7 @@ distribution, checkpoints, loggers and the hub are inherited.
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor
 from crossdistill.align import Coverage
 from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.chat.template import Prompt
+from crossdistill.costs import Costs
 from crossdistill.errors import InputError
 from crossdistill.objectives import get
 from crossdistill.ops import LMHead
@@ -29,6 +31,7 @@ from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train import checks
 from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.ledger import Ledger, matmul_parameters
 from crossdistill.train.loading import load_teacher
 from crossdistill.train.metrics import RolloutSums
 from crossdistill.train.policy import PolicyBatch, collate, policy_logprobs, sampled_logprobs
@@ -49,8 +52,9 @@ class CrossTokenizerTrainer(DistillationTrainer):
         processing_class, teacher_processing_class: tokenizers; loaded from the folders where omitted.
 
     Attributes:
-        coverage: what became of every token sampled in training on this process.
+        ledger: what this process has spent and what became of every token that it sampled in training.
         scored: the responses of the latest batch, with their alignments and advantages.
+        student_vocab: the student's tokens as bytes.
 
     Raises InputError for what cannot work, before a model is loaded where that is possible.
     """
@@ -106,9 +110,12 @@ class CrossTokenizerTrainer(DistillationTrainer):
         self.objective = get(args.objective, **(args.objective_options or {}))
         checks.check_signal(self.objective, self.teacher)
         checks.check_prompt_lengths(self, train_dataset, args)
+        self.student_vocab = ByteVocab.from_tokenizer(
+            processing_class, size=student.get_input_embeddings().weight.shape[0]
+        )
         self._scorer = RolloutScorer(
             self.objective,
-            ByteVocab.from_tokenizer(processing_class, size=student.get_input_embeddings().weight.shape[0]),
+            self.student_vocab,
             self.eos_token_ids,
             self.teacher,
             args.teacher_chat_template_kwargs,
@@ -116,7 +123,8 @@ class CrossTokenizerTrainer(DistillationTrainer):
         )
         if self.use_vllm:
             self.vllm_generation = KeepSampledLogprobs(self.vllm_generation)
-        self.coverage = Coverage()
+        teacher_params = matmul_parameters(self.teacher.model) if isinstance(self.teacher, LocalTeacher) else 0
+        self.ledger = Ledger(Costs(matmul_parameters(student), teacher_params))
         self.scored: list[ScoredResponse] = []
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
         self._seconds: dict[str, float] = defaultdict(float)
@@ -145,7 +153,8 @@ class CrossTokenizerTrainer(DistillationTrainer):
         for item in scored:
             coverage.add(item.coverage(self._scorer.stop_unit))
         if mode == "train":
-            self.coverage.add(coverage)
+            prompt_tokens = int(batch["prompt_lengths"].sum())
+            self.ledger.record(scored, coverage, prompt_tokens, self.args.num_iterations)
         sums = torch.tensor(RolloutSums.of(scored, coverage).values(), dtype=torch.float64, device=batch["input_ids"].device)
         self._sums[mode].add(self.accelerator.reduce(sums, "sum").tolist())
         self._log_samples(prompts, scored)
@@ -289,9 +298,29 @@ class CrossTokenizerTrainer(DistillationTrainer):
         self._logs["prompt"].extend(gather_object([str(prompt) for prompt in prompts]))
         self._logs["completion"].extend(gather_object(texts))
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        self._logged_at = time.perf_counter()
-        return super().train(*args, **kwargs)
+    # ---- the run ---------------------------------------------------------------------------------------------------
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
+        """As TRL's; `resume_from_checkpoint` is the path of a checkpoint. The ledger goes on from there."""
+        self._logged_at = self._began_at = time.perf_counter()
+        if resume_from_checkpoint is not None and self.accelerator.is_main_process:
+            self.ledger.load(resume_from_checkpoint)
+        self._seconds_before = self.ledger.seconds
+        return super().train(resume_from_checkpoint, **kwargs)
+
+    def total_ledger(self) -> Ledger:
+        """The ledger of all processes together; every process must ask."""
+        self.ledger.seconds = self._seconds_before + time.perf_counter() - self._began_at
+        total = Ledger(Costs(self.ledger.costs.student_params, self.ledger.costs.teacher_params))
+        for entry in gather_object([self.ledger.as_dict()]):
+            total.add(entry)
+        return total
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        total = self.total_ledger()
+        if self.accelerator.is_main_process:
+            total.save(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+        super()._save_checkpoint(model, trial)
 
 
 def _padded(rows: Sequence[np.ndarray], like: Tensor) -> Tensor:

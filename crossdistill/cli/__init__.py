@@ -1,0 +1,5 @@
+"""The command line: ``crossdistill demo | align | train | sft | doctor``."""
+
+from crossdistill.cli.app import main
+
+__all__ = ["main"]

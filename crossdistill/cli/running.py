@@ -1,0 +1,31 @@
+"""How runs behave on the command line: quiet libraries, and a clear end where one was interrupted."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+
+def quiet_libraries() -> None:
+    """Our progress bar is the only one, and deprecations inside libraries are not the user's business."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft)\.")
+
+
+@contextmanager
+def reporting_interruption() -> Iterator[None]:
+    """A run stopped by a signal says how to go on, and exits with 128 + the signal's number as shells do."""
+    from crossdistill.runs.interrupt import Interrupted
+
+    quiet_libraries()
+    try:
+        yield
+    except Interrupted as stop:
+        Console(stderr=True).print(str(stop), markup=False, soft_wrap=True)
+        raise typer.Exit(128 + stop.signal_number) from None

@@ -1,0 +1,49 @@
+"""``crossdistill train``: distil a teacher into a student with another tokenizer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume, print_keys
+from crossdistill.cli.running import reporting_interruption
+
+
+def command(
+    file: ConfigFile = None,
+    output: Output = Path("crossdistill-run"),
+    student: Annotated[str | None, typer.Option(help="Student: a folder or a hub id.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Teacher: a folder or a hub id.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Prompts: a file, a saved data set's folder or a hub id.")] = None,
+    eval_dataset: Annotated[str | None, typer.Option(help="Held-out prompts for the teacher gap.")] = None,
+    preset: Annotated[str | None, typer.Option(help='Named settings: "paper".')] = None,
+    objective: Annotated[str | None, typer.Option(help="Objective by name.")] = None,
+    overrides: Overrides = [],  # noqa: B006 typer reads the default, nobody writes it
+    resume: Resume = False,
+    keys: Keys = False,
+) -> None:
+    """Train a student on its own samples under a teacher with another tokenizer.
+
+    Reads FILE.toml (student, teacher, dataset, and the tables [objective_options], [train], [lora]); options override
+    it. Writes model/, run.json, report.html and checkpoints/ into the output folder.
+    """
+    from crossdistill.runs.config import RunConfig, lora_fields, read_config, train_fields
+
+    if keys:
+        return print_keys(RunConfig, {"train": train_fields, "lora": lora_fields})
+    named = {
+        "student": student,
+        "teacher": teacher,
+        "dataset": dataset,
+        "eval_dataset": eval_dataset,
+        "preset": preset,
+        "objective": objective,
+    }
+    config = read_config(RunConfig, file, overrides, named)
+    from crossdistill.runs.train import train
+
+    with reporting_interruption():
+        train(config, output, resume)
+    Console().print(f"model, figures and report are in {output}")
+    return None

@@ -1,0 +1,178 @@
+"""A run as one TOML file: validated whole, unknown keys refused, before anything heavy happens."""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from crossdistill.errors import InputError
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RunConfig(_File):
+    """What ``crossdistill train`` reads."""
+
+    student: str = Field(description="Student: a folder or a hub id.")
+    teacher: str = Field(description="Teacher: a folder or a hub id.")
+    dataset: str = Field(description="Prompts: a .jsonl/.json/.csv/.parquet file, a saved data set's folder or a hub id.")
+    dataset_name: str | None = Field(None, description="Configuration name of a hub data set.")
+    dataset_split: str = Field("train", description="Split of a hub data set.")
+    eval_dataset: str | None = Field(None, description="Held-out prompts, for the teacher gap before, during and after.")
+    eval_split: str = Field("test", description="Split of a hub data set for evaluation.")
+    prompt_column: str = Field("prompt", description="Column with the prompts: texts or lists of messages.")
+    preset: str | None = Field(None, description='Named settings that the others override; "paper" for the paper\'s.')
+    objective: str | None = Field(None, description='Name of the objective ("dpca" unless the preset names another).')
+    objective_options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
+    train: dict[str, Any] = Field(default_factory=dict, description="Any field of CrossTokenizerConfig.")
+    lora: dict[str, Any] | None = Field(None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+
+    @field_validator("train")
+    @classmethod
+    def _known_train_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _known(value, train_fields(), "train")
+
+    @field_validator("lora")
+    @classmethod
+    def _known_lora_keys(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        return value if value is None else _known(value, lora_fields(), "lora")
+
+    def trainer_arguments(self) -> dict[str, Any]:
+        """Arguments of CrossTokenizerConfig: the preset, overridden by what the file says."""
+        from crossdistill.train.config import PRESETS
+
+        if self.preset is not None and self.preset not in PRESETS:
+            raise InputError(f"there is no preset {self.preset!r}; choose one of {', '.join(PRESETS)}.")
+        preset = dict(PRESETS[self.preset]) if self.preset else {}
+        options = {**preset.pop("objective_options", {}), **self.objective_options}
+        objective = self.objective or preset.pop("objective", "dpca")
+        return {**preset, "objective": objective, "objective_options": options, "report_to": "none", **self.train}
+
+
+class SFTRunConfig(_File):
+    """What ``crossdistill sft`` reads."""
+
+    student: str = Field(description="Student: a folder or a hub id.")
+    dataset: str = Field(description="Rows with `prompt` and `completion`; with `teacher`, `prompt` is enough.")
+    dataset_name: str | None = Field(None, description="Configuration name of a hub data set.")
+    dataset_split: str = Field("train", description="Split of a hub data set.")
+    prompt_column: str = Field("prompt", description="Column with the prompts: texts or lists of messages.")
+    completion_column: str = Field("completion", description="Column with the responses: texts.")
+    teacher: str | None = Field(None, description="Teacher that writes the responses first: a folder or a hub id.")
+    max_new_tokens: int = Field(512, description="Longest response that the teacher may write.")
+    temperature: float = Field(1.0, description="Sampling temperature of the teacher; 0 is greedy.")
+    batch_size: int = Field(16, description="Responses that the teacher writes at once.")
+    train: dict[str, Any] = Field(default_factory=dict, description="Any field of trl.SFTConfig.")
+    lora: dict[str, Any] | None = Field(None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+
+    @field_validator("train")
+    @classmethod
+    def _known_train_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _known(value, sft_fields(), "train")
+
+    @field_validator("lora")
+    @classmethod
+    def _known_lora_keys(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        return value if value is None else _known(value, lora_fields(), "lora")
+
+
+def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], named: dict[str, Any]) -> T:
+    """A configuration from a TOML file, then ``key=value`` overrides, then named options that are not None.
+
+    Raises InputError for a missing or malformed file, unknown or missing keys and values of the wrong type.
+    """
+    values: dict[str, Any] = _read_toml(path) if path else {}
+    for override in overrides:
+        _set(values, override)
+    values.update({key: value for key, value in named.items() if value is not None})
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise InputError("; ".join(_sentences(error, kind))) from None
+
+
+def train_fields() -> dict[str, str]:
+    """Keys of the [train] table of a run file -> what they mean."""
+    from crossdistill.train.config import CrossTokenizerConfig
+
+    elsewhere = {"output_dir", "objective", "objective_options", "beta"}
+    return {name: text for name, text in _described(CrossTokenizerConfig) if name not in elsewhere | _TEACHER_FIELDS}
+
+
+def sft_fields() -> dict[str, str]:
+    """Keys of the [train] table of an SFT file -> what they mean."""
+    from trl import SFTConfig
+
+    return {name: text for name, text in _described(SFTConfig) if name != "output_dir"}
+
+
+def lora_fields() -> dict[str, str]:
+    """Keys of the [lora] table -> what they mean."""
+    from peft import LoraConfig
+
+    return dict(_described(LoraConfig))
+
+
+_TEACHER_FIELDS = {"teacher_model_name_or_path"}  # the run file names the teacher itself
+
+
+def _described(kind: Any) -> Iterator[tuple[str, str]]:
+    for field in fields(kind):
+        if field.init:
+            yield field.name, " ".join(str(field.metadata.get("help", "")).split())
+
+
+def _known(value: dict[str, Any], known: dict[str, str], table: str) -> dict[str, Any]:
+    from difflib import get_close_matches
+
+    for key in value:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; --keys lists them all"
+            raise ValueError(f"[{table}] has no key {key!r}{hint}")
+    return value
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}: give the path of a TOML run file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}.") from None
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"the override {override!r} is not of the form key=value, such as train.learning_rate=1e-6.")
+    *tables, name = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise InputError(f"the override {override!r} goes into {table!r}, which is not a table.")
+    try:
+        values[name] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[name] = text  # a bare word is a string
+
+
+def _sentences(error: ValidationError, kind: type[BaseModel]) -> Iterator[str]:
+    for item in error.errors():
+        key = ".".join(map(str, item["loc"]))
+        if item["type"] == "extra_forbidden":
+            yield f"unknown key {key!r}: the keys are {', '.join(kind.model_fields)}"
+        elif item["type"] == "missing":
+            yield f"{key!r} is missing: {kind.model_fields[key].description}"
+        elif item["type"] == "value_error":
+            yield str(item["ctx"]["error"])
+        else:
+            yield f"{key!r}: {item['msg'].lower()}, got {item['input']!r}"

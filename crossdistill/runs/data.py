@@ -1,0 +1,63 @@
+"""Prompts and responses from a file, a saved data set or the hub."""
+
+from pathlib import Path
+from typing import Any
+
+from crossdistill.errors import InputError
+
+_READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+
+
+def load_rows(source: str, split: str = "train", name: str | None = None, columns: dict[str, str] | None = None) -> Any:
+    """A ``datasets.Dataset``.
+
+    Args:
+        source: path of a .jsonl, .json, .csv or .parquet file, folder of a saved data set, or hub id.
+        split, name: of a hub data set.
+        columns: wanted column -> its name in the source; renamed where they differ.
+
+    Raises InputError where the file is missing, empty or of another kind, or lacks a column.
+    """
+    path = Path(source)
+    dataset = _from_file(path) if path.exists() or path.suffix in _READERS else _from_hub(source, split, name)
+    if len(dataset) == 0:
+        raise InputError(f"the data set {source} is empty: give at least one row.")
+    for wanted, given in (columns or {}).items():
+        if given not in dataset.column_names:
+            raise InputError(
+                f"the data set {source} has no {given!r} column, only {', '.join(dataset.column_names)}: name the "
+                f"column that holds the {wanted}s ({wanted}_column)."
+            )
+        if given != wanted:
+            dataset = dataset.rename_column(given, wanted)
+    return dataset
+
+
+def _from_file(path: Path) -> Any:
+    from datasets import DatasetDict, load_dataset, load_from_disk
+
+    if not path.exists():
+        raise InputError(f"there is no data set {path}: give an existing file, a saved data set's folder or a hub id.")
+    if path.is_dir():
+        if not (path / "dataset_info.json").exists() and not (path / "dataset_dict.json").exists():
+            raise InputError(f"the folder {path} is no saved data set: give one written by save_to_disk, or a file.")
+        saved = load_from_disk(str(path))
+        return saved["train"] if isinstance(saved, DatasetDict) else saved
+    if path.suffix not in _READERS:
+        raise InputError(f"{path} is of an unknown kind: give a {', '.join(_READERS)} file.")
+    if not path.read_bytes()[:4096].strip():
+        raise InputError(f"the data set {path} is empty: give at least one row.")
+    return load_dataset(_READERS[path.suffix], data_files=str(path), split="train")
+
+
+def _from_hub(source: str, split: str, name: str | None) -> Any:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    try:
+        return load_dataset(source, name, split=split)
+    except (DatasetNotFoundError, ConnectionError) as error:
+        raise InputError(
+            f"there is no data set {source!r}, neither a local file nor on the hub ({type(error).__name__}): give an "
+            "existing file or a hub id that this machine can reach."
+        ) from None

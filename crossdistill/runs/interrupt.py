@@ -1,0 +1,52 @@
+"""SIGINT and SIGTERM end a run after a checkpoint, not in the middle of one."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+from transformers import TrainerCallback
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """The run stopped on a signal, after a checkpoint from which it can be resumed."""
+
+    def __init__(self, signal_number: int, step: int):
+        super().__init__(f"stopped by {signal_number!r} after step {step}; --resume goes on from its checkpoint")
+        self.signal_number = signal_number
+
+
+class StopOnSignal(TrainerCallback):
+    """Saves and stops at the next step at which a checkpoint can be resumed exactly; a second signal kills.
+
+    Args:
+        every: optimisation steps on one batch of rollouts; a checkpoint falls between two batches.
+
+    Attributes:
+        received: the signal, once one came.
+    """
+
+    def __init__(self, every: int = 1):
+        self.received: signal.Signals | None = None
+        self._every = every
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._restore()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.received is not None and state.global_step % self._every == 0:
+            control.should_save = True
+            control.should_training_stop = True
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        self._restore()  # the next one has its ordinary effect
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,150 @@
+"""The SFT warm start, on TRL's SFTTrainer: from given responses or from responses that a teacher writes first."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.progress import track
+from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from crossdistill.chat import ensure_template, render_prompt, stop_ids
+from crossdistill.errors import InputError
+from crossdistill.report.run_file import versions, write_json
+from crossdistill.runs.config import SFTRunConfig
+from crossdistill.runs.data import load_rows
+from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.train import lora_config
+from crossdistill.teachers.writing import write_responses
+from crossdistill.tokens import ByteVocab
+from crossdistill.train.checks import check_pair, vocab_size
+from crossdistill.train.progress import Progress, use_progress
+
+IGNORED = -100  # torch's cross-entropy leaves this label out
+
+
+def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, Any]:
+    """Run it and write OUTPUT/model, run.json and, with a teacher, responses.jsonl.
+
+    Returns the content of run.json. Raises InputError for bad input and Interrupted after SIGINT or SIGTERM.
+    """
+    folder = RunFolder(output)
+    columns = {"prompt": config.prompt_column}
+    if config.teacher is None:
+        columns["completion"] = config.completion_column
+    else:
+        check_pair(config.student, config.teacher)
+    rows = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
+    tokenizer = AutoTokenizer.from_pretrained(config.student)
+    vocab = ByteVocab.from_tokenizer(tokenizer, size=vocab_size(config.student))
+    folder.open(config.model_dump(mode="json"), resume)
+    if config.teacher is not None:
+        rows = teacher_written(config, rows, output / "responses.jsonl")
+    trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
+    stop = StopOnSignal()
+    trainer.add_callback(stop)
+    checkpoint = folder.latest_checkpoint() if resume else None
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.received is not None:
+        raise Interrupted(stop.received, trainer.state.global_step)
+    trainer.save_model(str(folder.model))
+    run = {
+        "student": config.student,
+        "teacher": config.teacher,
+        "seed": trainer.args.seed,
+        "versions": versions(),
+        "config": config.model_dump(mode="json"),
+        "num_examples": len(rows),
+        "history": trainer.state.log_history,
+    }
+    write_json(folder.run, run)
+    return run
+
+
+def sft_trainer(
+    student: Any,
+    tokenizer: Any,
+    vocab: ByteVocab,
+    rows: Any,
+    checkpoints: Path,
+    options: dict[str, Any],
+    lora: dict[str, Any] | None = None,
+) -> SFTTrainer:
+    """An SFTTrainer whose examples are tokenised as rollouts are: prompt and response apart, then the stop token.
+
+    student: a folder, a hub id or a model. rows: with ``prompt`` and ``completion``.
+    """
+    ensure_template(tokenizer)
+    stop = _stop_token(tokenizer)
+    dataset = rows.map(
+        lambda row: sft_example(tokenizer, vocab, row["prompt"], row["completion"], stop),
+        remove_columns=rows.column_names,
+        load_from_cache_file=False,
+    )
+    arguments = SFTConfig(**{"output_dir": str(checkpoints), "report_to": "none", **options})
+    set_seed(arguments.seed)
+    trainer = SFTTrainer(
+        student, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
+    )
+    use_progress(trainer, Progress())
+    return trainer
+
+
+def sft_example(tokenizer: Any, vocab: ByteVocab, prompt: Any, completion: str, stop: int) -> dict[str, list[int]]:
+    """input_ids and labels of one example; the prompt's labels are ignored."""
+    prompt_ids = render_prompt(tokenizer, prompt)
+    response = [*vocab.encode(completion).ids.tolist(), stop]
+    return {"input_ids": prompt_ids + response, "labels": [IGNORED] * len(prompt_ids) + response}
+
+
+def teacher_written(config: SFTRunConfig, rows: Any, path: Path) -> Any:
+    """Responses of the teacher to the prompts in `rows`, appended to `path` batch by batch; resumable.
+
+    Responses that did not end within `max_new_tokens` are kept in the file and left out of the data.
+    """
+    from datasets import Dataset
+
+    written = read_written(path)
+    remaining = rows["prompt"][len(written) :]
+    if len(remaining):
+        tokenizer = AutoTokenizer.from_pretrained(config.teacher)
+        ensure_template(tokenizer)
+        model = AutoModelForCausalLM.from_pretrained(config.teacher).eval()
+        responses = write_responses(
+            model, tokenizer, remaining, config.max_new_tokens, config.temperature, config.batch_size, seed=len(written)
+        )
+        with path.open("a") as file:
+            for prompt, response in zip(
+                remaining, track(responses, "the teacher writes", len(remaining)), strict=True
+            ):
+                row = {"prompt": prompt, "completion": response.text, "stopped": response.stopped}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+                written.append(row)
+    finished = [row for row in written if row["stopped"]]
+    if not finished:
+        raise InputError(
+            f"none of the teacher's {len(written)} responses ended within max_new_tokens = {config.max_new_tokens}: "
+            "raise it, or use a teacher that ends its turns."
+        )
+    return Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in finished])
+
+
+def read_written(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a responses file; a half-written last line (after a kill) is cut off."""
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        path.write_bytes(whole)
+    return [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+
+
+def _stop_token(tokenizer: Any) -> int:
+    """The token with which the student learns to end: the end-of-text token, or the only stop token it has."""
+    stops = stop_ids(tokenizer)
+    if not stops:
+        raise InputError("the student's tokenizer has no end-of-text token: set eos_token, so that it can learn to stop.")
+    return tokenizer.eos_token_id if tokenizer.eos_token_id is not None else stops[0]

@@ -1,0 +1,113 @@
+"""A distillation run, from its configuration to its report."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import set_seed
+
+from crossdistill.report.html import write_report
+from crossdistill.report.run_file import versions, write_json
+from crossdistill.report.view import SampleView
+from crossdistill.runs.config import RunConfig
+from crossdistill.runs.data import load_rows
+from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.views import response_view
+from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
+from crossdistill.train.checks import check_pair
+
+_NUM_SAMPLES = 3
+_Z95 = 1.96  # of the normal distribution, for a gap's interval over many responses
+
+
+def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossTokenizerTrainer, dict[str, Any]]:
+    """Run it and write OUTPUT/model, run.json and report.html.
+
+    Returns the trainer and the content of run.json. Raises InputError for bad input, before a model is loaded where
+    that is possible, and Interrupted after SIGINT or SIGTERM.
+    """
+    folder = RunFolder(output)
+    check_pair(config.student, config.teacher)
+    prompts, held_out = _datasets(config)
+    arguments = CrossTokenizerConfig(**{"output_dir": str(folder.checkpoints), **config.trainer_arguments()})
+    stop = StopOnSignal(arguments.num_iterations)
+    folder.open(config.model_dump(mode="json"), resume)
+    set_seed(arguments.seed)
+    trainer = CrossTokenizerTrainer(
+        config.student,
+        config.teacher,
+        arguments,
+        train_dataset=prompts,
+        eval_dataset=held_out,
+        callbacks=[stop],
+        peft_config=lora_config(config.lora),
+    )
+    checkpoint = folder.latest_checkpoint() if resume else None
+    if held_out is not None and not folder.before.exists():
+        write_json(folder.before, _teacher_gap(trainer))
+        set_seed(arguments.seed, device_specific=True)  # a run with and one without evaluation sample alike
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.received is not None:
+        raise Interrupted(stop.received, trainer.state.global_step)
+    return trainer, _finish(folder, trainer, config)
+
+
+def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
+    """What ``run.json`` says of a run, without its metrics."""
+    return {
+        "objective": trainer.objective.name,
+        "student": config.student,
+        "teacher": config.teacher,
+        "seed": trainer.args.seed,
+        "versions": versions(),
+        "config": config.model_dump(mode="json"),
+        **trainer.total_ledger().as_dict(),
+    }
+
+
+def sample_views(trainer: CrossTokenizerTrainer, prompts: Sequence[Any]) -> list[SampleView]:
+    """Fresh responses of the student, aligned and scored, for the report."""
+    return [
+        response_view(trainer, scored, prompt)
+        for scored, prompt in zip(trainer.score_prompts(prompts), prompts, strict=True)
+    ]
+
+
+def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
+    trainer.save_model(str(folder.model))
+    run = run_entry(trainer, config)
+    if trainer.eval_dataset is not None:
+        run["metric"] = "teacher gap, nats per byte"
+        run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": _teacher_gap(trainer)}
+    shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
+    samples = sample_views(trainer, shown["prompt"][:_NUM_SAMPLES])
+    if trainer.accelerator.is_main_process:
+        write_json(folder.run, run)
+        write_report(folder.report, run, trainer.state.log_history, samples)
+    return run
+
+
+def _teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:
+    """The teacher gap on fresh responses to the held-out prompts, with its 95 % interval."""
+    metrics = trainer.evaluate()
+    gap, error = metrics["eval_teacher_gap"], metrics["eval_teacher_gap_se"]
+    return {"mean": gap, "ci": [gap - _Z95 * error, gap + _Z95 * error], "n": len(trainer.eval_dataset)}
+
+
+def _datasets(config: RunConfig) -> tuple[Any, Any]:
+    columns = {"prompt": config.prompt_column}
+    prompts = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
+    if config.eval_dataset is None:
+        return prompts, None
+    return prompts, load_rows(config.eval_dataset, config.eval_split, config.dataset_name, columns)
+
+
+def lora_config(options: dict[str, Any] | None) -> Any:
+    """A ``peft.LoraConfig`` for a causal language model, or None."""
+    if options is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(**{"task_type": "CAUSAL_LM", **options})

@@ -1,0 +1,63 @@
+"""What a run has spent and covered so far; it survives a resume."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crossdistill.align import Coverage, DropReason
+from crossdistill.costs import Costs, Part
+from crossdistill.train.rollout import ScoredResponse
+
+FILE_NAME = "ledger.json"
+
+
+@dataclass
+class Ledger:
+    """coverage: of every sampled token. costs: tokens and FLOPs by part. seconds: of training."""
+
+    costs: Costs
+    coverage: Coverage = field(default_factory=Coverage)
+    seconds: float = 0.0
+
+    def record(self, scored: list[ScoredResponse], coverage: Coverage, prompt_tokens: int, num_iterations: int) -> None:
+        """Count one batch of rollouts, on which `num_iterations` optimisation steps are made.
+
+        prompt_tokens: of the student's prompts; a rollout reads them too.
+        """
+        student_tokens = prompt_tokens + sum(len(item.response.ids) for item in scored)
+        self.coverage.add(coverage)
+        self.costs.add(Part.STUDENT_ROLLOUT, student_tokens)
+        self.costs.add(Part.STUDENT_SCORE, student_tokens)
+        self.costs.add(Part.STUDENT_STEP, student_tokens * num_iterations)
+        self.costs.add(Part.TEACHER_PREFILL, sum(item.num_teacher_tokens for item in scored))
+
+    def as_dict(self) -> dict[str, Any]:
+        """``coverage``, ``tokens``, ``flops`` and ``seconds`` as in ``run.json``."""
+        return {"coverage": self.coverage.as_dict(), **self.costs.as_dict(), "seconds": self.seconds}
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Add what another ledger's :meth:`as_dict` gave: another process's, or an earlier part of the run."""
+        for part, tokens in entry["tokens"].items():
+            self.costs.add(Part(part), tokens)
+        coverage = entry["coverage"]
+        self.coverage.supervise(coverage["supervised_tokens"], coverage["supervised_bytes"])
+        for reason, tokens in coverage["dropped_tokens"].items():
+            self.coverage.drop(DropReason(reason), tokens, coverage["dropped"][reason])
+        self.seconds = max(self.seconds, entry["seconds"])  # processes run side by side
+
+    def load(self, checkpoint: str | Path) -> None:
+        """Go on from the ledger of a checkpoint."""
+        entry = json.loads((Path(checkpoint) / FILE_NAME).read_text())
+        self.add(entry)
+
+    def save(self, checkpoint: str | Path) -> None:
+        Path(checkpoint).mkdir(parents=True, exist_ok=True)
+        (Path(checkpoint) / FILE_NAME).write_text(json.dumps(self.as_dict(), indent=2))
+
+
+def matmul_parameters(model: Any) -> int:
+    """Parameters that take part in matrix products: all but an input embedding that is not tied to the head."""
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    tied = embedding.data_ptr() == head.data_ptr()
+    return sum(parameter.numel() for parameter in model.parameters()) - (0 if tied else embedding.numel())
