@@ -198,15 +198,50 @@ def encode_example(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: 
     return encode_prompt(tokenizer, prompt), completion_ids
 
 
-def pretraining_text(rng: random.Random) -> tuple[str, str]:
-    """A prompt and completion near the task but not of it: a sum within one place, or counting on."""
+def partial_results(prompt: str, hundreds: int, tens: int, ones: int, answer: int) -> tuple[str, str]:
+    """A prompt and a worked completion in the task's form."""
+    return prompt, f"{number_words(hundreds)} and {number_words(tens)} and {number_words(ones)} is {number_words(answer)}"
+
+
+def difference_text(rng: random.Random) -> tuple[str, str]:
+    """A worked difference without borrowing: the form of the task, with another operation."""
+    left, right = zip(*(sorted((rng.randint(0, 9), rng.randint(0, 9)), reverse=True) for _ in range(3)), strict=True)
+    hundreds, tens, ones = ((high - low) * place for high, low, place in zip(left, right, (100, 10, 1), strict=True))
+    first, second = (digits[0] * 100 + digits[1] * 10 + digits[2] for digits in (left, right))
+    prompt = f"{number_words(first)} minus {number_words(second)}"
+    return partial_results(prompt, hundreds, tens, ones, hundreds + tens + ones)
+
+
+def place_sum_text(rng: random.Random) -> tuple[str, str]:
+    """A sum of two digits of one place."""
     place = rng.choice((1, 10, 100))
-    largest = 4 if place == 100 else 9
-    if rng.random() < 0.5:
-        left, right = (rng.randint(0, largest) * place for _ in range(2))
-        return f"{number_words(left)} plus {number_words(right)}", number_words(left + right)
-    start = rng.randint(0, 996)
-    return f"count from {number_words(start)}", " and ".join(number_words(start + i) for i in range(3))
+    left, right = (rng.randint(0, 4 if place == 100 else 9) * place for _ in range(2))
+    return f"{number_words(left)} plus {number_words(right)}", number_words(left + right)
+
+
+def slipping_sum_text(rng: random.Random, problem_pairs: list[tuple[int, int]], slip: float) -> tuple[str, str]:
+    """A worked sum of the task in which each partial sum, and the answer, is replaced at random with probability `slip`.
+
+    What follows a slip follows *from* it. A teacher of such text is right when it decodes greedily, gives mistakes a
+    finite log-probability, and can go on from a mistake that a student made.
+    """
+    left, right = rng.choice(problem_pairs)
+    digits = [(left // place % 10 + right // place % 10) for place in (100, 10, 1)]
+    largest = (9, 18, 18)
+    digits = [
+        rng.randint(0, top) if rng.random() < slip else digit
+        for digit, top in zip(digits, largest, strict=True)
+    ]
+    hundreds, tens, ones = (d * p for d, p in zip(digits, (100, 10, 1), strict=True))
+    answer = min(hundreds + tens + ones, 999)
+    if rng.random() < slip:
+        answer = rng.randint(0, 999)
+    return partial_results(f"{number_words(left)} plus {number_words(right)}", hundreds, tens, ones, answer)
+
+
+def pretraining_text(rng: random.Random) -> tuple[str, str]:
+    """A text near the task but not of it."""
+    return (difference_text if rng.random() < 0.6 else place_sum_text)(rng)
 
 
 def collate(examples: list[Example], pad_id: int) -> dict[str, torch.Tensor]:

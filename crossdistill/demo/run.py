@@ -1,0 +1,192 @@
+"""The demo: on-policy distillation against its control, from the same start and for the same student tokens."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from crossdistill.costs import Costs, Part
+from crossdistill.demo.task import Problem, grade, problems
+from crossdistill.eval.interval import Proportion, wilson
+from crossdistill.report.html import write_report
+from crossdistill.report.run_file import write_json
+from crossdistill.report.terminal import print_sample
+from crossdistill.runs.config import RunConfig
+from crossdistill.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Sizes and rates of the demo; chosen on the training split, never on the test problems."""
+
+    steps: int = 60
+    batch_size: int = 128
+    learning_rate: float = 5e-4
+    max_completion_length: int = 64
+    control_learning_rate: float = 5e-4
+    control_batch_size: int = 64
+    num_test_problems: int = 400
+    num_prompts: int = 8192
+
+
+def run_demo(output: Path, seed: int = 0, steps: int | None = None) -> dict[str, Any]:
+    """Run distillation and control; write OUTPUT/run.json, report.html, opd/ and control/; returns run.json's content.
+
+    Raises InputError where the output folder holds something.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"  # everything comes with the package
+    settings = DemoSettings() if steps is None else DemoSettings(steps=steps)
+    console, began = Console(), time.perf_counter()
+    folder = RunFolder(output)
+    folder.open({"demo": vars(settings) | {"seed": seed}}, resume=False)
+    test = problems("test", settings.num_test_problems, seed=1)
+    student, teacher = asset("student"), asset("teacher")
+
+    console.print("[bold]before[/bold]: the student after SFT on its few examples, and the teacher")
+    results = {"before": accuracy(student, test, settings), "teacher": accuracy(teacher, test, settings)}
+    console.print(f"student {_shown(results['before'])}, teacher {_shown(results['teacher'])} exact match")
+    console.print(f"[bold]on-policy distillation[/bold]: {settings.steps} steps of {settings.batch_size} responses")
+    trainer, run, samples = _distil(output, settings, seed, test)
+    results["after"] = accuracy(str(output / "opd" / "model"), test, settings)
+    console.print("[bold]control[/bold]: SFT continued on the same few examples, for as many student tokens")
+    control_tokens = continue_sft(output, settings, seed, budget=trainer.ledger.costs.tokens[Part.STUDENT_STEP])
+    results["control"] = accuracy(str(output / "control" / "model"), test, settings)
+
+    run |= {
+        "metric": f"exact match on {len(test)} held-out problems",
+        "metrics": {name: results[name].as_dict() for name in ("before", "after", "control", "teacher")},
+        "control": control_cost(trainer.ledger.costs, control_tokens),
+        "demo_seconds": time.perf_counter() - began,
+    }
+    write_json(folder.run, run)
+    write_report(folder.report, run, trainer.state.log_history, samples)
+    print_sample(console, samples[0])
+    console.print(results_table(results, run))
+    console.print(f"report: {folder.report}   figures: {folder.run}")
+    return run
+
+
+def asset(name: str) -> str:
+    """Path of a folder or file that comes with the package."""
+    return str(files("crossdistill.demo") / "assets" / name)
+
+
+def message(problem: Problem) -> list[dict[str, str]]:
+    """The problem as both models are asked: each renders it with its own chat template."""
+    return [{"role": "user", "content": problem.prompt}]
+
+
+def accuracy(model: str, test: list[Problem], settings: DemoSettings) -> Proportion:
+    """Exact match of greedy answers, with Wilson's 95 % interval."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from crossdistill.teachers.writing import write_responses
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    weights = AutoModelForCausalLM.from_pretrained(model).eval()
+    prompts = [message(problem) for problem in test]
+    written = write_responses(weights, tokenizer, prompts, settings.max_completion_length, batch_size=200)
+    return wilson(sum(grade(problem, item.text) for problem, item in zip(test, written, strict=True)), len(test))
+
+
+def _distil(output: Path, settings: DemoSettings, seed: int, test: list[Problem]) -> tuple[Any, dict[str, Any], Any]:
+    from crossdistill.runs.train import sample_views, train
+
+    prompts = output / "prompts.jsonl"
+    rows = [{"prompt": message(problem)} for problem in problems("train", settings.num_prompts, seed=seed + 100)]
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = RunConfig(
+        student=asset("student"),
+        teacher=asset("teacher"),
+        dataset=str(prompts),
+        train={
+            "max_steps": settings.steps,
+            "per_device_train_batch_size": settings.batch_size,
+            "learning_rate": settings.learning_rate,
+            "lr_scheduler_type": "constant_with_warmup",
+            "warmup_steps": 5,
+            "max_completion_length": settings.max_completion_length,
+            "activation_checkpointing": False,
+            "teacher_batch_tokens": 32768,
+            "use_cpu": True,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "seed": seed,
+        },
+    )
+    trainer, run = train(config, output / "opd")
+    return trainer, run, sample_views(trainer, [message(problem) for problem in test[:3]])
+
+
+def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -> int:
+    """SFT from the same start on the examples that made it, for `budget` tokens; returns the tokens of its steps."""
+    from transformers import AutoTokenizer
+
+    from crossdistill.runs.data import load_rows
+    from crossdistill.runs.sft import sft_trainer
+    from crossdistill.tokens import ByteVocab
+
+    tokenizer = AutoTokenizer.from_pretrained(asset("student"))
+    rows = load_rows(asset("sft.jsonl"))
+    options = {
+        "per_device_train_batch_size": settings.control_batch_size,
+        "learning_rate": settings.control_learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": 5,
+        "activation_checkpointing": False,
+        "use_cpu": True,
+        "logging_steps": 10,
+        "save_strategy": "no",
+        "seed": seed,
+        "max_steps": 1,
+    }
+    vocab = ByteVocab.from_tokenizer(tokenizer)
+    trainer = sft_trainer(asset("student"), tokenizer, vocab, rows, output / "control" / "checkpoints", options)
+    per_example = sum(map(len, trainer.train_dataset["input_ids"])) / len(rows)
+    steps = max(1, round(budget / (per_example * settings.control_batch_size)))
+    trainer.args.max_steps = steps
+    trainer.train()
+    trainer.save_model(str(output / "control" / "model"))
+    return round(steps * per_example * settings.control_batch_size)
+
+
+def control_cost(costs: Costs, tokens: int) -> dict[str, dict[str, int]]:
+    """Tokens and FLOPs of the control, as in ``run.json``."""
+    control = Costs(costs.student_params, costs.teacher_params)
+    control.add(Part.SFT_STEP, tokens)
+    return control.as_dict()
+
+
+def results_table(results: dict[str, Proportion], run: dict[str, Any]) -> Table:
+    """Before, after, control and teacher with 95 % intervals and what each cost."""
+    table = Table(title=f"exact match on {results['before'].n} held-out problems, seed {run['seed']}")
+    for column in ("", "exact match", "95 % interval", "student tokens", "TFLOP"):
+        table.add_column(column, justify="left" if not column else "right")
+    tokens = {"after": run["tokens"]["student_step"], "control": run["control"]["tokens"]["sft_step"]}
+    flops = {"after": run["flops"]["total"], "control": run["control"]["flops"]["total"]}
+    names = {
+        "before": "student before",
+        "after": "after distillation",
+        "control": "control: SFT continued",
+        "teacher": "teacher",
+    }
+    for name, label in names.items():
+        result = results[name]
+        spent = (f"{tokens[name]:,}", f"{flops[name] / 1e12:.2f}") if name in tokens else ("", "")
+        table.add_row(label, f"{result.mean:.1%}", f"{result.low:.1%} - {result.high:.1%}", *spent)
+    table.caption = f"{run['demo_seconds']:.0f} s in all, coverage {_coverage(run):.1%} of the sampled bytes"
+    return table
+
+
+def _coverage(run: dict[str, Any]) -> float:
+    return run["coverage"]["supervised_bytes"] / run["coverage"]["sampled_bytes"]
+
+
+def _shown(result: Proportion) -> str:
+    return f"{result.mean:.1%} ({result.low:.1%} - {result.high:.1%})"

@@ -1,0 +1,92 @@
+"""Sums in number words: the verifiable task of the embedded demo.
+
+A problem reads ``one hundred eighty-four plus three hundred fifty-seven``. Its worked solution adds hundreds, tens and
+ones apart and joins them: ``four hundred and one hundred thirty and eleven is five hundred forty-one``.
+"""
+
+import random
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
+
+Split = Literal["train", "test", "sft"]
+
+SMALLEST_OPERAND = 100
+LARGEST_OPERAND = 499
+
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One sum: the user's message, the final answer, and a worked response that ends in the answer."""
+
+    prompt: str
+    answer: str
+    solution: str
+
+
+def number_words(number: int) -> str:
+    """Spell 0..999 in English.
+
+    >>> number_words(341)
+    'three hundred forty-one'
+    """
+    if not 0 <= number <= 999:
+        raise ValueError(f"number must lie in 0..999, got {number}")
+    if number < 20:
+        return _SMALL[number]
+    if number < 100:
+        tens, ones = divmod(number, 10)
+        return _TENS[tens] + (f"-{_SMALL[ones]}" if ones else "")
+    hundreds, rest = divmod(number, 100)
+    return f"{_SMALL[hundreds]} hundred" + (f" {number_words(rest)}" if rest else "")
+
+
+def make_problem(left: int, right: int) -> Problem:
+    """The problem ``left + right`` in words."""
+    hundreds = (left // 100 + right // 100) * 100
+    tens = (left // 10 % 10 + right // 10 % 10) * 10
+    ones = left % 10 + right % 10
+    answer = number_words(left + right)
+    partial_sums = " and ".join(map(number_words, (hundreds, tens, ones)))
+    return Problem(
+        prompt=f"{number_words(left)} plus {number_words(right)}",
+        answer=answer,
+        solution=f"{partial_sums} is {answer}",
+    )
+
+
+def split_of(left: int, right: int) -> Split:
+    """The split that owns a pair of operands, in either order: 80 % train, 10 % test, 10 % sft."""
+    low, high = sorted((left, right))
+    bucket = sha256(f"{low}+{high}".encode()).digest()[0] % 10
+    return "test" if bucket == 0 else "sft" if bucket == 1 else "train"
+
+
+def problems(split: Split, n: int, seed: int) -> list[Problem]:
+    """Draw `n` distinct problems of one split; the same arguments give the same list, on every platform.
+
+    The splits are disjoint whatever `n` and `seed` are. Raises `ValueError` when a split has fewer than `n` problems.
+    """
+    span = range(SMALLEST_OPERAND, LARGEST_OPERAND + 1)
+    pairs = [(left, right) for left in span for right in span if split_of(left, right) == split]
+    if n > len(pairs):
+        raise ValueError(f"split {split!r} holds {len(pairs)} problems, {n} were asked for")
+    return [make_problem(*pair) for pair in random.Random(seed).sample(pairs, n)]
+
+
+def grade(problem: Problem, response: str) -> bool:
+    """Whether what follows the last ``" is "`` equals the answer exactly (outer white space aside).
+
+    >>> grade(make_problem(101, 102), "two hundred and zero and three is two hundred three")
+    True
+    >>> grade(make_problem(101, 102), "two hundred three")
+    False
+    """
+    _, marker, final = response.rpartition(" is ")
+    return bool(marker) and final.strip() == problem.answer
