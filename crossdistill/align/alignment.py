@@ -26,7 +26,7 @@ class Alignment:
         if len(sizes) != 1:
             raise ValueError(f"the splits of student, teacher and bytes differ in length: {sorted(sizes)}")
         for name in ("student_splits", "teacher_splits", "byte_splits"):
-            splits = np.asarray(getattr(self, name), dtype=np.int64)
+            splits = np.array(getattr(self, name), dtype=np.int64)  # a copy: it is frozen below
             if len(splits) == 0 or splits[0] != 0:
                 raise ValueError(f"{name} must start at 0")
             if (splits[1:] <= splits[:-1]).any():

@@ -7,8 +7,8 @@ from enum import StrEnum
 class DropReason(StrEnum):
     """Why a sampled token got no teacher signal."""
 
-    SPECIAL_TOKEN = "special_token"  # a control token in the middle of a response: it stands for no bytes
-    STOP_TOKEN = "stop_token"  # the run was told not to teach the end of the turn
+    SPECIAL_TOKEN = "special_token"  # noqa: S105 - a control token in the middle of a response: it stands for no bytes
+    STOP_TOKEN = "stop_token"  # noqa: S105 - the run was told not to teach the end of the turn
     TEACHER_CONTEXT = "teacher_context"  # the sample does not fit the teacher's context
     NON_FINITE = "non_finite"  # the teacher's log-probabilities were NaN or infinite
 

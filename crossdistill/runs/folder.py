@@ -48,18 +48,25 @@ class RunFolder:
         return self.path / "report.html"
 
     def open(self, config: dict[str, Any], resume: bool) -> None:
-        """Claim the folder for a run of this configuration, or refuse with the reason.
+        """Check the folder and claim it for a run of this configuration."""
+        self.check(config, resume)
+        self.claim(config)
+
+    def check(self, config: dict[str, Any], resume: bool) -> None:
+        """Refuse, with the reason, a folder that a run of this configuration may not write.
 
         Raises InputError for a folder that holds another run or other files, and when resuming for a folder without
         a run or with a run of another configuration.
         """
         if resume:
             self._check_same(config)
-            return
-        if self.path.exists() and any(self.path.iterdir()):
+        elif any(path.is_file() for path in self.path.rglob("*")):
             what = "another run" if self.config.exists() else "other files"
             way_out = "pass --resume to go on with it, or name" if self.config.exists() else "name"
             raise InputError(f"the output folder {self.path} holds {what}: {way_out} a new folder.")
+
+    def claim(self, config: dict[str, Any]) -> None:
+        """Write the configuration, which makes the folder this run's; the last step before work begins."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.config, config)
 

@@ -4,6 +4,7 @@ import signal
 from types import FrameType
 from typing import Any
 
+from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -19,6 +20,8 @@ class Interrupted(Exception):
 
 class StopOnSignal(TrainerCallback):
     """Saves and stops at the next step at which a checkpoint can be resumed exactly; a second signal kills.
+
+    A launcher signals its processes one after the other: they ask each other, so that all stop at the same step.
 
     Args:
         every: optimisation steps on one batch of rollouts; a checkpoint falls between two batches.
@@ -39,7 +42,10 @@ class StopOnSignal(TrainerCallback):
         self._restore()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.received is not None and state.global_step % self._every == 0:
+        if state.global_step % self._every:
+            return
+        self.received = next((number for number in gather_object([self.received]) if number is not None), None)
+        if self.received is not None:
             control.should_save = True
             control.should_training_stop = True
 

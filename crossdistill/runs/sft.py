@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from rich.progress import track
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from trl import SFTConfig, SFTTrainer
@@ -38,9 +39,12 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     rows = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
     tokenizer = AutoTokenizer.from_pretrained(config.student)
     vocab = ByteVocab.from_tokenizer(tokenizer, size=vocab_size(config.student))
-    folder.open(config.model_dump(mode="json"), resume)
-    if config.teacher is not None:
-        rows = teacher_written(config, rows, output / "responses.jsonl")
+    processes = PartialState()
+    with processes.main_process_first():  # the others find what it wrote
+        if processes.is_main_process:
+            folder.open(config.model_dump(mode="json"), resume)
+        if config.teacher is not None:
+            rows = teacher_written(config, rows, output / "responses.jsonl")
     trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
     stop = StopOnSignal()
     trainer.add_callback(stop)
@@ -58,7 +62,8 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         "num_examples": len(rows),
         "history": trainer.state.log_history,
     }
-    write_json(folder.run, run)
+    if processes.is_main_process:
+        write_json(folder.run, run)
     return run
 
 

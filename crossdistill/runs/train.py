@@ -33,7 +33,9 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     prompts, held_out = _datasets(config)
     arguments = CrossTokenizerConfig(**{"output_dir": str(folder.checkpoints), **config.trainer_arguments()})
     stop = StopOnSignal(arguments.num_iterations)
-    folder.open(config.model_dump(mode="json"), resume)
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0:
+            folder.check(config.model_dump(mode="json"), resume)
     set_seed(arguments.seed)
     trainer = CrossTokenizerTrainer(
         config.student,
@@ -45,8 +47,14 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
         peft_config=lora_config(config.lora),
     )
     checkpoint = folder.latest_checkpoint() if resume else None
-    if held_out is not None and not folder.before.exists():
-        write_json(folder.before, _teacher_gap(trainer))
+    wants_before = held_out is not None and not folder.before.exists()
+    trainer.accelerator.wait_for_everyone()  # every process has looked before one writes
+    if trainer.accelerator.is_main_process:
+        folder.claim(config.model_dump(mode="json"))
+    if wants_before:
+        before = _teacher_gap(trainer)
+        if trainer.accelerator.is_main_process:
+            write_json(folder.before, before)
         set_seed(arguments.seed, device_specific=True)  # a run with and one without evaluation sample alike
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received is not None:
@@ -90,10 +98,12 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
 
 
 def _teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:
-    """The teacher gap on fresh responses to the held-out prompts, with its 95 % interval."""
-    metrics = trainer.evaluate()
+    """The teacher gap on fresh responses to the held-out prompts, with its 95 % interval; no mean of no bytes."""
+    metrics, n = trainer.evaluate(), len(trainer.eval_dataset)
+    if "eval_teacher_gap" not in metrics:
+        return {"mean": None, "ci": None, "n": n}
     gap, error = metrics["eval_teacher_gap"], metrics["eval_teacher_gap_se"]
-    return {"mean": gap, "ci": [gap - _Z95 * error, gap + _Z95 * error], "n": len(trainer.eval_dataset)}
+    return {"mean": gap, "ci": [gap - _Z95 * error, gap + _Z95 * error], "n": n}
 
 
 def _datasets(config: RunConfig) -> tuple[Any, Any]:

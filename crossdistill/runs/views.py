@@ -30,23 +30,28 @@ def _stop(trainer: CrossTokenizerTrainer, scored: ScoredResponse) -> tuple[Token
     position = scored.response.stop_position
     if position is None or scored.teacher is None or scored.teacher.stop_logprob is None:
         return None
-    name = trainer.processing_class.convert_ids_to_tokens(int(scored.response.ids[position]))
-    student = TokenView(name, float(scored.student_logprobs[position]), float(scored.advantages[position]))
+    student = TokenView(_name(trainer, scored.response.ids[position]), float(scored.student_logprobs[position]), float(scored.advantages[position]))
     return student, TokenView("end of turn", scored.teacher.stop_logprob)
 
 
 def _dropped(trainer: CrossTokenizerTrainer, scored: ScoredResponse) -> list[DroppedToken]:
     """The special tokens that the student sampled in the middle of its response."""
     response = scored.response
-    special = np.setdiff1d(np.arange(len(response.ids)), [*response.text_positions, response.stop_position or -1])
+    stop = [] if response.stop_position is None else [response.stop_position]
+    special = np.setdiff1d(np.arange(len(response.ids)), [*response.text_positions, *stop])
     return [
         DroppedToken(
             before=int(np.searchsorted(response.text_positions, position)),
-            text=trainer.processing_class.convert_ids_to_tokens(int(response.ids[position])),
+            text=_name(trainer, response.ids[position]),
             reason=DropReason.SPECIAL_TOKEN,
         )
         for position in special.tolist()
     ]
+
+
+def _name(trainer: CrossTokenizerTrainer, token_id: int) -> str:
+    """Of a control token, or of an id by which the model's vocabulary is padded beyond its tokenizer."""
+    return trainer.processing_class.convert_ids_to_tokens(int(token_id)) or f"<id {token_id}>"
 
 
 def _plain(prompt: object) -> str:

@@ -11,6 +11,10 @@ from typing import Any
 from crossdistill.errors import InputError
 from crossdistill.tokens.family import steps
 
+# normaliser steps that act on the edges of a text: a response has the conversation around it
+_EDGE_STEPS = ("Prepend", "Strip")
+_NO_MODEL = {"type": "BPE", "vocab": {}, "merges": []}
+
 
 def spec_of(tokenizer: Any) -> tuple[Any, dict[str, Any]]:
     """The ``tokenizers.Tokenizer`` inside `tokenizer`, and its specification as a dict.
@@ -27,24 +31,37 @@ def spec_of(tokenizer: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def mid_text_backend(backend: Any, spec: dict[str, Any]) -> Any:
-    """A copy of `backend` that encodes text in the position where a response stands.
+    """A tokenizer that encodes text as `backend` does in the position where a response stands.
 
     It adds no special tokens and no dummy prefix, and text that spells a special token stays text, so that a
     response cannot inject control tokens. Ordinary added tokens are kept: they are part of how the model reads.
+    They take no white space around them, which would then belong to no token.
+
+    The model with its vocabulary and merges is shared with `backend`, because copying it takes seconds.
     """
-    spec = copy.deepcopy(spec)
-    spec["post_processor"] = spec["truncation"] = spec["padding"] = None
-    spec["normalizer"] = _without_prepend(spec["normalizer"])
-    for step in steps(spec["pre_tokenizer"]):
+    pre_tokenizer = copy.deepcopy(spec["pre_tokenizer"])
+    for step in steps(pre_tokenizer):
         if step["type"] == "Metaspace":
             step["prepend_scheme"] = "never"
         if "add_prefix_space" in step:
             step["add_prefix_space"] = False
-    middle = type(backend).from_str(json.dumps(spec))
+    kept = [step for step in steps(spec["normalizer"]) if step["type"] not in _EDGE_STEPS]
+    edited = {
+        **spec,
+        "normalizer": {"type": "Sequence", "normalizers": kept} if kept else None,
+        "pre_tokenizer": pre_tokenizer,
+        "model": _NO_MODEL,
+        "added_tokens": [],
+        "post_processor": None,
+    }
+    parts = type(backend).from_str(json.dumps(edited))
+    middle = type(backend)(backend.model)
+    middle.normalizer, middle.pre_tokenizer = parts.normalizer, parts.pre_tokenizer
+    middle.add_tokens([_without_white_space(token) for _, token in sorted(backend.get_added_tokens_decoder().items())])
+    assert middle.get_added_tokens_decoder().keys() == backend.get_added_tokens_decoder().keys()
     middle.encode_special_tokens = True
     return middle
 
 
-def _without_prepend(normalizer: dict[str, Any] | None) -> dict[str, Any] | None:
-    kept = [step for step in steps(normalizer) if step["type"] != "Prepend"]
-    return {"type": "Sequence", "normalizers": kept} if kept else None
+def _without_white_space(token: Any) -> Any:
+    return type(token)(token.content, single_word=token.single_word, normalized=token.normalized, special=token.special)

@@ -26,3 +26,13 @@ def piece_to_bytes(piece: str) -> bytes | None:
 def bytes_to_piece(data: bytes) -> str:
     """The vocabulary spelling of any bytes; the inverse of :func:`piece_to_bytes`."""
     return "".join(BYTE_TO_CHAR[byte] for byte in data)
+
+
+def byte_piece(byte: int) -> str:
+    """The spelling of the entry that stands for a single byte."""
+    return BYTE_TO_CHAR[byte]
+
+
+def text_to_bytes(text: str) -> bytes:
+    """Bytes that the tokens of `text` spell: its own."""
+    return text.encode("utf-8")

@@ -21,12 +21,14 @@ class Family:
     name: ``"byte_level_bpe"`` or ``"sentencepiece_bpe"``.
     piece_to_bytes: vocabulary entry -> its bytes, or None where the entry does not fit the family.
     added_to_bytes: text of an added token -> its bytes.
+    text_to_bytes: normalised text -> the bytes that its tokens spell.
     byte_piece: byte value -> the spelling of the entry that stands for that single byte.
     """
 
     name: str
     piece_to_bytes: Callable[[str], bytes | None]
     added_to_bytes: Callable[[str], bytes]
+    text_to_bytes: Callable[[str], bytes]
     byte_piece: Callable[[int], str]
 
 
@@ -34,15 +36,17 @@ _FAMILIES = {
     BYTE_LEVEL: Family(
         name=BYTE_LEVEL,
         piece_to_bytes=byte_level.piece_to_bytes,
-        added_to_bytes=lambda text: text.encode("utf-8"),
-        byte_piece=lambda byte: byte_level.BYTE_TO_CHAR[byte],
+        added_to_bytes=byte_level.text_to_bytes,
+        text_to_bytes=byte_level.text_to_bytes,
+        byte_piece=byte_level.byte_piece,
     ),
     # here added tokens are spelled like the others: Gemma's runs of spaces are runs of U+2581
     SENTENCEPIECE: Family(
         name=SENTENCEPIECE,
         piece_to_bytes=sentencepiece.piece_to_bytes,
         added_to_bytes=sentencepiece.piece_to_bytes,
-        byte_piece=lambda byte: f"<0x{byte:02X}>",
+        text_to_bytes=sentencepiece.text_to_bytes,
+        byte_piece=sentencepiece.byte_piece,
     ),
 }
 

@@ -15,6 +15,14 @@ def byte_token_value(piece: str) -> int | None:
 def piece_to_bytes(piece: str) -> bytes:
     """Bytes of a vocabulary entry: a fallback byte, or its text with U+2581 read as a space."""
     value = byte_token_value(piece)
-    if value is not None:
-        return bytes([value])
-    return piece.replace(SPACE, " ").encode("utf-8")
+    return text_to_bytes(piece) if value is None else bytes([value])
+
+
+def byte_piece(byte: int) -> str:
+    """The spelling of the fallback entry of a single byte."""
+    return f"<0x{byte:02X}>"
+
+
+def text_to_bytes(text: str) -> bytes:
+    """Bytes that the tokens of `text` spell: a literal U+2581 cannot be told from a space."""
+    return text.replace(SPACE, " ").encode("utf-8")

@@ -12,9 +12,9 @@ from crossdistill.tokens.byte_level import bytes_to_piece
 from crossdistill.tokens.encoding import Encoding
 from crossdistill.tokens.family import BYTE_LEVEL, Family, detect
 from crossdistill.tokens.normalisation import ends_in_original
-from crossdistill.tokens.sentencepiece import SPACE
 
-# bytes that are not valid UTF-8 come out of the "surrogateescape" decoding as these code points
+# bytes that are not valid UTF-8 come out of this way of decoding as these code points
+_ESCAPE = "surrogateescape"
 _INVALID_RUN = re.compile("([\udc80-\udcff]+)")
 # scripts, white space and signs whose bytes the families treat differently
 _PROBES = (
@@ -42,9 +42,14 @@ class ByteVocab:
         self.kind = family.name
         self.pieces = tuple(pieces)
         self.lengths = np.fromiter(map(len, self.pieces), dtype=np.int64, count=len(self.pieces))
+        self._family = family
         self._backend = backend
-        self._byte_ids = _single_byte_ids(family, backend)
+        self._byte_ids = _single_byte_ids(self.pieces, family, backend)
         self._piece_array = np.array(self.pieces, dtype=object)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._backend.encode_special_tokens = True  # a pickled tokenizer forgets it
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Any, size: int | None = None) -> "ByteVocab":
@@ -91,38 +96,41 @@ class ByteVocab:
 
         Valid UTF-8 gets the ids that the tokenizer gives to text in mid-conversation (no dummy prefix, no special
         tokens, text that spells a special token stays text). Bytes that are not valid UTF-8 are spelled by the
-        vocabulary's byte entries, merged as far as its merges go. ``decode(encode(data).ids) == data`` unless the
-        tokenizer's own normaliser rewrites the text; `ends` point into `data` in either case.
+        vocabulary's byte entries, merged as far as its merges go; so is text whose own ids would not account for all
+        of it (deleted characters, say). ``decode(encode(data).ids) == data`` unless the tokenizer's own normaliser
+        rewrites the text; `ends` point into `data` in either case.
         """
         raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
-        runs = _INVALID_RUN.split(raw.decode("utf-8", "surrogateescape"))
+        runs = _INVALID_RUN.split(raw.decode("utf-8", _ESCAPE))
         encodings: list[Encoding] = []
         for index, run in enumerate(runs):  # valid and invalid runs alternate, the first is valid (or empty)
             if run:
-                encodings.append(self._encode_text(run) if index % 2 == 0 else self._encode_invalid(run))
+                is_text = index % 2 == 0
+                encodings.append(self._encode_text(run) if is_text else self._spell(run.encode("utf-8", _ESCAPE)))
         return _concatenate(encodings)
 
     def _encode_text(self, text: str) -> Encoding:
-        encoded = self._backend.encode(text, add_special_tokens=False)
-        ids = np.array(encoded.ids, dtype=np.int64)
-        data = text.encode("utf-8")
-        if self.decode(ids) == data:
+        ids = np.array(self._backend.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+        data, spelled = text.encode("utf-8"), self.decode(ids)
+        if spelled == data:
             return Encoding(ids, self.ends(ids))
-        return Encoding(ids, ends_in_original(text, self._normalise, self.ends(ids)))
+        if spelled and spelled == self._normalise(text):
+            return Encoding(ids, ends_in_original(text, self._normalise, self.ends(ids)))
+        return self._spell(data)  # a byte that no token stands for would get no signal
 
     def _normalise(self, text: str) -> bytes:
         """The bytes that the tokens of `text` spell, where the normaliser rewrites it."""
-        if self._backend.normalizer is None:
-            return text.encode("utf-8")
-        return self._backend.normalizer.normalize_str(text).replace(SPACE, " ").encode("utf-8")
+        normalizer = self._backend.normalizer
+        return self._family.text_to_bytes(normalizer.normalize_str(text) if normalizer else text)
 
-    def _encode_invalid(self, run: str) -> Encoding:
-        data = run.encode("utf-8", "surrogateescape")
+    def _spell(self, data: bytes) -> Encoding:
+        """Any bytes as byte entries of the vocabulary, merged as far as its merges go."""
         if self.kind == BYTE_LEVEL:
-            ids = [token.id for token in self._backend.model.tokenize(bytes_to_piece(data))]
-        else:
-            ids = [self._byte_ids[byte] for byte in data]
-        return Encoding(np.array(ids, dtype=np.int64), self.ends(ids))
+            merged = [token.id for token in self._backend.model.tokenize(bytes_to_piece(data))]
+            if self.decode(merged) == data:
+                return Encoding(self._checked(merged), self.ends(merged))
+        ids = self._checked(self._byte_ids[byte] for byte in data)
+        return Encoding(ids, self.ends(ids))
 
     def _checked(self, ids: Iterable[int]) -> np.ndarray:
         array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
@@ -139,11 +147,10 @@ class ByteVocab:
         texts = [*_PROBES, *_readable_pieces(self.pieces)]
         for text in texts:
             encoded = self._backend.encode(text, add_special_tokens=False)
-            expected = self._normalise(text)
-            got = self.decode(encoded.ids)
-            if got != expected:
+            data, got = text.encode("utf-8"), self.decode(encoded.ids)
+            if got not in (data, self._normalise(text)):
                 raise InputError(
-                    f"this {self.kind} tokenizer does not round-trip: the text {text!r} ({expected!r}) is encoded as "
+                    f"this {self.kind} tokenizer does not round-trip: the text {text!r} ({data!r}) is encoded as "
                     f"{encoded.tokens!r}, whose bytes are {got!r}; its bytes cannot be verified, so it is refused."
                 )
 
@@ -169,14 +176,18 @@ def _read_pieces(spec: dict[str, Any], family: Family) -> list[bytes]:
     return pieces
 
 
-def _single_byte_ids(family: Family, backend: Any) -> list[int]:
-    ids = [backend.token_to_id(family.byte_piece(byte)) for byte in range(256)]
-    if None in ids:
-        missing = ids.index(None)
-        raise InputError(
-            f"this {family.name} tokenizer has no entry {family.byte_piece(missing)!r} for the byte 0x{missing:02x}, so "
-            "it cannot spell every response; use a tokenizer with all 256 byte entries."
-        )
+def _single_byte_ids(pieces: Sequence[bytes], family: Family, backend: Any) -> list[int]:
+    ids = []
+    for byte in range(256):
+        piece = family.byte_piece(byte)
+        token_id = backend.token_to_id(piece)
+        if token_id is None or pieces[token_id] != bytes([byte]):
+            found = "no entry" if token_id is None else f"an added token {token_id} in place of the entry"
+            raise InputError(
+                f"this {family.name} tokenizer has {found} {piece!r} for the byte 0x{byte:02x}, so it cannot spell "
+                "every response; use a tokenizer with all 256 byte entries."
+            )
+        ids.append(token_id)
     return ids
 
 

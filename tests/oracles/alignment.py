@@ -1,0 +1,41 @@
+"""The slow obvious twin of :func:`crossdistill.align`, written from the definition.
+
+A pair of prefixes (i student tokens, j teacher tokens) is synchronised iff both decode to the same bytes. Every pair is
+compared, as bytes. Of pairs that decode to the same bytes (tokens without bytes make several) the shortest counts, and
+the whole of both responses takes the place of the last one.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from crossdistill import Alignment
+
+
+def prefixes(pieces: Sequence[bytes]) -> list[bytes]:
+    """The bytes of the first 0, 1, 2, ... tokens."""
+    return [b"".join(pieces[:count]) for count in range(len(pieces) + 1)]
+
+
+def synchronised(student: Sequence[bytes], teacher: Sequence[bytes]) -> list[tuple[int, int, int]]:
+    """(student tokens, teacher tokens, bytes) at every border between chunks, from (0, 0, 0) to the whole response."""
+    student_prefixes, teacher_prefixes = prefixes(student), prefixes(teacher)
+    shortest: dict[bytes, tuple[int, int, int]] = {}
+    for i, student_prefix in enumerate(student_prefixes):
+        for j, teacher_prefix in enumerate(teacher_prefixes):
+            if student_prefix == teacher_prefix:
+                shortest.setdefault(student_prefix, (i, j, len(student_prefix)))
+    borders = sorted(shortest.values())
+    if len(borders) > 1:
+        borders[-1] = (len(student), len(teacher), len(student_prefixes[-1]))
+    return borders
+
+
+def pieces_of(data: bytes, ends: Sequence[int]) -> list[bytes]:
+    """The bytes of each token, cut out of `data`."""
+    return [data[start:end] for start, end in pairwise([0, *ends])]
+
+
+def borders(alignment: Alignment) -> list[tuple[int, int, int]]:
+    """The borders of an alignment in the form of :func:`synchronised`."""
+    columns = (alignment.student_splits, alignment.teacher_splits, alignment.byte_splits)
+    return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -1,0 +1,234 @@
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossdistill import ByteVocab
+from crossdistill.report import html
+from crossdistill.report.html import write_alignment_page, write_report
+from crossdistill.report.view import TokenView
+from tests.report.views import view_of
+
+VOID = {"meta", "input", "br", "hr", "img", "link"}
+# the SVG's own elements that are written without an end tag
+SELF_CLOSED = {"path", "rect", "line", "use"}
+SAMPLED = {"sampled_bytes": 1000, "supervised_bytes": 990, "dropped": {"teacher_context": 9, "special_token": 1}}
+
+
+class Page(HTMLParser):
+    """Reads a page, checks that its tags nest, and keeps what the tests ask for."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self.feed(self.source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in SELF_CLOSED
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self.open):
+            self.words += data.split()
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, attribute, value in self.attributes if attribute == name]
+
+
+@pytest.fixture
+def run() -> dict[str, Any]:
+    return {
+        "objective": "dpca",
+        "student": "some/student",
+        "teacher": "some/teacher",
+        "seed": 17,
+        "versions": {"torch": "2.8.0"},
+        "config": {"learning_rate": 1e-06},
+        "seconds": 3725.0,
+        "tokens": {"student_rollout": 1234567},
+        "flops": {"student_rollout": 3420000000000000, "total": 3420000000000000},
+        "coverage": SAMPLED,
+        "metrics": {
+            "before": {"mean": 0.25, "ci": [0.2, 0.3], "n": 400},
+            "after": {"mean": 0.5, "ci": [0.45, 0.55], "n": 400},
+            "teacher": {"mean": 0.75, "ci": None, "n": 1},
+        },
+    }
+
+
+def history() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [
+        {"step": step, "loss": 1 / step, "teacher_gap": 2 / step, "completions/mean_length": 40.0 + step}
+        for step in range(1, 81)
+    ]
+    return [*rows, {"step": 81, "loss": float("nan")}, {"step": 82, "stopped": 0.5}, {"train_runtime": 3.0}]
+
+
+def test_the_report_has_what_the_run_has(
+    tmp_path: Path, run: dict[str, Any], student_vocab: ByteVocab, teacher_vocab: ByteVocab
+) -> None:
+    view = view_of("120 is...]", student_vocab, teacher_vocab, prompt="How many?")
+    write_report(tmp_path / "report.html", run, history(), [view])
+    page = Page(tmp_path / "report.html")
+    for expected in (
+        "some/student ← some/teacher",
+        "objective dpca",
+        "seed 17",
+        "1 h 02 min",
+        "student before 0.250 0.200 to 0.300 – 400",
+        "student after 0.500 0.450 to 0.550 +0.250 400",
+        "teacher 0.750 – +0.500 1",
+        "990 of the 1,000 bytes that the student sampled (99.0 %)",
+        "teacher context 9 0.9 %",
+        "student rollout 1,234,567 3.42 P",
+        "total – 3.42 P",
+        "How many?",
+        "torch 2.8.0",
+        '"learning_rate": 1e-06',
+        "Gap to the teacher 2 at step 1, 0.025 at step 80",
+        "Responses that stopped by themselves 0.5 at step 82, 0.5 at step 82",
+    ):
+        assert expected in page.text
+    assert "control" not in page.text
+    assert page.tags["figure"] == 4
+    assert "Accuracy" not in page.text
+
+
+def test_the_page_loads_nothing_and_runs_nothing(
+    tmp_path: Path, run: dict[str, Any], student_vocab: ByteVocab, teacher_vocab: ByteVocab
+) -> None:
+    write_report(tmp_path / "report.html", run, history(), [view_of("120 is", student_vocab, teacher_vocab)])
+    page = Page(tmp_path / "report.html")
+    for forbidden in ("script", "link", "img", "iframe", "object", "base"):
+        assert page.tags[forbidden] == 0
+    assert page.values("src") == []
+    assert all(value.startswith("#") for value in page.values("href"))
+    assert not re.search(r"https?:|@import|url\((?!#)", page.source)
+    assert "default-src 'none'" in page.values("content")[2]
+
+
+def test_ids_are_unique_and_links_lead_somewhere(
+    tmp_path: Path, run: dict[str, Any], student_vocab: ByteVocab, teacher_vocab: ByteVocab
+) -> None:
+    views = [view_of(text, student_vocab, teacher_vocab) for text in ("120 is", "the...]")]
+    write_report(tmp_path / "report.html", run, history(), views)
+    page = Page(tmp_path / "report.html")
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert {value.removeprefix("#") for value in page.values("href")} <= set(ids)
+    assert {"s1-c1", "s1-c2", "s2-c1"} <= set(ids)
+
+
+def test_a_response_cannot_write_the_page(
+    tmp_path: Path, run: dict[str, Any], student_vocab: ByteVocab, teacher_vocab: ByteVocab
+) -> None:
+    attack = "<script>alert(1)</script>"
+    breaking_out = '"><script>alert(2)</script>'
+    view = view_of(
+        attack, student_vocab, teacher_vocab, prompt=attack, note=attack, stop=(TokenView(attack), TokenView(attack))
+    )
+    hostile = {
+        **run,
+        "student": breaking_out,
+        "config": {"name": breaking_out},
+        "versions": {attack: attack},
+        "coverage": {**SAMPLED, "dropped": {attack: 1}},
+        "tokens": {attack: 1},
+    }
+    write_report(tmp_path / "report.html", hostile, history(), [view])
+    page = Page(tmp_path / "report.html")
+    assert page.tags["script"] == 0
+    assert "<script" not in page.source
+    assert "&lt;script&gt;" in page.source
+    assert attack in page.text  # the reader sees it as it is
+
+
+def test_chunks_show_tokens_scores_and_advantages(
+    tmp_path: Path, student_vocab: ByteVocab, teacher_vocab: ByteVocab
+) -> None:
+    view = view_of(
+        "120 is",
+        student_vocab,
+        teacher_vocab,
+        student_logprobs=[-2.0, -0.5],
+        teacher_logprobs=[-0.5, -0.25, -0.125, -1.75],
+        advantages=[1.125, -1.25],
+    )
+    write_alignment_page(tmp_path / "align.html", [view])
+    page = Page(tmp_path / "align.html")
+    assert "1:n 120 −2.00 +1.12 1 −0.50 2 −0.25 0 −0.12" in page.text
+    assert "bytes 0–3 log p student −2.00 , teacher −0.88 , difference +1.12 nats" in page.text
+    assert "␣is −0.50 −1.25 ␣is −1.75" in page.text
+    classes = page.values("class")
+    assert classes.count("chunk mismatched") == classes.count("chunk one") == 1
+    assert classes.count("token up3") == 1
+    assert classes.count("token down3") == 1
+    assert "Largest differences: ␣is −1.25 120 +1.12" in page.text
+
+
+def test_half_characters(tmp_path: Path, student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
+    write_alignment_page(tmp_path / "align.html", [view_of("€é", student_vocab, teacher_vocab)])
+    page = Page(tmp_path / "align.html")
+    assert r"n:1 \xe2\x82 \xac €" in page.text
+    assert r"\xc3 \xc3 of é" in page.text
+    assert "nats" not in page.text  # an alignment without scores speaks of none
+
+
+def test_a_run_file_that_lacks_everything(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", {}, [], [])
+    page = Page(tmp_path / "report.html")
+    assert page.text.startswith("crossdistill: student ← teacher student ← teacher")
+    assert page.tags["section"] == 0
+
+
+def test_an_empty_run(tmp_path: Path) -> None:
+    coverage = {"sampled_bytes": 0, "supervised_bytes": 0, "dropped": {}}
+    metrics = {"after": {"mean": 0.5, "ci": [None, None]}, "teacher": {"mean": None}, "before": None}
+    write_report(tmp_path / "report.html", {"coverage": coverage, "metrics": metrics}, [{"step": 0}], [])
+    text = Page(tmp_path / "report.html").text
+    assert "0 of the 0 bytes" in text
+    assert "Nothing was dropped" in text
+    assert "student after 0.500 – – –" in text
+
+
+def test_a_very_long_response_is_cut_and_says_so(
+    tmp_path: Path, student_vocab: ByteVocab, teacher_vocab: ByteVocab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html, "MAX_CHUNKS", 3)
+    write_alignment_page(tmp_path / "align.html", [view_of("x" * 10, student_vocab, teacher_vocab)])
+    page = Page(tmp_path / "align.html")
+    assert page.values("class").count("chunk one") == 3
+    assert "7 more chunks are not shown" in page.text
+    assert "10 chunks" in page.text
+
+
+def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(AttributeError):
+        write_report(path, {"coverage": "not a mapping"}, [], [])
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]

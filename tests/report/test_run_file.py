@@ -1,0 +1,101 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import crossdistill
+from crossdistill import InputError
+from crossdistill.align import DropReason
+from crossdistill.report.run_file import read_run, versions, write_json, write_text
+
+
+def test_round_trip_makes_the_folder(tmp_path: Path) -> None:
+    run = {"objective": "dpca", "seed": 3, "metrics": {"after": {"mean": 0.5, "ci": [0.4, 0.6]}}, "student": "né"}
+    write_json(tmp_path / "runs" / "one" / "run.json", run)
+    assert read_run(tmp_path / "runs" / "one") == run
+
+
+def test_values_of_other_libraries_become_plain(tmp_path: Path) -> None:
+    data = {
+        "array": np.array([[1.5, np.nan]], dtype=np.float32),
+        "scalar": np.int64(7),
+        "double": np.float64(0.5),
+        "path": tmp_path,
+        DropReason.NON_FINITE: (1, float("inf")),
+        3: True,
+    }
+    write_json(tmp_path / "run.json", data)
+    assert read_run(tmp_path) == {
+        "array": [[1.5, None]],
+        "scalar": 7,
+        "double": 0.5,
+        "path": str(tmp_path),
+        "non_finite": [1, None],
+        "3": True,
+    }
+
+
+def test_a_lone_surrogate_survives(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", {"student": "a\udc80"})
+    assert read_run(tmp_path) == {"student": "a\udc80"}
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(path, {"new": object()})
+
+    def fail(self: Path, target: Path) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_json(path, {"new": 2})
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_reader_never_sees_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    seen: list[str] = []
+    replace = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        seen.extend([self.read_text(), path.read_text(), str(self.parent)])
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    write_text(path, "new")
+    assert seen == ["new", "old", str(tmp_path)]  # complete before the rename, and on the same file system
+    assert path.read_text() == "new"
+
+
+def test_the_file_has_ordinary_permissions(tmp_path: Path) -> None:
+    previous = os.umask(0o022)
+    try:
+        write_text(tmp_path / "report.html", "x")
+    finally:
+        os.umask(previous)
+    assert (tmp_path / "report.html").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "has no run.json"), ("{", "is not JSON"), ("[]", "holds a list where an object is due")],
+)
+def test_a_folder_without_a_run(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_run(tmp_path)
+
+
+def test_versions() -> None:
+    found = versions()
+    assert found["crossdistill"] == crossdistill.__version__
+    assert found["python"].startswith("3.")
+    assert set(found) >= {"torch", "transformers", "trl"}
