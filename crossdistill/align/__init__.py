@@ -1,6 +1,6 @@
 """The finest chunks that two tokenisations of the same bytes share. numpy only."""
 
-from crossdistill.align.alignment import Alignment, align
+from crossdistill.align.alignment import Alignment, Selection, align, align_around
 from crossdistill.align.coverage import Coverage, DropReason
 
-__all__ = ["Alignment", "Coverage", "DropReason", "align"]
+__all__ = ["Alignment", "Coverage", "DropReason", "Selection", "align", "align_around"]

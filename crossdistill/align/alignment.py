@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,6 +63,13 @@ class Alignment:
         """Whether a chunk is one student token and one teacher token, bool [num_chunks]."""
         return (self.student_sizes == 1) & (self.teacher_sizes == 1)
 
+    def select(self, chunks: np.ndarray) -> "Selection":
+        """Some of the chunks (bool [num_chunks]) put one after the other, and which tokens they hold."""
+        sizes = [np.diff(splits) for splits in (self.student_splits, self.teacher_splits, self.byte_splits)]
+        alignment = Alignment(*(np.append(0, np.cumsum(size[chunks])) for size in sizes))
+        student, teacher = (np.flatnonzero(np.repeat(chunks, size)) for size in sizes[:2])
+        return Selection(alignment, student, teacher)
+
     @classmethod
     def concatenate(cls, alignments: Sequence["Alignment"]) -> "Alignment":
         """One alignment of the responses put one after the other, for computing on a whole batch at once."""
@@ -71,6 +79,34 @@ class Alignment:
                 for name in ("student_splits", "teacher_splits", "byte_splits")
             )
         )
+
+
+class Selection(NamedTuple):
+    """Chunks of an alignment, and the positions (int64) of their tokens among all student and teacher tokens."""
+
+    alignment: Alignment
+    student: np.ndarray
+    teacher: np.ndarray
+
+
+def align_around(student_ends: np.ndarray, teacher_ends: np.ndarray, holes: np.ndarray) -> Selection:
+    """Align where the teacher's tokens do not cover every byte.
+
+    Args:
+        student_ends, teacher_ends: as for :func:`align`; no teacher token covers a byte of a hole.
+        holes: int [num holes, 2], (start, end) in bytes, ascending and apart.
+
+    Returns:
+        The chunks that hold no byte of a hole. A hole takes the chunk that it lies in with it and nothing more: the
+        two sides are in step again at the next byte at which both end a token.
+    """
+    # a hole behaves as one more token of the teacher, before any token without bytes that ends where it does
+    ends = np.concatenate([holes[:, 1], teacher_ends]).astype(np.int64)
+    order = np.argsort(ends, kind="stable")
+    alignment = align(student_ends, ends[order])
+    holes_before = np.append(0, np.cumsum(order < len(holes)))[alignment.teacher_splits]
+    selection = alignment.select(np.diff(holes_before) == 0)
+    return selection._replace(teacher=order[selection.teacher] - len(holes))
 
 
 def align(student_ends: np.ndarray, teacher_ends: np.ndarray) -> Alignment:

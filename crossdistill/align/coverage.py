@@ -9,6 +9,7 @@ class DropReason(StrEnum):
 
     SPECIAL_TOKEN = "special_token"  # noqa: S105 - a control token in the middle of a response: it stands for no bytes
     STOP_TOKEN = "stop_token"  # noqa: S105 - the run was told not to teach the end of the turn
+    UNENCODABLE = "unencodable"  # the teacher's vocabulary cannot spell a byte of the chunk
     TEACHER_CONTEXT = "teacher_context"  # the sample does not fit the teacher's context
     NON_FINITE = "non_finite"  # the teacher's log-probabilities were NaN or infinite
 

@@ -23,6 +23,9 @@ class Family:
     added_to_bytes: text of an added token -> its bytes.
     text_to_bytes: normalised text -> the bytes that its tokens spell.
     byte_piece: byte value -> the spelling of the entry that stands for that single byte.
+    required_bytes: the bytes without whose entries a vocabulary of this family is refused. With byte fallback all: a
+        missing one makes characters unreadable that have nothing to do with it. In a byte-level vocabulary those of
+        plain text; control bytes and those that UTF-8 never uses are missing in some, and cost themselves alone.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Family:
     added_to_bytes: Callable[[str], bytes]
     text_to_bytes: Callable[[str], bytes]
     byte_piece: Callable[[int], str]
+    required_bytes: bytes
 
 
 _FAMILIES = {
@@ -39,6 +43,7 @@ _FAMILIES = {
         added_to_bytes=byte_level.text_to_bytes,
         text_to_bytes=byte_level.text_to_bytes,
         byte_piece=byte_level.byte_piece,
+        required_bytes=bytes([0x0A, *range(0x20, 0x7F)]),
     ),
     # here added tokens are spelled like the others: Gemma's runs of spaces are runs of U+2581
     SENTENCEPIECE: Family(
@@ -47,6 +52,7 @@ _FAMILIES = {
         added_to_bytes=sentencepiece.piece_to_bytes,
         text_to_bytes=sentencepiece.text_to_bytes,
         byte_piece=sentencepiece.byte_piece,
+        required_bytes=bytes(range(256)),
     ),
 }
 

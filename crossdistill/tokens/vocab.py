@@ -36,6 +36,8 @@ class ByteVocab:
         kind: family of the tokenizer, ``"byte_level_bpe"`` or ``"sentencepiece_bpe"``.
         pieces: bytes of each id. Special tokens, control tokens and holes in the id range carry no bytes (``b""``).
         lengths: int64 [size], length of each piece in bytes.
+        unencodable: the byte values that no entry spells, ascending. Empty for most tokenizers; some byte-level ones
+            lack control bytes (SmolLM2's has 21 holes), and silently drop them from what they are given.
     """
 
     def __init__(self, pieces: Sequence[bytes], family: Family, backend: Any):
@@ -45,6 +47,8 @@ class ByteVocab:
         self._family = family
         self._backend = backend
         self._byte_ids = _single_byte_ids(self.pieces, family, backend)
+        self.unencodable = bytes(byte for byte, token_id in enumerate(self._byte_ids) if token_id is None)
+        self._hole = re.compile(b"[" + re.escape(self.unencodable) + b"]+") if self.unencodable else None
         self._piece_array = np.array(self.pieces, dtype=object)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -98,9 +102,23 @@ class ByteVocab:
         tokens, text that spells a special token stays text). Bytes that are not valid UTF-8 are spelled by the
         vocabulary's byte entries, merged as far as its merges go; so is text whose own ids would not account for all
         of it (deleted characters, say). ``decode(encode(data).ids) == data`` unless the tokenizer's own normaliser
-        rewrites the text; `ends` point into `data` in either case.
+        rewrites the text, or it has no entry for a byte: such bytes belong to no token (see `unencodable_spans`).
+        `ends` point into `data` in every case.
         """
         raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
+        encodings, start = [], 0
+        for hole_start, hole_end in [*self.unencodable_spans(raw).tolist(), (len(raw), len(raw))]:
+            ids, ends = self._encode_spellable(raw[start:hole_start])
+            encodings.append(Encoding(ids, ends + start))
+            start = hole_end
+        return Encoding(*(np.concatenate(parts) for parts in zip(*encodings, strict=True)))
+
+    def unencodable_spans(self, data: bytes) -> np.ndarray:
+        """The runs of bytes in `data` that no token of this vocabulary spells: int64 [num runs, 2], (start, end)."""
+        spans = [match.span() for match in self._hole.finditer(data)] if self._hole else []
+        return np.array(spans, dtype=np.int64).reshape(-1, 2)
+
+    def _encode_spellable(self, raw: bytes) -> Encoding:
         runs = _INVALID_RUN.split(raw.decode("utf-8", _ESCAPE))
         encodings: list[Encoding] = []
         for index, run in enumerate(runs):  # valid and invalid runs alternate, the first is valid (or empty)
@@ -129,7 +147,7 @@ class ByteVocab:
             merged = [token.id for token in self._backend.model.tokenize(bytes_to_piece(data))]
             if self.decode(merged) == data:
                 return Encoding(self._checked(merged), self.ends(merged))
-        ids = self._checked(self._byte_ids[byte] for byte in data)
+        ids = self._checked(token_id for token_id in (self._byte_ids[byte] for byte in data) if token_id is not None)
         return Encoding(ids, self.ends(ids))
 
     def _checked(self, ids: Iterable[int]) -> np.ndarray:
@@ -146,6 +164,8 @@ class ByteVocab:
         """Encode known text with the tokenizer and compare the bytes of the ids with the text's own."""
         texts = [*_PROBES, *_readable_pieces(self.pieces)]
         for text in texts:
+            if len(self.unencodable_spans(text.encode("utf-8"))):
+                continue  # its own tokenizer does not read such text whole
             encoded = self._backend.encode(text, add_special_tokens=False)
             data, got = text.encode("utf-8"), self.decode(encoded.ids)
             if got not in (data, self._normalise(text)):
@@ -176,16 +196,18 @@ def _read_pieces(spec: dict[str, Any], family: Family) -> list[bytes]:
     return pieces
 
 
-def _single_byte_ids(pieces: Sequence[bytes], family: Family, backend: Any) -> list[int]:
-    ids = []
+def _single_byte_ids(pieces: Sequence[bytes], family: Family, backend: Any) -> list[int | None]:
+    """The id of each single byte, None where the vocabulary has no entry for it."""
+    ids: list[int | None] = []
     for byte in range(256):
         piece = family.byte_piece(byte)
         token_id = backend.token_to_id(piece)
-        if token_id is None or pieces[token_id] != bytes([byte]):
+        is_lacking = token_id is None and byte in family.required_bytes
+        if is_lacking or (token_id is not None and pieces[token_id] != bytes([byte])):
             found = "no entry" if token_id is None else f"an added token {token_id} in place of the entry"
             raise InputError(
-                f"this {family.name} tokenizer has {found} {piece!r} for the byte 0x{byte:02x}, so it cannot spell "
-                "every response; use a tokenizer with all 256 byte entries."
+                f"this {family.name} tokenizer has {found} {piece!r} for the byte 0x{byte:02x}, so its bytes cannot be "
+                "verified; use a model whose tokenizer is whole."
             )
         ids.append(token_id)
     return ids

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from crossdistill import Alignment, align
+from crossdistill.align import align_around
+from tests.oracles.alignment import pieces_of, synchronised
 
 
 @pytest.mark.parametrize(
@@ -107,3 +112,53 @@ def test_splits_are_int64():
     assert {getattr(alignment, f"{side}_splits").dtype for side in ("student", "teacher", "byte")} == {
         np.dtype("int64")
     }
+
+
+def test_select_keeps_chunks_and_names_their_tokens():
+    alignment = align([1, 4, 6, 7, 8], [4, 5, 6, 7, 8])
+    chunks, student, teacher = alignment.select(np.array([True, False, True, False]))
+    assert chunks == Alignment([0, 2, 3], [0, 1, 2], [0, 4, 5])
+    assert student.tolist() == [0, 1, 3]
+    assert teacher.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "holes", "expected", "student_kept", "teacher_kept"),
+    [
+        ([2, 3, 5], [2, 5], [[2, 3]], ([0, 1, 2], [0, 1, 2], [0, 2, 4]), [0, 2], [0, 1]),  # a token of its own
+        ([4, 6], [1, 6], [[1, 2]], ([0], [0], [0]), [], []),  # inside a chunk that spans everything
+        ([4, 6], [1, 4, 6], [[1, 2]], ([0, 1], [0, 1], [0, 2]), [1], [2]),  # in step again at byte 4
+        ([2, 3], [2], [[2, 3]], ([0, 1], [0, 1], [0, 2]), [0], [0]),  # at the end
+        ([1, 3], [3], [[0, 1]], ([0, 1], [0, 1], [0, 2]), [1], [0]),  # at the start
+        ([3], [], [[0, 3]], ([0], [0], [0]), [], []),  # nothing else
+        ([1, 2, 4], [1, 2, 4], [[1, 2]], ([0, 1, 2], [0, 1, 3], [0, 1, 3]), [0, 2], [0, 1, 2]),  # token without bytes
+        ([2, 5], [2, 5], np.zeros((0, 2)), ([0, 1, 2], [0, 1, 2], [0, 2, 5]), [0, 1], [0, 1]),  # no hole
+    ],
+)
+def test_align_around_by_hand(student, teacher, holes, expected, student_kept, teacher_kept):
+    selection = align_around(np.array(student), np.array(teacher, dtype=np.int64), np.array(holes, dtype=np.int64))
+    assert selection.alignment == Alignment(*expected)
+    assert selection.student.tolist() == student_kept
+    assert selection.teacher.tolist() == teacher_kept
+
+
+@given(st.binary(min_size=1, max_size=24), st.data())
+def test_align_around_keeps_every_chunk_without_a_hole(data, draw):
+    cuts = st.sets(st.integers(1, len(data)), max_size=len(data)).map(lambda ends: sorted({*ends, len(data)}))
+    student, teacher = draw.draw(cuts), draw.draw(cuts)
+    is_hole = draw.draw(st.lists(st.booleans(), min_size=len(teacher), max_size=len(teacher)))
+    spans = list(zip([0, *teacher[:-1]], teacher, strict=True))
+    holes = [span for span, hole in zip(spans, is_hole, strict=True) if hole]
+    tokens = [end for end, hole in zip(teacher, is_hole, strict=True) if not hole]
+    kept_student, kept_teacher = [], []
+    borders = synchronised(pieces_of(data, student), pieces_of(data, teacher))
+    for (i, j, _), (next_i, next_j, _) in zip(borders, borders[1:], strict=False):
+        if not any(is_hole[j:next_j]):
+            kept_student += range(i, next_i)
+            kept_teacher += [sum(not hole for hole in is_hole[:k]) for k in range(j, next_j)]
+    selection = align_around(
+        np.array(student), np.array(tokens, dtype=np.int64), np.array(holes, dtype=np.int64).reshape(-1, 2)
+    )
+    assert selection.student.tolist() == kept_student
+    assert selection.teacher.tolist() == kept_teacher
+    assert selection.alignment.student_splits[-1] == len(kept_student)

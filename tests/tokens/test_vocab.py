@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab, InputError, align
+from crossdistill.tokens.byte_level import BYTE_TO_CHAR
 from tests.tokenizers_in_process import BYTE_LEVEL_NAMES, NAMES, SENTENCEPIECE_NAMES, SPECIAL, byte_level, sentencepiece
 
 
@@ -300,14 +301,14 @@ def test_byte_entries_that_nothing_falls_back_on_are_refused():
 def test_a_missing_fallback_entry_is_refused():
     byte_pieces = [f"<0x{byte:02X}>" for byte in range(256) if byte != 0x41]
     tokenizer = sentencepiece(num_merges=20, byte_pieces=byte_pieces, normalizer=normalizers.Replace(" ", "▁"))
-    with pytest.raises(InputError, match=r"has no entry '<0x41>' for the byte 0x41, so it cannot spell every response"):
+    with pytest.raises(InputError, match=r"has no entry '<0x41>' for the byte 0x41, so its bytes cannot be verified"):
         ByteVocab.from_tokenizer(tokenizer)
 
 
 def test_an_incomplete_byte_alphabet_is_refused():
     tokenizer = Tokenizer(models.BPE(vocab={"a": 0, "b": 1}, merges=[]))
     tokenizer.decoder = decoders.ByteLevel()
-    with pytest.raises(InputError, match=r"byte_level_bpe tokenizer has no entry 'Ā' for the byte 0x00"):
+    with pytest.raises(InputError, match=r"byte_level_bpe tokenizer has no entry 'Ċ' for the byte 0x0a"):
         ByteVocab.from_tokenizer(tokenizer)
 
 
@@ -356,3 +357,29 @@ def test_a_hole_in_the_ids_carries_no_bytes():
     assert len(vocab) == 401
     assert vocab.pieces[400] == b" far"
     assert set(vocab.pieces[len(vocabulary) : 400]) == {b""}
+
+
+def without_entries(missing: bytes) -> Tokenizer:
+    """A byte-level tokenizer whose alphabet lacks some bytes, as SmolLM2's does."""
+    alphabet = [BYTE_TO_CHAR[byte] for byte in range(256) if byte not in missing]
+    vocabulary = {piece: index for index, piece in enumerate([*alphabet, "ab"])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("a", "b")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def test_bytes_without_an_entry_belong_to_no_token():
+    vocab = ByteVocab.from_tokenizer(without_entries(b"\x04\xf1\xff"))
+    assert vocab.unencodable == b"\x04\xf1\xff"
+    data = b"ab\x04\x04ab\xff" + "\U00050000".encode() + b"c\xf1"  # U+50000 begins with 0xf1
+    ids, ends = vocab.encode(data)
+    assert [vocab.pieces[token] for token in ids] == [b"ab", b"ab", b"\x90", b"\x80", b"\x80", b"c"]
+    assert ends.tolist() == [2, 6, 9, 10, 11, 12]
+    assert vocab.unencodable_spans(data).tolist() == [[2, 4], [6, 8], [12, 13]]
+
+
+def test_a_whole_vocabulary_has_no_unencodable_bytes():
+    vocab = ByteVocab.from_tokenizer(without_entries(b""))
+    assert vocab.unencodable == b""
+    assert vocab.unencodable_spans(bytes(range(256))).shape == (0, 2)
