@@ -1,8 +1,9 @@
-"""Rebuild the embedded demo's tokenizers, models and examples from nothing (no network, a few minutes on two cores).
+"""Rebuild the embedded demo's tokenizers, models and examples from nothing: no network, some ten minutes on two cores.
 
-The teacher sees as many worked sums as it likes. The student is first pretrained on related text (`pretraining_text`), as
-a real base model is, and then fine-tuned on a few worked sums (`sft.jsonl`): it knows the form, and is right some of the
-time. Every number that went in or came out is recorded in `BUILD.json`.
+The teacher learns worked sums with rare slips. The student is pretrained on sums whose writer forgets most carries, as
+a base model learns its text's mistakes with its facts, then warm-started by SFT on a few correct but easy (carry-free)
+examples, `sft.jsonl`. It knows how to carry, and mostly does not: a policy that on-policy distillation can correct,
+and that more SFT on the same few examples cannot. Every number that went in or came out is recorded in `BUILD.json`.
 """
 
 import argparse
@@ -10,9 +11,12 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -26,7 +30,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from crossdistill.demo.task import Problem, grade, number_words, problems
+from crossdistill.demo.task import grade, make_problem, number_words, operand_pairs, problems
 
 STUDENT_SPECIALS = ["<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"]
 STUDENT_TEMPLATE = (
@@ -59,6 +63,23 @@ class Stage:
     weight_decay: float = 0.01
 
 
+@dataclass(frozen=True)
+class Habits:
+    """How often the writer of a worked sum drops a due carry, and puts a random number for one of its four numbers."""
+
+    forgotten_carry: float
+    slip: float
+
+
+STUDENT_HABITS = Habits(forgotten_carry=0.65, slip=0.0)
+TEACHER_HABITS = Habits(forgotten_carry=0.0, slip=0.05)
+STUDENT_PRETRAINING = Stage(steps=1100, batch_size=64, learning_rate=2e-3)
+STUDENT_SFT = Stage(steps=40, batch_size=32, learning_rate=1e-4)
+TEACHER_TRAINING = Stage(steps=1200, batch_size=64, learning_rate=2e-3)
+NUM_SFT_EXAMPLES = 300
+NUM_HELD_OUT = 500
+
+
 def tokenizer_corpus() -> list[str]:
     """Problems and solutions, one text a line."""
     return [text for p in problems("train", 3000, TOKENIZER_SEED) for text in (p.prompt, p.solution)]
@@ -78,8 +99,8 @@ def build_student_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(tokenizer_corpus(), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token="<|end|>",
-        pad_token="<|pad|>",
+        eos_token="<|end|>",  # noqa: S106
+        pad_token="<|pad|>",  # noqa: S106
         additional_special_tokens=["<|user|>", "<|assistant|>"],
         chat_template=STUDENT_TEMPLATE,
         padding_side="left",
@@ -92,7 +113,7 @@ def learn_teacher_merges() -> tuple[list[str], list[list[str]]]:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(TEACHER_WORD_BORDER), "merged_with_next")
-    corpus = tokenizer_corpus() + ["user", "model"]
+    corpus = [*tokenizer_corpus(), "user", "model"]
     characters = sorted(set("".join(corpus).replace(" ", "▁")))
     trainer = trainers.BpeTrainer(vocab_size=len(characters) + TEACHER_MERGES, show_progress=False)
     tokenizer.train_from_iterator(corpus, trainer)
@@ -104,14 +125,12 @@ def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
     characters, merges = learn_teacher_merges()
     byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
     # dict.fromkeys, because two merges may build the same token.
-    pieces = dict.fromkeys(
-        TEACHER_SPECIALS + byte_tokens + characters + [left + right for left, right in merges]
-    )
+    pieces = dict.fromkeys(TEACHER_SPECIALS + byte_tokens + characters + [left + right for left, right in merges])
     tokenizer = Tokenizer(
         models.BPE(
             vocab={piece: index for index, piece in enumerate(pieces)},
             merges=[(left, right) for left, right in merges],
-            unk_token="<unk>",
+            unk_token="<unk>",  # noqa: S106
             fuse_unk=True,
             byte_fallback=True,
         )
@@ -120,10 +139,10 @@ def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<bos>",
-        eos_token="<end_of_turn>",
-        unk_token="<unk>",
-        pad_token="<pad>",
+        bos_token="<bos>",  # noqa: S106
+        eos_token="<end_of_turn>",  # noqa: S106
+        unk_token="<unk>",  # noqa: S106
+        pad_token="<pad>",  # noqa: S106
         additional_special_tokens=["<start_of_turn>"],
         chat_template=TEACHER_TEMPLATE,
         padding_side="left",
@@ -131,56 +150,25 @@ def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def build_student_model(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """A Qwen3 with random weights."""
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        head_dim=32,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+def build_model(role: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A decoder with random weights: a Qwen3 of three layers for the student, a Llama of four for the teacher."""
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "head_dim": 32,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": True,
+    }
+    stops = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     torch.manual_seed(WEIGHT_SEED)
-    return with_generation_config(Qwen3ForCausalLM(config), tokenizer)
-
-
-def build_teacher_model(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """A Llama with random weights."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    torch.manual_seed(WEIGHT_SEED)
-    return with_generation_config(LlamaForCausalLM(config), tokenizer)
-
-
-def with_generation_config(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """Set the defaults that `generate` reads: sample at temperature 1, stop at the end of the turn."""
-    model.generation_config = GenerationConfig(
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    if role == "teacher":
+        model = LlamaForCausalLM(LlamaConfig(**sizes, **stops, num_hidden_layers=4))
+    else:
+        model = Qwen3ForCausalLM(Qwen3Config(**sizes, **stops, num_hidden_layers=3))
+    model.generation_config = GenerationConfig(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, **stops)
     return model
 
 
@@ -194,58 +182,32 @@ def encode_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
 
 def encode_example(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> Example:
     """Prompt and completion tokenised apart, so that no token spans both; the completion ends in the stop token."""
-    completion_ids = tokenizer.encode(completion, add_special_tokens=False) + [tokenizer.eos_token_id]
+    completion_ids = [*tokenizer.encode(completion, add_special_tokens=False), tokenizer.eos_token_id]
     return encode_prompt(tokenizer, prompt), completion_ids
 
 
-def partial_results(prompt: str, hundreds: int, tens: int, ones: int, answer: int) -> tuple[str, str]:
-    """A prompt and a worked completion in the task's form."""
-    return prompt, f"{number_words(hundreds)} and {number_words(tens)} and {number_words(ones)} is {number_words(answer)}"
+def worked_sum(left: int, right: int, habits: Habits, rng: random.Random) -> tuple[str, str]:
+    """The prompt and a worked completion by a writer with these habits.
 
-
-def difference_text(rng: random.Random) -> tuple[str, str]:
-    """A worked difference without borrowing: the form of the task, with another operation."""
-    left, right = zip(*(sorted((rng.randint(0, 9), rng.randint(0, 9)), reverse=True) for _ in range(3)), strict=True)
-    hundreds, tens, ones = ((high - low) * place for high, low, place in zip(left, right, (100, 10, 1), strict=True))
-    first, second = (digits[0] * 100 + digits[1] * 10 + digits[2] for digits in (left, right))
-    prompt = f"{number_words(first)} minus {number_words(second)}"
-    return partial_results(prompt, hundreds, tens, ones, hundreds + tens + ones)
-
-
-def place_sum_text(rng: random.Random) -> tuple[str, str]:
-    """A sum of two digits of one place."""
-    place = rng.choice((1, 10, 100))
-    left, right = (rng.randint(0, 4 if place == 100 else 9) * place for _ in range(2))
-    return f"{number_words(left)} plus {number_words(right)}", number_words(left + right)
-
-
-def slipping_sum_text(rng: random.Random, problem_pairs: list[tuple[int, int]], slip: float) -> tuple[str, str]:
-    """A worked sum of the task in which each partial sum, and the answer, is replaced at random with probability `slip`.
-
-    What follows a slip follows *from* it. A teacher of such text is right when it decodes greedily, gives mistakes a
-    finite log-probability, and can go on from a mistake that a student made.
+    What follows a slip follows *from* it. A model of such text is right when it decodes greedily, gives mistakes a
+    finite log-probability, and can go on from a mistake that another model made.
     """
-    left, right = rng.choice(problem_pairs)
-    digits = [(left // place % 10 + right // place % 10) for place in (100, 10, 1)]
-    largest = (9, 18, 18)
-    digits = [
-        rng.randint(0, top) if rng.random() < slip else digit
-        for digit, top in zip(digits, largest, strict=True)
-    ]
-    hundreds, tens, ones = (d * p for d, p in zip(digits, (100, 10, 1), strict=True))
-    answer = min(hundreds + tens + ones, 999)
-    if rng.random() < slip:
+    digits = [left // place % 10 + right // place % 10 for place in (100, 10, 1)]
+    hundreds, tens, ones = (
+        rng.randint(0, top) if rng.random() < habits.slip else digit
+        for digit, top in zip(digits, (8, 18, 18), strict=True)
+    )
+    tens_total = tens + (ones >= 10 and rng.random() >= habits.forgotten_carry)
+    hundreds_total = hundreds + (tens_total >= 10 and rng.random() >= habits.forgotten_carry)
+    answer = hundreds_total * 100 + tens_total % 10 * 10 + ones % 10
+    if rng.random() < habits.slip:
         answer = rng.randint(0, 999)
-    return partial_results(f"{number_words(left)} plus {number_words(right)}", hundreds, tens, ones, answer)
-
-
-def pretraining_text(rng: random.Random) -> tuple[str, str]:
-    """A text near the task but not of it."""
-    return (difference_text if rng.random() < 0.6 else place_sum_text)(rng)
+    partial_sums = " and ".join(map(number_words, (hundreds * 100, tens * 10, ones)))
+    return make_problem(left, right).prompt, f"{partial_sums} is {number_words(answer)}"
 
 
 def collate(examples: list[Example], pad_id: int) -> dict[str, torch.Tensor]:
-    """Right-padded `input_ids`, `attention_mask` and `labels`, each [batch, position]; the loss is on completions only."""
+    """Right-padded `input_ids`, `attention_mask`, `labels` [batch, position]; only completions carry a loss."""
     width = max(len(prompt) + len(completion) for prompt, completion in examples)
     input_ids = torch.full((len(examples), width), pad_id)
     labels = torch.full_like(input_ids, -100)
@@ -287,15 +249,94 @@ def draw_batches(draw: Callable[[], Example], batch_size: int) -> Iterator[list[
 
 
 @torch.no_grad()
-def accuracy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, held_out: list[Problem]) -> float:
-    """Share of problems solved by greedy decoding."""
+def accuracy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, sample: bool) -> float:
+    """Share of the held-out problems solved, decoding greedily or sampling at temperature 1."""
     model.eval()
+    held_out = problems("test", NUM_HELD_OUT, HELD_OUT_SEED)
     correct = 0
     for start in range(0, len(held_out), 125):
         batch = held_out[start : start + 125]
         prompts = [encode_prompt(tokenizer, p.prompt) for p in batch]
         inputs = tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
-        output = model.generate(**inputs, do_sample=False, max_new_tokens=48)
+        output = model.generate(**inputs, do_sample=sample, max_new_tokens=48)
         responses = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         correct += sum(grade(p, response) for p, response in zip(batch, responses, strict=True))
     return correct / len(held_out)
+
+
+def train_on_sums(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, habits: Habits, stage: Stage
+) -> dict[str, Any]:
+    """Train on sums drawn afresh from the train split; return the record of the stage."""
+    rng = random.Random(DATA_SEED)  # noqa: S311
+    pairs = operand_pairs("train")
+    batches = draw_batches(
+        lambda: encode_example(tokenizer, *worked_sum(*rng.choice(pairs), habits, rng)), stage.batch_size
+    )
+    seconds = train(model, batches, stage)
+    return {**asdict(stage), "habits": asdict(habits), "seconds": round(seconds)}
+
+
+def warm_start(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sft_path: Path, stage: Stage
+) -> dict[str, Any]:
+    """Fine-tune on the few shipped examples; return the record of the stage."""
+    rng = random.Random(DATA_SEED)  # noqa: S311
+    rows = [json.loads(line) for line in sft_path.read_text().splitlines()]
+    examples = [encode_example(tokenizer, row["prompt"], row["completion"]) for row in rows]
+    seconds = train(model, draw_batches(lambda: rng.choice(examples), stage.batch_size), stage)
+    return {**asdict(stage), "examples": len(rows), "seconds": round(seconds)}
+
+
+def build(role: str, assets: Path) -> dict[str, Any]:
+    """Build one folder and return its record. One thread, so that the weights do not depend on the number of cores."""
+    torch.set_num_threads(1)
+    stages: dict[str, Any] = {}
+    scores: dict[str, float] = {}
+    if role == "teacher":
+        tokenizer = build_teacher_tokenizer()
+        model = build_model(role, tokenizer)
+        stages["training"] = train_on_sums(model, tokenizer, TEACHER_HABITS, TEACHER_TRAINING)
+    else:
+        tokenizer = build_student_tokenizer()
+        model = build_model(role, tokenizer)
+        stages["pretraining"] = train_on_sums(model, tokenizer, STUDENT_HABITS, STUDENT_PRETRAINING)
+        scores["greedy_before_sft"] = accuracy(model, tokenizer, sample=False)
+        stages["sft"] = warm_start(model, tokenizer, assets / "sft.jsonl", STUDENT_SFT)
+    torch.manual_seed(HELD_OUT_SEED)
+    scores["greedy"] = accuracy(model, tokenizer, sample=False)
+    scores["sampled"] = accuracy(model, tokenizer, sample=True)
+    print(f"{role}: {scores} (n = {NUM_HELD_OUT})", flush=True)
+    tokenizer.save_pretrained(assets / role)
+    model.save_pretrained(assets / role)
+    return {"parameters": model.num_parameters(), "stages": stages, "exact_match": scores}
+
+
+def write_sft_examples(path: Path) -> None:
+    """The few worked sums that the student is warm-started on."""
+    rows = [{"prompt": p.prompt, "completion": p.solution} for p in problems("sft", NUM_SFT_EXAMPLES, SFT_SEED)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def main() -> None:
+    """Build both folders side by side and write their common record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the assets to")
+    assets = parser.parse_args().output
+    assets.mkdir(parents=True, exist_ok=True)
+    write_sft_examples(assets / "sft.jsonl")
+    roles = ("student", "teacher")
+    with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
+        record: dict[str, Any] = dict(zip(roles, pool.map(build, roles, [assets] * 2), strict=True))
+    record["held_out_problems"] = NUM_HELD_OUT
+    record["seeds"] = {
+        "tokenizer": TOKENIZER_SEED, "sft": SFT_SEED, "held_out": HELD_OUT_SEED,
+        "weights": WEIGHT_SEED, "data": DATA_SEED,
+    }  # fmt: skip
+    files = sorted([assets / "sft.jsonl", *(path for role in roles for path in (assets / role).iterdir())])
+    record["sha256"] = {path.relative_to(assets).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
+    (assets / "BUILD.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

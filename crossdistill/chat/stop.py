@@ -26,8 +26,9 @@ def _end_of_turn(tokenizer: Any) -> int | None:
     if tokenizer.chat_template is None:
         return None
     messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
-    rendered = tokenizer.apply_chat_template(messages, tokenize=False)
-    suffix = rendered[rendered.rindex(_MARK) + len(_MARK) :]
+    _, mark, suffix = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(_MARK)
+    if not mark:  # a template for prompts alone
+        return None
     special = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
     after = tokenizer(suffix, add_special_tokens=False)["input_ids"]
     return next((token_id for token_id in after if token_id in special), None)

@@ -2,14 +2,20 @@
 
 from typing import Any
 
+from crossdistill.errors import InputError
+
+_TEXT = "x"  # a text that contains no special token itself
+
 Prompt = str | list[dict[str, Any]]
 
+# line breaks stand in expressions: the template engine swallows those beside a block
 PLAIN_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{{ message['role'] | capitalize }}:\n{{ message['content'] }}"
-    "{%- if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}Assistant:\n{% endif -%}"
+    "{% for message in messages %}"
+    "{{ message['role'] | capitalize ~ ':\\n' ~ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
+    "{{ '\\n\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:\\n' }}{% endif %}"
 )
 """The default for models without a chat template, such as base models:
 
@@ -27,7 +33,7 @@ def ensure_template(tokenizer: Any) -> bool:
     """Give a tokenizer without a chat template the plain one; returns whether it was needed."""
     if tokenizer.chat_template is not None:
         return False
-    begins_with_bos = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+    begins_with_bos = tokenizer(_TEXT)["input_ids"][:1] == [tokenizer.bos_token_id]
     tokenizer.chat_template = ("{{ bos_token }}" if begins_with_bos else "") + PLAIN_TEMPLATE
     return True
 
@@ -38,12 +44,25 @@ def render_prompt(tokenizer: Any, prompt: Prompt, template_kwargs: dict[str, Any
     Messages go through the tokenizer's own chat template with its generation prompt. A text is tokenised as it
     stands, with the tokenizer's own begin token and without an end token. The response is tokenised apart, so that
     no token crosses the border between them.
+
+    Raises InputError for a prompt without a single token.
     """
     if isinstance(prompt, str):
-        ids = list(tokenizer(prompt)["input_ids"])
-        appended_eos = len(ids) > 0 and ids[-1] == tokenizer.eos_token_id and not prompt.endswith(tokenizer.eos_token)
-        return ids[:-1] if appended_eos else ids
-    rendered = tokenizer.apply_chat_template(
-        prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **(template_kwargs or {})
-    )
-    return list(rendered["input_ids"])
+        rendered = tokenizer(prompt)
+    else:
+        rendered = tokenizer.apply_chat_template(
+            prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **(template_kwargs or {})
+        )
+    ids = list(rendered["input_ids"])
+    if isinstance(prompt, str) and _appends_eos(tokenizer):
+        ids.pop()
+    if not ids:
+        raise InputError(
+            f"the prompt {prompt!r} has no tokens, so nothing predicts the response's first one: write something in "
+            "it, or use a tokenizer that begins every text with a token of its own."
+        )
+    return ids
+
+
+def _appends_eos(tokenizer: Any) -> bool:
+    return tokenizer(_TEXT)["input_ids"][-1:] == [tokenizer.eos_token_id]

@@ -16,7 +16,9 @@ def command(
     teacher: Annotated[str, typer.Argument(help="Teacher: a folder or a hub id; only its tokenizer is read.")],
     text: Annotated[str | None, typer.Argument(help="Text to align; standard input where it is left out.")] = None,
     file: Annotated[Path | None, typer.Option(help="Read the text from a file, as bytes.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Also write the alignment as a page that can be read and linked.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the alignment as a page that can be read and linked.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the alignment as JSON, for programs.")] = False,
 ) -> None:
     """Show the chunks that student and teacher tokens of a text form, coloured."""

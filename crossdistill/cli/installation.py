@@ -41,7 +41,9 @@ def _distributed() -> str:
 
     if not dist.is_available():
         return "no"
-    return ", ".join(name for name, there in (("gloo", dist.is_gloo_available()), ("nccl", dist.is_nccl_available())) if there)
+    return ", ".join(
+        name for name, there in (("gloo", dist.is_gloo_available()), ("nccl", dist.is_nccl_available())) if there
+    )
 
 
 def _version(package: str) -> str | None:

@@ -15,7 +15,9 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; m
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")]
 Overrides = Annotated[
     list[str],
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key of the file, such as train.learning_rate=1e-6."),
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Override a key of the file, such as train.learning_rate=1e-6."
+    ),
 ]
 Keys = Annotated[bool, typer.Option("--keys", help="List every key of the run file with its meaning, and exit.")]
 

@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
-from transformers import AutoConfig, GenerationConfig
+from transformers import GenerationConfig
 
 from crossdistill.align import align
 from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.cli.tokenizers import load_tokenizer
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.checks import check_pair
+from crossdistill.train.checks import check_pair, config_of
 
 _SAMPLE = (
     "Let x = 3.14 and y = 120. Then x * y = 376.8, so the answer is 377.\n\n"
@@ -26,7 +26,7 @@ def describe_pair(student: str, teacher: str) -> list[tuple[str, str]]:
     check_pair(student, teacher)
     sides = {"student": student, "teacher": teacher}
     tokenizers = {side: load_tokenizer(name) for side, name in sides.items()}
-    configs = {side: AutoConfig.from_pretrained(name).get_text_config() for side, name in sides.items()}
+    configs = {side: config_of(name) for side, name in sides.items()}
     vocabs = {side: ByteVocab.from_tokenizer(tokenizers[side], configs[side].vocab_size) for side in sides}
     rows = []
     for side, name in sides.items():

@@ -12,8 +12,8 @@ def load_tokenizer(name: str) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(name)
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"there is no tokenizer at {name!r} ({reason}): give a model's folder or hub id.") from None
 
 

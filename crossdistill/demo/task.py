@@ -14,11 +14,9 @@ Split = Literal["train", "test", "sft"]
 SMALLEST_OPERAND = 100
 LARGEST_OPERAND = 499
 
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_SMALL += ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,32 @@ def make_problem(left: int, right: int) -> Problem:
     )
 
 
-def split_of(left: int, right: int) -> Split:
-    """The split that owns a pair of operands, in either order: 80 % train, 10 % test, 10 % sft."""
+def has_carry(left: int, right: int) -> bool:
+    """Whether adding the ones or the tens of the two operands reaches ten."""
+    return left % 10 + right % 10 >= 10 or left // 10 % 10 + right // 10 % 10 >= 10
+
+
+def operand_pairs(split: Split) -> list[tuple[int, int]]:
+    """Every ordered pair of operands of one split.
+
+    A hash of the unordered pair decides: 80 % train, 10 % test, 10 % sft. Of the last, only sums without a carry are
+    kept: the few worked examples are easy ones, while training prompts and the test set have carries.
+    """
+    buckets = {"test": (0,), "sft": (1,), "train": range(2, 10)}
+    if split not in buckets:
+        raise ValueError(f"split must be one of {', '.join(buckets)}, got {split!r}")
+    span = range(SMALLEST_OPERAND, LARGEST_OPERAND + 1)
+    return [
+        (left, right)
+        for left in span
+        for right in span
+        if _bucket(left, right) in buckets[split] and not (split == "sft" and has_carry(left, right))
+    ]
+
+
+def _bucket(left: int, right: int) -> int:
     low, high = sorted((left, right))
-    bucket = sha256(f"{low}+{high}".encode()).digest()[0] % 10
-    return "test" if bucket == 0 else "sft" if bucket == 1 else "train"
+    return sha256(f"{low}+{high}".encode()).digest()[0] % 10
 
 
 def problems(split: Split, n: int, seed: int) -> list[Problem]:
@@ -73,11 +92,10 @@ def problems(split: Split, n: int, seed: int) -> list[Problem]:
 
     The splits are disjoint whatever `n` and `seed` are. Raises `ValueError` when a split has fewer than `n` problems.
     """
-    span = range(SMALLEST_OPERAND, LARGEST_OPERAND + 1)
-    pairs = [(left, right) for left in span for right in span if split_of(left, right) == split]
+    pairs = operand_pairs(split)
     if n > len(pairs):
         raise ValueError(f"split {split!r} holds {len(pairs)} problems, {n} were asked for")
-    return [make_problem(*pair) for pair in random.Random(seed).sample(pairs, n)]
+    return [make_problem(*pair) for pair in random.Random(seed).sample(pairs, n)]  # noqa: S311
 
 
 def grade(problem: Problem, response: str) -> bool:

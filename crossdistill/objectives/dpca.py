@@ -19,6 +19,8 @@ from crossdistill.credit import METHODS, assign_credit
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Signal
 
+_MAX_LOG_RATIO = 20.0  # beyond e^20 every ratio is bounded anyway, and exp would overflow into NaN gradients
+
 
 @dataclass(frozen=True)
 class DPCA:
@@ -42,9 +44,11 @@ class DPCA:
     def __post_init__(self) -> None:
         if self.credit not in METHODS:
             raise InputError(f"there is no credit method {self.credit!r}; choose one of {', '.join(METHODS)}.")
-        if not 0 <= self.clip_low <= 1 or self.clip_high < 0:
-            raise InputError(f"clip_low must lie in [0, 1] and clip_high be >= 0, not {self.clip_low}, {self.clip_high}.")
-        if self.dual_clip <= 1 or self.max_advantage <= 0:
+        if not (0 <= self.clip_low <= 1 and self.clip_high >= 0):
+            raise InputError(
+                f"clip_low must lie in [0, 1] and clip_high be >= 0, not {self.clip_low}, {self.clip_high}."
+            )
+        if not (self.dual_clip > 1 and self.max_advantage > 0):
             raise InputError(
                 f"dual_clip must be > 1 and max_advantage > 0, not {self.dual_clip}, {self.max_advantage}."
             )
@@ -56,7 +60,7 @@ class DPCA:
 
     def loss(self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor) -> LossSum:
         """Sum over tokens; all three [N], nats. Only `logprobs` carries gradient. 0 for N = 0."""
-        ratio = torch.exp(logprobs - old_logprobs)
+        ratio = torch.exp((logprobs - old_logprobs).clamp(max=_MAX_LOG_RATIO))
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         term = torch.minimum(ratio * advantages, clipped * advantages)
         term = torch.where(advantages < 0, torch.maximum(term, self.dual_clip * advantages), term)

@@ -27,9 +27,17 @@ class LMHead:
 
     @classmethod
     def from_model(cls, model: Any) -> "LMHead":
-        """The head of a Hugging Face causal language model (or of a PEFT model around one)."""
+        """The head of a Hugging Face causal language model (or of a PEFT model around one).
+
+        Raises InputError where the output layer itself carries an adapter, which its weight does not tell.
+        """
         model = causal_lm(model)
         layer, config = model.get_output_embeddings(), model.config.get_text_config()
+        if hasattr(layer, "base_layer"):
+            raise InputError(
+                "an adapter on the output layer is not supported: take it out of the adapter's target_modules, or name "
+                "it in modules_to_save to train it whole."
+            )
         scale = getattr(config, "logit_scale", None) or 1.0
         if getattr(config, "logits_scaling", None):
             scale = 1.0 / config.logits_scaling
@@ -62,7 +70,7 @@ class LMHead:
         ours = self.logits(last_hidden_states(model, ids, mask)[0])
         tolerance = 1e-3 if self.weight.dtype == torch.float32 else 0.1
         difference = (own - ours).abs().max().item()
-        if not difference <= tolerance * max(1.0, own.abs().max().item()):
+        if not difference <= tolerance * max(1.0, ours.abs().max().item()):
             raise InputError(
                 f"the logits of {type(causal_lm(model)).__name__} are not its hidden states times its output weights "
                 f"(they differ by {difference:.3g}): this architecture is not supported; use one whose head is linear "

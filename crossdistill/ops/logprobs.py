@@ -76,7 +76,7 @@ class _TokenLogprobs(torch.autograd.Function):
         hidden, weight, bias, ids = ctx.saved_tensors
         grad_hidden = torch.zeros_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
-        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if ctx.needs_input_grad[2] else None
         for start in range(0, len(ids), ctx.rows):
             tile = slice(start, start + ctx.rows)
             grad_raw = _grad_raw_logits(ctx.head, hidden[tile], ids[tile], grad_logprobs[tile], ctx.temperature)

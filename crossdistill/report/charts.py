@@ -70,12 +70,8 @@ def learning_curves(history: Iterable[dict[str, Any]]) -> list[Chart]:
 
 
 def smoothed(values: Sequence[float], reach: int) -> list[float]:
-    """Mean of the values up to `reach` places to both sides; near an end as far as the end, so that a trend stays."""
-    means = []
-    for index in range(len(values)):
-        half = min(reach, index, len(values) - 1 - index)
-        means.append(fmean(values[index - half : index + half + 1]))
-    return means
+    """Mean of the values up to `reach` places to both sides, fewer near the ends; centred, so that it does not lag."""
+    return [fmean(values[max(0, index - reach) : index + reach + 1]) for index in range(len(values))]
 
 
 def _is_number(row: dict[str, Any], key: str) -> bool:

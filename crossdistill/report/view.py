@@ -32,7 +32,7 @@ class ChunkView:
 
     kind: student tokens to teacher tokens, so ``"1:n"`` is one student token that the teacher writes in several.
     text: the chunk's bytes made readable.
-    byte_span: ``(start, end)`` in the response; empty for tokens without bytes.
+    byte_span: ``(start, end)`` in the aligned bytes of the response; empty for tokens that are not among them.
     reason: why a chunk of kind ``"dropped"`` has no teacher signal, else None.
     characters: the whole characters that the chunk's bytes are part of, where they are not text by themselves.
     """

@@ -1,7 +1,7 @@
 """A run as one TOML file: validated whole, unknown keys refused, before anything heavy happens."""
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from crossdistill.errors import InputError
-
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -23,17 +22,25 @@ class RunConfig(_File):
 
     student: str = Field(description="Student: a folder or a hub id.")
     teacher: str = Field(description="Teacher: a folder or a hub id.")
-    dataset: str = Field(description="Prompts: a .jsonl/.json/.csv/.parquet file, a saved data set's folder or a hub id.")
-    dataset_name: str | None = Field(None, description="Configuration name of a hub data set.")
-    dataset_split: str = Field("train", description="Split of a hub data set.")
-    eval_dataset: str | None = Field(None, description="Held-out prompts, for the teacher gap before, during and after.")
-    eval_split: str = Field("test", description="Split of a hub data set for evaluation.")
-    prompt_column: str = Field("prompt", description="Column with the prompts: texts or lists of messages.")
-    preset: str | None = Field(None, description='Named settings that the others override; "paper" for the paper\'s.')
-    objective: str | None = Field(None, description='Name of the objective ("dpca" unless the preset names another).')
+    dataset: str = Field(
+        description="Prompts: a .jsonl/.json/.csv/.parquet file, a saved data set's folder or a hub id."
+    )
+    dataset_name: str | None = Field(default=None, description="Configuration name of a hub data set.")
+    dataset_split: str = Field(default="train", description="Split of a hub data set.")
+    eval_dataset: str | None = Field(
+        default=None, description="Held-out prompts, for the teacher gap before, during and after."
+    )
+    eval_split: str = Field(default="test", description="Split of a hub data set for evaluation.")
+    prompt_column: str = Field(default="prompt", description="Column with the prompts: texts or lists of messages.")
+    preset: str | None = Field(
+        default=None, description='Named settings that the others override; "paper" for the paper\'s.'
+    )
+    objective: str | None = Field(
+        default=None, description='Name of the objective ("dpca" unless the preset names another).'
+    )
     objective_options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of CrossTokenizerConfig.")
-    lora: dict[str, Any] | None = Field(None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+    lora: dict[str, Any] | None = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
 
     @field_validator("train")
     @classmethod
@@ -62,16 +69,18 @@ class SFTRunConfig(_File):
 
     student: str = Field(description="Student: a folder or a hub id.")
     dataset: str = Field(description="Rows with `prompt` and `completion`; with `teacher`, `prompt` is enough.")
-    dataset_name: str | None = Field(None, description="Configuration name of a hub data set.")
-    dataset_split: str = Field("train", description="Split of a hub data set.")
-    prompt_column: str = Field("prompt", description="Column with the prompts: texts or lists of messages.")
-    completion_column: str = Field("completion", description="Column with the responses: texts.")
-    teacher: str | None = Field(None, description="Teacher that writes the responses first: a folder or a hub id.")
-    max_new_tokens: int = Field(512, description="Longest response that the teacher may write.")
-    temperature: float = Field(1.0, description="Sampling temperature of the teacher; 0 is greedy.")
-    batch_size: int = Field(16, description="Responses that the teacher writes at once.")
+    dataset_name: str | None = Field(default=None, description="Configuration name of a hub data set.")
+    dataset_split: str = Field(default="train", description="Split of a hub data set.")
+    prompt_column: str = Field(default="prompt", description="Column with the prompts: texts or lists of messages.")
+    completion_column: str = Field(default="completion", description="Column with the responses: texts.")
+    teacher: str | None = Field(
+        default=None, description="Teacher that writes the responses first: a folder or a hub id."
+    )
+    max_new_tokens: int = Field(default=512, description="Longest response that the teacher may write.")
+    temperature: float = Field(default=1.0, description="Sampling temperature of the teacher; 0 is greedy.")
+    batch_size: int = Field(default=16, description="Responses that the teacher writes at once.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of trl.SFTConfig.")
-    lora: dict[str, Any] | None = Field(None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+    lora: dict[str, Any] | None = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
 
     @field_validator("train")
     @classmethod
@@ -131,14 +140,17 @@ def _described(kind: Any) -> Iterator[tuple[str, str]]:
 
 
 def _known(value: dict[str, Any], known: dict[str, str], table: str) -> dict[str, Any]:
-    from difflib import get_close_matches
-
     for key in value:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "; --keys lists them all"
-            raise ValueError(f"[{table}] has no key {key!r}{hint}")
+            raise ValueError(f"[{table}] has no key {key!r}; {_hint(key, known)}")
     return value
+
+
+def _hint(key: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else "--keys lists them all"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -146,12 +158,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(f"there is no file {path}: give the path of a TOML run file.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder: give the path of a TOML run file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}.") from None
 
 
 def _set(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
+    key = key.strip()
     if not separator or not key:
         raise InputError(f"the override {override!r} is not of the form key=value, such as train.learning_rate=1e-6.")
     *tables, name = key.split(".")
@@ -169,7 +184,7 @@ def _sentences(error: ValidationError, kind: type[BaseModel]) -> Iterator[str]:
     for item in error.errors():
         key = ".".join(map(str, item["loc"]))
         if item["type"] == "extra_forbidden":
-            yield f"unknown key {key!r}: the keys are {', '.join(kind.model_fields)}"
+            yield f"unknown key {key!r}; {_hint(key, kind.model_fields)}"
         elif item["type"] == "missing":
             yield f"{key!r} is missing: {kind.model_fields[key].description}"
         elif item["type"] == "value_error":

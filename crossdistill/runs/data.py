@@ -13,13 +13,13 @@ def load_rows(source: str, split: str = "train", name: str | None = None, column
 
     Args:
         source: path of a .jsonl, .json, .csv or .parquet file, folder of a saved data set, or hub id.
-        split, name: of a hub data set.
+        split: of a hub data set or of a folder with several. name: of a hub data set's configuration.
         columns: wanted column -> its name in the source; renamed where they differ.
 
     Raises InputError where the file is missing, empty or of another kind, or lacks a column.
     """
     path = Path(source)
-    dataset = _from_file(path) if path.exists() or path.suffix in _READERS else _from_hub(source, split, name)
+    dataset = _from_file(path, split) if path.exists() or path.suffix in _READERS else _from_hub(source, split, name)
     if len(dataset) == 0:
         raise InputError(f"the data set {source} is empty: give at least one row.")
     for wanted, given in (columns or {}).items():
@@ -29,12 +29,14 @@ def load_rows(source: str, split: str = "train", name: str | None = None, column
                 f"column that holds the {wanted}s ({wanted}_column)."
             )
         if given != wanted:
-            dataset = dataset.rename_column(given, wanted)
+            others = [wanted] if wanted in dataset.column_names else []
+            dataset = dataset.remove_columns(others).rename_column(given, wanted)
     return dataset
 
 
-def _from_file(path: Path) -> Any:
-    from datasets import DatasetDict, load_dataset, load_from_disk
+def _from_file(path: Path, split: str) -> Any:
+    from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+    from datasets.exceptions import DatasetGenerationError
 
     if not path.exists():
         raise InputError(f"there is no data set {path}: give an existing file, a saved data set's folder or a hub id.")
@@ -42,12 +44,27 @@ def _from_file(path: Path) -> Any:
         if not (path / "dataset_info.json").exists() and not (path / "dataset_dict.json").exists():
             raise InputError(f"the folder {path} is no saved data set: give one written by save_to_disk, or a file.")
         saved = load_from_disk(str(path))
-        return saved["train"] if isinstance(saved, DatasetDict) else saved
+        if not isinstance(saved, DatasetDict):
+            return saved
+        if split not in saved:
+            raise InputError(
+                f"the data set {path} has no split {split!r}, only {', '.join(saved)}: name one of them (dataset_split, "
+                "eval_split)."
+            )
+        return saved[split]
     if path.suffix not in _READERS:
         raise InputError(f"{path} is of an unknown kind: give a {', '.join(_READERS)} file.")
-    if not path.read_bytes()[:4096].strip():
-        raise InputError(f"the data set {path} is empty: give at least one row.")
-    return load_dataset(_READERS[path.suffix], data_files=str(path), split="train")
+    with path.open("rb") as file:
+        if file.read(4096).strip() in (b"", b"[]"):
+            raise InputError(f"the data set {path} is empty: give at least one row.")
+    kind = _READERS[path.suffix]
+    try:
+        return load_dataset(kind, data_files=str(path), split="train")
+    except (DatasetGenerationError, ValueError) as error:
+        if "corresponds to no data" in str(error):
+            return Dataset.from_dict({})  # a table without rows, such as a CSV file with its headings alone
+        reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+        raise InputError(f"{path} cannot be read as {kind} ({reason}): repair it.") from None
 
 
 def _from_hub(source: str, split: str, name: str | None) -> Any:

@@ -1,14 +1,15 @@
 """The folder of a run: what belongs to it, and whether it may be written.
 
-    OUTPUT/config.json    the configuration, written first; a resumed run must have the same one
-    OUTPUT/before.json    the held-out figure before training
-    OUTPUT/checkpoints/   checkpoint-N, each complete once its trainer_state.json can be read
-    OUTPUT/model/         the trained model (or adapter) with its tokenizer
-    OUTPUT/run.json       figures
-    OUTPUT/report.html    the same for a person
+OUTPUT/config.json    the configuration, written as the run begins; a resumed run must have the same one
+OUTPUT/before.json    the held-out figure before training
+OUTPUT/checkpoints/   checkpoint-N, each complete once its trainer_state.json can be read
+OUTPUT/model/         the trained model (or adapter) with its tokenizer
+OUTPUT/run.json       figures
+OUTPUT/report.html    the same for a person
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,38 +49,38 @@ class RunFolder:
         return self.path / "report.html"
 
     def open(self, config: dict[str, Any], resume: bool) -> None:
-        """Check the folder and claim it for a run of this configuration."""
+        """Check the folder and claim it."""
         self.check(config, resume)
         self.claim(config)
 
     def check(self, config: dict[str, Any], resume: bool) -> None:
-        """Refuse, with the reason, a folder that a run of this configuration may not write.
+        """Whether a run of this configuration may be written here.
 
         Raises InputError for a folder that holds another run or other files, and when resuming for a folder without
         a run or with a run of another configuration.
         """
         if resume:
             self._check_same(config)
-        elif any(path.is_file() for path in self.path.rglob("*")):
+        elif self.path.is_file():
+            raise InputError(f"the output folder {self.path} is a file: name a new folder.")
+        elif self.path.exists() and any(self.path.iterdir()):
             what = "another run" if self.config.exists() else "other files"
             way_out = "pass --resume to go on with it, or name" if self.config.exists() else "name"
             raise InputError(f"the output folder {self.path} holds {what}: {way_out} a new folder.")
 
     def claim(self, config: dict[str, Any]) -> None:
-        """Write the configuration, which makes the folder this run's; the last step before work begins."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.config, config)
+        """Write the configuration, once it is known that the run can begin; a resumed run has it already."""
+        if not self.config.exists():
+            write_json(self.config, config)
 
     def _check_same(self, config: dict[str, Any]) -> None:
         if not self.config.exists():
             raise InputError(f"there is no run to resume in {self.path}: start it without --resume.")
-        saved = json.loads(self.config.read_text())
-        wanted = json.loads(json.dumps(config))
-        differences = [
-            f"{key} (was {saved.get(key)!r}, now {wanted.get(key)!r})"
-            for key in sorted({*saved, *wanted})
-            if saved.get(key) != wanted.get(key)
-        ]
+        try:
+            saved = json.loads(self.config.read_text())
+        except json.JSONDecodeError:
+            raise InputError(f"{self.config} is damaged: the run cannot be resumed; start anew elsewhere.") from None
+        differences = list(_differences(saved, json.loads(json.dumps(config))))
         if differences:
             raise InputError(
                 f"the checkpoints in {self.path} are of another configuration: {'; '.join(differences)}. Resume with "
@@ -87,9 +88,18 @@ class RunFolder:
             )
 
     def latest_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint: the trainer writes trainer_state.json last, so one that can be read is whole."""
+        """The newest complete checkpoint: trainer_state.json is written last, so one whose can be read is whole."""
         found = sorted(self.checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
         return next((path for path in reversed(found) if _is_whole(path)), None)
+
+
+def _differences(saved: dict[str, Any], wanted: dict[str, Any], table: str = "") -> Iterator[str]:
+    for key in sorted({*saved, *wanted}):
+        was, now = saved.get(key), wanted.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from _differences(was, now, f"{table}{key}.")
+        elif was != now:
+            yield f"{table}{key} (was {was!r}, now {now!r})"
 
 
 def _is_whole(checkpoint: Path) -> bool:

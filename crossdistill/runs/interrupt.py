@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - it is an end, not an error
     """The run stopped on a signal, after a checkpoint from which it can be resumed."""
 
     def __init__(self, signal_number: int, step: int):

@@ -19,7 +19,8 @@ from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.train import lora_config
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.checks import check_pair, vocab_size
+from crossdistill.train.checks import check_pair, reading, vocab_size
+from crossdistill.train.loading import load_tokenizer
 from crossdistill.train.progress import Progress, use_progress
 
 IGNORED = -100  # torch's cross-entropy leaves this label out
@@ -37,14 +38,14 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     else:
         check_pair(config.student, config.teacher)
     rows = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
-    tokenizer = AutoTokenizer.from_pretrained(config.student)
+    tokenizer = load_tokenizer(config.student, "student")
     vocab = ByteVocab.from_tokenizer(tokenizer, size=vocab_size(config.student))
     processes = PartialState()
     with processes.main_process_first():  # the others find what it wrote
         if processes.is_main_process:
             folder.open(config.model_dump(mode="json"), resume)
         if config.teacher is not None:
-            rows = teacher_written(config, rows, output / "responses.jsonl")
+            rows = teacher_written(config, config.teacher, rows, output / "responses.jsonl")
     trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
     stop = StopOnSignal()
     trainer.add_callback(stop)
@@ -87,7 +88,10 @@ def sft_trainer(
         remove_columns=rows.column_names,
         load_from_cache_file=False,
     )
-    arguments = SFTConfig(**{"output_dir": str(checkpoints), "report_to": "none", **options})
+    # TRL turns checkpointing on under the old name, of which transformers warns
+    checkpointing = options.get("gradient_checkpointing", True)
+    defaults = {"report_to": "none", "activation_checkpointing": checkpointing, "gradient_checkpointing": None}
+    arguments = SFTConfig(**{"output_dir": str(checkpoints), **defaults, **options})
     set_seed(arguments.seed)
     trainer = SFTTrainer(
         student, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
@@ -103,7 +107,7 @@ def sft_example(tokenizer: Any, vocab: ByteVocab, prompt: Any, completion: str, 
     return {"input_ids": prompt_ids + response, "labels": [IGNORED] * len(prompt_ids) + response}
 
 
-def teacher_written(config: SFTRunConfig, rows: Any, path: Path) -> Any:
+def teacher_written(config: SFTRunConfig, teacher: str, rows: Any, path: Path) -> Any:
     """Responses of the teacher to the prompts in `rows`, appended to `path` batch by batch; resumable.
 
     Responses that did not end within `max_new_tokens` are kept in the file and left out of the data.
@@ -113,16 +117,15 @@ def teacher_written(config: SFTRunConfig, rows: Any, path: Path) -> Any:
     written = read_written(path)
     remaining = rows["prompt"][len(written) :]
     if len(remaining):
-        tokenizer = AutoTokenizer.from_pretrained(config.teacher)
+        with reading("the tokenizer or the weights", teacher):
+            tokenizer = AutoTokenizer.from_pretrained(teacher)
+            model = AutoModelForCausalLM.from_pretrained(teacher).eval()
         ensure_template(tokenizer)
-        model = AutoModelForCausalLM.from_pretrained(config.teacher).eval()
         responses = write_responses(
             model, tokenizer, remaining, config.max_new_tokens, config.temperature, config.batch_size, seed=len(written)
         )
         with path.open("a") as file:
-            for prompt, response in zip(
-                remaining, track(responses, "the teacher writes", len(remaining)), strict=True
-            ):
+            for prompt, response in zip(remaining, track(responses, "the teacher writes", len(remaining)), strict=True):
                 row = {"prompt": prompt, "completion": response.text, "stopped": response.stopped}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
@@ -144,12 +147,14 @@ def read_written(path: Path) -> list[dict[str, Any]]:
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         path.write_bytes(whole)
-    return [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+    return [json.loads(line) for line in whole.split(b"\n")[:-1]]  # str.splitlines would also cut at U+2028 and the like
 
 
 def _stop_token(tokenizer: Any) -> int:
     """The token with which the student learns to end: the end-of-text token, or the only stop token it has."""
     stops = stop_ids(tokenizer)
     if not stops:
-        raise InputError("the student's tokenizer has no end-of-text token: set eos_token, so that it can learn to stop.")
+        raise InputError(
+            "the student's tokenizer has no end-of-text token: set eos_token, so that it can learn to stop."
+        )
     return tokenizer.eos_token_id if tokenizer.eos_token_id is not None else stops[0]

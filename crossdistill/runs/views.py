@@ -10,19 +10,20 @@ from crossdistill.train.trainer import CrossTokenizerTrainer
 
 def response_view(trainer: CrossTokenizerTrainer, scored: ScoredResponse, prompt: object) -> SampleView:
     """The alignment of one response with log-probabilities and advantages."""
-    response, text = scored.response, scored.response.text_positions
+    aligned = scored.aligned
+    ours, theirs = aligned.student_positions, aligned.teacher_positions
     return sample_view(
-        response.text_ids,
+        aligned.response.ids[ours],
         trainer.student_vocab,
-        scored.encoding.ids,
+        aligned.encoding.ids[theirs],
         trainer.teacher.vocab,
-        scored.alignment,
+        aligned.alignment,
         prompt=_plain(prompt),
-        student_logprobs=scored.student_logprobs[text],
-        teacher_logprobs=None if scored.teacher is None else scored.teacher.logprobs,
-        advantages=None if scored.teacher is None else scored.advantages[text],
+        student_logprobs=scored.student_logprobs[ours],
+        teacher_logprobs=None if scored.teacher is None else scored.teacher.logprobs[theirs],
+        advantages=None if scored.teacher is None else scored.advantages[ours],
         stop=_stop(trainer, scored),
-        dropped=list(_dropped(trainer, scored)),
+        dropped=_dropped(trainer, scored),
     )
 
 
@@ -30,22 +31,27 @@ def _stop(trainer: CrossTokenizerTrainer, scored: ScoredResponse) -> tuple[Token
     position = scored.response.stop_position
     if position is None or scored.teacher is None or scored.teacher.stop_logprob is None:
         return None
-    student = TokenView(_name(trainer, scored.response.ids[position]), float(scored.student_logprobs[position]), float(scored.advantages[position]))
+    student = TokenView(
+        _name(trainer, scored.response.ids[position]),
+        float(scored.student_logprobs[position]),
+        float(scored.advantages[position]),
+    )
     return student, TokenView("end of turn", scored.teacher.stop_logprob)
 
 
 def _dropped(trainer: CrossTokenizerTrainer, scored: ScoredResponse) -> list[DroppedToken]:
-    """The special tokens that the student sampled in the middle of its response."""
-    response = scored.response
-    stop = [] if response.stop_position is None else [response.stop_position]
-    special = np.setdiff1d(np.arange(len(response.ids)), [*response.text_positions, *stop])
+    """The sampled tokens in no chunk: special ones, and those on bytes that the teacher cannot spell."""
+    response, aligned = scored.response, scored.aligned.student_positions
+    shown = [*aligned, *([] if response.stop_position is None else [response.stop_position])]
+    positions = np.setdiff1d(np.arange(len(response.ids)), shown)
+    is_text = np.isin(positions, response.text_positions)
     return [
         DroppedToken(
-            before=int(np.searchsorted(response.text_positions, position)),
+            before=int(np.searchsorted(aligned, position)),
             text=_name(trainer, response.ids[position]),
-            reason=DropReason.SPECIAL_TOKEN,
+            reason=DropReason.UNENCODABLE if text else DropReason.SPECIAL_TOKEN,
         )
-        for position in special.tolist()
+        for position, text in zip(positions.tolist(), is_text.tolist(), strict=True)
     ]
 
 

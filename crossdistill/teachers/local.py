@@ -8,6 +8,7 @@ import torch
 
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.errors import InputError
 from crossdistill.objectives.base import Signal
 from crossdistill.ops import LMHead, last_hidden_states, log_mass, token_logprobs
 from crossdistill.teachers.base import TeacherRequest, TeacherScore
@@ -23,8 +24,8 @@ class LocalTeacher:
         batch_tokens: tokens (padding included) to run through the model at once.
         temperature: divides the logits, as on the student's side.
 
-    Raises InputError for a tokenizer whose bytes cannot be verified, a vocabulary smaller than the tokenizer, or an
-    architecture whose head is not understood.
+    Raises InputError for a tokenizer whose bytes cannot be verified, a vocabulary smaller than the tokenizer, a model
+    without a stop token, or an architecture whose head is not understood.
     """
 
     signal = Signal.DENSE
@@ -35,6 +36,11 @@ class LocalTeacher:
         self.uses_plain_template = ensure_template(tokenizer)
         self.vocab = ByteVocab.from_tokenizer(tokenizer, size=model.get_input_embeddings().weight.shape[0])
         self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
+        if not self.stop_ids:
+            raise InputError(
+                "the teacher declares no stop token, so the end of a response has no probability: set its tokenizer's "
+                "eos_token."
+            )
         self.max_length: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._head = LMHead.from_model(model)
         self._head.verify(model)

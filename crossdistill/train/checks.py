@@ -1,5 +1,7 @@
 """What cannot work is refused before a model is loaded, where that is possible."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,19 @@ from crossdistill.teachers import Teacher
 
 _ORDER = [Signal.SAMPLED, Signal.TOPK, Signal.DENSE]
 _PROMPTS_LOOKED_AT = 2000
+
+
+@contextmanager
+def reading(what: str, name: str) -> Iterator[None]:
+    """A model that is not there, or is of no known kind, is told in one sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise InputError(
+            f"{what} of {name!r} cannot be read ({reason}): give a model's folder, or a hub id that this machine can "
+            "reach."
+        ) from None
 
 
 def check_pair(student: Any, teacher: Any) -> None:
@@ -40,9 +55,31 @@ def check_prompts(dataset: Any, what: str) -> None:
             raise InputError(f"{what} is empty: give at least one row with a prompt.")
 
 
+def check_batches(dataset: Any, args: Any) -> None:
+    """The training data must fill one step; a stream is read forwards only, so each of its batches serves one step."""
+    if dataset is None:
+        return
+    if not hasattr(dataset, "__len__"):
+        if args.num_iterations > 1:
+            raise InputError(
+                f"num_iterations = {args.num_iterations} cannot be had on streamed training data: set it to 1, or load "
+                "the data whole."
+            )
+        return
+    needed = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    if len(dataset) < needed:
+        raise InputError(
+            f"the training data has {len(dataset)} prompts and a step takes {needed}: give more prompts, or lower "
+            "per_device_train_batch_size or gradient_accumulation_steps."
+        )
+
+
 def config_of(model: Any) -> Any:
     """The configuration of a model or of a folder or hub id, without reading weights."""
-    return (AutoConfig.from_pretrained(model) if isinstance(model, str) else model.config).get_text_config()
+    if not isinstance(model, str):
+        return model.config.get_text_config()
+    with reading("the configuration", model):
+        return AutoConfig.from_pretrained(model).get_text_config()
 
 
 def vocab_size(model: str) -> int:
@@ -62,13 +99,13 @@ def check_budget(model: Any, budget: int | None, side: str) -> None:
         )
 
 
-def check_prompt_lengths(trainer: Any, dataset: Any, args: Any) -> None:
+def check_prompt_lengths(model: Any, tokenizer: Any, dataset: Any, args: Any) -> None:
     """The longest prompt and the response budget must fit the student's context together."""
-    context = getattr(config_of(trainer.model), "max_position_embeddings", None)
+    context = getattr(config_of(model), "max_position_embeddings", None)
     if context is None or not hasattr(dataset, "__len__"):
         return
     for row, prompt in enumerate(dataset["prompt"][:_PROMPTS_LOOKED_AT]):
-        length = len(render_prompt(trainer.processing_class, prompt, args.chat_template_kwargs))
+        length = len(render_prompt(tokenizer, prompt, args.chat_template_kwargs))
         if length + args.max_completion_length > context:
             raise InputError(
                 f"prompt {row} has {length} tokens, which with max_completion_length = {args.max_completion_length} "

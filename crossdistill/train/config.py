@@ -1,12 +1,12 @@
 """Configuration of the trainer: TRL's, and what distillation across tokenizers adds."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from trl import DistillationConfig
 
 from crossdistill.errors import InputError
-from crossdistill.objectives import get
+from crossdistill.objectives import Objective, get
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Breaking the Tokenizer Barrier, appendix A and its training script. 128 prompts a step on one process:
@@ -34,7 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_completion_length": 16384,
     },
 }
-"""Named settings: ``CrossTokenizerConfig(output_dir=..., **PRESETS["paper"])``, or ``preset = "paper"`` in a run file."""
+"""Named settings: ``CrossTokenizerConfig("out", **PRESETS["paper"])``, or ``preset = "paper"`` in a run file."""
 
 
 @dataclass
@@ -51,7 +51,9 @@ class CrossTokenizerConfig(DistillationConfig):
         metadata={"help": "Train without dropout, so that the policy that is trained is the one that sampled."},
     )
     # TRL turns checkpointing on under the old name, of which transformers warns
-    gradient_checkpointing: bool | None = field(default=None, metadata={"help": "Old name of activation_checkpointing."})
+    gradient_checkpointing: bool | None = field(
+        default=None, metadata={"help": "Old name of activation_checkpointing."}
+    )
     activation_checkpointing: bool | None = field(
         default=True, metadata={"help": "Recompute activations in the backward pass: less memory, more time."}
     )
@@ -80,15 +82,25 @@ class CrossTokenizerConfig(DistillationConfig):
         default=None, metadata={"help": "Keyword arguments of the teacher's chat template, such as enable_thinking."}
     )
 
-    _VALID_DICT_FIELDS = [*DistillationConfig._VALID_DICT_FIELDS, "objective_options", "teacher_chat_template_kwargs"]
+    _VALID_DICT_FIELDS: ClassVar[list[str]] = [
+        *DistillationConfig._VALID_DICT_FIELDS,
+        "objective_options",
+        "teacher_chat_template_kwargs",
+    ]
 
     def __post_init__(self) -> None:
+        if self.gradient_checkpointing is False:
+            self.activation_checkpointing = False  # whose default is on
         super().__post_init__()
-        get(self.objective, **(self.objective_options or {}))  # an unknown name or option is refused here
+        self.make_objective()  # an unknown name or option is refused here
         if self.num_iterations < 1:
             raise InputError(f"num_iterations must be at least 1, not {self.num_iterations}.")
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
             raise InputError(
-                f"save_steps = {self.save_steps} is no multiple of num_iterations = {self.num_iterations}: a checkpoint "
-                "would fall inside a batch of rollouts and could not be resumed exactly; change one of them."
+                f"save_steps = {self.save_steps} is no multiple of num_iterations = {self.num_iterations}: a "
+                "checkpoint would fall inside a batch of rollouts and could not be resumed exactly; change one of them."
             )
+
+    def make_objective(self) -> Objective:
+        """The objective that the configuration names."""
+        return get(self.objective, **cast(dict[str, Any], self.objective_options or {}))

@@ -1,32 +1,51 @@
-"""Loading the teacher's weights and tokenizer."""
+"""Loading tokenizers, verified before any weights are read, and the teacher's weights."""
 
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from crossdistill.errors import InputError
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.checks import vocab_size
+from crossdistill.train.checks import reading, vocab_size
 
 
-def load_teacher(teacher: Any, tokenizer: Any, args: Any, device: torch.device) -> tuple[Any, Any]:
-    """The teacher model on `device` and its tokenizer, from a folder, a hub id or a model that is loaded.
+def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer that belongs to `model`: the given one, or that of its folder or hub id.
 
-    The tokenizer is verified before the weights are read. The dtype is the checkpoint's own unless
-    ``teacher_model_init_kwargs`` names one.
+    Where the weights are not read yet, its bytes are verified against the vocabulary in the model's configuration.
+    Raises InputError where there is no tokenizer or it cannot be verified.
+    """
+    if tokenizer is None and isinstance(model, str):
+        with reading("the tokenizer", model):
+            tokenizer = AutoTokenizer.from_pretrained(model, **options)
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        parameter = "processing_class" if side == "student" else "teacher_processing_class"
+        raise InputError(f"the {side} needs its tokenizer: pass {parameter} along with a model that is loaded.")
+    if isinstance(model, str):
+        try:
+            ByteVocab.from_tokenizer(tokenizer, size=vocab_size(model))
+        except InputError as error:
+            raise InputError(f"the {side} {model!r} cannot be used: {error}") from None
+    return tokenizer
+
+
+def load_teacher(teacher: Any, args: Any, device: torch.device) -> Any:
+    """The teacher model on `device`, from a folder, a hub id or a model that is loaded.
+
+    The dtype is the checkpoint's own unless ``teacher_model_init_kwargs`` names one.
     """
     if not isinstance(teacher, str):
-        if tokenizer is None:
-            raise InputError("the teacher needs its tokenizer: pass teacher_processing_class along with the model.")
-        return teacher.to(device), tokenizer
+        return teacher.to(device)
     options = dict(args.teacher_model_init_kwargs or {})
-    revision = options.get("revision", args.teacher_model_revision)
-    if tokenizer is None:
-        tokenizer = AutoTokenizer.from_pretrained(teacher, revision=revision)
-    ByteVocab.from_tokenizer(tokenizer, size=vocab_size(teacher))
     dtype = options.pop("dtype", "auto")
     options["dtype"] = dtype if dtype == "auto" else getattr(torch, dtype)
-    options["revision"] = revision
-    model = AutoModelForCausalLM.from_pretrained(teacher, **options)
-    return (model if "device_map" in options else model.to(device)), tokenizer
+    options["revision"] = teacher_revision(args)
+    with reading("the weights", teacher):
+        model = AutoModelForCausalLM.from_pretrained(teacher, **options)
+    return model if "device_map" in options else model.to(device)
+
+
+def teacher_revision(args: Any) -> str | None:
+    """Of the teacher on the hub."""
+    return (args.teacher_model_init_kwargs or {}).get("revision", args.teacher_model_revision)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from crossdistill.align import Alignment, Coverage, DropReason, align
+from crossdistill.align import Alignment, Coverage, DropReason, align_around
 from crossdistill.chat import Response, render_prompt, split_response
 from crossdistill.chat.template import Prompt
 from crossdistill.objectives import Objective
@@ -23,6 +23,30 @@ STOP_UNIT = Alignment(_ONE, _ONE, _ONE)
 
 
 @dataclass(frozen=True)
+class AlignedResponse:
+    """A response in both models' tokens.
+
+    encoding: all of its bytes that the teacher can spell. alignment: of the chunks that both sides spell whole.
+    student_positions: positions in ``response.ids`` of the alignment's student tokens, int64. teacher_positions: those
+    of its teacher tokens in ``encoding.ids``.
+    """
+
+    response: Response
+    encoding: Encoding
+    alignment: Alignment
+    student_positions: np.ndarray
+    teacher_positions: np.ndarray
+
+    @classmethod
+    def of(cls, response: Response, student: ByteVocab, teacher: ByteVocab) -> "AlignedResponse":
+        """Encode the response's bytes for the teacher and align."""
+        encoding = teacher.encode(response.data)
+        holes = teacher.unencodable_spans(response.data)
+        alignment, ours, theirs = align_around(student.ends(response.text_ids), encoding.ends, holes)
+        return cls(response, encoding, alignment, response.text_positions[ours], theirs)
+
+
+@dataclass(frozen=True)
 class ScoredResponse:
     """One response with its teacher signal.
 
@@ -31,9 +55,7 @@ class ScoredResponse:
     num_teacher_tokens: prompt and response in the teacher's tokens.
     """
 
-    response: Response
-    encoding: Encoding
-    alignment: Alignment
+    aligned: AlignedResponse
     student_logprobs: np.ndarray
     teacher: TeacherScore | None
     dropped: DropReason | None
@@ -42,30 +64,44 @@ class ScoredResponse:
     num_teacher_tokens: int
 
     @property
+    def response(self) -> Response:
+        return self.aligned.response
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.aligned.encoding
+
+    @property
+    def alignment(self) -> Alignment:
+        return self.aligned.alignment
+
+    @property
     def gap_nats(self) -> float:
-        """log student - log teacher of the response's text, in nats; 0 where it has no teacher signal."""
+        """log student - log teacher of the aligned text, in nats; 0 where it has no teacher signal."""
         if self.teacher is None:
             return 0.0
-        student = self.student_logprobs[self.response.text_positions].sum(dtype=np.float64)
-        return float(student - self.teacher.logprobs.sum(dtype=np.float64))
+        student = self.student_logprobs[self.aligned.student_positions].sum(dtype=np.float64)
+        return float(student - self.teacher.logprobs[self.aligned.teacher_positions].sum(dtype=np.float64))
 
     @property
     def gap_bytes(self) -> int:
         """The bytes that `gap_nats` is about."""
-        return 0 if self.teacher is None else len(self.response.data)
+        return 0 if self.teacher is None else int(self.alignment.byte_splits[-1])
 
     def coverage(self, stop_unit: bool) -> Coverage:
         """Every sampled token of this response: supervised, or dropped under a reason."""
         response, coverage = self.response, Coverage()
-        coverage.drop(DropReason.SPECIAL_TOKEN, response.num_special, 0)
         has_stop = response.stop_position is not None
-        if has_stop and not stop_unit:
-            coverage.drop(DropReason.STOP_TOKEN, 1, 0)
-        tokens = len(response.text_positions) + (has_stop and stop_unit)
-        if self.dropped is None:
-            coverage.supervise(tokens, len(response.data))
-        else:
-            coverage.drop(self.dropped, tokens, len(response.data))
+        stops = int(has_stop and stop_unit)
+        coverage.drop(DropReason.SPECIAL_TOKEN, response.num_special, 0)
+        coverage.drop(DropReason.STOP_TOKEN, int(has_stop) - stops, 0)
+        if self.dropped is not None:
+            coverage.drop(self.dropped, len(response.text_positions) + stops, len(response.data))
+            return coverage
+        tokens, num_bytes = len(self.aligned.student_positions), int(self.alignment.byte_splits[-1])
+        coverage.supervise(tokens + stops, num_bytes)
+        lost_tokens, lost_bytes = len(response.text_positions) - tokens, len(response.data) - num_bytes
+        coverage.drop(DropReason.UNENCODABLE, lost_tokens, lost_bytes)
         return coverage
 
 
@@ -111,49 +147,39 @@ class RolloutScorer:
             student_stop_logprobs: log of the student's stop mass where each response stopped, else None.
         """
         with self._timed("align"):
-            encodings = [self.teacher.vocab.encode(response.data) for response in responses]
-            alignments = [
-                align(self.student_vocab.ends(response.text_ids), encoding.ends)
-                for response, encoding in zip(responses, encodings, strict=True)
-            ]
+            aligned = [AlignedResponse.of(item, self.student_vocab, self.teacher.vocab) for item in responses]
         with self._timed("render"):
             requests = [
                 TeacherRequest(
                     render_prompt(self.teacher.tokenizer, prompt, self._teacher_template_kwargs),
-                    encoding.ids.tolist(),
-                    response.stop_position is not None and self.stop_unit,
+                    item.encoding.ids.tolist(),
+                    item.response.stop_position is not None and self.stop_unit,
                 )
-                for prompt, response, encoding in zip(prompts, responses, encodings, strict=True)
+                for prompt, item in zip(prompts, aligned, strict=True)
             ]
         with self._timed("teacher"):
             answers = [_finite(answer) for answer in self.teacher.score(requests)]
         with self._timed("credit"):
-            advantages = self._advantages(responses, alignments, student_logprobs, student_stop_logprobs, answers)
-        return [
-            _scored(*row)
-            for row in zip(
-                responses, encodings, alignments, student_logprobs, answers, advantages, requests, strict=True
-            )
-        ]
+            advantages = self._advantages(aligned, student_logprobs, student_stop_logprobs, answers)
+        return [_scored(*row) for row in zip(aligned, student_logprobs, answers, advantages, requests, strict=True)]
 
     def _advantages(
         self,
-        responses: Sequence[Response],
-        alignments: Sequence[Alignment],
+        aligned: Sequence[AlignedResponse],
         student_logprobs: Sequence[np.ndarray],
         student_stop_logprobs: Sequence[float | None],
         answers: Sequence[TeacherScore | DropReason],
     ) -> list[np.ndarray]:
-        """Of the supervised tokens of each response (see `_supervised_positions`), computed on the whole batch at once."""
+        """Of the supervised tokens of each response (`_supervised_positions`), computed on the whole batch at once."""
         student, teacher, chunks, sizes = [], [], [], []
-        rows = zip(responses, alignments, student_logprobs, student_stop_logprobs, answers, strict=True)
-        for response, alignment, logprobs, stop_logprob, answer in rows:
-            sizes.append(len(_supervised_positions(response, answer)))
+        rows = zip(aligned, student_logprobs, student_stop_logprobs, answers, strict=True)
+        for item, logprobs, stop_logprob, answer in rows:
+            sizes.append(len(_supervised_positions(item, answer)))
             if isinstance(answer, DropReason):
                 continue
-            student.append(logprobs[response.text_positions])
-            teacher.append(answer.logprobs)
-            chunks.append(alignment)
+            student.append(logprobs[item.student_positions])
+            teacher.append(answer.logprobs[item.teacher_positions])
+            chunks.append(item.alignment)
             if answer.stop_logprob is not None:
                 student.append(np.array([stop_logprob], dtype=np.float32))
                 teacher.append(np.array([answer.stop_logprob], dtype=np.float32))
@@ -176,12 +202,13 @@ def _finite(answer: TeacherScore | DropReason) -> TeacherScore | DropReason:
     return answer if np.isfinite(answer.logprobs).all() and np.isfinite(stop) else DropReason.NON_FINITE
 
 
-def _supervised_positions(response: Response, answer: TeacherScore | DropReason) -> np.ndarray:
+def _supervised_positions(aligned: AlignedResponse, answer: TeacherScore | DropReason) -> np.ndarray:
     if isinstance(answer, DropReason):
         return np.zeros(0, dtype=np.int64)
     if answer.stop_logprob is None:
-        return response.text_positions
-    return np.append(response.text_positions, response.stop_position)
+        return aligned.student_positions
+    assert aligned.response.stop_position is not None  # no other response is asked for its stop
+    return np.append(aligned.student_positions, aligned.response.stop_position)
 
 
 def _tensor(parts: Sequence[np.ndarray]) -> torch.Tensor:
@@ -189,23 +216,19 @@ def _tensor(parts: Sequence[np.ndarray]) -> torch.Tensor:
 
 
 def _scored(
-    response: Response,
-    encoding: Encoding,
-    alignment: Alignment,
+    aligned: AlignedResponse,
     student_logprobs: np.ndarray,
     answer: TeacherScore | DropReason,
     values: np.ndarray,
     request: TeacherRequest,
 ) -> ScoredResponse:
-    positions = _supervised_positions(response, answer)
-    advantages = np.zeros(len(response.ids), dtype=np.float32)
+    positions = _supervised_positions(aligned, answer)
+    advantages = np.zeros(len(aligned.response.ids), dtype=np.float32)
     advantages[positions] = values
-    mask = np.zeros(len(response.ids), dtype=bool)
+    mask = np.zeros(len(aligned.response.ids), dtype=bool)
     mask[positions] = True
     return ScoredResponse(
-        response,
-        encoding,
-        alignment,
+        aligned,
         student_logprobs,
         teacher=None if isinstance(answer, DropReason) else answer,
         dropped=answer if isinstance(answer, DropReason) else None,

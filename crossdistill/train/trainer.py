@@ -10,13 +10,13 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 from trl import DistillationTrainer
 from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
 
@@ -24,15 +24,13 @@ from crossdistill.align import Coverage
 from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.chat.template import Prompt
 from crossdistill.costs import Costs
-from crossdistill.errors import InputError
-from crossdistill.objectives import get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train import checks
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.ledger import Ledger, matmul_parameters
-from crossdistill.train.loading import load_teacher
+from crossdistill.train.loading import load_teacher, load_tokenizer, teacher_revision
 from crossdistill.train.metrics import RolloutSums
 from crossdistill.train.policy import PolicyBatch, collate, policy_logprobs, sampled_logprobs
 from crossdistill.train.progress import Progress, use_progress
@@ -59,9 +57,14 @@ class CrossTokenizerTrainer(DistillationTrainer):
     Raises InputError for what cannot work, before a model is loaded where that is possible.
     """
 
-    _tag_names = ["trl", "crossdistill"]
+    _tag_names: ClassVar[list[str]] = ["trl", "crossdistill"]
     _name = "CrossTokenizer"
-    _paper = {"title": "Breaking the Tokenizer Barrier: On-Policy Distillation across Model Families"}
+    _paper: ClassVar[dict[str, str]] = {
+        "title": "Breaking the Tokenizer Barrier: On-Policy Distillation across Model Families"
+    }
+
+    vllm_generation: Any
+    _buffered_inputs: Any
 
     def __init__(
         self,
@@ -81,15 +84,15 @@ class CrossTokenizerTrainer(DistillationTrainer):
         checks.check_pair(model, teacher)
         checks.check_prompts(train_dataset, "the training data")
         checks.check_prompts(eval_dataset, "the evaluation data")
+        checks.check_batches(train_dataset, args)
         checks.check_budget(model, args.max_completion_length, "student")
         checks.check_budget(teacher, args.max_completion_length, "teacher")
-        if processing_class is None and isinstance(model, str):
-            processing_class = AutoTokenizer.from_pretrained(model, padding_side="left")
-        if not isinstance(processing_class, PreTrainedTokenizerBase):
-            raise InputError("the student needs its tokenizer: pass processing_class along with a model that is loaded.")
+        processing_class = load_tokenizer(model, "student", processing_class, padding_side="left")
+        if isinstance(teacher, str | torch.nn.Module):
+            revision = teacher_revision(args)
+            teacher_processing_class = load_tokenizer(teacher, "teacher", teacher_processing_class, revision=revision)
         ensure_template(processing_class)
-        if isinstance(model, str):  # before the weights are read
-            ByteVocab.from_tokenizer(processing_class, size=checks.vocab_size(model))
+        checks.check_prompt_lengths(model, processing_class, train_dataset, args)
 
         super().__init__(
             model=model,
@@ -107,9 +110,8 @@ class CrossTokenizerTrainer(DistillationTrainer):
         LMHead.from_model(student).verify(student)
         self._stop_at(stop_ids(processing_class, self.eos_token_ids))
         self.teacher = self._load_teacher(teacher, teacher_processing_class)
-        self.objective = get(args.objective, **(args.objective_options or {}))
+        self.objective = args.make_objective()
         checks.check_signal(self.objective, self.teacher)
-        checks.check_prompt_lengths(self, train_dataset, args)
         self.student_vocab = ByteVocab.from_tokenizer(
             processing_class, size=student.get_input_embeddings().weight.shape[0]
         )
@@ -118,7 +120,7 @@ class CrossTokenizerTrainer(DistillationTrainer):
             self.student_vocab,
             self.eos_token_ids,
             self.teacher,
-            args.teacher_chat_template_kwargs,
+            cast(dict[str, Any] | None, args.teacher_chat_template_kwargs),
             args.stop_unit,
         )
         if self.use_vllm:
@@ -128,12 +130,13 @@ class CrossTokenizerTrainer(DistillationTrainer):
         self.scored: list[ScoredResponse] = []
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
         self._seconds: dict[str, float] = defaultdict(float)
+        self._logged_at = time.perf_counter()
         use_progress(self, Progress())
 
     def _load_teacher(self, teacher: Any, tokenizer: PreTrainedTokenizerBase | None) -> Teacher:
         if not isinstance(teacher, str | torch.nn.Module):
             return teacher
-        model, tokenizer = load_teacher(teacher, tokenizer, self.args, self.accelerator.device)
+        model = load_teacher(teacher, self.args, self.accelerator.device)
         return LocalTeacher(model, tokenizer, self.args.teacher_batch_tokens, self.args.temperature)
 
     def _stop_at(self, ids: tuple[int, ...]) -> None:
@@ -141,6 +144,9 @@ class CrossTokenizerTrainer(DistillationTrainer):
         self.eos_token_ids = list(ids)
         self.generation_config.eos_token_id = self.eos_token_ids
         self.generation_kwargs["eos_token_id"] = self.eos_token_ids
+        if self.use_vllm:
+            options = {"stop_token_ids": self.eos_token_ids, **self.vllm_generation.generation_kwargs}
+            self.vllm_generation.generation_kwargs = options
 
     # ---- rollouts -------------------------------------------------------------------------------------------------
 
@@ -155,7 +161,9 @@ class CrossTokenizerTrainer(DistillationTrainer):
         if mode == "train":
             prompt_tokens = int(batch["prompt_lengths"].sum())
             self.ledger.record(scored, coverage, prompt_tokens, self.args.num_iterations)
-        sums = torch.tensor(RolloutSums.of(scored, coverage).values(), dtype=torch.float64, device=batch["input_ids"].device)
+        sums = torch.tensor(
+            RolloutSums.of(scored, coverage).values(), dtype=torch.float64, device=batch["input_ids"].device
+        )
         self._sums[mode].add(self.accelerator.reduce(sums, "sum").tolist())
         self._log_samples(prompts, scored)
         mask = _padded([item.mask for item in scored], batch["completion_mask"])
@@ -206,7 +214,7 @@ class CrossTokenizerTrainer(DistillationTrainer):
         logprobs, masses = [], []
         size = self.args.per_device_train_batch_size if self.model.training else self.args.per_device_eval_batch_size
         for first in range(0, len(stops), size):
-            part: Any = {key: value[first : first + size] for key, value in batch.items()}
+            part: Any = {key: value[first : first + size] for key, value in cast(dict[str, Tensor], batch).items()}
             rows, mass = self._forward_redirection(
                 self.model_wrapped,
                 student,
@@ -226,17 +234,19 @@ class CrossTokenizerTrainer(DistillationTrainer):
     # ---- optimisation ---------------------------------------------------------------------------------------------
 
     def _compute_loss(
-        self, unwrapped_student: Any, inputs: dict[str, Any], num_items_in_batch: Any
+        self, unwrapped_student: Any, inputs: Any, num_items_in_batch: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
         mask = inputs["loss_mask"]
         policy = policy_logprobs(unwrapped_student, inputs, mask, self.temperature)
         loss = self.objective.loss(policy.logprobs, inputs["old_logprobs"][mask], inputs["advantages"][mask])
-        num_tokens = mask.sum()
         self._loss_stats = {name: value.detach() for name, value in loss.stats.items()}
-        weight = num_tokens.clamp(min=1) if num_items_in_batch is None else num_items_in_batch
-        return loss.total / weight, policy.entropy.sum(), num_tokens
+        if num_items_in_batch is None:  # in evaluation TRL divides by the tokens of this process alone
+            num_items_in_batch = inputs["num_items_in_batch"].clamp(min=1) / self.accelerator.num_processes
+        return loss.total / num_items_in_batch, policy.entropy.sum(), mask.sum()
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         mode = "train" if self.model.training else "eval"
         names = sorted(self._loss_stats)
@@ -282,7 +292,7 @@ class CrossTokenizerTrainer(DistillationTrainer):
         super().log(logs, start_time)
 
     def _log_seconds(self) -> None:
-        """Seconds of each part since the last log, on this process, and the sampled tokens of all processes a second."""
+        """Seconds of each part since the last log, of this process; the tokens a second that all of them sampled."""
         seconds = {**self._seconds, **self._scorer.seconds}
         for part, value in seconds.items():
             self._metrics["train"][f"seconds/{part}"] = [value]

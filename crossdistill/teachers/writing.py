@@ -1,0 +1,69 @@
+"""A model writes responses: for SFT on a teacher's text and for evaluation."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from crossdistill.chat import render_prompt, stop_ids
+from crossdistill.chat.template import Prompt
+
+
+@dataclass(frozen=True)
+class WrittenResponse:
+    """text: the response without special tokens. num_tokens: tokens generated. stopped: whether it ended by itself."""
+
+    text: str
+    num_tokens: int
+    stopped: bool
+
+
+def write_responses(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> Iterator[WrittenResponse]:
+    """One response a prompt, in order, as they become ready.
+
+    temperature 0 is greedy. The sampling of a batch depends on `seed` and on the batch's number alone.
+    """
+    stops = stop_ids(tokenizer, model.generation_config.eos_token_id)
+    for first in range(0, len(prompts), batch_size):
+        rows = [torch.tensor(render_prompt(tokenizer, prompt)) for prompt in prompts[first : first + batch_size]]
+        with torch.random.fork_rng():
+            torch.manual_seed(seed + first)
+            generated = _generate(model, rows, stops, max_new_tokens, temperature, tokenizer.pad_token_id)
+        for ids in generated.tolist():
+            yield _written(ids, stops, tokenizer)
+
+
+@torch.no_grad()
+def _generate(
+    model: Any, rows: list[torch.Tensor], stops: tuple[int, ...], max_new_tokens: int, temperature: float, pad_id: int | None
+) -> torch.Tensor:
+    pad = stops[0] if pad_id is None else pad_id
+    input_ids = pad_sequence(rows, batch_first=True, padding_value=pad, padding_side="left").to(model.device)
+    ones = [torch.ones_like(row) for row in rows]
+    mask = pad_sequence(ones, batch_first=True, padding_side="left").to(model.device)
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
+    output = model.generate(
+        input_ids=input_ids,
+        attention_mask=mask,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=list(stops),
+        pad_token_id=pad,
+        **sampling,
+    )
+    return output[:, input_ids.shape[1] :]
+
+
+def _written(ids: list[int], stops: tuple[int, ...], tokenizer: Any) -> WrittenResponse:
+    end = next((k for k, token in enumerate(ids) if token in stops), None)
+    text = tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=True)
+    return WrittenResponse(text, len(ids) if end is None else end + 1, end is not None)

@@ -1,0 +1,144 @@
+"""The head as read off a model, against the model's own logits."""
+
+import peft
+import pytest
+import torch
+
+from crossdistill import InputError
+from crossdistill.ops import LMHead, causal_lm, last_hidden_states, token_logprobs
+from tests import tiny_models
+from tests.oracles import logprobs as oracle
+
+IDS = torch.tensor([[7, 3, 11, 2, 0, 39, 5], [1, 1, 30, 4, 9, 8, 6]])
+
+
+def own_and_ours(model) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        own = model(input_ids=IDS).logits
+        ours = LMHead.from_model(model).logits(last_hidden_states(model, IDS, torch.ones_like(IDS)).flatten(0, 1))
+    return own.flatten(0, 1), ours
+
+
+@pytest.mark.parametrize("name", tiny_models.NAMES)
+def test_logits_are_the_models_own(name):
+    model = tiny_models.build(name)
+    LMHead.from_model(model).verify(model)
+    own, ours = own_and_ours(model)
+    torch.testing.assert_close(ours, own, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "softcap", "bias"),
+    [
+        ("llama", 1.0, None, False),
+        ("tied_qwen", 1.0, None, False),
+        ("gemma2", 1.0, 3.0, False),
+        ("gemma3", 1.0, 2.0, False),
+        ("cohere", 0.25, None, False),
+        ("granite", 0.25, None, False),
+        ("gpt2", 1.0, None, False),
+        ("phi", 1.0, None, True),
+    ],
+)
+def test_what_is_read_off_each_architecture(name, scale, softcap, bias):
+    head = LMHead.from_model(tiny_models.build(name))
+    assert (head.scale, head.softcap, head.bias is not None, head.vocab_size) == (scale, softcap, bias, 40)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("gemma2", {"softcap": None}), ("cohere", {"scale": 1.0}), ("granite", {"scale": 4.0}), ("phi", {"bias": None})],
+)
+def test_a_head_that_forgets_something_is_refused(name, change):
+    model = tiny_models.build(name)
+    head = LMHead.from_model(model)
+    fields = {"weight": head.weight, "bias": head.bias, "scale": head.scale, "softcap": head.softcap} | change
+    with pytest.raises(InputError, match=r"the logits of \w+ForCausalLM are not its hidden states times its output"):
+        LMHead(**fields).verify(model)
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda logits: logits * 1.01,
+        lambda logits: logits - logits.mean(-1, keepdim=True),
+        lambda logits: logits.roll(1, -1),
+        lambda logits: logits.index_fill(-1, torch.tensor([39]), -torch.inf),
+        lambda logits: logits * torch.nan,
+    ],
+    ids=["scaled", "centred", "permuted", "masked", "nan"],
+)
+def test_a_model_whose_logits_do_something_else_is_refused(monkeypatch, rewrite):
+    model = tiny_models.build("llama")
+    forward = type(model).forward
+
+    def rewritten(self, *args, **kwargs):
+        output = forward(self, *args, **kwargs)
+        output.logits = rewrite(output.logits)
+        return output
+
+    monkeypatch.setattr(type(model), "forward", rewritten)
+    with pytest.raises(InputError, match="this architecture is not supported; use one whose head is linear"):
+        LMHead.from_model(model).verify(model)
+
+
+@pytest.mark.parametrize("name", tiny_models.NAMES)
+def test_gradients_reach_the_parameters_of_a_real_model_as_through_its_own_logits(name):
+    """Tied weights included: the head's gradient and the embedding's add up."""
+    ours, theirs = tiny_models.build(name), tiny_models.build(name)
+    targets = IDS[:, 1:].flatten()
+    states = last_hidden_states(ours, IDS, torch.ones_like(IDS))[:, :-1].flatten(0, 1)
+    token_logprobs(states, LMHead.from_model(ours), targets, 0.8, tile_elements=160).logprobs.sum().backward()
+    table = oracle.log_softmax(theirs(input_ids=IDS).logits[:, :-1].flatten(0, 1), 0.8)
+    table[torch.arange(len(targets)), targets].sum().backward()
+    for (parameter_name, our), their in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert our.grad is not None, parameter_name
+        assert torch.allclose(our.grad, their.grad, rtol=1e-3, atol=1e-4), parameter_name
+
+
+def lora(model, **options):
+    return peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=8, init_lora_weights=False, **options)).eval()
+
+
+def test_a_lora_model_uses_its_adapters_and_trains_them():
+    plain = tiny_models.build("llama")
+    before = plain(input_ids=IDS).logits
+    model = lora(tiny_models.build("llama"), target_modules=["q_proj", "down_proj"])
+    assert causal_lm(model) is model.get_base_model()
+    LMHead.from_model(model).verify(model)
+    own, ours = own_and_ours(model)
+    torch.testing.assert_close(ours, own, rtol=1e-5, atol=1e-5)
+    assert (own - before.flatten(0, 1)).abs().max() > 0.1  # the adapters do something
+    states = last_hidden_states(model, IDS, torch.ones_like(IDS)).flatten(0, 1)
+    token_logprobs(states, LMHead.from_model(model), IDS.flatten()).logprobs.sum().backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    assert gradients
+    assert all("lora_" in name and gradient is not None for name, gradient in gradients.items())
+
+
+def test_a_head_that_is_trained_whole_beside_adapters_is_the_one_in_use():
+    model = lora(tiny_models.build("llama"), target_modules=["q_proj"], modules_to_save=["lm_head"])
+    with torch.no_grad():
+        model.get_base_model().get_output_embeddings().weight.add_(1.0)
+    LMHead.from_model(model).verify(model)
+    own, ours = own_and_ours(model)
+    torch.testing.assert_close(ours, own, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("init", [True, False])
+def test_an_adapter_on_the_head_itself_is_refused(init):
+    """Also while it is still zero: it would never get a gradient."""
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "lm_head"], init_lora_weights=init)
+    model = peft.get_peft_model(tiny_models.build("llama"), config)
+    with pytest.raises(InputError, match="an adapter on the output layer is not supported: take it out of"):
+        LMHead.from_model(model)
+
+
+@pytest.mark.parametrize("name", tiny_models.NAMES)
+def test_padding_on_the_right_changes_no_state(name):
+    model = tiny_models.build(name)
+    mask = torch.ones_like(IDS)
+    mask[1, 4:] = 0
+    padded = last_hidden_states(model, IDS.masked_fill(mask == 0, 0), mask)
+    alone = last_hidden_states(model, IDS[1:, :4], torch.ones_like(IDS[1:, :4]))
+    torch.testing.assert_close(padded[1, :4], alone[0], rtol=1e-5, atol=1e-5)

@@ -1,0 +1,91 @@
+"""Rows from files, and what is wrong with them said before anything is loaded."""
+
+import json
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, DatasetDict
+
+from crossdistill import InputError
+from crossdistill.runs.data import load_rows
+from tests.models import MESSAGES, TEXTS
+
+COLUMNS = {"prompt": "prompt"}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+
+
+def written(folder: Path, suffix: str) -> Path:
+    data, path = Dataset.from_dict({"prompt": TEXTS}), folder / f"rows{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in TEXTS))
+    elif suffix == ".json":
+        path.write_text(json.dumps([{"prompt": text} for text in TEXTS]))
+    elif suffix == ".csv":
+        data.to_csv(path)
+    else:
+        data.to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+def test_files(tmp_path, suffix):
+    rows = load_rows(str(written(tmp_path, suffix)), columns=COLUMNS)
+    assert rows["prompt"][:] == TEXTS
+
+
+def test_messages(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"prompt": message}) + "\n" for message in MESSAGES))
+    assert load_rows(str(tmp_path / "rows.jsonl"), columns=COLUMNS)["prompt"][:] == MESSAGES
+
+
+def test_saved_folders(tmp_path):
+    data = Dataset.from_dict({"prompt": TEXTS})
+    data.save_to_disk(tmp_path / "one")
+    DatasetDict({"train": data, "test": data.select([2])}).save_to_disk(tmp_path / "parts")
+    assert load_rows(str(tmp_path / "one"), columns=COLUMNS)["prompt"][:] == TEXTS
+    assert load_rows(str(tmp_path / "parts"), columns=COLUMNS)["prompt"][:] == TEXTS
+    assert load_rows(str(tmp_path / "parts"), "test", columns=COLUMNS)["prompt"][:] == [TEXTS[2]]
+    with pytest.raises(InputError, match=r"has no split 'dev', only train, test"):
+        load_rows(str(tmp_path / "parts"), "dev")
+
+
+def test_columns_are_renamed(tmp_path):
+    Dataset.from_dict({"question": TEXTS, "prompt": ["other"] * len(TEXTS)}).to_csv(tmp_path / "rows.csv")
+    assert load_rows(str(tmp_path / "rows.csv"), columns={"prompt": "question"})["prompt"][:] == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.jsonl", None, "there is no data set .*none.jsonl: give an existing file"),
+        ("rows.jsonl", "", "the data set .*rows.jsonl is empty: give at least one row"),
+        ("rows.jsonl", "\n \n", "the data set .*rows.jsonl is empty"),
+        ("rows.csv", "prompt\n", "the data set .*rows.csv is empty"),
+        ("rows.json", "[]", "the data set .*rows.json is empty"),
+        ("rows.txt", "text", "rows.txt is of an unknown kind: give a .jsonl, .json, .csv, .parquet file"),
+        ("rows.jsonl", '{"question": "a"}\n', r"has no 'prompt' column, only question: name the column .*prompt_column"),
+        ("rows.jsonl", '{"prompt": "a"\n', "rows.jsonl cannot be read as json"),
+        ("rows.parquet", "not parquet", "rows.parquet cannot be read as parquet"),
+    ],
+)
+def test_refused(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_rows(str(tmp_path / name), columns=COLUMNS)
+
+
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is no saved data set"):
+        load_rows(str(tmp_path))
+
+
+def test_a_hub_id_that_cannot_be_reached_is_refused(monkeypatch):
+    for module in ("datasets.config", "huggingface_hub.constants"):
+        monkeypatch.setattr(f"{module}.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="there is no data set 'nobody/nothing', neither a local file nor on the hub"):
+        load_rows("nobody/nothing")

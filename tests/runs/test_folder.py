@@ -1,0 +1,94 @@
+"""Whose an output folder is, and from where a run goes on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crossdistill import InputError
+from crossdistill.runs.folder import RunFolder
+
+CONFIG = {"student": "s", "train": {"learning_rate": 1e-6}, "lora": None}
+
+
+def checkpoint(folder: RunFolder, step: int, state: str | None = "{}") -> Path:
+    path = folder.checkpoints / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / "model.safetensors").write_bytes(b"weights")
+    if state is not None:
+        (path / "trainer_state.json").write_text(state)
+    return path
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_new_or_an_empty_folder_is_claimed(tmp_path, exists):
+    folder = RunFolder(tmp_path / "a" / "run")
+    if exists:
+        folder.path.mkdir(parents=True)
+    folder.open(CONFIG, resume=False)
+    assert json.loads(folder.config.read_text()) == CONFIG
+
+
+def test_checking_writes_nothing(tmp_path):
+    RunFolder(tmp_path / "run").check(CONFIG, resume=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_run_is_not_written_over(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.open(CONFIG, resume=False)
+    with pytest.raises(InputError, match="holds another run: pass --resume to go on with it, or name a new folder"):
+        folder.open({"student": "x"}, resume=False)
+    assert json.loads(folder.config.read_text()) == CONFIG
+
+
+def test_other_files_are_not_mixed_with(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="holds other files: name a new folder"):
+        RunFolder(tmp_path).open(CONFIG, resume=False)
+    with pytest.raises(InputError, match=r"thesis.tex is a file: name a new folder"):
+        RunFolder(tmp_path / "thesis.tex").open(CONFIG, resume=False)
+
+
+def test_resuming_needs_a_run(tmp_path):
+    with pytest.raises(InputError, match="there is no run to resume in .*: start it without --resume"):
+        RunFolder(tmp_path / "none").open(CONFIG, resume=True)
+
+
+def test_resuming_the_same_run(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.open(CONFIG, resume=False)
+    folder.open({**CONFIG, "train": {"learning_rate": 1e-6}}, resume=True)
+
+
+def test_resuming_another_configuration_names_what_differs(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.open(CONFIG, resume=False)
+    with pytest.raises(InputError) as error:
+        folder.open({**CONFIG, "train": {"learning_rate": 2e-6}, "seed": 1}, resume=True)
+    assert "train.learning_rate (was 1e-06, now 2e-06)" in str(error.value)
+    assert "seed (was None, now 1)" in str(error.value)
+    assert "student" not in str(error.value)
+
+
+def test_a_damaged_configuration_is_told(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.config.write_text('{"student": ')
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        folder.open(CONFIG, resume=True)
+
+
+def test_the_newest_whole_checkpoint(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.latest_checkpoint() is None
+    checkpoint(folder, 2)
+    expected = checkpoint(folder, 10)
+    checkpoint(folder, 12, state=None)  # killed while it was written
+    checkpoint(folder, 14, state='{"global_step": ')
+    assert folder.latest_checkpoint() == expected
+
+
+def test_no_whole_checkpoint(tmp_path):
+    folder = RunFolder(tmp_path)
+    checkpoint(folder, 2, state=None)
+    assert folder.latest_checkpoint() is None

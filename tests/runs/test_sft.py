@@ -1,0 +1,200 @@
+"""The SFT warm start: what is learned, and a teacher that writes the responses, killed and resumed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from crossdistill import ByteVocab, InputError
+from crossdistill.chat import render_prompt
+from crossdistill.runs import sft as runs
+from crossdistill.runs.config import SFTRunConfig
+from crossdistill.runs.interrupt import Interrupted
+from crossdistill.runs.sft import IGNORED, read_written, sft, sft_example, sft_trainer
+from crossdistill.teachers.writing import WrittenResponse
+from tests.models import MESSAGES, TEXTS, Pair
+
+TRAIN = {
+    "per_device_train_batch_size": 2,
+    "max_steps": 4,
+    "learning_rate": 1e-2,
+    "logging_steps": 1,
+    "bf16": False,
+    "use_cpu": True,
+    "disable_tqdm": True,
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": m, "completion": t} for m, t in zip(MESSAGES, reversed(TEXTS), strict=True)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.fixture
+def fixed_teacher(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The teacher's responses are "w <n>", every third truncated; returns the prompts of each call."""
+    calls: list[Any] = []
+
+    def write(model: Any, tokenizer: Any, prompts: Any, max_new_tokens: int, temperature: float, batch: int, seed: int) -> Any:
+        calls.append((list(prompts), seed))
+        for number in range(seed, seed + len(prompts)):
+            yield WrittenResponse(f"w {number} é", 5, stopped=number % 3 != 2)
+
+    monkeypatch.setattr(runs, "write_responses", write)
+    return calls
+
+
+def config(pair: Pair, data: str, **options: Any) -> SFTRunConfig:
+    return SFTRunConfig(student=pair.student, dataset=data, train=TRAIN, **options)
+
+
+# --- examples
+
+
+def test_example_is_tokenised_as_rollouts_are(pair):
+    tokenizer = AutoTokenizer.from_pretrained(pair.student)
+    vocab = ByteVocab.from_tokenizer(tokenizer)
+    text = "naïve <|end|> 🤗"  # a text that spells a control token stays text
+    example = sft_example(tokenizer, vocab, MESSAGES[0], text, tokenizer.eos_token_id)
+    prompt = render_prompt(tokenizer, MESSAGES[0])
+    response = example["input_ids"][len(prompt) :]
+    assert example["input_ids"][: len(prompt)] == prompt
+    assert vocab.decode(response) == text.encode()
+    assert response[-1] == tokenizer.eos_token_id
+    assert tokenizer.eos_token_id not in response[:-1]
+    assert example["labels"] == [IGNORED] * len(prompt) + response
+
+
+def test_loss_is_on_the_responses_alone(pair, data, output):
+    tokenizer = AutoTokenizer.from_pretrained(pair.student)
+    vocab = ByteVocab.from_tokenizer(tokenizer)
+    rows = Dataset.from_json(data).select(range(2))
+    trainer = sft_trainer(pair.student, tokenizer, vocab, rows, output, {**TRAIN, "max_steps": 1})
+    trainer.train()
+    model = AutoModelForCausalLM.from_pretrained(pair.student)
+    nats, tokens = 0.0, 0
+    for row in rows:
+        prompt = render_prompt(tokenizer, row["prompt"])
+        response = [*vocab.encode(row["completion"]).ids.tolist(), tokenizer.eos_token_id]
+        with torch.no_grad():
+            logprobs = model(torch.tensor([[*prompt, *response]])).logits[0].log_softmax(-1)
+        nats -= sum(logprobs[len(prompt) - 1 + k, token].item() for k, token in enumerate(response))
+        tokens += len(response)
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(nats / tokens, rel=1e-4)
+
+
+# --- whole runs
+
+
+def test_given_responses(pair, data, output):
+    run = sft(config(pair, data), output)
+    losses = [entry["loss"] for entry in run["history"] if "loss" in entry]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+    assert run["num_examples"] == len(TEXTS)
+    assert json.loads((output / "run.json").read_text())["config"]["student"] == pair.student
+    before = AutoModelForCausalLM.from_pretrained(pair.student).lm_head.weight
+    assert not torch.equal(AutoModelForCausalLM.from_pretrained(output / "model").lm_head.weight, before)
+    assert AutoTokenizer.from_pretrained(output / "model").chat_template
+    assert not (output / "responses.jsonl").exists()
+    with pytest.raises(InputError, match="holds another run"):
+        sft(config(pair, data), output)
+
+
+def test_lora(pair, data, output):
+    sft(config(pair, data, lora={"r": 2, "target_modules": ["q_proj"]}), output)
+    student = AutoModelForCausalLM.from_pretrained(pair.student)
+    adapted = PeftModel.from_pretrained(student, output / "model")
+    assert any(parameter.abs().sum() > 0 for name, parameter in adapted.named_parameters() if "lora_B" in name)
+
+
+def test_a_teacher_writes_what_ended(pair, data, output, fixed_teacher):
+    run = sft(config(pair, data, teacher=pair.teacher), output)
+    written = [json.loads(line) for line in (output / "responses.jsonl").read_text().splitlines()]
+    assert [row["completion"] for row in written] == [f"w {number} é" for number in range(8)]
+    assert [row["stopped"] for row in written] == [True, True, False] * 2 + [True, True]
+    assert [row["prompt"] for row in written] == MESSAGES
+    assert run["num_examples"] == 6  # the truncated ones are kept in the file and not learned
+    assert len(fixed_teacher) == 1
+
+
+def test_the_real_teacher_writes(pair, data, output):
+    """Whatever it writes, every prompt has its line."""
+    chosen = config(pair, data, teacher=pair.teacher, max_new_tokens=24, batch_size=3)
+    try:
+        sft(chosen, output)
+    except InputError as error:  # a random model may never end
+        assert "none of the teacher's 8 responses ended within max_new_tokens = 24" in str(error)
+    written = read_written(output / "responses.jsonl")
+    assert len(written) == len(TEXTS)
+    assert len({row["completion"] for row in written}) > 1
+
+
+def test_writing_goes_on_after_a_kill(pair, data, output, fixed_teacher):
+    chosen = config(pair, data, teacher=pair.teacher)
+    sft(chosen, output)
+    whole = (output / "responses.jsonl").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    half = lines[3][: lines[3].index("é".encode()) + 1]  # not even whole UTF-8
+    (output / "responses.jsonl").write_bytes(b"".join(lines[:3]) + half)
+    sft(chosen, output, resume=True)
+    assert (output / "responses.jsonl").read_bytes() == whole
+    assert fixed_teacher[1] == (MESSAGES[3:], 3)
+    sft(chosen, output, resume=True)
+    assert len(fixed_teacher) == 2  # nothing is left to write
+
+
+def test_read_written(tmp_path):
+    path = tmp_path / "responses.jsonl"
+    assert read_written(path) == []
+    path.write_bytes(b'{"a": 1}')
+    assert read_written(path) == []
+    assert path.read_bytes() == b""
+    line = json.dumps({"a": "one\u2028two\x85three"}, ensure_ascii=False) + "\n"  # line breaks to Unicode, not to JSON
+    path.write_text(line + line + "{")
+    assert read_written(path) == [json.loads(line)] * 2
+
+
+def test_a_teacher_that_never_ends_is_refused(pair, data, output, monkeypatch):
+    endless = lambda model, tokenizer, prompts, *_, **__: iter([WrittenResponse("x", 9, stopped=False)] * len(prompts))  # noqa: E731
+    monkeypatch.setattr(runs, "write_responses", endless)
+    with pytest.raises(InputError, match="none of the teacher's 8 responses ended within max_new_tokens = 512"):
+        sft(config(pair, data, teacher=pair.teacher), output)
+
+
+def test_interruption_and_resume(pair, data, output, tmp_path, monkeypatch):
+    whole = sft(config(pair, data), tmp_path / "whole")
+
+    class StoppedAfterTwo(runs.StopOnSignal):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 2:
+                self._receive(15, None)
+            super().on_step_end(args, state, control, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "StopOnSignal", StoppedAfterTwo)
+        with pytest.raises(Interrupted, match="after step 2"):
+            sft(config(pair, data), output)
+    assert not (output / "model").exists()
+    resumed = sft(config(pair, data), output, resume=True)
+    losses = [[entry["loss"] for entry in run["history"] if "loss" in entry] for run in (whole, resumed)]
+    assert losses[0] == losses[1]
+    weights = [AutoModelForCausalLM.from_pretrained(path / "model").lm_head.weight for path in (tmp_path / "whole", output)]
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("column", ["prompt", "completion"])
+def test_columns_are_needed(pair, output, tmp_path, column):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({other: "x" for other in ("prompt", "completion") if other != column}) + "\n")
+    with pytest.raises(InputError, match=rf"has no '{column}' column .*|has no '{column}' column"):
+        sft(config(pair, str(path)), output)
+    assert not output.exists()

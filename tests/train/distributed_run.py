@@ -1,0 +1,107 @@
+"""Runs that do not depend on chance, for one process or several: STUDENT TEACHER OUTPUT PROMPTS_A_PROCESS."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from transformers import TrainerCallback
+
+from crossdistill.runs import train as runs
+from crossdistill.runs.config import RunConfig
+from crossdistill.runs.interrupt import Interrupted
+from tests.models import MESSAGES, Pair
+from tests.train.harness import RecordingTrainer, make_trainer, rows
+
+
+def train(pair: Pair, output: Path, batch: int) -> dict[str, Any]:
+    """Greedy rollouts; two micro-batches a step, two steps a rollout, a checkpoint, evaluation, logged completions."""
+    trainer = make_trainer(
+        pair,
+        output,
+        top_k=1,
+        per_device_train_batch_size=batch,
+        per_device_eval_batch_size=batch,
+        gradient_accumulation_steps=2,
+        num_iterations=2,
+        max_steps=4,
+        learning_rate=2e-3,
+        save_strategy="steps",
+        save_steps=4,
+        eval_strategy="steps",
+        eval_steps=4,
+        log_completions=True,
+        trainer_options={"eval_dataset": rows(MESSAGES[:4])},
+    )
+    trainer.train()
+    return {"processes": trainer.accelerator.num_processes, **_outcome(trainer)}
+
+
+def _outcome(trainer: RecordingTrainer) -> dict[str, Any]:
+    sums = [value.double().abs().sum().item() for value in trainer.weights[-1].values()]
+    ledger = trainer.total_ledger().as_dict()
+    return {
+        "history": trainer.state.log_history,
+        "weights": gather_object([sums]),
+        "completions": sorted(trainer._logs["completion"]),
+        "ledger": {name: ledger[name] for name in ("tokens", "flops", "coverage")},
+    }
+
+
+def interrupt_and_resume(pair: Pair, output: Path, prompts: Path) -> str:
+    """A whole run of which the last process alone is told to stop; returns what the interruption said."""
+    config = RunConfig(
+        student=pair.student,
+        teacher=pair.teacher,
+        dataset=str(prompts),
+        eval_dataset=str(prompts),
+        train={"max_steps": 2, "per_device_train_batch_size": 1, "max_completion_length": 8, "bf16": False}
+        | {"use_cpu": True, "disable_tqdm": True},
+    )
+    with _OneProcessIsStopped():
+        try:
+            runs.train(config, output)
+        except Interrupted as stop:
+            message = str(stop)
+    runs.train(config, output, resume=True)
+    return message
+
+
+class _OneProcessIsStopped(TrainerCallback):
+    """Patches the run so that its last process gets SIGTERM in its first step."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.process_index == args.world_size - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def __enter__(self) -> None:
+        self._kind = runs.CrossTokenizerTrainer
+        runs.CrossTokenizerTrainer = self._build  # type: ignore[assignment,misc]
+
+    def __exit__(self, *_: object) -> None:
+        runs.CrossTokenizerTrainer = self._kind  # type: ignore[misc]
+
+    def _build(self, *args: Any, callbacks: list[TrainerCallback], **kwargs: Any) -> Any:
+        return self._kind(*args, callbacks=[*callbacks, self], **kwargs)
+
+
+def main(student: str, teacher: str, folder: str, batch: str) -> None:
+    torch.set_num_threads(1)
+    pair, output = Pair(student, teacher), Path(folder)
+    result = train(pair, output / "trained", int(batch))
+    if result["processes"] > 1:
+        result["interruption"] = interrupt_and_resume(pair, output / "run", output / "prompts.jsonl")
+        torch.distributed.barrier()
+        if torch.distributed.get_rank() > 0:
+            return
+    (output / "result.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

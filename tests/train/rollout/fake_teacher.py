@@ -1,0 +1,102 @@
+"""A teacher that answers what it is told, and what the scorer must make of its answers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from crossdistill import ByteVocab
+from crossdistill.align import Coverage, DropReason
+from crossdistill.chat import Response
+from crossdistill.objectives import Signal, get
+from crossdistill.teachers import TeacherRequest, TeacherScore
+from crossdistill.train.rollout import RolloutScorer, ScoredResponse
+from tests.oracles.alignment import pieces_of, synchronised
+from tests.oracles.credit import credit
+
+MAX_ADVANTAGE = 10.0
+Answer = TeacherScore | DropReason
+PROMPT = [{"role": "user", "content": "?"}]
+
+
+def score_of(request: TeacherRequest) -> TeacherScore:
+    """Log-probabilities that depend on the token and on its place."""
+    logprobs = [-0.05 - (token * 7 + place * 3) % 40 / 20 for place, token in enumerate(request.response_ids)]
+    return TeacherScore(np.array(logprobs, dtype=np.float32), -0.75 if request.stopped else None)
+
+
+def poisoned(value: float, at: int = 0) -> Callable[[TeacherRequest], Answer]:
+    def answer(request: TeacherRequest) -> Answer:
+        score = score_of(request)
+        score.logprobs[at] = value
+        return score
+
+    return answer
+
+
+def poisoned_stop(value: float) -> Callable[[TeacherRequest], Answer]:
+    return lambda request: TeacherScore(score_of(request).logprobs, value)
+
+
+def too_long(request: TeacherRequest) -> Answer:
+    return DropReason.TEACHER_CONTEXT
+
+
+class FakeTeacher:
+    """answers: one a request, in turn; score_of where there are none left."""
+
+    signal = Signal.SAMPLED
+
+    def __init__(self, tokenizer: Any, vocab: ByteVocab, answers: Sequence[Callable[[TeacherRequest], Answer]] = ()):
+        self.tokenizer, self.vocab, self.answers = tokenizer, vocab, list(answers)
+        self.requests: list[TeacherRequest] = []
+
+    def score(self, requests: Sequence[TeacherRequest]) -> list[Answer]:
+        self.requests += requests
+        answers = [*self.answers, *[score_of] * (len(requests) - len(self.answers))]
+        return [answer(request) for answer, request in zip(answers, requests, strict=True)]
+
+
+def student_logprobs(ids: Sequence[int]) -> np.ndarray:
+    return np.array([-0.02 - (token * 5 + place) % 50 / 12 for place, token in enumerate(ids)], dtype=np.float32)
+
+
+def scored_by(
+    teacher: FakeTeacher, vocab: ByteVocab, stops: Sequence[int], completions: Sequence[Sequence[int]], **options: Any
+) -> tuple[RolloutScorer, list[ScoredResponse]]:
+    scorer = RolloutScorer(get("dpca", max_advantage=MAX_ADVANTAGE), vocab, stops, teacher, **options)
+    responses = scorer.split(completions)
+    rows = [student_logprobs(ids) for ids in completions]
+    masses = [None if item.stop_position is None else -0.25 for item in responses]
+    return scorer, scorer.score([PROMPT] * len(completions), responses, rows, masses)
+
+
+def expected_advantages(
+    response: Response, vocab: ByteVocab, teacher: FakeTeacher, stop_unit: bool = True
+) -> list[float]:
+    """Worked out by the twins, one response alone."""
+    encoding = teacher.vocab.encode(response.data)
+    request = TeacherRequest([], encoding.ids.tolist(), False)
+    student_pieces = [vocab.pieces[token] for token in response.text_ids]
+    teacher_pieces = pieces_of(response.data, encoding.ends.tolist())
+    borders = synchronised(student_pieces, teacher_pieces)
+    values = credit(
+        student_logprobs(response.ids)[response.text_positions].tolist(),
+        score_of(request).logprobs.tolist(),
+        [border[0] for border in borders],
+        [border[1] for border in borders],
+        "semantic_prior",
+    )
+    row = [0.0] * len(response.ids)
+    for position, value in zip(response.text_positions, values, strict=True):
+        row[position] = min(max(value, -MAX_ADVANTAGE), MAX_ADVANTAGE)
+    if response.stop_position is not None and stop_unit:
+        row[response.stop_position] = -0.75 + 0.25
+    return row
+
+
+def total(scored: Sequence[ScoredResponse], stop_unit: bool = True) -> Coverage:
+    coverage = Coverage()
+    for item in scored:
+        coverage.add(item.coverage(stop_unit))
+    return coverage

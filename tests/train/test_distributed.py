@@ -1,0 +1,95 @@
+"""Two processes (gloo) compute what one process with twice the prompts does, and stop and go on together.
+
+``accelerate launch --cpu --num_processes 2`` starts one process unless there is an MPI, so the test launches with
+torchrun, which is what ``accelerate launch`` uses on GPUs.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.models import MESSAGES, Pair
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = "tests.train.distributed_run"
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
+def launch(pair: Pair, output: Path, launcher: tuple[str, ...], batch: int) -> subprocess.Popen[str]:
+    output.mkdir()
+    (output / "prompts.jsonl").write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in MESSAGES))
+    environment = {
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    return subprocess.Popen(
+        [sys.executable, *launcher, "-m", SCRIPT, pair.student, pair.teacher, str(output), str(batch)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def outcomes(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Of one process and of two."""
+    folder = tmp_path_factory.mktemp("distributed")
+    processes = [launch(pair, folder / "one", (), 2), launch(pair, folder / "two", TORCHRUN, 1)]
+    results = []
+    for process, name in zip(processes, ("one", "two"), strict=True):
+        _, errors = process.communicate(timeout=180)
+        assert process.returncode == 0, errors[-4000:]
+        results.append({**json.loads((folder / name / "result.json").read_text()), "folder": folder / name})
+    return results
+
+
+def test_two_processes_compute_what_one_does(outcomes):
+    one, two = outcomes
+    assert (one["processes"], two["processes"]) == (1, 2)
+    steps = [[entry for entry in outcome["history"] if "loss" in entry] for outcome in outcomes]
+    assert len(steps[0]) == len(steps[1]) == 4
+    for ours, theirs in zip(*steps, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+        assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-4)
+        for name in ("teacher_gap", "teacher_gap_se", "coverage", "token_coverage", "stopped", "response_tokens"):
+            assert ours.get(name, 0) == pytest.approx(theirs.get(name, 0), rel=1e-5), name
+    losses = [step["loss"] for step in steps[0]]
+    assert len(set(losses)) == len(losses)
+    assert all(abs(step["ratio"] - 1) > 0.01 for step in steps[0][1::2])
+    for weights in two["weights"]:
+        assert weights == two["weights"][0]
+        assert weights == pytest.approx(one["weights"][0], rel=1e-6)
+
+
+def test_evaluation_is_the_same(outcomes):
+    one, two = (next(entry for entry in outcome["history"] if "eval_loss" in entry) for outcome in outcomes)
+    for name in ("eval_loss", "eval_teacher_gap", "eval_teacher_gap_se", "eval_abs_advantage", "eval_stopped"):
+        assert one[name] == pytest.approx(two[name], rel=1e-4), name
+
+
+def test_every_token_is_counted_once(outcomes):
+    one, two = outcomes
+    assert one["ledger"] == two["ledger"]
+    assert one["ledger"]["coverage"]["supervised_bytes"] > 0
+    saved = [json.loads((o["folder"] / "trained/checkpoint-4/ledger.json").read_text()) for o in outcomes]
+    assert saved[0]["tokens"] == saved[1]["tokens"] == one["ledger"]["tokens"]
+    assert one["completions"] == two["completions"]
+
+
+def test_a_signal_to_one_process_stops_all_and_the_run_goes_on(outcomes):
+    two = outcomes[1]
+    assert two["interruption"] == "stopped by <Signals.SIGTERM: 15> after step 1; --resume goes on from its checkpoint"
+    run = json.loads((two["folder"] / "run" / "run.json").read_text())
+    assert run["coverage"]["sampled_tokens"] > 0
+    assert set(run["metrics"]) == {"before", "after"}
+    assert (two["folder"] / "run" / "report.html").exists()
+    assert (two["folder"] / "run" / "model" / "model.safetensors").exists()

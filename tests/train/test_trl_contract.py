@@ -1,0 +1,219 @@
+"""What CrossTokenizerTrainer overrides of TRL 1.16 or relies on: an upgrade that changes it fails here.
+
+Where a test fails, read the new TRL and then change the trainer and the pin together.
+"""
+
+import ast
+import inspect
+import math
+import textwrap
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+from trl import DistillationConfig, DistillationTrainer
+from trl.generation import vllm_generation
+from trl.trainer import distillation_trainer
+from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
+
+from crossdistill.train import CrossTokenizerTrainer
+from tests.train.harness import load, make_trainer, rows
+
+SIGNATURES = {
+    "_generate": "self, prompts",
+    "_generate_single_turn": "self, prompt_ids, images, multimodal_fields, has_tool_images=False",
+    "_generate_and_score_completions": "self, inputs",
+    "_compute_loss": "self, unwrapped_student, inputs, num_items_in_batch",
+    "_prepare_inputs": "self, generation_batch",
+    "compute_loss": "self, model, inputs, return_outputs=False, num_items_in_batch=None",
+    "log": "self, logs, start_time=None",
+    "_get_train_sampler": "self, dataset=None",
+    "_save_checkpoint": "self, model, trial",
+    "training_step": "self, model, inputs, num_items_in_batch",
+    "__init__": "self, model, teacher_model=None, args=None, train_dataset=None, eval_dataset=None, "
+    "processing_class=None, callbacks=None, optimizers=(None, None), quantization_config=None, peft_config=None, "
+    "tools=None",
+}
+OVERRIDDEN = {
+    "__init__",
+    "_generate_and_score_completions",
+    "_compute_loss",
+    "_prepare_inputs",
+    "_get_train_sampler",
+    "_save_checkpoint",
+    "compute_loss",
+    "log",
+    "train",
+}
+
+
+def parameters(function: Any) -> str:
+    """The signature without its annotations."""
+    listed = []
+    for parameter in inspect.signature(function).parameters.values():
+        default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+        listed.append(f"{'*' * (parameter.kind - 1) if parameter.kind in (2, 4) else ''}{parameter.name}{default}")
+    return ", ".join(listed)
+
+
+def body(function: Any) -> ast.AST:
+    return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+
+
+def returned(function: Any) -> list[str]:
+    return [ast.unparse(node.value) for node in ast.walk(body(function)) if isinstance(node, ast.Return) and node.value]
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature(name):
+    assert parameters(getattr(DistillationTrainer, name)) == SIGNATURES[name]
+
+
+def test_nothing_else_is_overridden():
+    ours = {name for name, value in vars(CrossTokenizerTrainer).items() if callable(value)}
+    assert {name for name in ours if hasattr(DistillationTrainer, name)} == OVERRIDDEN
+
+
+@pytest.mark.parametrize("name", sorted(OVERRIDDEN - {"__init__", "train"}))
+def test_overrides_can_be_called_as_the_originals(name):
+    theirs, ours = (
+        parameters(getattr(kind, name)).split(", ") for kind in (DistillationTrainer, CrossTokenizerTrainer)
+    )
+    assert len(theirs) == len(ours)
+    assert [part.partition("=")[2] for part in theirs] == [part.partition("=")[2] for part in ours]
+
+
+# --- rollouts
+
+
+def test_generate_returns_prompts_and_completions_first():
+    assert returned(DistillationTrainer._generate) == ["(prompt_ids, completion_ids, tool_mask, images, tool_images)"]
+    assert returned(DistillationTrainer._generate_single_turn) == ["completion_ids"]
+
+
+def test_vllm_returns_the_sampled_log_probabilities_third():
+    generate = returned(vllm_generation.VLLMGeneration.generate)
+    assert generate == ["(prompt_ids, completion_ids, logprobs, logprob_token_ids)"]
+    calls = [
+        ast.unparse(node)
+        for node in ast.walk(body(DistillationTrainer._generate_single_turn))
+        if isinstance(node, ast.Assign) and "vllm_generation.generate" in ast.unparse(node.value)
+    ]
+    assert len(calls) == 1
+    assert calls[0].startswith("_, completion_ids, _, _ = self.vllm_generation.generate(")
+
+
+def test_vllm_reads_the_attributes_that_are_set_on_it_at_every_call():
+    assert {"logprobs", "generation_kwargs"} <= inspect.signature(
+        vllm_generation.VLLMGeneration.__init__
+    ).parameters.keys()
+    source = inspect.getsource(vllm_generation.VLLMGeneration.generate)
+    assert source.count('"logprobs": self.logprobs') == 2  # served and colocated
+    assert '"generation_kwargs": self.generation_kwargs' in source
+    assert "generation_kwargs.update(self.generation_kwargs)" in source
+
+
+def test_the_trainer_sets_nothing_on_vllm_generation_after_it_is_built():
+    """The wrapper around it hands on what is read, not what is set."""
+    targets = [
+        ast.unparse(target)
+        for node in ast.walk(ast.parse(inspect.getsource(distillation_trainer)))
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    ]
+    assert "self.vllm_generation" in targets
+    assert not [target for target in targets if target.startswith("self.vllm_generation.")]
+
+
+def test_vllm_log_probabilities_are_one_list_a_token():
+    token = lambda value: {7: SimpleNamespace(logprob=value, rank=3)}  # noqa: E731
+    outputs = [SimpleNamespace(outputs=[SimpleNamespace(logprobs=[token(-1.5), token(math.nan)])])]
+    assert vllm_generation.extract_logprobs(outputs) == ([[[-1.5], [None]]], [[[7], [7]]])
+
+
+# --- optimisation
+
+
+def test_helpers():
+    rollouts = {"x": torch.arange(6)[:, None], "total": torch.tensor(9.0)}
+    shuffled = shuffle_sequence_dict(rollouts)
+    assert sorted(shuffled["x"].flatten().tolist()) == list(range(6))
+    parts = split_tensor_dict(shuffled, 3)
+    assert [part["x"].shape for part in parts] == [(2, 1)] * 3
+    assert [part["total"].item() for part in parts] == [9.0] * 3
+    sampler = RepeatSampler(list("abcde"), mini_repeat_count=1, batch_size=2, repeat_count=3, shuffle=False, seed=0)
+    assert list(sampler) == [0, 1] * 3 + [2, 3] * 3
+
+
+def test_a_training_step_counts_itself():
+    assert "self._step += 1" in inspect.getsource(DistillationTrainer.training_step)
+
+
+@pytest.mark.parametrize(("num_items", "passed"), [(6.0, 6.0), (0.0, 1.0)])
+def test_compute_loss_hands_on_the_global_count_and_reads_three_values(pair, output, monkeypatch, num_items, passed):
+    trainer = make_trainer(pair, output)
+    seen = {}
+
+    def compute(unwrapped: Any, inputs: Any, count: Any) -> tuple[Any, Any, Any]:
+        seen.update(unwrapped=unwrapped, inputs=inputs, count=count)
+        return torch.tensor(3.0), torch.tensor(8.0), torch.tensor(4)
+
+    monkeypatch.setattr(trainer, "_compute_loss", compute)
+    inputs = {"num_items_in_batch": torch.tensor(num_items)}
+    trainer.model.train()
+    loss = DistillationTrainer.compute_loss(trainer, trainer.model, inputs, num_items_in_batch=123)
+    assert loss.item() == 3.0
+    assert seen["unwrapped"] is trainer.model
+    assert seen["inputs"] is inputs
+    assert seen["count"].item() == passed
+    assert trainer._metrics["train"]["entropy"] == [2.0]
+    trainer.model.eval()
+    DistillationTrainer.compute_loss(trainer, trainer.model, inputs)
+    assert seen["count"] is None
+
+
+# --- construction
+
+
+def test_attributes_of_a_trainer_without_a_teacher(pair, output):
+    options = {"gradient_checkpointing": None, "report_to": "none", "bf16": False, "use_cpu": True}
+    args = DistillationConfig(str(output), **options)
+    trainer = DistillationTrainer(
+        load(pair.student),
+        teacher_model=None,
+        args=args,
+        train_dataset=rows(),
+        processing_class=AutoTokenizer.from_pretrained(pair.student),
+    )
+    assert trainer.teacher_model is None
+    eos = trainer.processing_class.eos_token_id
+    assert trainer.eos_token_ids == [eos]
+    assert trainer.generation_config.eos_token_id == [eos]
+    assert trainer.generation_kwargs["eos_token_id"] == [eos]
+    assert trainer._tokenizer is trainer.processing_class
+    assert callable(trainer._forward_redirection)
+    assert (trainer._buffered_inputs, trainer._step) == (None, 0)
+    assert set(trainer._metrics) == {"train", "eval"}
+    assert trainer._metrics["train"]["anything"] == []
+    assert set(trainer._logs) == {"prompt", "completion"}
+    assert trainer.temperature == 1.0
+    assert trainer.use_vllm is False
+    assert trainer.shuffle_dataset is True
+
+
+def test_fields_of_the_configuration():
+    fields = DistillationConfig.__dataclass_fields__
+    assert {"objective_options", "teacher_chat_template_kwargs"}.isdisjoint(DistillationConfig._VALID_DICT_FIELDS)
+    for name in (
+        "teacher_model_init_kwargs",
+        "teacher_model_revision",
+        "chat_template_kwargs",
+        "max_completion_length",
+        "temperature",
+        "disable_dropout",
+        "shuffle_dataset",
+        "use_vllm",
+    ):
+        assert name in fields, name
