@@ -111,7 +111,8 @@ def _datasets(config: RunConfig) -> tuple[Any, Any]:
     prompts = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
     if config.eval_dataset is None:
         return prompts, None
-    return prompts, load_rows(config.eval_dataset, config.eval_split, config.dataset_name, columns)
+    held_out = load_rows(config.eval_dataset, config.eval_split, config.dataset_name, columns)
+    return prompts, held_out if config.eval_rows is None else held_out.take(config.eval_rows)
 
 
 def lora_config(options: dict[str, Any] | None) -> Any:
