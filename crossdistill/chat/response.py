@@ -37,10 +37,12 @@ class Response:
 def split_response(ids: Sequence[int], vocab: ByteVocab, stop_ids: Collection[int]) -> Response:
     """Tell text, stop token and other special tokens of a sampled response apart.
 
-    The last token is the stop token iff it is one of `stop_ids`; a truncated response has none.
+    The last token is the stop token iff it is one of `stop_ids` and carries no bytes; a truncated response has none. A
+    response that a token with bytes ended (a line break, say) has it as text like any other.
     """
     array = np.asarray(ids, dtype=np.int64)
-    stop_position = len(array) - 1 if len(array) and int(array[-1]) in stop_ids else None
+    stops = len(array) > 0 and int(array[-1]) in stop_ids and vocab.lengths[array[-1]] == 0
+    stop_position = len(array) - 1 if stops else None
     body = array if stop_position is None else array[:-1]
     text_positions = np.flatnonzero(vocab.lengths[body] > 0)
     return Response(array, text_positions, stop_position, vocab.decode(body[text_positions]))

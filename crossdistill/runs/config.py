@@ -31,6 +31,7 @@ class RunConfig(_File):
         default=None, description="Held-out prompts, for the teacher gap before, during and after."
     )
     eval_split: str = Field(default="test", description="Split of a hub data set for evaluation.")
+    eval_rows: int | None = Field(default=None, ge=1, description="Use this many of the held-out prompts alone.")
     prompt_column: str = Field(default="prompt", description="Column with the prompts: texts or lists of messages.")
     preset: str | None = Field(
         default=None, description='Named settings that the others override; "paper" for the paper\'s.'

@@ -88,20 +88,21 @@ class ScoredResponse:
         """The bytes that `gap_nats` is about."""
         return 0 if self.teacher is None else int(self.alignment.byte_splits[-1])
 
-    def coverage(self, stop_unit: bool) -> Coverage:
+    @property
+    def coverage(self) -> Coverage:
         """Every sampled token of this response: supervised, or dropped under a reason."""
         response, coverage = self.response, Coverage()
-        has_stop = response.stop_position is not None
-        stops = int(has_stop and stop_unit)
         coverage.drop(DropReason.SPECIAL_TOKEN, response.num_special, 0)
-        coverage.drop(DropReason.STOP_TOKEN, int(has_stop) - stops, 0)
+        has_stop = response.stop_position is not None
         if self.dropped is not None:
-            coverage.drop(self.dropped, len(response.text_positions) + stops, len(response.data))
+            coverage.drop(self.dropped, len(response.text_positions) + has_stop, len(response.data))
             return coverage
-        tokens, num_bytes = len(self.aligned.student_positions), int(self.alignment.byte_splits[-1])
-        coverage.supervise(tokens + stops, num_bytes)
-        lost_tokens, lost_bytes = len(response.text_positions) - tokens, len(response.data) - num_bytes
-        coverage.drop(DropReason.UNENCODABLE, lost_tokens, lost_bytes)
+        text_tokens, num_bytes = len(self.aligned.student_positions), int(self.alignment.byte_splits[-1])
+        num_supervised = int(self.mask.sum())
+        coverage.supervise(num_supervised, num_bytes)
+        coverage.drop(DropReason.STOP_TOKEN, has_stop - (num_supervised - text_tokens), 0)
+        lost_bytes = len(response.data) - num_bytes
+        coverage.drop(DropReason.UNENCODABLE, len(response.text_positions) - text_tokens, lost_bytes)
         return coverage
 
 
@@ -158,7 +159,8 @@ class RolloutScorer:
                 for prompt, item in zip(prompts, aligned, strict=True)
             ]
         with self._timed("teacher"):
-            answers = [_finite(answer) for answer in self.teacher.score(requests)]
+            scores = self.teacher.score(requests)
+            answers = [_checked(answer, request) for answer, request in zip(scores, requests, strict=True)]
         with self._timed("credit"):
             advantages = self._advantages(aligned, student_logprobs, student_stop_logprobs, answers)
         return [_scored(*row) for row in zip(aligned, student_logprobs, answers, advantages, requests, strict=True)]
@@ -185,7 +187,7 @@ class RolloutScorer:
                 teacher.append(np.array([answer.stop_logprob], dtype=np.float32))
                 chunks.append(STOP_UNIT)
         flat = self.objective.advantages(_tensor(student), _tensor(teacher), Alignment.concatenate(chunks)).numpy()
-        return np.split(flat, np.cumsum(sizes)[:-1])
+        return np.split(flat, np.cumsum(sizes)[:-1]) if sizes else []
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -194,10 +196,15 @@ class RolloutScorer:
         self.seconds[part] += time.perf_counter() - start
 
 
-def _finite(answer: TeacherScore | DropReason) -> TeacherScore | DropReason:
+def _checked(answer: TeacherScore | DropReason, request: TeacherRequest) -> TeacherScore | DropReason:
     """A score with a NaN or an infinity teaches nothing and would poison the whole step: the sample is dropped."""
     if isinstance(answer, DropReason):
         return answer
+    if len(answer.logprobs) != len(request.response_ids) or (answer.stop_logprob is not None) != request.stopped:
+        raise ValueError(
+            f"the teacher scored {len(answer.logprobs)} tokens and stop {answer.stop_logprob} for a request of "
+            f"{len(request.response_ids)} tokens with stopped={request.stopped}"
+        )
     stop = 0.0 if answer.stop_logprob is None else answer.stop_logprob
     return answer if np.isfinite(answer.logprobs).all() and np.isfinite(stop) else DropReason.NON_FINITE
 

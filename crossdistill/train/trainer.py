@@ -18,7 +18,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from trl import DistillationTrainer
-from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
+from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.align import Coverage
 from crossdistill.chat import ensure_template, stop_ids
@@ -35,6 +35,7 @@ from crossdistill.train.metrics import RolloutSums
 from crossdistill.train.policy import PolicyBatch, collate, policy_logprobs, sampled_logprobs
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.rollout import RolloutScorer, ScoredResponse
+from crossdistill.train.sampler import EpochSampler
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 
 
@@ -157,7 +158,7 @@ class CrossTokenizerTrainer(DistillationTrainer):
         self.scored = scored
         coverage = Coverage()
         for item in scored:
-            coverage.add(item.coverage(self._scorer.stop_unit))
+            coverage.add(item.coverage)
         if mode == "train":
             prompt_tokens = int(batch["prompt_lengths"].sum())
             self.ledger.record(scored, coverage, prompt_tokens, self.args.num_iterations)
@@ -257,12 +258,12 @@ class CrossTokenizerTrainer(DistillationTrainer):
         return result
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
-        window = self._window()
-        return RepeatSampler(
+        return EpochSampler(
+            epoch=lambda: int(self.state.epoch or 0),
             data_source=self.train_dataset if dataset is None else dataset,
             mini_repeat_count=1,
             batch_size=self._train_batch_size * self.accelerator.num_processes * self.args.gradient_accumulation_steps,
-            repeat_count=window,
+            repeat_count=self._window(),
             shuffle=self.shuffle_dataset,
             seed=self.args.seed,
         )

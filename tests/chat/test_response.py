@@ -70,13 +70,13 @@ def test_a_stop_token_in_the_middle_does_not_stop(vocab, special):
     assert twice.data == b"fox"
 
 
-def test_a_stop_token_that_also_stands_for_bytes_is_a_stop_and_no_text(vocab):
-    """A model may declare an ordinary token as an end; it is paired with the teacher's stop and is not text."""
+def test_an_ordinary_token_that_ends_a_response_is_text(vocab):
+    """A model may declare an ordinary token as an end; its bytes are the teacher's to score, as any text."""
     *text, last = vocab.encode("the fox\n").ids.tolist()
     assert vocab.pieces[last] == b"\n"
     response = split_response([*text, last], vocab, {last})
-    assert (response.data, response.stop_position, response.num_special) == (b"the fox", len(text), 0)
-    assert response.text_ids.tolist() == text
+    assert (response.data, response.stop_position, response.num_special) == (b"the fox\n", None, 0)
+    assert response.text_ids.tolist() == [*text, last]
 
 
 def test_half_a_character_at_the_end_is_kept(vocab):

@@ -1,6 +1,7 @@
 """Whole runs: what they leave behind, and that an interrupted one ends bit for bit as if nothing had happened."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from crossdistill.runs.interrupt import StopOnSignal
 from crossdistill.runs.train import train
 from tests.models import MESSAGES, Pair
 
-STEPS = 30
+STEPS = 30  # of two prompts' batches an epoch, on each of which two steps are made
 TRAIN = {
     "max_steps": STEPS,
     "num_iterations": 2,
@@ -70,16 +71,13 @@ def outcome(folder: Path) -> dict[str, Any]:
 def interrupted(pair: Pair, data: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Two runs in processes of their own, stopped after a checkpoint by SIGTERM and by SIGKILL."""
     folder = tmp_path_factory.mktemp("interrupted")
-    (folder / "run.json").write_text(json.dumps(config(pair, data).model_dump()))
-    script = (
-        "import sys; from pathlib import Path; from crossdistill.cli import running; from crossdistill.runs.config "
-        "import RunConfig; from crossdistill.runs.train import train\n"
-        "with running.reporting_interruption():\n"
-        "    train(RunConfig.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))"
-    )
+    chosen = config(pair, data)
+    named = ("--student", chosen.student, "--teacher", chosen.teacher, "--dataset", data, "--eval-dataset", data)
+    overrides = [f"--set=train.{key}={json.dumps(value)}" for key, value in TRAIN.items()]
+    program = "from crossdistill.cli import main; main()"
     processes = {
         number: subprocess.Popen(
-            [sys.executable, "-c", script, str(folder / "run.json"), str(folder / number.name)],
+            [sys.executable, "-c", program, "train", "--output", str(folder / number.name), *named, *overrides],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -112,7 +110,7 @@ def test_sigterm_saves_and_says_how_to_go_on(interrupted):
     step = int(checkpoint.name.split("-")[1])
     assert 0 < step < STEPS
     assert step % 2 == 0  # between two batches of rollouts
-    assert interrupted["codes"][signal.SIGTERM] == 1 or interrupted["codes"][signal.SIGTERM] == 143
+    assert interrupted["codes"][signal.SIGTERM] == 128 + signal.SIGTERM
     message = f"stopped by <Signals.SIGTERM: 15> after step {step}; --resume goes on from its checkpoint"
     assert message in interrupted["errors"][signal.SIGTERM]
     assert not (interrupted["folder"] / "SIGTERM" / "model").exists()
@@ -136,6 +134,18 @@ def test_an_interrupted_run_ends_as_the_whole_one(pair, data, whole, interrupted
     assert weights.keys() == expected.keys()
     for key, value in weights.items():
         assert torch.equal(value, expected[key]), key
+
+
+@pytest.mark.parametrize("step", [24, 26])  # the end of the sixth epoch and the middle of the seventh
+def test_resuming_after_the_first_epoch(pair, data, whole, tmp_path, step):
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(whole, folder.path)
+    for later in range(step + 2, STEPS + 1, 2):
+        shutil.rmtree(folder.checkpoints / f"checkpoint-{later}")
+    folder.run.unlink()
+    trainer, _ = train(config(pair, data), folder.path, resume=True)
+    assert trainer._step == STEPS - step
+    assert outcome(folder.path) == outcome(whole)
 
 
 def test_what_a_run_leaves_behind(pair, data, whole):

@@ -258,6 +258,20 @@ def test_every_prompt_has_its_turn(pair, output):
     assert seen == sorted(tuple(render_prompt(trainer.processing_class, prompt)) for prompt in MESSAGES)
 
 
+def test_every_epoch_has_an_order_of_its_own_that_a_resumed_run_finds_again(pair, output):
+    def orders(first: int) -> list[list[int]]:
+        sampler = make_trainer(pair, output)._get_train_sampler()
+        sampler._epoch = lambda: epoch
+        found = []
+        for epoch in range(first, 3):  # noqa: B007 - the sampler reads it
+            found.append(list(sampler))
+        return found
+
+    assert orders(1) == orders(0)[1:]
+    assert len({tuple(order) for order in orders(0)}) == 3
+    assert all(sorted(order) == list(range(len(MESSAGES))) for order in orders(0))
+
+
 # --- fixed responses
 
 

@@ -95,8 +95,8 @@ def expected_advantages(
     return row
 
 
-def total(scored: Sequence[ScoredResponse], stop_unit: bool = True) -> Coverage:
+def total(scored: Sequence[ScoredResponse]) -> Coverage:
     coverage = Coverage()
     for item in scored:
-        coverage.add(item.coverage(stop_unit))
+        coverage.add(item.coverage)
     return coverage

@@ -44,7 +44,7 @@ def test_advantages_are_those_of_each_response_alone(sides, student, special, te
         assert item.mask.tolist() == mask
         assert item.dropped is None
     assert any(np.abs(item.advantages).max(initial=0) > 0.5 for item in scored)
-    assert total(scored, stop_unit).sampled.tokens == sum(map(len, completions))
+    assert total(scored).sampled.tokens == sum(map(len, completions))
 
 
 def test_the_stop_unit_compares_masses_and_not_the_sampled_token(sides, student, special):
@@ -87,7 +87,7 @@ def test_without_the_stop_unit_the_teacher_is_not_asked_for_it(sides, student, s
     assert item.response.stop_position is not None
     assert not item.mask[-1]
     assert item.advantages[-1] == 0
-    dropped = total([item], stop_unit=False).dropped
+    dropped = total([item]).dropped
     assert {reason: count.tokens for reason, count in dropped.items()} == {DropReason.STOP_TOKEN: 1}
 
 

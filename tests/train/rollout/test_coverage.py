@@ -60,7 +60,7 @@ def test_a_dropped_sample_is_counted_and_leaves_the_others_alone(sides, student,
     assert not dropped.mask.any()
     assert (dropped.gap_nats, dropped.gap_bytes) == (0, 0)
     assert dropped.alignment.num_chunks > 0
-    coverage = dropped.coverage(True)
+    coverage = dropped.coverage
     assert (coverage.supervised.tokens, coverage.supervised.bytes) == (0, 0)
     assert coverage.dropped[reason].tokens == len(completions[place]) - 1
     assert coverage.dropped[reason].bytes == len(dropped.response.data)
@@ -136,7 +136,7 @@ def test_a_byte_that_the_teacher_cannot_spell_loses_its_chunk_alone(lacking, stu
     assert expected.count(0.0) == 1
     np.testing.assert_allclose(item.advantages, np.array([*expected, -0.5]), rtol=1e-4, atol=1e-5)
     assert item.mask.tolist() == [value != 0 for value in expected] + [True]
-    coverage = item.coverage(True)
+    coverage = item.coverage
     assert set(coverage.dropped) == {DropReason.UNENCODABLE}
     lost = coverage.dropped[DropReason.UNENCODABLE]
     assert (lost.tokens, lost.bytes) == (1, 1)
@@ -158,7 +158,7 @@ def test_just_the_chunks_with_a_byte_that_the_teacher_cannot_spell_are_lost(side
         if set(b"".join(others[j:next_j])) & set(MISSING):
             lost |= set(range(i, next_i))
     assert item.mask.tolist() == [k not in lost for k in range(len(ids))]
-    coverage = item.coverage(True)
+    coverage = item.coverage
     assert (coverage.sampled.tokens, coverage.sampled.bytes) == (len(ids), sum(map(len, own)))
     assert coverage.supervised.bytes == sum(len(piece) for k, piece in enumerate(own) if k not in lost)
     assert coverage.supervised.tokens == len(ids) - len(lost)
@@ -184,7 +184,7 @@ def test_every_sampled_token_and_byte_is_supervised_or_counted_under_a_reason(si
     teacher = FakeTeacher(tokenizer, vocab, [refused if fails else score_of for fails in failing])
     _, scored = scored_by(teacher, student, stops, completions, stop_unit=stop_unit)
     for ids, fails, item in zip(completions, failing, scored, strict=True):
-        coverage = item.coverage(stop_unit)
+        coverage = item.coverage
         assert len(item.mask) == len(item.advantages) == len(item.student_logprobs) == len(ids)
         assert coverage.sampled.tokens == len(ids)
         assert coverage.sampled.bytes == sum(len(student.pieces[token]) for token in ids)
@@ -198,12 +198,12 @@ def test_every_sampled_token_and_byte_is_supervised_or_counted_under_a_reason(si
             reason: tokens
             for reason, tokens in {
                 DropReason.SPECIAL_TOKEN: special,
-                DropReason.STOP_TOKEN: int(stopped and not stop_unit),
-                item.dropped: (len(ids) - special - (stopped and not stop_unit)) if fails else 0,
+                DropReason.STOP_TOKEN: int(stopped and not stop_unit and not fails),
+                item.dropped: (len(ids) - special) if fails else 0,
             }.items()
             if tokens
         }
-    whole = total(scored, stop_unit).as_dict()
+    whole = total(scored).as_dict()
     assert whole["sampled_tokens"] == whole["supervised_tokens"] + sum(whole["dropped_tokens"].values())
     assert whole["sampled_bytes"] == whole["supervised_bytes"] + sum(whole["dropped"].values())
     assert whole["sampled_tokens"] == sum(map(len, completions))
