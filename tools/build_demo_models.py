@@ -2,8 +2,11 @@
 
 The teacher learns worked sums with rare slips. The student is pretrained on sums whose writer forgets most carries, as
 a base model learns its text's mistakes with its facts, then warm-started by SFT on a few correct but easy (carry-free)
-examples, `sft.jsonl`. It knows how to carry, and mostly does not: a policy that on-policy distillation can correct,
-and that more SFT on the same few examples cannot. Every number that went in or came out is recorded in `BUILD.json`.
+examples, `sft.jsonl`. It knows how to carry, and mostly does not: a policy that on-policy distillation can correct.
+More SFT on the same examples cannot, because none has a carry; SFT on correct examples *with* carries corrects it just
+as well (30 examples: 88 %, 300: 99 %), so the demo shows what feedback without labels does, not that SFT is weaker.
+
+Every number that went in or came out is recorded in `BUILD.json`.
 """
 
 import argparse

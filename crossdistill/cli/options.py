@@ -27,7 +27,7 @@ def print_keys(model: type, tables: dict[str, Callable[[], dict[str, str]]]) -> 
     console = Console()
     rows = {name: field.description or "" for name, field in model.model_fields.items()}  # type: ignore[attr-defined]
     for title, entries in {"": rows, **{name: read() for name, read in tables.items()}}.items():
-        table = Table("key", "meaning", title=f"[{title}]" if title else "top level", title_justify="left")
+        table = Table("key", "meaning", title=rf"\[{title}]" if title else "top level", title_justify="left")
         for name, meaning in entries.items():
             table.add_row(name, meaning.replace("[", r"\["))
         console.print(table)

@@ -23,16 +23,27 @@ from crossdistill.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Sizes and rates of the demo; chosen on the training split, never on the test problems."""
+    """Sizes and rates of the demo; chosen on problems of the training split. The control has the same rate."""
 
     steps: int = 60
-    batch_size: int = 128
-    learning_rate: float = 5e-4
-    max_completion_length: int = 64
-    control_learning_rate: float = 5e-4
-    control_batch_size: int = 64
+    batch_size: int = 64
+    learning_rate: float = 3e-4
+    max_completion_length: int = 48
     num_test_problems: int = 400
     num_prompts: int = 8192
+
+    def training(self, seed: int) -> dict[str, Any]:
+        """What distillation and its control have in common."""
+        return {
+            "per_device_train_batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "lr_scheduler_type": "linear",  # a constant rate reaches the same and then falls back
+            "warmup_steps": 5,
+            "activation_checkpointing": False,
+            "use_cpu": True,
+            "save_strategy": "no",
+            "seed": seed,
+        }
 
 
 def run_demo(output: Path, seed: int = 0, steps: int | None = None) -> dict[str, Any]:
@@ -106,18 +117,10 @@ def _distil(output: Path, settings: DemoSettings, seed: int, test: list[Problem]
         teacher=asset("teacher"),
         dataset=str(prompts),
         train={
+            **settings.training(seed),
             "max_steps": settings.steps,
-            "per_device_train_batch_size": settings.batch_size,
-            "learning_rate": settings.learning_rate,
-            "lr_scheduler_type": "constant_with_warmup",
-            "warmup_steps": 5,
             "max_completion_length": settings.max_completion_length,
-            "activation_checkpointing": False,
-            "teacher_batch_tokens": 32768,
-            "use_cpu": True,
             "logging_steps": 1,
-            "save_strategy": "no",
-            "seed": seed,
         },
     )
     trainer, run = train(config, output / "opd")
@@ -129,31 +132,20 @@ def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -
     from transformers import AutoTokenizer
 
     from crossdistill.runs.data import load_rows
-    from crossdistill.runs.sft import sft_trainer
+    from crossdistill.runs.sft import sft_example, sft_trainer
     from crossdistill.tokens import ByteVocab
 
     tokenizer = AutoTokenizer.from_pretrained(asset("student"))
     rows = load_rows(asset("sft.jsonl"))
-    options = {
-        "per_device_train_batch_size": settings.control_batch_size,
-        "learning_rate": settings.control_learning_rate,
-        "lr_scheduler_type": "constant_with_warmup",
-        "warmup_steps": 5,
-        "activation_checkpointing": False,
-        "use_cpu": True,
-        "logging_steps": 10,
-        "save_strategy": "no",
-        "seed": seed,
-        "max_steps": 1,
-    }
     vocab = ByteVocab.from_tokenizer(tokenizer)
+    examples = [sft_example(tokenizer, vocab, row["prompt"], row["completion"], tokenizer.eos_token_id) for row in rows]
+    batch_tokens = settings.batch_size * sum(len(example["input_ids"]) for example in examples) / len(examples)
+    steps = max(1, round(budget / batch_tokens))
+    options = {**settings.training(seed), "max_steps": steps, "logging_steps": 10}
     trainer = sft_trainer(asset("student"), tokenizer, vocab, rows, output / "control" / "checkpoints", options)
-    per_example = sum(map(len, trainer.train_dataset["input_ids"])) / len(rows)
-    steps = max(1, round(budget / (per_example * settings.control_batch_size)))
-    trainer.args.max_steps = steps
     trainer.train()
     trainer.save_model(str(output / "control" / "model"))
-    return round(steps * per_example * settings.control_batch_size)
+    return round(steps * batch_tokens)
 
 
 def control_cost(costs: Costs, tokens: int) -> dict[str, dict[str, int]]:

@@ -1,16 +1,17 @@
 """A run as one TOML file: validated whole, unknown keys refused, before anything heavy happens."""
 
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from crossdistill.errors import InputError
 
 T = TypeVar("T", bound=BaseModel)
+K = TypeVar("K")
 
 
 class _File(BaseModel):
@@ -46,12 +47,14 @@ class RunConfig(_File):
     @field_validator("train")
     @classmethod
     def _known_train_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return _known(value, train_fields(), "train")
+        from crossdistill.train.config import CrossTokenizerConfig
+
+        return _checked(value, "train", CrossTokenizerConfig, train_fields())
 
     @field_validator("lora")
     @classmethod
     def _known_lora_keys(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return value if value is None else _known(value, lora_fields(), "lora")
+        return None if value is None else _checked_lora(value)
 
     def trainer_arguments(self) -> dict[str, Any]:
         """Arguments of CrossTokenizerConfig: the preset, overridden by what the file says."""
@@ -86,12 +89,14 @@ class SFTRunConfig(_File):
     @field_validator("train")
     @classmethod
     def _known_train_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return _known(value, sft_fields(), "train")
+        from trl import SFTConfig
+
+        return _checked(value, "train", SFTConfig, sft_fields())
 
     @field_validator("lora")
     @classmethod
     def _known_lora_keys(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return value if value is None else _known(value, lora_fields(), "lora")
+        return None if value is None else _checked_lora(value)
 
 
 def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], named: dict[str, Any]) -> T:
@@ -107,6 +112,16 @@ def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], name
         return kind.model_validate(values)
     except ValidationError as error:
         raise InputError("; ".join(_sentences(error, kind))) from None
+
+
+def build(kind: Callable[..., K], table: str, arguments: dict[str, Any]) -> K:
+    """The configuration object of a table; what a library finds wrong with it is told as bad input."""
+    try:
+        return kind(**arguments)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"[{table}] cannot be used: {' '.join(str(error).split())}") from None
 
 
 def train_fields() -> dict[str, str]:
@@ -140,11 +155,23 @@ def _described(kind: Any) -> Iterator[tuple[str, str]]:
             yield field.name, " ".join(str(field.metadata.get("help", "")).split())
 
 
-def _known(value: dict[str, Any], known: dict[str, str], table: str) -> dict[str, Any]:
-    for key in value:
+def _checked_lora(value: dict[str, Any]) -> dict[str, Any]:
+    from peft import LoraConfig
+
+    return _checked(value, "lora", LoraConfig, lora_fields())
+
+
+def _checked(value: dict[str, Any], table: str, kind: Any, known: Iterable[str]) -> dict[str, Any]:
+    """The table with its values as `kind`, a dataclass, wants them."""
+    types, checked = get_type_hints(kind), {}
+    for key, entry in value.items():
         if key not in known:
             raise ValueError(f"[{table}] has no key {key!r}; {_hint(key, known)}")
-    return value
+        try:
+            checked[key] = TypeAdapter(types[key]).validate_python(entry)
+        except ValidationError as error:
+            raise ValueError(f"[{table}] {key}: {error.errors()[0]['msg'].lower()}, got {entry!r}") from None
+    return checked
 
 
 def _hint(key: str, known: Iterable[str]) -> str:

@@ -48,8 +48,8 @@ def _from_file(path: Path, split: str) -> Any:
             return saved
         if split not in saved:
             raise InputError(
-                f"the data set {path} has no split {split!r}, only {', '.join(saved)}: name one of them (dataset_split, "
-                "eval_split)."
+                f"the data set {path} has no split {split!r}, only {', '.join(saved)}: name one of them "
+                "(dataset_split, eval_split)."
             )
         return saved[split]
     if path.suffix not in _READERS:

@@ -12,14 +12,14 @@ from trl import SFTConfig, SFTTrainer
 from crossdistill.chat import ensure_template, render_prompt, stop_ids
 from crossdistill.errors import InputError
 from crossdistill.report.run_file import versions, write_json
-from crossdistill.runs.config import SFTRunConfig
+from crossdistill.runs.config import SFTRunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.train import lora_config
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.checks import check_pair, reading, vocab_size
+from crossdistill.train.checks import check_pair, check_weights, config_of, reading, vocab_size
 from crossdistill.train.loading import load_tokenizer
 from crossdistill.train.progress import Progress, use_progress
 
@@ -41,9 +41,16 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     tokenizer = load_tokenizer(config.student, "student")
     vocab = ByteVocab.from_tokenizer(tokenizer, size=vocab_size(config.student))
     processes = PartialState()
+    if processes.is_main_process:
+        folder.check(config.model_dump(mode="json"), resume)
+    sft_arguments(folder.checkpoints, config.train)  # what is wrong with them is said now
+    if config.teacher is not None:
+        config_of(config.teacher)
+        check_weights(config.teacher)
+    check_weights(config.student)
     with processes.main_process_first():  # the others find what it wrote
         if processes.is_main_process:
-            folder.open(config.model_dump(mode="json"), resume)
+            folder.claim(config.model_dump(mode="json"))
         if config.teacher is not None:
             rows = teacher_written(config, config.teacher, rows, output / "responses.jsonl")
     trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
@@ -88,16 +95,21 @@ def sft_trainer(
         remove_columns=rows.column_names,
         load_from_cache_file=False,
     )
-    # TRL turns checkpointing on under the old name, of which transformers warns
-    checkpointing = options.get("gradient_checkpointing", True)
-    defaults = {"report_to": "none", "activation_checkpointing": checkpointing, "gradient_checkpointing": None}
-    arguments = SFTConfig(**{"output_dir": str(checkpoints), **defaults, **options})
+    arguments = sft_arguments(checkpoints, options)
     set_seed(arguments.seed)
     trainer = SFTTrainer(
         student, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
     )
     use_progress(trainer, Progress())
     return trainer
+
+
+def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
+    """The configuration of an SFTTrainer that writes `checkpoints`."""
+    # TRL turns checkpointing on under the old name, of which transformers warns
+    checkpointing = options.get("gradient_checkpointing", True)
+    defaults = {"report_to": "none", "activation_checkpointing": checkpointing, "gradient_checkpointing": None}
+    return build(SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **options})
 
 
 def sft_example(tokenizer: Any, vocab: ByteVocab, prompt: Any, completion: str, stop: int) -> dict[str, list[int]]:
@@ -147,7 +159,9 @@ def read_written(path: Path) -> list[dict[str, Any]]:
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         path.write_bytes(whole)
-    return [json.loads(line) for line in whole.split(b"\n")[:-1]]  # str.splitlines would also cut at U+2028 and the like
+    return [
+        json.loads(line) for line in whole.split(b"\n")[:-1]
+    ]  # str.splitlines would also cut at U+2028 and the like
 
 
 def _stop_token(tokenizer: Any) -> int:

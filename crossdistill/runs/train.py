@@ -10,7 +10,7 @@ from accelerate.utils import set_seed
 from crossdistill.report.html import write_report
 from crossdistill.report.run_file import versions, write_json
 from crossdistill.report.view import SampleView
-from crossdistill.runs.config import RunConfig
+from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
@@ -31,7 +31,8 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     folder = RunFolder(output)
     check_pair(config.student, config.teacher)
     prompts, held_out = _datasets(config)
-    arguments = CrossTokenizerConfig(**{"output_dir": str(folder.checkpoints), **config.trainer_arguments()})
+    options = {"output_dir": str(folder.checkpoints), **config.trainer_arguments()}
+    arguments = build(CrossTokenizerConfig, "train", options)
     stop = StopOnSignal(arguments.num_iterations)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
@@ -121,4 +122,4 @@ def lora_config(options: dict[str, Any] | None) -> Any:
         return None
     from peft import LoraConfig
 
-    return LoraConfig(**{"task_type": "CAUSAL_LM", **options})
+    return build(LoraConfig, "lora", {"task_type": "CAUSAL_LM", **options})

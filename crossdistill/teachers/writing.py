@@ -45,13 +45,22 @@ def write_responses(
 
 @torch.no_grad()
 def _generate(
-    model: Any, rows: list[torch.Tensor], stops: tuple[int, ...], max_new_tokens: int, temperature: float, pad_id: int | None
+    model: Any,
+    rows: list[torch.Tensor],
+    stops: tuple[int, ...],
+    max_new_tokens: int,
+    temperature: float,
+    pad_id: int | None,
 ) -> torch.Tensor:
     pad = stops[0] if pad_id is None else pad_id
     input_ids = pad_sequence(rows, batch_first=True, padding_value=pad, padding_side="left").to(model.device)
     ones = [torch.ones_like(row) for row in rows]
     mask = pad_sequence(ones, batch_first=True, padding_side="left").to(model.device)
-    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
+    sampling = (
+        {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        if temperature
+        else {"do_sample": False}
+    )
     output = model.generate(
         input_ids=input_ids,
         attention_mask=mask,

@@ -14,6 +14,7 @@ from crossdistill.teachers import Teacher
 
 _ORDER = [Signal.SAMPLED, Signal.TOPK, Signal.DENSE]
 _PROMPTS_LOOKED_AT = 2000
+_WEIGHTS = (".safetensors", ".bin", ".gguf")
 
 
 @contextmanager
@@ -111,6 +112,13 @@ def check_prompt_lengths(model: Any, tokenizer: Any, dataset: Any, args: Any) ->
                 f"prompt {row} has {length} tokens, which with max_completion_length = {args.max_completion_length} "
                 f"exceeds the student's context of {context} tokens: lower the budget or drop the long prompts."
             )
+
+
+def check_weights(model: Any) -> None:
+    """A folder must hold weights, which is known before anything is loaded."""
+    folder = Path(model) if isinstance(model, str) else None
+    if folder is not None and folder.is_dir() and not any(path.suffix in _WEIGHTS for path in folder.iterdir()):
+        raise InputError(f"the folder {model!r} holds no weights ({', '.join(_WEIGHTS)}): give a whole model.")
 
 
 def check_signal(objective: Objective, teacher: Teacher) -> None:

@@ -94,6 +94,8 @@ class CrossTokenizerTrainer(DistillationTrainer):
             teacher_processing_class = load_tokenizer(teacher, "teacher", teacher_processing_class, revision=revision)
         ensure_template(processing_class)
         checks.check_prompt_lengths(model, processing_class, train_dataset, args)
+        checks.check_weights(model)
+        checks.check_weights(teacher)
 
         super().__init__(
             model=model,

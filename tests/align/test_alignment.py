@@ -1,8 +1,9 @@
 """Alignments by hand, and what the constructor and `align` refuse."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,7 +153,7 @@ def test_align_around_keeps_every_chunk_without_a_hole(data, draw):
     tokens = [end for end, hole in zip(teacher, is_hole, strict=True) if not hole]
     kept_student, kept_teacher = [], []
     borders = synchronised(pieces_of(data, student), pieces_of(data, teacher))
-    for (i, j, _), (next_i, next_j, _) in zip(borders, borders[1:], strict=False):
+    for (i, j, _), (next_i, next_j, _) in pairwise(borders):
         if not any(is_hole[j:next_j]):
             kept_student += range(i, next_i)
             kept_teacher += [sum(not hole for hole in is_hole[:k]) for k in range(j, next_j)]

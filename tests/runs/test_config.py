@@ -42,7 +42,7 @@ def test_a_file(tmp_path):
 
 
 def test_overrides_and_named_options_win_in_this_order(tmp_path):
-    overrides = ["train.learning_rate=2e-5", "train.max_steps=7", "student=other", "lora.r=4", "teacher = \"x y\""]
+    overrides = ["train.learning_rate=2e-5", "train.max_steps=7", "student=other", "lora.r=4", 'teacher = "x y"']
     config = read(WHOLE, tmp_path, overrides, student="named", eval_dataset=None)
     assert config.train == {"learning_rate": 2e-5, "max_steps": 7}
     assert config.student == "named"
@@ -116,7 +116,12 @@ def test_the_papers_settings(tmp_path):
     assert args.max_completion_length == 16384
     objective = get(args.objective, **args.objective_options)
     assert (objective.name, objective.credit) == ("dpca", "semantic_prior")
-    assert (objective.clip_low, objective.clip_high, objective.dual_clip, objective.max_advantage) == (0.2, 0.28, 10, 10)
+    assert (objective.clip_low, objective.clip_high, objective.dual_clip, objective.max_advantage) == (
+        0.2,
+        0.28,
+        10,
+        10,
+    )
     assert PRESETS["paper"]["bf16"] is True
 
 

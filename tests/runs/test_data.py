@@ -67,7 +67,11 @@ def test_columns_are_renamed(tmp_path):
         ("rows.csv", "prompt\n", "the data set .*rows.csv is empty"),
         ("rows.json", "[]", "the data set .*rows.json is empty"),
         ("rows.txt", "text", "rows.txt is of an unknown kind: give a .jsonl, .json, .csv, .parquet file"),
-        ("rows.jsonl", '{"question": "a"}\n', r"has no 'prompt' column, only question: name the column .*prompt_column"),
+        (
+            "rows.jsonl",
+            '{"question": "a"}\n',
+            r"has no 'prompt' column, only question: name the column .*prompt_column",
+        ),
         ("rows.jsonl", '{"prompt": "a"\n', "rows.jsonl cannot be read as json"),
         ("rows.parquet", "not parquet", "rows.parquet cannot be read as parquet"),
     ],

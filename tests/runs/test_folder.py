@@ -51,7 +51,7 @@ def test_other_files_are_not_mixed_with(tmp_path):
 
 
 def test_resuming_needs_a_run(tmp_path):
-    with pytest.raises(InputError, match="there is no run to resume in .*: start it without --resume"):
+    with pytest.raises(InputError, match=r"there is no run to resume in .*: start it without --resume"):
         RunFolder(tmp_path / "none").open(CONFIG, resume=True)
 
 

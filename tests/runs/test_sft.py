@@ -43,7 +43,9 @@ def fixed_teacher(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The teacher's responses are "w <n>", every third truncated; returns the prompts of each call."""
     calls: list[Any] = []
 
-    def write(model: Any, tokenizer: Any, prompts: Any, max_new_tokens: int, temperature: float, batch: int, seed: int) -> Any:
+    def write(
+        model: Any, tokenizer: Any, prompts: Any, max_new_tokens: int, temperature: float, batch: int, seed: int
+    ) -> Any:
         calls.append((list(prompts), seed))
         for number in range(seed, seed + len(prompts)):
             yield WrittenResponse(f"w {number} é", 5, stopped=number % 3 != 2)
@@ -187,7 +189,9 @@ def test_interruption_and_resume(pair, data, output, tmp_path, monkeypatch):
     resumed = sft(config(pair, data), output, resume=True)
     losses = [[entry["loss"] for entry in run["history"] if "loss" in entry] for run in (whole, resumed)]
     assert losses[0] == losses[1]
-    weights = [AutoModelForCausalLM.from_pretrained(path / "model").lm_head.weight for path in (tmp_path / "whole", output)]
+    weights = [
+        AutoModelForCausalLM.from_pretrained(path / "model").lm_head.weight for path in (tmp_path / "whole", output)
+    ]
     assert torch.equal(*weights)
 
 
@@ -195,6 +199,6 @@ def test_interruption_and_resume(pair, data, output, tmp_path, monkeypatch):
 def test_columns_are_needed(pair, output, tmp_path, column):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({other: "x" for other in ("prompt", "completion") if other != column}) + "\n")
-    with pytest.raises(InputError, match=rf"has no '{column}' column .*|has no '{column}' column"):
+    with pytest.raises(InputError, match=f"has no '{column}' column, only "):
         sft(config(pair, str(path)), output)
     assert not output.exists()

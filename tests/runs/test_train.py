@@ -22,7 +22,7 @@ from crossdistill.runs.interrupt import StopOnSignal
 from crossdistill.runs.train import train
 from tests.models import MESSAGES, Pair
 
-STEPS = 30  # of two prompts' batches an epoch, on each of which two steps are made
+STEPS = 16  # of two prompts' batches an epoch, on each of which two steps are made
 TRAIN = {
     "max_steps": STEPS,
     "num_iterations": 2,
@@ -136,7 +136,7 @@ def test_an_interrupted_run_ends_as_the_whole_one(pair, data, whole, interrupted
         assert torch.equal(value, expected[key]), key
 
 
-@pytest.mark.parametrize("step", [24, 26])  # the end of the sixth epoch and the middle of the seventh
+@pytest.mark.parametrize("step", [12, 14])  # the end of the third epoch and the middle of the fourth
 def test_resuming_after_the_first_epoch(pair, data, whole, tmp_path, step):
     folder = RunFolder(tmp_path / "run")
     shutil.copytree(whole, folder.path)

