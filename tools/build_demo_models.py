@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from demo_tokenizers import TOKENIZER_SEED, build_student_tokenizer, build_teacher_tokenizer
 from transformers import (
     GenerationConfig,
     LlamaConfig,
@@ -35,23 +35,7 @@ from transformers import (
 
 from crossdistill.demo.task import grade, make_problem, number_words, operand_pairs, problems
 
-STUDENT_SPECIALS = ["<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"]
-STUDENT_TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-TEACHER_SPECIALS = ["<pad>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
-TEACHER_TEMPLATE = (
-    "<bos>{% for message in messages %}<start_of_turn>"
-    "{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n{{ message['content'] }}<end_of_turn>\n"
-    "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
-)
-STUDENT_MERGES = 50
-TEACHER_MERGES = 70
-# Training the teacher's merges keeps words whole except here, so that tokens such as "▁hundred▁and" cross a border.
-TEACHER_WORD_BORDER = "▁(?!and|is)"
-
-TOKENIZER_SEED, SFT_SEED, HELD_OUT_SEED, WEIGHT_SEED, DATA_SEED = 0, 1, 2, 3, 4
+SFT_SEED, HELD_OUT_SEED, WEIGHT_SEED, DATA_SEED = 1, 2, 3, 4
 
 Example = tuple[list[int], list[int]]  # prompt ids, completion ids
 
@@ -81,76 +65,6 @@ STUDENT_SFT = Stage(steps=40, batch_size=32, learning_rate=1e-4)
 TEACHER_TRAINING = Stage(steps=1200, batch_size=64, learning_rate=2e-3)
 NUM_SFT_EXAMPLES = 300
 NUM_HELD_OUT = 500
-
-
-def tokenizer_corpus() -> list[str]:
-    """Problems and solutions, one text a line."""
-    return [text for p in problems("train", 3000, TOKENIZER_SEED) for text in (p.prompt, p.solution)]
-
-
-def build_student_tokenizer() -> PreTrainedTokenizerFast:
-    """GPT-2 style: BPE over bytes, all 256 in the alphabet, no merge across a word border."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=len(STUDENT_SPECIALS) + 256 + STUDENT_MERGES,
-        special_tokens=STUDENT_SPECIALS,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(tokenizer_corpus(), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|end|>",  # noqa: S106
-        pad_token="<|pad|>",  # noqa: S106
-        additional_special_tokens=["<|user|>", "<|assistant|>"],
-        chat_template=STUDENT_TEMPLATE,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def learn_teacher_merges() -> tuple[list[str], list[list[str]]]:
-    """Characters and merges of a BPE over text whose spaces read "▁"."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(TEACHER_WORD_BORDER), "merged_with_next")
-    corpus = [*tokenizer_corpus(), "user", "model"]
-    characters = sorted(set("".join(corpus).replace(" ", "▁")))
-    trainer = trainers.BpeTrainer(vocab_size=len(characters) + TEACHER_MERGES, show_progress=False)
-    tokenizer.train_from_iterator(corpus, trainer)
-    return characters, json.loads(tokenizer.to_str())["model"]["merges"]
-
-
-def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
-    """Gemma style: BPE over characters with spaces as "▁", no pre-tokenizer, 256 byte tokens to fall back on."""
-    characters, merges = learn_teacher_merges()
-    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    # dict.fromkeys, because two merges may build the same token.
-    pieces = dict.fromkeys(TEACHER_SPECIALS + byte_tokens + characters + [left + right for left, right in merges])
-    tokenizer = Tokenizer(
-        models.BPE(
-            vocab={piece: index for index, piece in enumerate(pieces)},
-            merges=[(left, right) for left, right in merges],
-            unk_token="<unk>",  # noqa: S106
-            fuse_unk=True,
-            byte_fallback=True,
-        )
-    )
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<bos>",  # noqa: S106
-        eos_token="<end_of_turn>",  # noqa: S106
-        unk_token="<unk>",  # noqa: S106
-        pad_token="<pad>",  # noqa: S106
-        additional_special_tokens=["<start_of_turn>"],
-        chat_template=TEACHER_TEMPLATE,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
 
 
 def build_model(role: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:

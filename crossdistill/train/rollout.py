@@ -1,9 +1,6 @@
 """From sampled responses to one advantage a student token, with every token accounted for."""
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +13,7 @@ from crossdistill.chat.template import Prompt
 from crossdistill.objectives import Objective
 from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.tokens import ByteVocab, Encoding
+from crossdistill.train.stopwatch import Stopwatch
 
 _ONE = np.array([0, 1])
 STOP_UNIT = Alignment(_ONE, _ONE, _ONE)
@@ -110,7 +108,7 @@ class RolloutScorer:
     """Aligns sampled responses with the teacher's tokens, has them scored, and assigns credit.
 
     Attributes:
-        seconds: time spent in each part (render, align, teacher, credit) since it was last cleared.
+        stopwatch: of its parts: render, align, teacher, credit.
     """
 
     def __init__(
@@ -127,7 +125,7 @@ class RolloutScorer:
         self.student_stop_ids = frozenset(student_stop_ids)
         self.teacher = teacher
         self.stop_unit = stop_unit
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.stopwatch = Stopwatch()
         self._teacher_template_kwargs = teacher_template_kwargs
 
     def split(self, completion_ids: Sequence[Sequence[int]]) -> list[Response]:
@@ -147,9 +145,9 @@ class RolloutScorer:
             student_logprobs: nats, [sampled tokens] of each response.
             student_stop_logprobs: log of the student's stop mass where each response stopped, else None.
         """
-        with self._timed("align"):
+        with self.stopwatch.timed("align"):
             aligned = [AlignedResponse.of(item, self.student_vocab, self.teacher.vocab) for item in responses]
-        with self._timed("render"):
+        with self.stopwatch.timed("render"):
             requests = [
                 TeacherRequest(
                     render_prompt(self.teacher.tokenizer, prompt, self._teacher_template_kwargs),
@@ -158,10 +156,10 @@ class RolloutScorer:
                 )
                 for prompt, item in zip(prompts, aligned, strict=True)
             ]
-        with self._timed("teacher"):
+        with self.stopwatch.timed("teacher"):
             scores = self.teacher.score(requests)
             answers = [_checked(answer, request) for answer, request in zip(scores, requests, strict=True)]
-        with self._timed("credit"):
+        with self.stopwatch.timed("credit"):
             advantages = self._advantages(aligned, student_logprobs, student_stop_logprobs, answers)
         return [_scored(*row) for row in zip(aligned, student_logprobs, answers, advantages, requests, strict=True)]
 
@@ -188,12 +186,6 @@ class RolloutScorer:
                 chunks.append(STOP_UNIT)
         flat = self.objective.advantages(_tensor(student), _tensor(teacher), Alignment.concatenate(chunks)).numpy()
         return np.split(flat, np.cumsum(sizes)[:-1]) if sizes else []
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[part] += time.perf_counter() - start
 
 
 def _checked(answer: TeacherScore | DropReason, request: TeacherRequest) -> TeacherScore | DropReason:

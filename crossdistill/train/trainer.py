@@ -7,7 +7,6 @@ distribution, checkpoints, loggers and the hub are inherited.
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -132,8 +131,6 @@ class CrossTokenizerTrainer(DistillationTrainer):
         self.ledger = Ledger(Costs(matmul_parameters(student), teacher_params))
         self.scored: list[ScoredResponse] = []
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
-        self._seconds: dict[str, float] = defaultdict(float)
-        self._logged_at = time.perf_counter()
         use_progress(self, Progress())
 
     def _load_teacher(self, teacher: Any, tokenizer: PreTrainedTokenizerBase | None) -> Teacher:
@@ -187,14 +184,12 @@ class CrossTokenizerTrainer(DistillationTrainer):
         return scored
 
     def _rollout(self, prompts: list[Prompt]) -> tuple[PolicyBatch, list[ScoredResponse]]:
-        start = time.perf_counter()
-        prompt_ids, completion_ids, *_ = self._generate(prompts)
-        self._seconds["rollout"] += time.perf_counter() - start
+        with self._scorer.stopwatch.timed("rollout"):
+            prompt_ids, completion_ids, *_ = self._generate(prompts)
         responses = self._scorer.split(completion_ids)
         batch = collate(prompt_ids, completion_ids, self._tokenizer.pad_token_id, self.accelerator.device)
-        start = time.perf_counter()
-        logprobs, stop_logprobs = self._sampled_logprobs(batch, [item.stop_position for item in responses])
-        self._seconds["student"] += time.perf_counter() - start
+        with self._scorer.stopwatch.timed("student"):
+            logprobs, stop_logprobs = self._sampled_logprobs(batch, [item.stop_position for item in responses])
         return batch, self._scorer.score(prompts, responses, logprobs, stop_logprobs)
 
     def _sampled_logprobs(
@@ -287,24 +282,14 @@ class CrossTokenizerTrainer(DistillationTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         mode = "train" if self.model.training else "eval"
-        for name, value in self._sums[mode].metrics().items():
-            self._metrics[mode][name] = [value]
-        if mode == "train" and self._sums[mode].responses:
-            self._log_seconds()
-        self._sums[mode] = RolloutSums()
+        sums, self._sums[mode] = self._sums[mode], RolloutSums()
+        figures = sums.metrics()
+        if mode == "train" and figures:
+            seconds = self._scorer.stopwatch.take()  # of this process; the tokens are those of all
+            figures["tokens_per_second"] = sums.sampled_tokens / seconds["total"]
+            figures.update({f"seconds/{part}": value for part, value in seconds.items()})
+        self._metrics[mode].update({name: [value] for name, value in figures.items()})
         super().log(logs, start_time)
-
-    def _log_seconds(self) -> None:
-        """Seconds of each part since the last log, of this process; the tokens a second that all of them sampled."""
-        seconds = {**self._seconds, **self._scorer.seconds}
-        for part, value in seconds.items():
-            self._metrics["train"][f"seconds/{part}"] = [value]
-        elapsed = time.perf_counter() - self._logged_at
-        self._metrics["train"]["seconds/total"] = [elapsed]
-        self._metrics["train"]["tokens_per_second"] = [self._sums["train"].sampled_tokens / elapsed]
-        self._seconds.clear()
-        self._scorer.seconds.clear()
-        self._logged_at = time.perf_counter()
 
     def _log_samples(self, prompts: list[Prompt], scored: Sequence[ScoredResponse]) -> None:
         texts = [item.response.data.decode("utf-8", errors="backslashreplace") for item in scored]
@@ -315,7 +300,8 @@ class CrossTokenizerTrainer(DistillationTrainer):
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
         """As TRL's; `resume_from_checkpoint` is the path of a checkpoint. The ledger goes on from there."""
-        self._logged_at = self._began_at = time.perf_counter()
+        self._began_at = time.perf_counter()
+        self._scorer.stopwatch.take()  # training is timed from here
         if resume_from_checkpoint is not None and self.accelerator.is_main_process:
             self.ledger.load(resume_from_checkpoint)
         self._seconds_before = self.ledger.seconds

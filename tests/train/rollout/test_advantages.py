@@ -103,8 +103,12 @@ def test_the_gap_is_that_of_the_text(sides, student, special):
 
 def test_time_is_kept_by_part(sides, student, special):
     scorer, _ = scored_by(FakeTeacher(*sides["gemma"]), student, special[1:], [student.encode("42").ids.tolist()])
-    assert set(scorer.seconds) == {"align", "render", "teacher", "credit"}
-    assert all(value >= 0 for value in scorer.seconds.values())
+    seconds = scorer.stopwatch.take()
+    total = seconds.pop("total")
+    assert set(seconds) == {"align", "render", "teacher", "credit"}
+    assert all(value >= 0 for value in seconds.values())
+    assert sum(seconds.values()) <= total
+    assert set(scorer.stopwatch.take()) == {"total"}
 
 
 def test_splitting_uses_the_students_stop_tokens(sides, student, special):

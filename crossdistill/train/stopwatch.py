@@ -1,0 +1,29 @@
+"""Seconds spent in the parts of a step."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Adds up the seconds of named parts until they are taken."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, float] = defaultdict(float)
+        self._since = time.perf_counter()
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Count what runs inside as time of `part`."""
+        start = time.perf_counter()
+        yield
+        self._parts[part] += time.perf_counter() - start
+
+    def take(self) -> dict[str, float]:
+        """Seconds of each part, and in ``total`` all that passed, since the last time; starts anew."""
+        now = time.perf_counter()
+        seconds = {**self._parts, "total": now - self._since}
+        self._parts.clear()
+        self._since = now
+        return seconds
