@@ -90,6 +90,7 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
     if trainer.eval_dataset is not None:
         run["metric"] = "teacher gap, nats per byte"
         run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": _teacher_gap(trainer)}
+    run["history"] = trainer.state.log_history
     shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
     samples = sample_views(trainer, shown["prompt"][:_NUM_SAMPLES])
     if trainer.accelerator.is_main_process:

@@ -1,7 +1,7 @@
 """Two processes (gloo) compute what one process with twice the prompts does, and stop and go on together.
 
-``accelerate launch --cpu --num_processes 2`` starts one process unless there is an MPI, so the test launches with
-torchrun, which is what ``accelerate launch`` uses on GPUs.
+``accelerate launch --cpu --num_processes 2`` starts one process unless there is an MPI; ``--multi_gpu`` without a GPU
+starts two with gloo.
 """
 
 import json
@@ -17,7 +17,10 @@ from tests.models import MESSAGES, Pair
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = "tests.train.distributed_run"
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+ACCELERATE = (
+    *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no"),
+)
 
 
 def launch(pair: Pair, output: Path, launcher: tuple[str, ...], batch: int) -> subprocess.Popen[str]:
@@ -43,7 +46,7 @@ def launch(pair: Pair, output: Path, launcher: tuple[str, ...], batch: int) -> s
 def outcomes(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Of one process and of two."""
     folder = tmp_path_factory.mktemp("distributed")
-    processes = [launch(pair, folder / "one", (), 2), launch(pair, folder / "two", TORCHRUN, 1)]
+    processes = [launch(pair, folder / "one", (), 2), launch(pair, folder / "two", ACCELERATE, 1)]
     results = []
     for process, name in zip(processes, ("one", "two"), strict=True):
         _, errors = process.communicate(timeout=180)

@@ -1,0 +1,74 @@
+"""Figures of finished runs, read from their run.json: gap before and after, shares of a step, coverage.
+
+python benchmarks/run_figures.py runs/first runs/second --output benchmarks/results/runs.json
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from crossdistill.report.run_file import read_run, write_json
+
+OURS = ("align", "render", "credit")  # the parts of a step that exist because the tokenizers differ
+
+
+def step_shares(history: list[dict[str, Any]]) -> dict[str, float]:
+    """Share of the time of all training steps that each part took; the rest is the optimisation step."""
+    rows = [row for row in history if "seconds/total" in row]
+    total = sum(row["seconds/total"] for row in rows)
+    parts = ("rollout", "student", "teacher", *OURS)
+    return {part: sum(row.get(f"seconds/{part}", 0.0) for row in rows) / total for part in parts}
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """What the table shows of one run."""
+    run = read_run(folder)
+    shares = step_shares(run["history"])
+    gaps = [
+        (row["step"], row["eval_teacher_gap"], row["eval_teacher_gap_se"])
+        for row in run["history"]
+        if "eval_teacher_gap" in row
+    ]
+    return {
+        "run": folder.name,
+        "student": Path(run["student"]).name,
+        "teacher": Path(run["teacher"]).name,
+        "seed": run["seed"],
+        "metric": run.get("metric"),
+        "metrics": run.get("metrics"),
+        "held_out_gap": gaps,
+        "shares": shares,
+        "alignment_rendering_credit": sum(shares[part] for part in OURS),
+        "coverage": run["coverage"],
+        "seconds": run["seconds"],
+        "versions": run["versions"],
+        "config": {"train": run["config"]["train"], "lora": run["config"]["lora"]},
+        "control": run.get("control"),
+        "demo_seconds": run.get("demo_seconds"),
+    }
+
+
+def main(
+    folders: Annotated[list[Path], typer.Argument(help="Output folders of finished runs.")],
+    output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
+) -> None:
+    """Print the figures of finished runs."""
+    rows = [figures(folder) for folder in folders]
+    table = Table("run", "before", "after", "supervised bytes", "align+render+credit", "seconds")
+    for row in rows:
+        metrics, coverage = row["metrics"] or {}, row["coverage"]
+        shown = [f"{metrics[k]['mean']:.4f} {metrics[k]['ci']}" if k in metrics else "" for k in ("before", "after")]
+        supervised = f"{coverage['supervised_bytes']} of {coverage['sampled_bytes']}"
+        table.add_row(
+            row["run"], *shown, supervised, f"{row['alignment_rendering_credit']:.2%}", f"{row['seconds']:.0f}"
+        )
+    Console().print(table)
+    if output is not None:
+        write_json(output, rows)
+
+
+if __name__ == "__main__":
+    typer.run(main)
