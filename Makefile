@@ -52,7 +52,7 @@ real-models: $(VENV)/.ready
 	$(BIN)/python tools/fetch_real_models.py --output models
 
 demo-models: $(VENV)/.ready
-	$(BIN)/python tools/build_demo_models.py
+	$(BIN)/python tools/build_demo_models.py --output crossdistill/demo/assets
 
 clean:
 	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

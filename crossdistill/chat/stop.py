@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from jinja2 import TemplateError
+
 _MARK = "0123456789"  # a response that no template rewrites
 
 
@@ -26,7 +28,10 @@ def _end_of_turn(tokenizer: Any) -> int | None:
     if tokenizer.chat_template is None:
         return None
     messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
-    _, mark, suffix = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(_MARK)
+    try:
+        _, mark, suffix = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(_MARK)
+    except TemplateError:
+        return None  # it refuses such a conversation, so it says nothing of how it ends
     if not mark:  # a template for prompts alone
         return None
     special = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from jinja2 import TemplateError
+
 from crossdistill.errors import InputError
 
 _TEXT = "x"  # a text that contains no special token itself
@@ -45,23 +47,42 @@ def render_prompt(tokenizer: Any, prompt: Prompt, template_kwargs: dict[str, Any
     stands, with the tokenizer's own begin token and without an end token. The response is tokenised apart, so that
     no token crosses the border between them.
 
-    Raises InputError for a prompt without a single token.
+    Raises InputError for a prompt without a single token, and for messages that the chat template refuses.
     """
     if isinstance(prompt, str):
-        rendered = tokenizer(prompt)
+        ids = list(tokenizer(prompt)["input_ids"])
+        if _appends_eos(tokenizer):
+            ids.pop()
     else:
-        rendered = tokenizer.apply_chat_template(
-            prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **(template_kwargs or {})
-        )
-    ids = list(rendered["input_ids"])
-    if isinstance(prompt, str) and _appends_eos(tokenizer):
-        ids.pop()
+        ids = _apply_template(tokenizer, prompt, template_kwargs or {})
     if not ids:
         raise InputError(
             f"the prompt {prompt!r} has no tokens, so nothing predicts the response's first one: write something in "
             "it, or use a tokenizer that begins every text with a token of its own."
         )
     return ids
+
+
+def _apply_template(tokenizer: Any, messages: list[dict[str, Any]], template_kwargs: dict[str, Any]) -> list[int]:
+    messages = [{**message, "content": _text(message.get("content"))} for message in messages]
+    try:
+        rendered = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=True, **template_kwargs
+        )
+    except TemplateError as error:
+        roles = ", ".join(str(message["role"]) for message in messages)
+        raise InputError(
+            f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of {roles} ({error}): write "
+            "prompts that it takes, or give the tokenizer another chat_template."
+        ) from None
+    return list(rendered["input_ids"])
+
+
+def _text(content: Any) -> str | None:
+    """A message's text; parts of text are joined, because most templates take a text alone."""
+    if content is None or isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content)
 
 
 def _appends_eos(tokenizer: Any) -> bool:

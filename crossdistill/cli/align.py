@@ -3,12 +3,18 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 
+from crossdistill.align import DropReason, align_around
 from crossdistill.errors import InputError
+from crossdistill.tokens import ByteVocab
+
+if TYPE_CHECKING:
+    from crossdistill.report.view import SampleView
 
 
 def command(
@@ -22,23 +28,36 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the alignment as JSON, for programs.")] = False,
 ) -> None:
     """Show the chunks that student and teacher tokens of a text form, coloured."""
-    from crossdistill.align import align
     from crossdistill.cli.tokenizers import load_vocab
     from crossdistill.report.html import write_alignment_page
     from crossdistill.report.terminal import print_sample
-    from crossdistill.report.view import sample_view
 
-    data = _read(text, file)
-    student_vocab, teacher_vocab = load_vocab(student), load_vocab(teacher)
-    ours, theirs = student_vocab.encode(data), teacher_vocab.encode(data)
-    alignment = align(ours.ends, theirs.ends)
-    view = sample_view(ours.ids, student_vocab, theirs.ids, teacher_vocab, alignment)
+    view = text_view(_read(text, file), load_vocab(student), load_vocab(teacher))
     if html is not None:
         write_alignment_page(html, [view])
     if as_json:
         sys.stdout.write(json.dumps(view.as_dict(), ensure_ascii=False) + "\n")
     else:
         print_sample(Console(), view)
+
+
+def text_view(text: bytes, student: ByteVocab, teacher: ByteVocab) -> "SampleView":
+    """A text as a response of the student would be aligned; bytes that a side cannot spell are named."""
+    from crossdistill.report.display import display
+    from crossdistill.report.view import DroppedToken, sample_view
+
+    ids = student.encode(text).ids
+    data = student.decode(ids)  # what the student can really write of it
+    theirs = teacher.encode(data)
+    alignment, kept, read = align_around(student.ends(ids), theirs.ends, teacher.unencodable_spans(data))
+    lost = np.setdiff1d(np.arange(len(ids)), kept)
+    dropped = [
+        DroppedToken(int(np.searchsorted(kept, k)), display(student.pieces[ids[k]]), DropReason.UNENCODABLE)
+        for k in lost
+    ]
+    num_missing = int(np.diff(student.unencodable_spans(text)).sum())
+    note = f"left out: {num_missing} bytes that no token of the student spells" if num_missing else ""
+    return sample_view(ids[kept], student, theirs.ids[read], teacher, alignment, note=note, dropped=dropped)
 
 
 def _read(text: str | None, file: Path | None) -> bytes:

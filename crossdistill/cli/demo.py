@@ -1,5 +1,7 @@
 """``crossdistill demo``: the whole job on two tiny models that come with the package."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,15 +13,20 @@ from crossdistill.cli.running import reporting_interruption
 
 def command(
     output: Output = Path("crossdistill-demo"),
-    seed: Annotated[int, typer.Option(help="Seed of rollouts, data order and evaluation problems.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Optimisation steps; the default takes a few minutes.")] = None,
+    seed: Annotated[
+        int, typer.Option(help="Seed of rollouts, prompts and data order; the test problems are fixed.")
+    ] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimisation steps; the default takes a few minutes.")
+    ] = None,
 ) -> None:
     """Watch a student improve under a teacher with another tokenizer. No network, no downloads.
 
     Runs on-policy distillation, then the control: SFT continued on the student's own few examples for as many student
     tokens. Prints before, after, control and teacher with 95 % intervals, and writes run.json and report.html.
     """
-    from crossdistill.demo.run import run_demo
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries read it: everything comes with the package
+    from crossdistill.demo.run import DEFAULTS, run_demo
 
-    with reporting_interruption():
-        run_demo(output, seed, steps)
+    with reporting_interruption("start it again in a new folder"):
+        run_demo(output, seed, DEFAULTS if steps is None else replace(DEFAULTS, steps=steps))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from transformers import GenerationConfig
 
-from crossdistill.align import align
+from crossdistill.align import align_around
 from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.cli.tokenizers import load_tokenizer
 from crossdistill.tokens import ByteVocab
@@ -53,15 +53,17 @@ def _declared_stops(name: str) -> Any:
 
 
 def _shared(student: ByteVocab, teacher: ByteVocab) -> list[tuple[str, str]]:
-    ours, theirs = student.encode(_SAMPLE), teacher.encode(_SAMPLE)
-    alignment = align(ours.ends, theirs.ends)
-    one_to_one = int(alignment.is_one_to_one.sum()) / len(ours.ids)
+    ids = student.encode(_SAMPLE).ids
+    data = student.decode(ids)  # what the student can really write of it
+    theirs = teacher.encode(data)
+    alignment, _, _ = align_around(student.ends(ids), theirs.ends, teacher.unencodable_spans(data))
+    one_to_one = int(alignment.is_one_to_one.sum()) / len(ids)
     largest = int(np.max(alignment.student_sizes + alignment.teacher_sizes))
     common = len({piece for piece in student.pieces if piece} & {piece for piece in teacher.pieces if piece})
     return [
         ("entries with equal bytes", f"{common:,}"),
-        ("sample text", f"{len(ours.ids)} student tokens, {len(theirs.ids)} teacher tokens"),
+        ("sample text", f"{len(ids)} student tokens, {len(theirs.ids)} teacher tokens"),
         ("chunks", f"{alignment.num_chunks}, {one_to_one:.0%} of the student's tokens 1:1, largest {largest} tokens"),
-        ("supervised bytes", f"{int(alignment.byte_splits[-1])} of {len(_SAMPLE.encode())}"),
+        ("supervised bytes", f"{int(alignment.byte_splits[-1])} of {len(data)}"),
         ("signal", "a local teacher gives every signal; objective dpca needs the sampled tokens' alone"),
     ]

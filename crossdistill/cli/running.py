@@ -19,7 +19,7 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def reporting_interruption() -> Iterator[None]:
+def reporting_interruption(way_out: str = "--resume goes on from its checkpoint") -> Iterator[None]:
     """A run stopped by a signal says how to go on, and exits with 128 + the signal's number as shells do."""
     from crossdistill.runs.interrupt import Interrupted
 
@@ -27,5 +27,5 @@ def reporting_interruption() -> Iterator[None]:
     try:
         yield
     except Interrupted as stop:
-        Console(stderr=True).print(str(stop), markup=False, soft_wrap=True)
+        Console(stderr=True).print(f"{stop}; {way_out}", markup=False, soft_wrap=True)
         raise typer.Exit(128 + stop.signal_number) from None

@@ -1,7 +1,6 @@
 """The demo: on-policy distillation against its control, from the same start and for the same student tokens."""
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from crossdistill.costs import Costs, Part
 from crossdistill.demo.task import Problem, grade, problems
+from crossdistill.errors import InputError
 from crossdistill.eval.interval import Proportion, wilson
 from crossdistill.report.html import write_report
 from crossdistill.report.run_file import write_json
@@ -53,16 +53,19 @@ class DemoSettings:
         }
 
 
-def run_demo(output: Path, seed: int = 0, steps: int | None = None) -> dict[str, Any]:
+DEFAULTS = DemoSettings()
+
+
+def run_demo(output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS) -> dict[str, Any]:
     """Run distillation and control; write OUTPUT/run.json, report.html, opd/ and control/; returns run.json's content.
 
     Raises InputError where the output folder holds something.
     """
-    os.environ["HF_HUB_OFFLINE"] = "1"  # everything comes with the package
-    settings = DemoSettings() if steps is None else DemoSettings(steps=steps)
     console, began = Console(), time.perf_counter()
     folder = RunFolder(output)
-    folder.open({"demo": vars(settings) | {"seed": seed}}, resume=False)
+    if any(path.is_file() for path in output.rglob("*")):
+        raise InputError(f"the output folder {output} holds files, perhaps of another demo: name a new folder.")
+    folder.claim({"demo": vars(settings) | {"seed": seed}})
     test = problems("test", settings.num_test_problems, seed=1)
     student, teacher = asset("student"), asset("teacher")
 
@@ -100,6 +103,11 @@ def asset(name: str) -> str:
 def message(problem: Problem) -> list[dict[str, str]]:
     """The problem as both models are asked: each renders it with its own chat template."""
     return [{"role": "user", "content": problem.prompt}]
+
+
+def as_conversation(row: dict[str, str]) -> dict[str, Any]:
+    """An SFT example with its prompt as a message, as the student was warm-started and is tested."""
+    return {"prompt": [{"role": "user", "content": row["prompt"]}]}
 
 
 def accuracy(model: str, test: list[Problem], settings: DemoSettings) -> Proportion:
@@ -145,7 +153,7 @@ def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -
     from crossdistill.tokens import ByteVocab
 
     tokenizer = AutoTokenizer.from_pretrained(asset("student"))
-    rows = load_rows(asset("sft.jsonl"))
+    rows = load_rows(asset("sft.jsonl")).map(as_conversation, load_from_cache_file=False)
     vocab = ByteVocab.from_tokenizer(tokenizer)
     examples = [sft_example(tokenizer, vocab, row["prompt"], row["completion"], tokenizer.eos_token_id) for row in rows]
     batch_tokens = settings.batch_size * sum(len(example["input_ids"]) for example in examples) / len(examples)

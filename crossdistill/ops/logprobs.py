@@ -68,6 +68,9 @@ class _TokenLogprobs(torch.autograd.Function):
             entropy[tile] = -(log_probs.exp() * log_probs).sum(-1)
         ctx.save_for_backward(hidden, weight, bias, ids)
         ctx.head, ctx.temperature, ctx.rows = head, temperature, rows
+        device = hidden.device.type
+        enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+        ctx.autocast = {"device_type": device, "enabled": enabled, "dtype": dtype}
         ctx.mark_non_differentiable(entropy)
         return logprobs, entropy
 
@@ -79,7 +82,9 @@ class _TokenLogprobs(torch.autograd.Function):
         grad_bias = torch.zeros_like(bias, dtype=torch.float32) if ctx.needs_input_grad[2] else None
         for start in range(0, len(ids), ctx.rows):
             tile = slice(start, start + ctx.rows)
-            grad_raw = _grad_raw_logits(ctx.head, hidden[tile], ids[tile], grad_logprobs[tile], ctx.temperature)
+            with torch.autocast(**ctx.autocast):  # the same logits as in the forward pass
+                logits = ctx.head.logits(hidden[tile])
+            grad_raw = _grad_raw_logits(ctx.head, logits, ids[tile], grad_logprobs[tile], ctx.temperature)
             if grad_hidden is not None:
                 grad_hidden[tile] = (grad_raw.to(weight.dtype) @ weight).to(hidden.dtype)
             if grad_weight is not None:
@@ -94,9 +99,8 @@ class _TokenLogprobs(torch.autograd.Function):
         )
 
 
-def _grad_raw_logits(head: LMHead, hidden: Tensor, ids: Tensor, grad_logprobs: Tensor, temperature: float) -> Tensor:
+def _grad_raw_logits(head: LMHead, logits: Tensor, ids: Tensor, grad_logprobs: Tensor, temperature: float) -> Tensor:
     """Gradient of ``sum(grad_logprobs * logprobs)`` with respect to ``hidden @ weight.T + bias``: float32 [N, V]."""
-    logits = head.logits(hidden)
     grad = torch.softmax(logits / temperature, dim=-1).neg_()
     grad.scatter_add_(1, ids[:, None], torch.ones_like(grad[:, :1]))
     grad *= grad_logprobs[:, None] * (head.scale / temperature)

@@ -14,7 +14,7 @@ class Interrupted(Exception):  # noqa: N818 - it is an end, not an error
     """The run stopped on a signal, after a checkpoint from which it can be resumed."""
 
     def __init__(self, signal_number: int, step: int):
-        super().__init__(f"stopped by {signal_number!r} after step {step}; --resume goes on from its checkpoint")
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}")
         self.signal_number = signal_number
 
 

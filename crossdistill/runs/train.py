@@ -104,8 +104,8 @@ def _teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:
     metrics, n = trainer.evaluate(), len(trainer.eval_dataset)
     if "eval_teacher_gap" not in metrics:
         return {"mean": None, "ci": None, "n": n}
-    gap, error = metrics["eval_teacher_gap"], metrics["eval_teacher_gap_se"]
-    return {"mean": gap, "ci": [gap - _Z95 * error, gap + _Z95 * error], "n": n}
+    gap, error = metrics["eval_teacher_gap"], metrics.get("eval_teacher_gap_se")
+    return {"mean": gap, "ci": None if error is None else [gap - _Z95 * error, gap + _Z95 * error], "n": n}
 
 
 def _datasets(config: RunConfig) -> tuple[Any, Any]:

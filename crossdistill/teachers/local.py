@@ -33,7 +33,7 @@ class LocalTeacher:
     def __init__(self, model: Any, tokenizer: Any, batch_tokens: int = 8192, temperature: float = 1.0):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.uses_plain_template = ensure_template(tokenizer)
+        ensure_template(tokenizer)
         self.vocab = ByteVocab.from_tokenizer(tokenizer, size=model.get_input_embeddings().weight.shape[0])
         self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
         if not self.stop_ids:

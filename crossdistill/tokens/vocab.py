@@ -105,6 +105,8 @@ class ByteVocab:
         rewrites the text, or it has no entry for a byte: such bytes belong to no token (see `unencodable_spans`).
         `ends` point into `data` in every case.
         """
+        if not isinstance(data, str | bytes | bytearray | memoryview):
+            raise TypeError(f"encode takes a text or bytes, not {type(data).__name__}")
         raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
         encodings, start = [], 0
         for hole_start, hole_end in [*self.unencodable_spans(raw).tolist(), (len(raw), len(raw))]:

@@ -42,11 +42,27 @@ def check_pair(student: Any, teacher: Any) -> None:
         raise InputError("student and teacher are the same model object: name two models.")
 
 
-def check_prompts(dataset: Any, what: str) -> None:
-    """A data set needs rows and a ``prompt`` column; None is allowed (no such data set)."""
+def check_inputs(model: Any, teacher: Any, args: Any, train_dataset: Any, eval_dataset: Any) -> None:
+    """Everything that needs neither tokenizers nor weights."""
+    check_pair(model, teacher)
+    check_prompts(train_dataset, "the training data")
+    check_prompts(eval_dataset, "the evaluation data")
+    check_batches(train_dataset, args)
+    for side, name in (("student", model), ("teacher", teacher)):
+        check_budget(name, args.max_completion_length, side)
+        check_weights(name)
+
+
+def parts(dataset: Any) -> list[Any]:
+    """The data sets in `dataset`: none, one, or several by name."""
     if dataset is None:
-        return
-    for part in dataset.values() if isinstance(dataset, dict) else [dataset]:
+        return []
+    return list(dataset.values()) if isinstance(dataset, dict) else [dataset]
+
+
+def check_prompts(dataset: Any, what: str) -> None:
+    """A data set needs rows and a ``prompt`` column of texts or messages; None is allowed (no such data set)."""
+    for part in parts(dataset):
         if part.column_names is not None and "prompt" not in part.column_names:
             raise InputError(
                 f"{what} has no 'prompt' column, only {', '.join(part.column_names) or 'none'}: rename the column that "
@@ -54,6 +70,33 @@ def check_prompts(dataset: Any, what: str) -> None:
             )
         if hasattr(part, "__len__") and len(part) == 0:
             raise InputError(f"{what} is empty: give at least one row with a prompt.")
+        for row, prompt in enumerate(_first_prompts(part)):
+            check_prompt(row, prompt)
+
+
+def check_prompt(row: int, prompt: Any) -> None:
+    """A prompt is a text, or messages that each have a role and a text (whole or in text parts)."""
+    if isinstance(prompt, str):
+        return
+    if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
+        shown = repr(prompt)
+        raise InputError(
+            f"prompt {row} is {shown if len(shown) < 80 else shown[:77] + '...'}: a prompt must be a text or a list of "
+            "messages, each with a 'role' and a text as its 'content'."
+        )
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        return False
+    content = message.get("content")
+    if isinstance(content, list):
+        return all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content)
+    return content is None or isinstance(content, str)
+
+
+def _first_prompts(dataset: Any) -> Any:
+    return dataset["prompt"][:_PROMPTS_LOOKED_AT] if hasattr(dataset, "__len__") else []
 
 
 def check_batches(dataset: Any, args: Any) -> None:
@@ -100,17 +143,16 @@ def check_budget(model: Any, budget: int | None, side: str) -> None:
         )
 
 
-def check_prompt_lengths(model: Any, tokenizer: Any, dataset: Any, args: Any) -> None:
-    """The longest prompt and the response budget must fit the student's context together."""
+def check_lengths(side: str, model: Any, tokenizer: Any, dataset: Any, args: Any) -> None:
+    """Every prompt that is looked at can be rendered, and fits the model's context together with the budget."""
+    kwargs = args.chat_template_kwargs if side == "student" else args.teacher_chat_template_kwargs
     context = getattr(config_of(model), "max_position_embeddings", None)
-    if context is None or not hasattr(dataset, "__len__"):
-        return
-    for row, prompt in enumerate(dataset["prompt"][:_PROMPTS_LOOKED_AT]):
-        length = len(render_prompt(tokenizer, prompt, args.chat_template_kwargs))
-        if length + args.max_completion_length > context:
+    for row, prompt in enumerate(_first_prompts(dataset)):
+        length = len(render_prompt(tokenizer, prompt, kwargs))
+        if context is not None and length + args.max_completion_length > context:
             raise InputError(
                 f"prompt {row} has {length} tokens, which with max_completion_length = {args.max_completion_length} "
-                f"exceeds the student's context of {context} tokens: lower the budget or drop the long prompts."
+                f"exceeds the {side}'s context of {context} tokens: lower the budget or drop the long prompts."
             )
 
 

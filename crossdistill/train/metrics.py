@@ -18,6 +18,7 @@ class RolloutSums:
     supervised_tokens: float = 0
     sampled_bytes: float = 0
     supervised_bytes: float = 0
+    gap_responses: float = 0
     gap_nats: float = 0
     gap_bytes: float = 0
     gap_nats_squared: float = 0
@@ -35,6 +36,7 @@ class RolloutSums:
             supervised_tokens=coverage.supervised.tokens,
             sampled_bytes=coverage.sampled.bytes,
             supervised_bytes=coverage.supervised.bytes,
+            gap_responses=sum(size > 0 for _, size in gaps),
             gap_nats=sum(nats for nats, _ in gaps),
             gap_bytes=sum(size for _, size in gaps),
             gap_nats_squared=sum(nats * nats for nats, _ in gaps),
@@ -54,8 +56,9 @@ class RolloutSums:
         """The logged figures; empty where no response was seen.
 
         teacher_gap: log student - log teacher, nats per byte, over the responses' text (an estimate of the sequence
-        reverse KL per byte). teacher_gap_se: its standard error over responses (ratio estimator). coverage: share of
-        the sampled bytes that is supervised. stopped: share of the responses that ended by a stop token.
+        reverse KL per byte). teacher_gap_se: its standard error over responses (ratio estimator), from two on.
+        coverage: share of the sampled bytes that is supervised. stopped: share of the responses that ended by a stop
+        token.
         """
         if not self.responses:
             return {}
@@ -67,7 +70,9 @@ class RolloutSums:
         }
         if self.gap_bytes:
             gap = self.gap_nats / self.gap_bytes
-            residual = self.gap_nats_squared - 2 * gap * self.gap_nats_times_bytes + gap * gap * self.gap_bytes_squared
             metrics["teacher_gap"] = gap
-            metrics["teacher_gap_se"] = math.sqrt(max(0.0, residual)) / self.gap_bytes
+        if self.gap_responses > 1:
+            residual = self.gap_nats_squared - 2 * gap * self.gap_nats_times_bytes + gap * gap * self.gap_bytes_squared
+            variance = max(0.0, residual) * self.gap_responses / (self.gap_responses - 1)
+            metrics["teacher_gap_se"] = math.sqrt(variance) / self.gap_bytes
         return metrics

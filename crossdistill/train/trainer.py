@@ -1,9 +1,9 @@
 """The trainer: TRL's DistillationTrainer with a teacher that reads text in its own tokens.
 
-Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``_generate_and_score_completions`` (adds the
-teacher's signal), ``_compute_loss`` (the objective instead of a divergence over one vocabulary), the sampler and
-``_prepare_inputs`` (several optimisation steps a rollout), ``compute_loss`` and ``log`` (figures). Generation, PEFT,
-distribution, checkpoints, loggers and the hub are inherited.
+Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``_tokenize_prompts`` (one renderer for both
+sides), ``_generate_and_score_completions`` (adds the teacher's signal), ``_compute_loss`` (the objective instead of a
+divergence over one vocabulary), the sampler and ``_prepare_inputs`` (several optimisation steps a rollout),
+``compute_loss`` and ``log`` (figures). Generation, PEFT, distribution, checkpoints, loggers and the hub are inherited.
 """
 
 import time
@@ -16,11 +16,12 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
 from trl import DistillationTrainer
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.align import Coverage
-from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.chat import ensure_template, render_prompt, stop_ids
 from crossdistill.chat.template import Prompt
 from crossdistill.costs import Costs
 from crossdistill.ops import LMHead
@@ -81,20 +82,17 @@ class CrossTokenizerTrainer(DistillationTrainer):
         peft_config: Any = None,
     ):
         args = args or CrossTokenizerConfig("crossdistill-output")
-        checks.check_pair(model, teacher)
-        checks.check_prompts(train_dataset, "the training data")
-        checks.check_prompts(eval_dataset, "the evaluation data")
-        checks.check_batches(train_dataset, args)
-        checks.check_budget(model, args.max_completion_length, "student")
-        checks.check_budget(teacher, args.max_completion_length, "teacher")
+        checks.check_inputs(model, teacher, args, train_dataset, eval_dataset)
         processing_class = load_tokenizer(model, "student", processing_class, padding_side="left")
         if isinstance(teacher, str | torch.nn.Module):
             revision = teacher_revision(args)
             teacher_processing_class = load_tokenizer(teacher, "teacher", teacher_processing_class, revision=revision)
         ensure_template(processing_class)
-        checks.check_prompt_lengths(model, processing_class, train_dataset, args)
-        checks.check_weights(model)
-        checks.check_weights(teacher)
+        for prompts in checks.parts(train_dataset) + checks.parts(eval_dataset):
+            checks.check_lengths("student", model, processing_class, prompts, args)
+            if teacher_processing_class is not None:
+                ensure_template(teacher_processing_class)
+                checks.check_lengths("teacher", teacher, teacher_processing_class, prompts, args)
 
         super().__init__(
             model=model,
@@ -147,6 +145,11 @@ class CrossTokenizerTrainer(DistillationTrainer):
         if self.use_vllm:
             options = {"stop_token_ids": self.eos_token_ids, **self.vllm_generation.generation_kwargs}
             self.vllm_generation.generation_kwargs = options
+
+    def _tokenize_prompts(self, prompts: list[Prompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """The student's prompts by the same rules as the teacher's."""
+        kwargs = self.chat_template_kwargs
+        return [render_prompt(self._tokenizer, prompt, kwargs) for prompt in prompts], None, {}
 
     # ---- rollouts -------------------------------------------------------------------------------------------------
 
@@ -213,16 +216,9 @@ class CrossTokenizerTrainer(DistillationTrainer):
         size = self.args.per_device_train_batch_size if self.model.training else self.args.per_device_eval_batch_size
         for first in range(0, len(stops), size):
             part: Any = {key: value[first : first + size] for key, value in cast(dict[str, Tensor], batch).items()}
-            rows, mass = self._forward_redirection(
-                self.model_wrapped,
-                student,
-                sampled_logprobs,
-                student,
-                part,
-                stop_mask[first : first + size],
-                stop_ids,
-                self.temperature,
-            )
+            arguments = (student, part, stop_mask[first : first + size], stop_ids, self.temperature)
+            with self.accelerator.autocast():
+                rows, mass = self._forward_redirection(self.model_wrapped, student, sampled_logprobs, *arguments)
             logprobs.extend(rows.cpu().numpy())
             masses.extend(mass.tolist())
         remaining = iter(masses)
@@ -235,7 +231,8 @@ class CrossTokenizerTrainer(DistillationTrainer):
         self, unwrapped_student: Any, inputs: Any, num_items_in_batch: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
         mask = inputs["loss_mask"]
-        policy = policy_logprobs(unwrapped_student, inputs, mask, self.temperature)
+        with self.accelerator.autocast():  # the redirection passes by the one that accelerate puts on the forward
+            policy = policy_logprobs(unwrapped_student, inputs, mask, self.temperature)
         loss = self.objective.loss(policy.logprobs, inputs["old_logprobs"][mask], inputs["advantages"][mask])
         self._loss_stats = {name: value.detach() for name, value in loss.stats.items()}
         if num_items_in_batch is None:  # in evaluation TRL divides by the tokens of this process alone
@@ -298,8 +295,10 @@ class CrossTokenizerTrainer(DistillationTrainer):
 
     # ---- the run ---------------------------------------------------------------------------------------------------
 
-    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
-        """As TRL's; `resume_from_checkpoint` is the path of a checkpoint. The ledger goes on from there."""
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """As TRL's; `resume_from_checkpoint` is a checkpoint's path, or True for the last one. The ledger goes on."""
+        if isinstance(resume_from_checkpoint, bool):
+            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint else None
         self._began_at = time.perf_counter()
         self._scorer.stopwatch.take()  # training is timed from here
         if resume_from_checkpoint is not None and self.accelerator.is_main_process:

@@ -6,6 +6,7 @@ import torch
 
 from crossdistill import InputError
 from crossdistill.align import DropReason
+from crossdistill.chat import PLAIN_TEMPLATE
 from crossdistill.objectives import Signal
 from crossdistill.teachers import LocalTeacher, TeacherRequest, TeacherScore
 from tests import tiny_models
@@ -141,12 +142,11 @@ def test_the_model_is_frozen_in_evaluation_mode_and_leaves_no_graph():
 
 
 def test_a_tokenizer_without_a_template_gets_the_plain_one():
-    teacher = teacher_of()
-    assert teacher.uses_plain_template
-    assert teacher.tokenizer.chat_template
+    assert teacher_of().tokenizer.chat_template.endswith(PLAIN_TEMPLATE)
     made = build("gpt2")
     made.chat_template = "{{ messages[0].content }}"
-    assert not LocalTeacher(tiny_models.build("llama", VOCAB_SIZE), made).uses_plain_template
+    teacher = LocalTeacher(tiny_models.build("llama", VOCAB_SIZE), made)
+    assert teacher.tokenizer.chat_template == "{{ messages[0].content }}"
 
 
 def test_a_model_smaller_than_its_tokenizer_is_refused():
