@@ -12,6 +12,7 @@ from rich.table import Table
 
 from crossdistill.report.run_file import read_run, write_json
 
+Z95 = 1.96
 OURS = ("align", "render", "credit")  # the parts of a step that exist because the tokenizers differ
 
 
@@ -40,6 +41,7 @@ def figures(folder: Path) -> dict[str, Any]:
         "metric": run.get("metric"),
         "metrics": run.get("metrics"),
         "held_out_gap": gaps,
+        "training_gap": [(row["step"], row["teacher_gap"]) for row in run["history"] if "teacher_gap" in row],
         "shares": shares,
         "alignment_rendering_credit": sum(shares[part] for part in OURS),
         "coverage": run["coverage"],
@@ -51,9 +53,27 @@ def figures(folder: Path) -> dict[str, Any]:
     }
 
 
+def draw_gap(row: dict[str, Any], path: Path) -> None:
+    """The teacher gap of the training batches, and on held-out prompts with its 95 % interval, as an SVG."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    axes.plot(*zip(*row["training_gap"], strict=True), color="0.6", linewidth=1, label="training batches")
+    before = row["metrics"]["before"]
+    points = [(0, before["mean"], (before["ci"][1] - before["mean"]) / Z95), *row["held_out_gap"]]
+    steps, means, errors = zip(*points, strict=True)
+    axes.errorbar(steps, means, [Z95 * error for error in errors], fmt="o", capsize=3, label="held-out, 95 % interval")
+    axes.set(xlabel="step", ylabel="teacher gap, nats per byte", title=f"{row['student']} under {row['teacher']}")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Output folders of finished runs.")],
     output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Also draw the gap of each run into this folder.")] = None,
 ) -> None:
     """Print the figures of finished runs."""
     rows = [figures(folder) for folder in folders]
@@ -68,6 +88,9 @@ def main(
     Console().print(table)
     if output is not None:
         write_json(output, rows)
+    if curves is not None:
+        for row in rows:
+            draw_gap(row, curves / f"{row['run']}.svg")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def test_every_token_is_counted_once(outcomes):
 
 def test_a_signal_to_one_process_stops_all_and_the_run_goes_on(outcomes):
     two = outcomes[1]
-    assert two["interruption"] == "stopped by <Signals.SIGTERM: 15> after step 1; --resume goes on from its checkpoint"
+    assert two["interruption"] == "stopped by SIGTERM after step 1"
     run = json.loads((two["folder"] / "run" / "run.json").read_text())
     assert run["coverage"]["sampled_tokens"] > 0
     assert set(run["metrics"]) == {"before", "after"}

@@ -38,6 +38,7 @@ SIGNATURES = {
 }
 OVERRIDDEN = {
     "__init__",
+    "_tokenize_prompts",
     "_generate_and_score_completions",
     "_compute_loss",
     "_prepare_inputs",
@@ -86,6 +87,10 @@ def test_overrides_can_be_called_as_the_originals(name):
 
 
 # --- rollouts
+
+
+def test_prompts_are_rendered_as_ids_images_and_fields():
+    assert returned(DistillationTrainer._tokenize_prompts) == ["(prompt_ids, images, multimodal_fields)"]
 
 
 def test_generate_returns_prompts_and_completions_first():
