@@ -80,9 +80,9 @@ class SFTRunConfig(_File):
     teacher: str | None = Field(
         default=None, description="Teacher that writes the responses first: a folder or a hub id."
     )
-    max_new_tokens: int = Field(default=512, description="Longest response that the teacher may write.")
-    temperature: float = Field(default=1.0, description="Sampling temperature of the teacher; 0 is greedy.")
-    batch_size: int = Field(default=16, description="Responses that the teacher writes at once.")
+    max_new_tokens: int = Field(default=512, gt=0, description="Longest response that the teacher may write.")
+    temperature: float = Field(default=1.0, ge=0, description="Sampling temperature of the teacher; 0 is greedy.")
+    batch_size: int = Field(default=16, gt=0, description="Responses that the teacher writes at once.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of trl.SFTConfig.")
     lora: dict[str, Any] | None = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
 
@@ -128,7 +128,11 @@ def train_fields() -> dict[str, str]:
     """Keys of the [train] table of a run file -> what they mean."""
     from crossdistill.train.config import CrossTokenizerConfig
 
-    elsewhere = {"output_dir", "objective", "objective_options", "beta"}
+    # named at the top level, or read by nothing here
+    elsewhere = {"output_dir", "objective", "objective_options", "beta"} | {
+        "pad_to_multiple_of",
+        "max_tool_calling_iterations",
+    }
     return {name: text for name, text in _described(CrossTokenizerConfig) if name not in elsewhere | _TEACHER_FIELDS}
 
 
@@ -183,11 +187,13 @@ def _hint(key: str, known: Iterable[str]) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"there is no file {path}: give the path of a TOML run file.") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder: give the path of a TOML run file.") from None
+    except OSError as error:
+        raise InputError(f"the run file {path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}.") from None
 

@@ -9,6 +9,8 @@ OUTPUT/report.html    the same for a person
 """
 
 import json
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +63,9 @@ class RunFolder:
         """
         if resume:
             self._check_same(config)
-        elif self.path.is_file():
-            raise InputError(f"the output folder {self.path} is a file: name a new folder.")
-        elif self.path.exists() and any(self.path.iterdir()):
+            return
+        self._check_writable()
+        if any(path.is_file() for path in self.path.rglob("*")):
             what = "another run" if self.config.exists() else "other files"
             way_out = "pass --resume to go on with it, or name" if self.config.exists() else "name"
             raise InputError(f"the output folder {self.path} holds {what}: {way_out} a new folder.")
@@ -72,6 +74,14 @@ class RunFolder:
         """Write the configuration, once it is known that the run can begin; a resumed run has it already."""
         if not self.config.exists():
             write_json(self.config, config)
+
+    def _check_writable(self) -> None:
+        nearest = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not nearest.is_dir():
+            what = "is a file" if nearest == self.path else f"lies below the file {nearest}"
+            raise InputError(f"the output folder {self.path} {what}: name a new folder.")
+        if not os.access(nearest, os.W_OK | os.X_OK) or not _can_create(nearest):
+            raise InputError(f"the output folder {self.path} cannot be written in {nearest}: name another one.")
 
     def _check_same(self, config: dict[str, Any]) -> None:
         if not self.config.exists():
@@ -91,6 +101,15 @@ class RunFolder:
         """The newest complete checkpoint: trainer_state.json is written last, so one whose can be read is whole."""
         found = sorted(self.checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
         return next((path for path in reversed(found) if _is_whole(path)), None)
+
+
+def _can_create(folder: Path) -> bool:
+    """Whether a file can really be made there; for root, permissions alone do not tell."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _differences(saved: dict[str, Any], wanted: dict[str, Any], table: str = "") -> Iterator[str]:

@@ -19,7 +19,15 @@ from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.train import lora_config
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.checks import check_pair, check_weights, config_of, reading, vocab_size
+from crossdistill.train.checks import (
+    check_budget,
+    check_pair,
+    check_prompt,
+    check_weights,
+    config_of,
+    reading,
+    vocab_size,
+)
 from crossdistill.train.loading import load_tokenizer
 from crossdistill.train.progress import Progress, use_progress
 
@@ -38,6 +46,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     else:
         check_pair(config.student, config.teacher)
     rows = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
+    check_rows(rows, with_completions=config.teacher is None)
     tokenizer = load_tokenizer(config.student, "student")
     vocab = ByteVocab.from_tokenizer(tokenizer, size=vocab_size(config.student))
     processes = PartialState()
@@ -45,15 +54,17 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         folder.check(config.model_dump(mode="json"), resume)
     sft_arguments(folder.checkpoints, config.train)  # what is wrong with them is said now
     if config.teacher is not None:
-        config_of(config.teacher)
-        check_weights(config.teacher)
+        check_budget(config.teacher, config.max_new_tokens, "teacher", "max_new_tokens")
     check_weights(config.student)
-    with processes.main_process_first():  # the others find what it wrote
-        if processes.is_main_process:
-            folder.claim(config.model_dump(mode="json"))
-        if config.teacher is not None:
+    if config.teacher is not None:
+        check_weights(config.teacher)
+        with processes.main_process_first():  # the others find what it wrote
+            if processes.is_main_process:
+                folder.claim(config.model_dump(mode="json"))
             rows = teacher_written(config, config.teacher, rows, output / "responses.jsonl")
     trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
+    if processes.is_main_process:
+        folder.claim(config.model_dump(mode="json"))
     stop = StopOnSignal()
     trainer.add_callback(stop)
     checkpoint = folder.latest_checkpoint() if resume else None
@@ -96,6 +107,8 @@ def sft_trainer(
         load_from_cache_file=False,
     )
     arguments = sft_arguments(checkpoints, options)
+    context = getattr(config_of(student), "max_position_embeddings", None)
+    check_fits(dataset, min(filter(None, (arguments.max_length, context)), default=None))
     set_seed(arguments.seed)
     trainer = SFTTrainer(
         student, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
@@ -108,8 +121,33 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
     """The configuration of an SFTTrainer that writes `checkpoints`."""
     # TRL turns checkpointing on under the old name, of which transformers warns
     checkpointing = options.get("gradient_checkpointing", True)
-    defaults = {"report_to": "none", "activation_checkpointing": checkpointing, "gradient_checkpointing": None}
+    # TRL's own max_length would cut examples, and their stop token with it, without a word
+    defaults = {
+        "max_length": None,
+        "report_to": "none",
+        "activation_checkpointing": checkpointing,
+        "gradient_checkpointing": None,
+    }
     return build(SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **options})
+
+
+def check_rows(rows: Any, with_completions: bool) -> None:
+    """Prompts are texts or messages, responses texts; the first that is not is named."""
+    for row, prompt in enumerate(rows["prompt"]):
+        check_prompt(row, prompt)
+    for row, completion in enumerate(rows["completion"] if with_completions else []):
+        if not isinstance(completion, str):
+            raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
+
+
+def check_fits(examples: Any, limit: int | None) -> None:
+    """No example may be longer than `limit` tokens: a cut one would teach the student never to stop."""
+    for row, ids in enumerate(examples["input_ids"] if limit is not None else []):
+        if len(ids) > limit:  # type: ignore[operator]  # never reached without a limit
+            raise InputError(
+                f"row {row} has {len(ids)} tokens, and the student's context or max_length is {limit}: leave it out, "
+                "or raise the limit."
+            )
 
 
 def sft_example(tokenizer: Any, vocab: ByteVocab, prompt: Any, completion: str, stop: int) -> dict[str, list[int]]:
@@ -131,10 +169,11 @@ def teacher_written(config: SFTRunConfig, teacher: str, rows: Any, path: Path) -
     if len(remaining):
         with reading("the tokenizer or the weights", teacher):
             tokenizer = AutoTokenizer.from_pretrained(teacher)
-            model = AutoModelForCausalLM.from_pretrained(teacher).eval()
+            model = AutoModelForCausalLM.from_pretrained(teacher).to(PartialState().device).eval()
         ensure_template(tokenizer)
+        seed = config.train.get("seed", 0) + len(written)
         responses = write_responses(
-            model, tokenizer, remaining, config.max_new_tokens, config.temperature, config.batch_size, seed=len(written)
+            model, tokenizer, remaining, config.max_new_tokens, config.temperature, config.batch_size, seed
         )
         with path.open("a") as file:
             for prompt, response in zip(remaining, track(responses, "the teacher writes", len(remaining)), strict=True):

@@ -50,7 +50,6 @@ def check_inputs(model: Any, teacher: Any, args: Any, train_dataset: Any, eval_d
     check_batches(train_dataset, args)
     for side, name in (("student", model), ("teacher", teacher)):
         check_budget(name, args.max_completion_length, side)
-        check_weights(name)
 
 
 def parts(dataset: Any) -> list[Any]:
@@ -122,6 +121,8 @@ def config_of(model: Any) -> Any:
     """The configuration of a model or of a folder or hub id, without reading weights."""
     if not isinstance(model, str):
         return model.config.get_text_config()
+    if (Path(model) / "adapter_config.json").exists() and not (Path(model) / "config.json").exists():
+        raise InputError(f"{model!r} is an adapter, not a model: merge it into its base first and give the whole.")
     with reading("the configuration", model):
         return AutoConfig.from_pretrained(model).get_text_config()
 
@@ -131,14 +132,14 @@ def vocab_size(model: str) -> int:
     return config_of(model).vocab_size
 
 
-def check_budget(model: Any, budget: int | None, side: str) -> None:
+def check_budget(model: Any, budget: int | None, side: str, name: str = "max_completion_length") -> None:
     """The response budget must leave room in the model's context."""
     if not hasattr(model, "config") and not isinstance(model, str):
         return  # a teacher elsewhere: it answers for its own context
     context = getattr(config_of(model), "max_position_embeddings", None)
     if context is not None and budget is not None and budget >= context:
         raise InputError(
-            f"max_completion_length = {budget} tokens does not fit the {side}'s context of {context} tokens: lower it, "
+            f"{name} = {budget} tokens does not fit the {side}'s context of {context} tokens: lower it, "
             f"or use a {side} with a longer context."
         )
 

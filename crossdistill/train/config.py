@@ -1,5 +1,6 @@
 """Configuration of the trainer: TRL's, and what distillation across tokenizers adds."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
@@ -93,8 +94,14 @@ class CrossTokenizerConfig(DistillationConfig):
             self.activation_checkpointing = False  # whose default is on
         super().__post_init__()
         self.make_objective()  # an unknown name or option is refused here
-        if self.num_iterations < 1:
-            raise InputError(f"num_iterations must be at least 1, not {self.num_iterations}.")
+        for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens", "per_device_train_batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.temperature <= 0 or not math.isfinite(self.learning_rate):
+            raise InputError(
+                f"temperature must be above 0 and learning_rate a number, not {self.temperature} and "
+                f"{self.learning_rate}."
+            )
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
             raise InputError(
                 f"save_steps = {self.save_steps} is no multiple of num_iterations = {self.num_iterations}: a "

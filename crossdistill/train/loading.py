@@ -39,6 +39,8 @@ def load_teacher(teacher: Any, args: Any, device: torch.device) -> Any:
         return teacher.to(device)
     options = dict(args.teacher_model_init_kwargs or {})
     dtype = options.pop("dtype", "auto")
+    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise InputError(f"teacher_model_init_kwargs names the dtype {dtype!r}: give auto, float32 or bfloat16.")
     options["dtype"] = dtype if dtype == "auto" else getattr(torch, dtype)
     options["revision"] = teacher_revision(args)
     with reading("the weights", teacher):

@@ -93,6 +93,8 @@ class CrossTokenizerTrainer(DistillationTrainer):
             if teacher_processing_class is not None:
                 ensure_template(teacher_processing_class)
                 checks.check_lengths("teacher", teacher, teacher_processing_class, prompts, args)
+        checks.check_weights(model)
+        checks.check_weights(teacher)
 
         super().__init__(
             model=model,

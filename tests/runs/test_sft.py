@@ -55,7 +55,7 @@ def fixed_teacher(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def config(pair: Pair, data: str, **options: Any) -> SFTRunConfig:
-    return SFTRunConfig(student=pair.student, dataset=data, train=TRAIN, **options)
+    return SFTRunConfig(**{"student": pair.student, "dataset": data, "train": TRAIN, "max_new_tokens": 32, **options})
 
 
 # --- examples
@@ -168,7 +168,7 @@ def test_read_written(tmp_path):
 def test_a_teacher_that_never_ends_is_refused(pair, data, output, monkeypatch):
     endless = lambda model, tokenizer, prompts, *_, **__: iter([WrittenResponse("x", 9, stopped=False)] * len(prompts))  # noqa: E731
     monkeypatch.setattr(runs, "write_responses", endless)
-    with pytest.raises(InputError, match="none of the teacher's 8 responses ended within max_new_tokens = 512"):
+    with pytest.raises(InputError, match="none of the teacher's 8 responses ended within max_new_tokens = 32"):
         sft(config(pair, data, teacher=pair.teacher), output)
 
 
@@ -202,3 +202,25 @@ def test_columns_are_needed(pair, output, tmp_path, column):
     with pytest.raises(InputError, match=f"has no '{column}' column, only "):
         sft(config(pair, str(path)), output)
     assert not output.exists()
+
+
+@pytest.mark.parametrize("completion", [7, None])
+def test_a_completion_that_is_no_text_is_refused_before_the_folder_is_claimed(pair, output, tmp_path, completion):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "one", "completion": completion}) + "\n")
+    with pytest.raises(InputError, match=rf"the completion of row 0 is {completion}: it must be a text"):
+        sft(config(pair, str(path)), output)
+    assert not (output / "config.json").exists()
+
+
+def test_no_example_is_cut(pair, output, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "one", "completion": "long " * 200}) + "\n")
+    with pytest.raises(InputError, match=r"row 0 has \d+ tokens, and the student's context or max_length is 128"):
+        sft(config(pair, str(path)), output)
+    assert not (output / "config.json").exists()
+
+
+def test_the_teachers_budget_must_fit_its_context(pair, data, output):
+    with pytest.raises(InputError, match="max_new_tokens = 4096 tokens does not fit the teacher's context of 256"):
+        sft(config(pair, data, teacher=pair.teacher, max_new_tokens=4096), output)
