@@ -48,7 +48,8 @@ class CrossTokenizerTrainer(DistillationTrainer):
             :class:`crossdistill.teachers.Teacher`.
         train_dataset: rows with a ``prompt``: a text, which both models continue as it stands, or a list of messages,
             which each model's own chat template renders.
-        processing_class, teacher_processing_class: tokenizers; loaded from the folders where omitted.
+        processing_class: the student's tokenizer; loaded from its folder where omitted.
+        teacher_processing_class: the teacher's; likewise.
 
     Attributes:
         ledger: what this process has spent and what became of every token that it sampled in training.
