@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test test-real test-slow check format docs real-models demo-models clean
+.PHONY: help demo test test-real check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -26,13 +26,10 @@ demo: $(VENV)/.ready
 	$(BIN)/crossdistill demo --output $(DEMO_OUTPUT)
 
 test: check
-	$(BIN)/pytest -m "not real_models and not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not real_models" --cov --cov-report=term:skip-covered
 
 test-real: $(VENV)/.ready
 	$(BIN)/pytest -m real_models
-
-test-slow: $(VENV)/.ready
-	$(BIN)/pytest -m slow
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

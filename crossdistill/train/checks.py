@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
 from crossdistill.chat import render_prompt
@@ -22,7 +23,7 @@ def reading(what: str, name: str) -> Iterator[None]:
     """A model that is not there, or is of no known kind, is told in one sentence."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(
             f"{what} of {name!r} cannot be read ({reason}): give a model's folder, or a hub id that this machine can "
@@ -158,10 +159,24 @@ def check_lengths(side: str, model: Any, tokenizer: Any, dataset: Any, args: Any
 
 
 def check_weights(model: Any) -> None:
-    """A folder must hold weights, which is known before anything is loaded."""
-    folder = Path(model) if isinstance(model, str) else None
-    if folder is not None and folder.is_dir() and not any(path.suffix in _WEIGHTS for path in folder.iterdir()):
+    """A folder must hold whole weights, which is known before anything is loaded."""
+    if not isinstance(model, str) or not Path(model).is_dir():
+        return
+    weights = [path for path in Path(model).iterdir() if path.suffix in _WEIGHTS]
+    if not weights:
         raise InputError(f"the folder {model!r} holds no weights ({', '.join(_WEIGHTS)}): give a whole model.")
+    for path in weights:
+        if path.suffix == ".safetensors":
+            _check_header(path)
+
+
+def _check_header(path: Path) -> None:
+    """A file that was cut short, by a full disk say, is known by its header, which says how long it should be."""
+    try:
+        with safe_open(path, framework="pt"):
+            return
+    except SafetensorError as error:
+        raise InputError(f"the weights {path} are damaged ({error}): fetch or save them again.") from None
 
 
 def check_signal(objective: Objective, teacher: Teacher) -> None:

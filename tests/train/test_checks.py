@@ -1,5 +1,8 @@
 """Prompts that cannot work are refused with the row named, before a model is loaded."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
@@ -72,6 +75,49 @@ def test_both_sides_are_rendered_by_the_same_rules(pair, output):
     rendered, _, _ = trainer._tokenize_prompts(["one plus two", MESSAGES[0]])
     assert tokenizer.decode(rendered[0]) == "one plus two"
     assert rendered[1] == render_prompt(tokenizer, MESSAGES[0])
+
+
+def test_weights_that_were_cut_short(pair, output, no_weights, tmp_path):
+    folder = Path(shutil.copytree(pair.student, tmp_path / "cut"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"the weights .*model.safetensors are damaged \(.*\): fetch or save"):
+        make_trainer(pair, output, student=str(folder))
+
+
+def test_an_adapter_is_no_model(pair, output, no_weights, tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="is an adapter, not a model: merge it into its base first"):
+        make_trainer(pair, output, student=str(tmp_path))
+
+
+def test_the_last_checkpoint_is_resumed_from(pair, output):
+    options = {"save_strategy": "steps", "save_steps": 1}
+    make_trainer(pair, output, max_steps=1, **options).train()
+    trainer = make_trainer(pair, output, max_steps=2, **options)
+    trainer.train(resume_from_checkpoint=True)
+    assert [step["step"] for step in trainer.steps] == [1, 2]
+    assert len(trainer.rollouts) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_completion_length": 0}, "max_completion_length must be at least 1, not 0"),
+        ({"teacher_batch_tokens": 0}, "teacher_batch_tokens must be at least 1, not 0"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate a number, not 1.0 and nan"),
+        (
+            {"objective_options": {"clip_low": "abc"}},
+            "'clip_low' of objective 'dpca' must be a number, not 'abc'",
+        ),
+        ({"objective_options": {"credit": 3}}, "option 'credit' of objective 'dpca' must be a text, not 3"),
+        ({"objective_options": {"name": "x"}}, "objective 'dpca' has no option 'name'"),
+    ],
+)
+def test_values_that_cannot_be(output, options, message):
+    with pytest.raises(InputError, match=message):
+        arguments(output, **options)
 
 
 def _appending(tokenizer):
