@@ -98,6 +98,11 @@ def _strongest(numbered: Iterable[NumberedChunk]) -> list[NumberedChunk]:
     return sorted(scored, key=lambda entry: -abs(entry.chunk.log_ratio or 0.0))[:_NUM_STRONGEST]
 
 
+def model_name(model: str) -> str:
+    """A hub id as it is, of a local folder's path the last part."""
+    return Path(model).name if Path(model).is_absolute() or model.startswith(".") else model
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -116,6 +121,7 @@ def _environment() -> Environment:
         numbers.duration,
         numbers.tint,
         position,
+        model_name,
     ):
         environment.filters[function.__name__] = function
     environment.globals["version"] = crossdistill.__version__

@@ -8,7 +8,7 @@ import pytest
 
 from crossdistill import ByteVocab
 from crossdistill.report import html
-from crossdistill.report.html import write_alignment_page, write_report
+from crossdistill.report.html import model_name, write_alignment_page, write_report
 from crossdistill.report.view import TokenView
 from tests.report.views import view_of
 
@@ -232,3 +232,10 @@ def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
         write_report(path, {"coverage": "not a mapping"}, [], [])
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("org/model", "org/model"), ("/a/b/student", "student"), ("./runs/x/model", "model")]
+)
+def test_a_model_is_named_without_its_path(model, name):
+    assert model_name(model) == name
