@@ -1,12 +1,14 @@
-"""Session fixtures: the in-process tokenizers and their byte vocabularies, by name."""
+"""Session fixtures: the in-process tokenizers and their byte vocabularies, by name; the tiny pair of models."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab
+from tests.models import Pair, save_pair
 from tests.tokenizers_in_process import NAMES, build
 
 settings.register_profile("dev", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -23,3 +25,13 @@ def tokenizers() -> dict[str, PreTrainedTokenizerFast]:
 @pytest.fixture(scope="session")
 def vocabs(tokenizers: dict[str, PreTrainedTokenizerFast]) -> dict[str, ByteVocab]:
     return {name: ByteVocab.from_tokenizer(tokenizer) for name, tokenizer in tokenizers.items()}
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return save_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "output"

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from crossdistill.errors import InputError
 from crossdistill.tokens import ByteVocab
 
 
@@ -10,11 +9,10 @@ def load_tokenizer(name: str) -> Any:
     """The tokenizer in a folder or on the hub; InputError where there is none."""
     from transformers import AutoTokenizer
 
-    try:
+    from crossdistill.train.checks import reading
+
+    with reading("the tokenizer", name):
         return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"there is no tokenizer at {name!r} ({reason}): give a model's folder or hub id.") from None
 
 
 def load_vocab(name: str) -> ByteVocab:

