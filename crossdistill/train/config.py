@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
+from transformers.integrations import get_available_reporting_integrations
 from trl import DistillationConfig
 
 from crossdistill.errors import InputError
@@ -102,6 +103,11 @@ class CrossTokenizerConfig(DistillationConfig):
                 f"temperature must be above 0 and learning_rate a number, not {self.temperature} and "
                 f"{self.learning_rate}."
             )
+        for logger in self.report_to or []:
+            if logger not in get_available_reporting_integrations():
+                raise InputError(
+                    f"report_to names {logger!r}, which is not installed here: install it, or name another."
+                )
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
             raise InputError(
                 f"save_steps = {self.save_steps} is no multiple of num_iterations = {self.num_iterations}: a "

@@ -83,6 +83,7 @@ class CrossTokenizerTrainer(DistillationTrainer):
         peft_config: Any = None,
     ):
         args = args or CrossTokenizerConfig("crossdistill-output")
+        model, teacher = (str(name) if isinstance(name, Path) else name for name in (model, teacher))
         checks.check_inputs(model, teacher, args, train_dataset, eval_dataset)
         processing_class = load_tokenizer(model, "student", processing_class, padding_side="left")
         if isinstance(teacher, str | torch.nn.Module):
@@ -166,7 +167,7 @@ class CrossTokenizerTrainer(DistillationTrainer):
             coverage.add(item.coverage)
         if mode == "train":
             prompt_tokens = int(batch["prompt_lengths"].sum())
-            self.ledger.record(scored, coverage, prompt_tokens, self.args.num_iterations)
+            self.ledger.record(scored, coverage, prompt_tokens, self.args.num_iterations, rescored=not self.use_vllm)
         sums = torch.tensor(
             RolloutSums.of(scored, coverage).values(), dtype=torch.float64, device=batch["input_ids"].device
         )

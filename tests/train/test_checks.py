@@ -91,6 +91,11 @@ def test_an_adapter_is_no_model(pair, output, no_weights, tmp_path):
         make_trainer(pair, output, student=str(tmp_path))
 
 
+def test_paths_name_models_too(pair, output):
+    trainer = make_trainer(pair, output, student=Path(pair.student), teacher=Path(pair.teacher))
+    assert len(trainer.score_prompts(MESSAGES[:1])) == 1
+
+
 def test_the_last_checkpoint_is_resumed_from(pair, output):
     options = {"save_strategy": "steps", "save_steps": 1}
     make_trainer(pair, output, max_steps=1, **options).train()
@@ -106,6 +111,7 @@ def test_the_last_checkpoint_is_resumed_from(pair, output):
         ({"max_completion_length": 0}, "max_completion_length must be at least 1, not 0"),
         ({"teacher_batch_tokens": 0}, "teacher_batch_tokens must be at least 1, not 0"),
         ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"report_to": "no-such-logger"}, "report_to names .no-such-logger., which is not installed here"),
         ({"learning_rate": float("nan")}, "learning_rate a number, not 1.0 and nan"),
         (
             {"objective_options": {"clip_low": "abc"}},
