@@ -97,10 +97,14 @@ class RunFolder:
                 "the same one, or start anew in another folder."
             )
 
-    def latest_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint: trainer_state.json is written last, so one whose can be read is whole."""
+    def latest_checkpoint(self, num_processes: int = 1) -> Path | None:
+        """The newest complete checkpoint of a run on so many processes.
+
+        The trainer writes trainer_state.json last, so one that can be read is whole; of several processes each writes
+        its own random state, perhaps later.
+        """
         found = sorted(self.checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-        return next((path for path in reversed(found) if _is_whole(path)), None)
+        return next((path for path in reversed(found) if _is_whole(path, num_processes)), None)
 
 
 def _can_create(folder: Path) -> bool:
@@ -121,9 +125,9 @@ def _differences(saved: dict[str, Any], wanted: dict[str, Any], table: str = "")
             yield f"{table}{key} (was {was!r}, now {now!r})"
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_whole(checkpoint: Path, num_processes: int) -> bool:
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    return True
+    return num_processes == 1 or all((checkpoint / f"rng_state_{k}.pth").exists() for k in range(num_processes))

@@ -7,6 +7,7 @@ from typing import Any
 
 from accelerate.utils import set_seed
 
+from crossdistill.errors import InputError
 from crossdistill.report.html import write_report
 from crossdistill.report.run_file import versions, write_json
 from crossdistill.report.view import SampleView
@@ -38,16 +39,8 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
         if arguments.process_index == 0:
             folder.check(config.model_dump(mode="json"), resume)
     set_seed(arguments.seed)
-    trainer = CrossTokenizerTrainer(
-        config.student,
-        config.teacher,
-        arguments,
-        train_dataset=prompts,
-        eval_dataset=held_out,
-        callbacks=[stop],
-        peft_config=lora_config(config.lora),
-    )
-    checkpoint = folder.latest_checkpoint() if resume else None
+    trainer = _trainer(config, arguments, prompts, held_out, stop)
+    checkpoint = folder.latest_checkpoint(arguments.world_size) if resume else None
     wants_before = held_out is not None and not folder.before.exists()
     trainer.accelerator.wait_for_everyone()  # every process has looked before one writes
     if trainer.accelerator.is_main_process:
@@ -61,6 +54,26 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     if stop.received is not None:
         raise Interrupted(stop.received, trainer.state.global_step)
     return trainer, _finish(folder, trainer, config)
+
+
+def _trainer(
+    config: RunConfig, arguments: CrossTokenizerConfig, prompts: Any, held_out: Any, stop: StopOnSignal
+) -> CrossTokenizerTrainer:
+    """The trainer; what TRL or PEFT find wrong with the settings (target modules, say) is told as bad input."""
+    try:
+        return CrossTokenizerTrainer(
+            config.student,
+            config.teacher,
+            arguments,
+            train_dataset=prompts,
+            eval_dataset=held_out,
+            callbacks=[stop],
+            peft_config=lora_config(config.lora),
+        )
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"the run cannot be set up: {' '.join(str(error).split())}") from error
 
 
 def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:

@@ -92,3 +92,15 @@ def test_no_whole_checkpoint(tmp_path):
     folder = RunFolder(tmp_path)
     checkpoint(folder, 2, state=None)
     assert folder.latest_checkpoint() is None
+
+
+def test_a_checkpoint_of_several_processes_needs_the_random_state_of_each(tmp_path):
+    folder = RunFolder(tmp_path)
+    whole, half = folder.checkpoints / "checkpoint-1", folder.checkpoints / "checkpoint-2"
+    for checkpoint, ranks in ((whole, (0, 1)), (half, (0,))):
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "trainer_state.json").write_text("{}")
+        for rank in ranks:
+            (checkpoint / f"rng_state_{rank}.pth").touch()
+    assert folder.latest_checkpoint(num_processes=2) == whole
+    assert folder.latest_checkpoint() == half

@@ -184,6 +184,13 @@ def test_lora(pair, data, tmp_path):
     assert not (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
+def test_target_modules_that_match_nothing_are_bad_input(pair, data, tmp_path):
+    chosen = config(pair, data).model_copy(update={"lora": {"r": 2, "target_modules": ["nope"]}})
+    with pytest.raises(InputError, match=r"the run cannot be set up: .*nope"):
+        train(chosen, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
 def test_a_student_that_says_nothing_has_no_gap(pair, data, tmp_path, monkeypatch):
     """Stop tokens alone have no bytes: the figure is absent, and the run ends all the same."""
 
