@@ -46,7 +46,7 @@ docs: $(VENV)/.ready
 
 real-models: $(VENV)/.ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[real-models]"
-	$(BIN)/python tools/fetch_real_models.py --output models
+	$(BIN)/python tools/fetch_real_models.py --output models $(ARGS)
 
 demo-models: $(VENV)/.ready
 	$(BIN)/python tools/build_demo_models.py --output crossdistill/demo/assets
