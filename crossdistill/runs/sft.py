@@ -121,9 +121,10 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
     """The configuration of an SFTTrainer that writes `checkpoints`."""
     # TRL turns checkpointing on under the old name, of which transformers warns
     checkpointing = options.get("gradient_checkpointing", True)
-    # TRL's own max_length would cut examples, and their stop token with it, without a word
+    # TRL's own max_length would cut examples, and their stop token with it, without a word; packing needs one
+    uncut = {} if options.get("packing") else {"max_length": None}
     defaults = {
-        "max_length": None,
+        **uncut,
         "report_to": "none",
         "activation_checkpointing": checkpointing,
         "gradient_checkpointing": None,

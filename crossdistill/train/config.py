@@ -96,9 +96,9 @@ class CrossTokenizerConfig(DistillationConfig):
         super().__post_init__()
         self.make_objective()  # an unknown name or option is refused here
         for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens", "per_device_train_batch_size"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.temperature <= 0 or not math.isfinite(self.learning_rate):
+        if not 0 < self.temperature < math.inf or not math.isfinite(self.learning_rate):
             raise InputError(
                 f"temperature must be above 0 and learning_rate a number, not {self.temperature} and "
                 f"{self.learning_rate}."

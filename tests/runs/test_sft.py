@@ -224,3 +224,8 @@ def test_no_example_is_cut(pair, output, tmp_path):
 def test_the_teachers_budget_must_fit_its_context(pair, data, output):
     with pytest.raises(InputError, match="max_new_tokens = 4096 tokens does not fit the teacher's context of 256"):
         sft(config(pair, data, teacher=pair.teacher, max_new_tokens=4096), output)
+
+
+def test_packing_has_a_length(tmp_path):
+    assert runs.sft_arguments(tmp_path, {"use_cpu": True, "bf16": False}).max_length is None
+    assert runs.sft_arguments(tmp_path, {"use_cpu": True, "bf16": False, "packing": True}).max_length == 1024

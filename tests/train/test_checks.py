@@ -111,6 +111,8 @@ def test_the_last_checkpoint_is_resumed_from(pair, output):
         ({"max_completion_length": 0}, "max_completion_length must be at least 1, not 0"),
         ({"teacher_batch_tokens": 0}, "teacher_batch_tokens must be at least 1, not 0"),
         ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"temperature": float("nan")}, "temperature must be above 0"),
+        ({"max_completion_length": None}, "max_completion_length must be at least 1, not None"),
         ({"report_to": "no-such-logger"}, "report_to names .no-such-logger., which is not installed here"),
         ({"learning_rate": float("nan")}, "learning_rate a number, not 1.0 and nan"),
         (
