@@ -16,23 +16,23 @@ EPSILON_NATS = 1e-6
 """Below this |L_S| a chunk is certain for the student and its shares are equal: the ratio would be noise."""
 
 
-def _semantic_prior(logprobs: Tensor, chunk_of: Tensor, chunk_sums: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
+def _semantic_prior(logprobs: Tensor, chunk_of: Tensor, totals: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
     """share_i = log p_i / L_S (Breaking the Tokenizer Barrier, Eq. 9, in its stable form)."""
-    total = chunk_sums[chunk_of]
+    total = totals[chunk_of]
     certain = total.abs() < EPSILON_NATS
     share = logprobs / torch.where(certain, torch.ones_like(total), total)
     return torch.where(certain, 1 / sizes[chunk_of], share)
 
 
-def _uniform(logprobs: Tensor, chunk_of: Tensor, chunk_sums: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
+def _uniform(logprobs: Tensor, chunk_of: Tensor, totals: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
     return 1 / sizes[chunk_of]
 
 
-def _first(logprobs: Tensor, chunk_of: Tensor, chunk_sums: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
+def _first(logprobs: Tensor, chunk_of: Tensor, totals: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
     return torch.zeros_like(logprobs).index_fill(0, first, 1.0)
 
 
-def _last(logprobs: Tensor, chunk_of: Tensor, chunk_sums: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
+def _last(logprobs: Tensor, chunk_of: Tensor, totals: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
     return torch.zeros_like(logprobs).index_fill(0, first + sizes.long() - 1, 1.0)
 
 
@@ -47,9 +47,12 @@ METHODS = tuple(_SHARES)
 
 def chunk_sums(values: Tensor, splits: Tensor) -> Tensor:
     """Sums of ``values[splits[c]:splits[c + 1]]``: [num tokens] -> [num_chunks]."""
-    sizes = splits.diff()
-    chunk_of = torch.repeat_interleave(torch.arange(len(sizes), device=values.device), sizes)
-    return values.new_zeros(len(sizes)).index_add(0, chunk_of, values)
+    return values.new_zeros(len(splits) - 1).index_add(0, _chunk_of(splits), values)
+
+
+def _chunk_of(splits: Tensor) -> Tensor:
+    """The chunk in which each token lies: [num_chunks + 1] -> int64 [num tokens]."""
+    return torch.repeat_interleave(torch.arange(len(splits) - 1, device=splits.device), splits.diff())
 
 
 def assign_credit(
@@ -82,7 +85,6 @@ def assign_credit(
     student, teacher = student_logprobs.detach(), teacher_logprobs.detach().to(student_logprobs.device)
     sums = chunk_sums(student, student_splits)
     log_ratio = chunk_sums(teacher, teacher_splits) - sums
-    sizes = student_splits.diff()
-    chunk_of = torch.repeat_interleave(torch.arange(len(sizes), device=student.device), sizes)
-    share = _SHARES[method](student, chunk_of, sums, student_splits[:-1], sizes.to(student.dtype))
+    chunk_of, sizes = _chunk_of(student_splits), student_splits.diff().to(student.dtype)
+    share = _SHARES[method](student, chunk_of, sums, student_splits[:-1], sizes)
     return log_ratio[chunk_of] * share

@@ -28,11 +28,13 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the alignment as JSON, for programs.")] = False,
 ) -> None:
     """Show the chunks that student and teacher tokens of a text form, coloured."""
-    from crossdistill.cli.tokenizers import load_vocab
     from crossdistill.report.html import write_alignment_page
     from crossdistill.report.terminal import print_sample
+    from crossdistill.train.loading import read_tokenizer
 
-    view = text_view(_read(text, file), load_vocab(student), load_vocab(teacher))
+    data = _read(text, file)
+    student_vocab, teacher_vocab = (ByteVocab.from_tokenizer(read_tokenizer(name)) for name in (student, teacher))
+    view = text_view(data, student_vocab, teacher_vocab)
     if html is not None:
         write_alignment_page(html, [view])
     if as_json:

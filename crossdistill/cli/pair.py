@@ -7,9 +7,9 @@ from transformers import GenerationConfig
 
 from crossdistill.align import align_around
 from crossdistill.chat import ensure_template, stop_ids
-from crossdistill.cli.tokenizers import load_tokenizer
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.checks import check_pair, config_of
+from crossdistill.train.loading import read_tokenizer
 
 _SAMPLE = (
     "Let x = 3.14 and y = 120. Then x * y = 376.8, so the answer is 377.\n\n"
@@ -25,7 +25,7 @@ def describe_pair(student: str, teacher: str) -> list[tuple[str, str]]:
     """
     check_pair(student, teacher)
     sides = {"student": student, "teacher": teacher}
-    tokenizers = {side: load_tokenizer(name) for side, name in sides.items()}
+    tokenizers = {side: read_tokenizer(name) for side, name in sides.items()}
     configs = {side: config_of(name) for side, name in sides.items()}
     vocabs = {side: ByteVocab.from_tokenizer(tokenizers[side], configs[side].vocab_size) for side in sides}
     rows = []

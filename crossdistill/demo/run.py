@@ -63,7 +63,7 @@ def run_demo(output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS) -> 
     """
     console, began = Console(), time.perf_counter()
     folder = RunFolder(output)
-    if any(path.is_file() for path in output.rglob("*")):
+    if folder.holds_files:
         raise InputError(f"the output folder {output} holds files, perhaps of another demo: name a new folder.")
     folder.claim({"demo": vars(settings) | {"seed": seed}})
     test = problems("test", settings.num_test_problems, seed=1)

@@ -4,14 +4,23 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from crossdistill.errors import InputError
 
 T = TypeVar("T", bound=BaseModel)
 K = TypeVar("K")
+
+
+def _checked_lora(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    from peft import LoraConfig
+
+    return None if value is None else _checked(value, "lora", LoraConfig, lora_fields())
+
+
+LoraTable = Annotated[dict[str, Any] | None, AfterValidator(_checked_lora)]
 
 
 class _File(BaseModel):
@@ -42,7 +51,7 @@ class RunConfig(_File):
     )
     objective_options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of CrossTokenizerConfig.")
-    lora: dict[str, Any] | None = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+    lora: LoraTable = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
 
     @field_validator("train")
     @classmethod
@@ -50,11 +59,6 @@ class RunConfig(_File):
         from crossdistill.train.config import CrossTokenizerConfig
 
         return _checked(value, "train", CrossTokenizerConfig, train_fields())
-
-    @field_validator("lora")
-    @classmethod
-    def _known_lora_keys(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return None if value is None else _checked_lora(value)
 
     def trainer_arguments(self) -> dict[str, Any]:
         """Arguments of CrossTokenizerConfig: the preset, overridden by what the file says."""
@@ -84,7 +88,7 @@ class SFTRunConfig(_File):
     temperature: float = Field(default=1.0, ge=0, description="Sampling temperature of the teacher; 0 is greedy.")
     batch_size: int = Field(default=16, gt=0, description="Responses that the teacher writes at once.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of trl.SFTConfig.")
-    lora: dict[str, Any] | None = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+    lora: LoraTable = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
 
     @field_validator("train")
     @classmethod
@@ -92,11 +96,6 @@ class SFTRunConfig(_File):
         from trl import SFTConfig
 
         return _checked(value, "train", SFTConfig, sft_fields())
-
-    @field_validator("lora")
-    @classmethod
-    def _known_lora_keys(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return None if value is None else _checked_lora(value)
 
 
 def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], named: dict[str, Any]) -> T:
@@ -128,12 +127,7 @@ def train_fields() -> dict[str, str]:
     """Keys of the [train] table of a run file -> what they mean."""
     from crossdistill.train.config import CrossTokenizerConfig
 
-    # named at the top level, or read by nothing here
-    elsewhere = {"output_dir", "objective", "objective_options", "beta"} | {
-        "pad_to_multiple_of",
-        "max_tool_calling_iterations",
-    }
-    return {name: text for name, text in _described(CrossTokenizerConfig) if name not in elsewhere | _TEACHER_FIELDS}
+    return {name: text for name, text in _described(CrossTokenizerConfig) if name not in _NOT_IN_TRAIN}
 
 
 def sft_fields() -> dict[str, str]:
@@ -150,19 +144,16 @@ def lora_fields() -> dict[str, str]:
     return dict(_described(LoraConfig))
 
 
-_TEACHER_FIELDS = {"teacher_model_name_or_path"}  # the run file names the teacher itself
+_NOT_IN_TRAIN = {
+    *("output_dir", "objective", "objective_options", "teacher_model_name_or_path"),  # named elsewhere
+    *("beta", "pad_to_multiple_of", "max_tool_calling_iterations"),  # read by nothing here
+}
 
 
 def _described(kind: Any) -> Iterator[tuple[str, str]]:
     for field in fields(kind):
         if field.init:
             yield field.name, " ".join(str(field.metadata.get("help", "")).split())
-
-
-def _checked_lora(value: dict[str, Any]) -> dict[str, Any]:
-    from peft import LoraConfig
-
-    return _checked(value, "lora", LoraConfig, lora_fields())
 
 
 def _checked(value: dict[str, Any], table: str, kind: Any, known: Iterable[str]) -> dict[str, Any]:

@@ -50,10 +50,10 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report.html"
 
-    def open(self, config: dict[str, Any], resume: bool) -> None:
-        """Check the folder and claim it."""
-        self.check(config, resume)
-        self.claim(config)
+    @property
+    def holds_files(self) -> bool:
+        """Whether there is a file in it, at any depth; folders alone are nothing to lose."""
+        return any(path.is_file() for path in self.path.rglob("*"))
 
     def check(self, config: dict[str, Any], resume: bool) -> None:
         """Whether a run of this configuration may be written here.
@@ -65,7 +65,7 @@ class RunFolder:
             self._check_same(config)
             return
         self._check_writable()
-        if any(path.is_file() for path in self.path.rglob("*")):
+        if self.holds_files:
             what = "another run" if self.config.exists() else "other files"
             way_out = "pass --resume to go on with it, or name" if self.config.exists() else "name"
             raise InputError(f"the output folder {self.path} holds {what}: {way_out} a new folder.")

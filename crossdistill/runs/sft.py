@@ -6,7 +6,7 @@ from typing import Any
 
 from accelerate import PartialState
 from rich.progress import track
-from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers import AutoModelForCausalLM, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from crossdistill.chat import ensure_template, render_prompt, stop_ids
@@ -28,7 +28,7 @@ from crossdistill.train.checks import (
     reading,
     vocab_size,
 )
-from crossdistill.train.loading import load_tokenizer
+from crossdistill.train.loading import load_tokenizer, read_tokenizer
 from crossdistill.train.progress import Progress, use_progress
 
 IGNORED = -100  # torch's cross-entropy leaves this label out
@@ -168,8 +168,8 @@ def teacher_written(config: SFTRunConfig, teacher: str, rows: Any, path: Path) -
     written = read_written(path)
     remaining = rows["prompt"][len(written) :]
     if len(remaining):
-        with reading("the tokenizer or the weights", teacher):
-            tokenizer = AutoTokenizer.from_pretrained(teacher)
+        tokenizer = read_tokenizer(teacher)
+        with reading("the weights", teacher):
             model = AutoModelForCausalLM.from_pretrained(teacher).to(PartialState().device).eval()
         ensure_template(tokenizer)
         seed = config.train.get("seed", 0) + len(written)
@@ -199,9 +199,8 @@ def read_written(path: Path) -> list[dict[str, Any]]:
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         path.write_bytes(whole)
-    return [
-        json.loads(line) for line in whole.split(b"\n")[:-1]
-    ]  # str.splitlines would also cut at U+2028 and the like
+    lines = whole.split(b"\n")[:-1]  # str.splitlines would also cut at U+2028 and the like
+    return [json.loads(line) for line in lines]
 
 
 def _stop_token(tokenizer: Any) -> int:

@@ -10,6 +10,12 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train.checks import reading, vocab_size
 
 
+def read_tokenizer(name: str, **options: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder or on the hub, as it is; InputError where there is none."""
+    with reading("the tokenizer", name):
+        return AutoTokenizer.from_pretrained(name, **options)
+
+
 def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any) -> PreTrainedTokenizerBase:
     """The tokenizer that belongs to `model`: the given one, or that of its folder or hub id.
 
@@ -17,8 +23,7 @@ def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any)
     Raises InputError where there is no tokenizer or it cannot be verified.
     """
     if tokenizer is None and isinstance(model, str):
-        with reading("the tokenizer", model):
-            tokenizer = AutoTokenizer.from_pretrained(model, **options)
+        tokenizer = read_tokenizer(model, **options)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         parameter = "processing_class" if side == "student" else "teacher_processing_class"
         raise InputError(f"the {side} needs its tokenizer: pass {parameter} along with a model that is loaded.")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,12 @@ from crossdistill import InputError
 from crossdistill.runs.folder import RunFolder
 
 CONFIG = {"student": "s", "train": {"learning_rate": 1e-6}, "lora": None}
+
+
+def begin(folder: RunFolder, config: dict[str, Any], resume: bool) -> None:
+    """What a run does with its folder."""
+    folder.check(config, resume)
+    folder.claim(config)
 
 
 def checkpoint(folder: RunFolder, step: int, state: str | None = "{}") -> Path:
@@ -25,7 +32,7 @@ def test_a_new_or_an_empty_folder_is_claimed(tmp_path, exists):
     folder = RunFolder(tmp_path / "a" / "run")
     if exists:
         folder.path.mkdir(parents=True)
-    folder.open(CONFIG, resume=False)
+    begin(folder, CONFIG, resume=False)
     assert json.loads(folder.config.read_text()) == CONFIG
 
 
@@ -36,36 +43,36 @@ def test_checking_writes_nothing(tmp_path):
 
 def test_another_run_is_not_written_over(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.open(CONFIG, resume=False)
+    begin(folder, CONFIG, resume=False)
     with pytest.raises(InputError, match="holds another run: pass --resume to go on with it, or name a new folder"):
-        folder.open({"student": "x"}, resume=False)
+        begin(folder, {"student": "x"}, resume=False)
     assert json.loads(folder.config.read_text()) == CONFIG
 
 
 def test_other_files_are_not_mixed_with(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(InputError, match="holds other files: name a new folder"):
-        RunFolder(tmp_path).open(CONFIG, resume=False)
+        begin(RunFolder(tmp_path), CONFIG, resume=False)
     with pytest.raises(InputError, match=r"thesis.tex is a file: name a new folder"):
-        RunFolder(tmp_path / "thesis.tex").open(CONFIG, resume=False)
+        begin(RunFolder(tmp_path / "thesis.tex"), CONFIG, resume=False)
 
 
 def test_resuming_needs_a_run(tmp_path):
     with pytest.raises(InputError, match=r"there is no run to resume in .*: start it without --resume"):
-        RunFolder(tmp_path / "none").open(CONFIG, resume=True)
+        begin(RunFolder(tmp_path / "none"), CONFIG, resume=True)
 
 
 def test_resuming_the_same_run(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.open(CONFIG, resume=False)
-    folder.open({**CONFIG, "train": {"learning_rate": 1e-6}}, resume=True)
+    begin(folder, CONFIG, resume=False)
+    begin(folder, {**CONFIG, "train": {"learning_rate": 1e-6}}, resume=True)
 
 
 def test_resuming_another_configuration_names_what_differs(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.open(CONFIG, resume=False)
+    begin(folder, CONFIG, resume=False)
     with pytest.raises(InputError) as error:
-        folder.open({**CONFIG, "train": {"learning_rate": 2e-6}, "seed": 1}, resume=True)
+        begin(folder, {**CONFIG, "train": {"learning_rate": 2e-6}, "seed": 1}, resume=True)
     assert "train.learning_rate (was 1e-06, now 2e-06)" in str(error.value)
     assert "seed (was None, now 1)" in str(error.value)
     assert "student" not in str(error.value)
@@ -75,7 +82,7 @@ def test_a_damaged_configuration_is_told(tmp_path):
     folder = RunFolder(tmp_path)
     folder.config.write_text('{"student": ')
     with pytest.raises(InputError, match=r"config\.json is damaged"):
-        folder.open(CONFIG, resume=True)
+        begin(folder, CONFIG, resume=True)
 
 
 def test_the_newest_whole_checkpoint(tmp_path):
