@@ -16,7 +16,7 @@ FACE = ""  # the package itself: it gathers names of the lowest layer
 LAYERS = (
     {"tokens", "align"},
     {FACE},
-    {"chat", "credit", "ops"},
+    {"chat", "credit", "ops", "reading"},
     {"objectives"},
     {"teachers"},  # a teacher is asked for the signal that an objective names
     {"train", "eval", "arena", "report", "integrations"},

@@ -9,8 +9,9 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from crossdistill.align import DropReason, align_around
+from crossdistill.align import DropReason
 from crossdistill.errors import InputError
+from crossdistill.reading import Reading
 from crossdistill.tokens import ByteVocab
 
 if TYPE_CHECKING:
@@ -48,18 +49,22 @@ def text_view(text: bytes, student: ByteVocab, teacher: ByteVocab) -> "SampleVie
     from crossdistill.report.display import display
     from crossdistill.report.view import DroppedToken, sample_view
 
-    ids = student.encode(text).ids
-    data = student.decode(ids)  # what the student can really write of it
-    theirs = teacher.encode(data)
-    alignment, kept, read = align_around(student.ends(ids), theirs.ends, teacher.unencodable_spans(data))
-    lost = np.setdiff1d(np.arange(len(ids)), kept)
+    ids, _, missing = student.encode(text)
+    ids = ids[student.lengths[ids] > 0]  # what the student can really write of it
+    reading = Reading.of(student, ids, teacher)
+    lost = np.setdiff1d(np.arange(len(ids)), reading.student_positions)
     dropped = [
-        DroppedToken(int(np.searchsorted(kept, k)), display(student.pieces[ids[k]]), DropReason.UNENCODABLE)
+        DroppedToken(
+            int(np.searchsorted(reading.student_positions, k)),
+            display(student.pieces[ids[k]]),
+            DropReason.UNENCODABLE,
+        )
         for k in lost
     ]
-    num_missing = int(np.diff(student.unencodable_spans(text)).sum())
+    num_missing = int(np.diff(missing).sum())
     note = f"left out: {num_missing} bytes that no token of the student spells" if num_missing else ""
-    return sample_view(ids[kept], student, theirs.ids[read], teacher, alignment, note=note, dropped=dropped)
+    ours, theirs = ids[reading.student_positions], reading.encoding.ids[reading.teacher_positions]
+    return sample_view(ours, student, theirs, teacher, reading.alignment, note=note, dropped=dropped)
 
 
 def _read(text: str | None, file: Path | None) -> bytes:

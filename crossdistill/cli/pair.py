@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from transformers import GenerationConfig
 
-from crossdistill.align import align_around
 from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.reading import Reading
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.checks import check_pair, config_of
 from crossdistill.train.loading import read_tokenizer
@@ -54,16 +54,16 @@ def _declared_stops(name: str) -> Any:
 
 def _shared(student: ByteVocab, teacher: ByteVocab) -> list[tuple[str, str]]:
     ids = student.encode(_SAMPLE).ids
-    data = student.decode(ids)  # what the student can really write of it
-    theirs = teacher.encode(data)
-    alignment, _, _ = align_around(student.ends(ids), theirs.ends, teacher.unencodable_spans(data))
+    ids = ids[student.lengths[ids] > 0]  # what the student can really write of it
+    reading = Reading.of(student, ids, teacher)
+    alignment = reading.alignment
     one_to_one = int(alignment.is_one_to_one.sum()) / len(ids)
     largest = int(np.max(alignment.student_sizes + alignment.teacher_sizes))
     common = len({piece for piece in student.pieces if piece} & {piece for piece in teacher.pieces if piece})
     return [
         ("entries with equal bytes", f"{common:,}"),
-        ("sample text", f"{len(ids)} student tokens, {len(theirs.ids)} teacher tokens"),
+        ("sample text", f"{len(ids)} student tokens, {len(reading.encoding.ids)} teacher tokens"),
         ("chunks", f"{alignment.num_chunks}, {one_to_one:.0%} of the student's tokens 1:1, largest {largest} tokens"),
-        ("supervised bytes", f"{int(alignment.byte_splits[-1])} of {len(data)}"),
+        ("supervised bytes", f"{int(alignment.byte_splits[-1])} of {len(reading.data)}"),
         ("signal", "a local teacher gives every signal; objective dpca needs the sampled tokens' alone"),
     ]

@@ -102,20 +102,21 @@ class ByteVocab:
         tokens, text that spells a special token stays text). Bytes that are not valid UTF-8 are spelled by the
         vocabulary's byte entries, merged as far as its merges go; so is text whose own ids would not account for all
         of it (deleted characters, say). ``decode(encode(data).ids) == data`` unless the tokenizer's own normaliser
-        rewrites the text, or it has no entry for a byte: such bytes belong to no token (see `unencodable_spans`).
-        `ends` point into `data` in every case.
+        rewrites the text, or it has no entry for a byte: such bytes belong to no token (`holes`). `ends` point into
+        `data` in every case.
         """
         if not isinstance(data, str | bytes | bytearray | memoryview):
             raise TypeError(f"encode takes a text or bytes, not {type(data).__name__}")
         raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
-        encodings, start = [], 0
-        for hole_start, hole_end in [*self.unencodable_spans(raw).tolist(), (len(raw), len(raw))]:
-            ids, ends = self._encode_spellable(raw[start:hole_start])
-            encodings.append(Encoding(ids, ends + start))
+        holes, encodings, start = self._holes(raw), [], 0
+        for hole_start, hole_end in [*holes.tolist(), (len(raw), len(raw))]:
+            ids, ends, _ = self._encode_spellable(raw[start:hole_start])
+            encodings.append((ids, ends + start))
             start = hole_end
-        return Encoding(*(np.concatenate(parts) for parts in zip(*encodings, strict=True)))
+        all_ids, all_ends = (np.concatenate(parts) for parts in zip(*encodings, strict=True))
+        return Encoding(all_ids, all_ends, holes)
 
-    def unencodable_spans(self, data: bytes) -> np.ndarray:
+    def _holes(self, data: bytes) -> np.ndarray:
         """The runs of bytes in `data` that no token of this vocabulary spells: int64 [num runs, 2], (start, end)."""
         spans = [match.span() for match in self._hole.finditer(data)] if self._hole else []
         return np.array(spans, dtype=np.int64).reshape(-1, 2)
@@ -166,7 +167,7 @@ class ByteVocab:
         """Encode known text with the tokenizer and compare the bytes of the ids with the text's own."""
         texts = [*_PROBES, *_readable_pieces(self.pieces)]
         for text in texts:
-            if len(self.unencodable_spans(text.encode("utf-8"))):
+            if len(self._holes(text.encode("utf-8"))):
                 continue  # its own tokenizer does not read such text whole
             encoded = self._backend.encode(text, add_special_tokens=False)
             data, got = text.encode("utf-8"), self.decode(encoded.ids)

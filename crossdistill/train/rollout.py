@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from crossdistill.align import Alignment, Coverage, DropReason, align_around
+from crossdistill.align import Alignment, Coverage, DropReason
 from crossdistill.chat import Response, render_prompt, split_response
 from crossdistill.chat.template import Prompt
 from crossdistill.objectives import Objective
+from crossdistill.reading import Reading
 from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.tokens import ByteVocab, Encoding
 from crossdistill.train.stopwatch import Stopwatch
@@ -24,24 +25,32 @@ STOP_UNIT = Alignment(_ONE, _ONE, _ONE)
 class AlignedResponse:
     """A response in both models' tokens.
 
-    encoding: all of its bytes that the teacher can spell. alignment: of the chunks that both sides spell whole.
-    student_positions: positions in ``response.ids`` of the alignment's student tokens, int64. teacher_positions: those
-    of its teacher tokens in ``encoding.ids``.
+    reading: of its text. student_positions: where the alignment's student tokens stand in ``response.ids``, int64.
     """
 
     response: Response
-    encoding: Encoding
-    alignment: Alignment
-    student_positions: np.ndarray
-    teacher_positions: np.ndarray
+    reading: Reading
 
     @classmethod
     def of(cls, response: Response, student: ByteVocab, teacher: ByteVocab) -> "AlignedResponse":
         """Encode the response's bytes for the teacher and align."""
-        encoding = teacher.encode(response.data)
-        holes = teacher.unencodable_spans(response.data)
-        alignment, ours, theirs = align_around(student.ends(response.text_ids), encoding.ends, holes)
-        return cls(response, encoding, alignment, response.text_positions[ours], theirs)
+        return cls(response, Reading.of(student, response.text_ids, teacher))
+
+    @property
+    def encoding(self) -> Encoding:
+        return self.reading.encoding
+
+    @property
+    def alignment(self) -> Alignment:
+        return self.reading.alignment
+
+    @property
+    def student_positions(self) -> np.ndarray:
+        return self.response.text_positions[self.reading.student_positions]
+
+    @property
+    def teacher_positions(self) -> np.ndarray:
+        return self.reading.teacher_positions
 
 
 @dataclass(frozen=True)

@@ -373,13 +373,13 @@ def test_bytes_without_an_entry_belong_to_no_token():
     vocab = ByteVocab.from_tokenizer(without_entries(b"\x04\xf1\xff"))
     assert vocab.unencodable == b"\x04\xf1\xff"
     data = b"ab\x04\x04ab\xff" + "\U00050000".encode() + b"c\xf1"  # U+50000 begins with 0xf1
-    ids, ends = vocab.encode(data)
+    ids, ends, holes = vocab.encode(data)
     assert [vocab.pieces[token] for token in ids] == [b"ab", b"ab", b"\x90", b"\x80", b"\x80", b"c"]
     assert ends.tolist() == [2, 6, 9, 10, 11, 12]
-    assert vocab.unencodable_spans(data).tolist() == [[2, 4], [6, 8], [12, 13]]
+    assert holes.tolist() == [[2, 4], [6, 8], [12, 13]]
 
 
 def test_a_whole_vocabulary_has_no_unencodable_bytes():
     vocab = ByteVocab.from_tokenizer(without_entries(b""))
     assert vocab.unencodable == b""
-    assert vocab.unencodable_spans(bytes(range(256))).shape == (0, 2)
+    assert vocab.encode(bytes(range(256))).holes.shape == (0, 2)
