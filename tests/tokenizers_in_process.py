@@ -89,6 +89,64 @@ def sentencepiece(
     return tokenizer
 
 
+def unigram(
+    corpus: Sequence[str] = CORPUS,
+    *,
+    num_pieces: int,
+    byte_pieces: Sequence[str] = tuple(f"<0x{byte:02X}>" for byte in range(256)),
+    normalizer: Any = None,
+    pre_tokenizer: Any = None,
+    special: Sequence[str] = SPECIAL,
+    ordinary: Sequence[str] = ORDINARY,
+) -> Tokenizer:
+    """Unigram over characters with spaces as U+2581; without `byte_pieces` it has an unknown token instead."""
+    learner = Tokenizer(models.Unigram())
+    learner.normalizer = normalizers.Replace(" ", "▁")
+    learner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    trainer = trainers.UnigramTrainer(vocab_size=num_pieces, unk_token="<unk>", show_progress=False)
+    learner.train_from_iterator([text.replace("🤗", "").replace("界", "") for text in corpus], trainer)
+    learned = [(piece, score) for piece, score in json.loads(learner.to_str())["model"]["vocab"] if piece != "<unk>"]
+    vocabulary = [("<unk>", 0.0), *((piece, -20.0) for piece in byte_pieces), *map(tuple, learned)]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=bool(byte_pieces)))
+    tokenizer.normalizer = normalizer or normalizers.Replace(" ", "▁")
+    if pre_tokenizer is not None:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    _add(tokenizer, special, ordinary)
+    return tokenizer
+
+
+def characters_bpe() -> Tokenizer:
+    """SentencePiece-style BPE without byte fallback: what is not in its alphabet is an unknown token."""
+    spec = json.loads(sentencepiece(num_merges=80, byte_pieces=(), special=(), ordinary=()).to_str())
+    spec["model"]["byte_fallback"] = False
+    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+    _add(tokenizer, SPECIAL, ORDINARY)
+    return tokenizer
+
+
+def t5() -> Tokenizer:
+    """Unigram without byte fallback, with T5's steps: compatibility forms composed, runs of spaces collapsed."""
+    normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]
+    )
+    metaspace = pre_tokenizers.Metaspace("▁", "always")
+    return unigram(num_pieces=260, byte_pieces=(), normalizer=normalizer, pre_tokenizer=metaspace, ordinary=())
+
+
+def wordpiece(*, lowercase: bool) -> Tokenizer:
+    """BERT's: words without white space, ``##`` for what goes on a word."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=420, special_tokens=["[UNK]", "[SEP]"], show_progress=False)
+    tokenizer.train_from_iterator([text.replace("🤗", "") for text in CORPUS], trainer)
+    return tokenizer
+
+
 def _add(tokenizer: Tokenizer, special: Sequence[str], ordinary: Sequence[str]) -> None:
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
     tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in ordinary])
@@ -128,9 +186,18 @@ BUILDERS: dict[str, Callable[[], Tokenizer]] = {
     "metaspace": lambda: sentencepiece(
         CORPUS[:6], num_merges=60, pre_tokenizer=pre_tokenizers.Metaspace("▁", "first"), strip=True
     ),
+    "unigram": lambda: unigram(num_pieces=220),
 }
+CHARACTER_BUILDERS: dict[str, Callable[[], Tokenizer]] = {
+    "t5": t5,
+    "characters_bpe": characters_bpe,
+    "bert": lambda: wordpiece(lowercase=True),
+    "bert_cased": lambda: wordpiece(lowercase=False),
+}
+"""Tokenizers whose entries are characters: what they have no entry for becomes an unknown token."""
 NAMES = tuple(BUILDERS)
-SENTENCEPIECE_NAMES = ("gemma", "llama2", "metaspace")
+"""Tokenizers that can spell any bytes."""
+SENTENCEPIECE_NAMES = ("gemma", "llama2", "metaspace", "unigram")
 BYTE_LEVEL_NAMES = tuple(name for name in NAMES if name not in SENTENCEPIECE_NAMES)
 
 

@@ -17,10 +17,14 @@ BYTE_TO_CHAR: dict[int, str] = _byte_to_char()
 CHAR_TO_BYTE: dict[str, int] = {char: byte for byte, char in BYTE_TO_CHAR.items()}
 
 
-def piece_to_bytes(piece: str) -> bytes | None:
-    """Bytes of a byte-level vocabulary entry, or None if a character is not in the table."""
+def piece_to_bytes(piece: str) -> bytes:
+    """Bytes of a byte-level vocabulary entry.
+
+    An entry with a character outside of the table stands for its own text: the decoder reads it so, and the tokenizer
+    never writes it (Command-R has 800 of them).
+    """
     values = [CHAR_TO_BYTE.get(char) for char in piece]
-    return None if None in values else bytes(values)  # type: ignore[arg-type]
+    return piece.encode("utf-8") if None in values else bytes(values)  # type: ignore[arg-type]
 
 
 def bytes_to_piece(data: bytes) -> str:

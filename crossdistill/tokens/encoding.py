@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 NO_HOLES = np.zeros((0, 2), dtype=np.int64)
-NO_HOLES.setflags(write=False)
+NO_TOKENS = np.zeros(0, dtype=np.int64)
+for _constant in (NO_HOLES, NO_TOKENS):
+    _constant.setflags(write=False)
 
 
 class Encoding(NamedTuple):
@@ -17,9 +19,11 @@ class Encoding(NamedTuple):
     end of the earlier ones.
 
     ``holes`` are the runs of bytes that no entry of the vocabulary spells, (start, end), ascending and apart: int64
-    [num holes, 2]. The tokenizer either leaves them out, or writes an unknown token there, which ends inside its hole.
+    [num holes, 2]. The tokenizer either leaves such bytes out, or writes an unknown token there: ``in_holes`` are the
+    positions, int64, of the tokens that stand in a hole.
     """
 
     ids: np.ndarray
     ends: np.ndarray
     holes: np.ndarray = NO_HOLES
+    in_holes: np.ndarray = NO_TOKENS

@@ -14,6 +14,6 @@ def spelled(name: str, data: bytes) -> bytes:
     if name == "qwen":
         text = data.decode("utf-8", "surrogateescape")
         return unicodedata.normalize("NFC", text).encode("utf-8", "surrogateescape")
-    if name in ("gemma", "llama2", "metaspace"):
+    if name in ("gemma", "llama2", "metaspace", "unigram"):
         return data.replace(LITERAL_SPACE, b" ")
     return data

@@ -187,7 +187,7 @@ def without_first_teacher_token(scorer: RolloutScorer) -> None:
     encode = scorer.teacher.vocab.encode
 
     def dropping(data: bytes) -> Encoding:
-        ids, ends, _ = encode(data)
+        ids, ends, *_ = encode(data)
         return Encoding(ids[1:], ends[1:]) if len(ids) > 1 else Encoding(ids, ends)
 
     scorer.teacher.vocab.encode = dropping

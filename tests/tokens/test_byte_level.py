@@ -24,6 +24,6 @@ def test_known_spellings():
     assert piece_to_bytes("ĠaĊĀŃ~") == b" a\n\x00\xad~"
 
 
-def test_a_character_outside_the_table_has_no_bytes():
-    assert piece_to_bytes("a b") is None
-    assert piece_to_bytes("▁a") is None
+def test_a_piece_with_a_character_outside_the_table_stands_for_its_text():
+    assert piece_to_bytes("a b") == b"a b"
+    assert piece_to_bytes("▁a") == "▁a".encode()

@@ -1,0 +1,95 @@
+"""The entries of large vocabularies on disk, so that they are read once for each tokenizer and not once a process."""
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossdistill.tokens.fast import outline, read_entries
+from crossdistill.tokens.source import Entries
+
+_FORMAT = 1  # of the files; raise it whenever an entry's bytes are read in another way
+_MIN_ENTRIES = 20_000  # below, reading is as fast as looking it up
+_NUM_SAMPLED = 4096
+_OFF = "off"
+
+
+def stored_entries(tokenizer: Any, backend: Any) -> Entries:
+    """The entries of `tokenizer`, from the cache where it was read before.
+
+    The cache lies in ``$CROSSDISTILL_CACHE`` (``off`` turns it off), else in ``crossdistill`` under the user's cache
+    folder. A tokenizer is known again by the bytes of its ``tokenizer.json`` together with what it is in memory: all
+    added tokens, its steps, its size and every n-th entry. One that was not read from a file is not cached. Files are
+    plain arrays, written whole or not at all; one that cannot be read is read anew and replaced.
+    """
+    folder, file = _folder(), _tokenizer_file(tokenizer)
+    if folder is None or file is None or backend.get_vocab_size() < _MIN_ENTRIES:
+        return read_entries(backend)
+    path = folder / f"{_fingerprint(file, backend)}.npz"
+    entries = _load(path)
+    if entries is None:
+        entries = read_entries(backend)
+        _save(path, entries)
+    return entries
+
+
+def _folder() -> Path | None:
+    setting = os.environ.get("CROSSDISTILL_CACHE")
+    if setting == _OFF:
+        return None
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossdistill"
+    return Path(setting) if setting else default
+
+
+def _tokenizer_file(tokenizer: Any) -> Path | None:
+    """The ``tokenizer.json`` that a tokenizer was loaded from, if it lies in a folder."""
+    name = getattr(tokenizer, "name_or_path", "")
+    options = getattr(tokenizer, "init_kwargs", {})
+    candidates = [options.get("tokenizer_file"), Path(name) / "tokenizer.json" if name else None]
+    return next((Path(path) for path in candidates if path is not None and Path(path).is_file()), None)
+
+
+def _fingerprint(file: Path, backend: Any) -> str:
+    size = backend.get_vocab_size()
+    added = {k: [t.content, t.special] for k, t in sorted(backend.get_added_tokens_decoder().items())}
+    sampled = [backend.id_to_token(k) for k in range(0, size, max(1, size // _NUM_SAMPLED))]
+    seen = json.dumps([_FORMAT, outline(backend), size, added, sampled])
+    with file.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256")
+    return hashlib.sha256(content.digest() + seen.encode("utf-8")).hexdigest()
+
+
+def _load(path: Path) -> Entries | None:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            data, ends = arrays["data"].tobytes(), np.cumsum(arrays["lengths"]).tolist()
+            byte_ids = tuple(None if token_id < 0 else token_id for token_id in arrays["byte_ids"].tolist())
+            kind, spells_bytes, keeps_spaces = json.loads(arrays["settings"].tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None  # not there, or written by half before this library wrote whole files only
+    pieces = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return Entries(kind, pieces, byte_ids, spells_bytes, keeps_spaces)
+
+
+def _save(path: Path, entries: Entries) -> None:
+    arrays: dict[str, Any] = {
+        "data": np.frombuffer(b"".join(entries.pieces), dtype=np.uint8),
+        "lengths": np.fromiter(map(len, entries.pieces), dtype=np.int32, count=len(entries.pieces)),
+        # arrays hold no None
+        "byte_ids": np.array([-1 if token_id is None else token_id for token_id in entries.byte_ids], dtype=np.int64),
+        "settings": np.frombuffer(
+            json.dumps([entries.kind, entries.spells_bytes, entries.keeps_spaces]).encode(), dtype=np.uint8
+        ),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            np.savez(file, **arrays)
+        Path(file.name).replace(path)
+    except OSError:
+        return  # a folder that cannot be written costs a second at the next start and nothing else

@@ -1,0 +1,125 @@
+"""Tokenizers of the ``tokenizers`` library, which every fast Hugging Face tokenizer holds.
+
+Works on the object inside, without importing that library: the object's own class builds the edited copy.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from crossdistill.errors import InputError
+from crossdistill.tokens import sentencepiece
+from crossdistill.tokens.byte_level import bytes_to_piece
+from crossdistill.tokens.family import Family, detect
+from crossdistill.tokens.mid_text import mid_text_backend, without_normalizer
+from crossdistill.tokens.source import Entries, Places
+
+_BPE_SETTINGS = ("unk_token", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix")
+_WORDPIECE_SETTINGS = ("unk_token", "continuing_subword_prefix")
+
+
+class FastSource:
+    """A ``tokenizers.Tokenizer``.
+
+    Args:
+        entries: what was read of the same tokenizer before (:mod:`crossdistill.tokens.cache`), or None.
+
+    Raises InputError where its family is none whose bytes can be read, or an entry of a byte is missing.
+    """
+
+    def __init__(self, backend: Any, entries: Entries | None = None):
+        self.entries = entries or read_entries(backend)
+        self._backend = mid_text_backend(backend, outline(backend))
+        self._plain = None if self.entries.spells_bytes else without_normalizer(self._backend)
+        is_sentencepiece = self.entries.kind.startswith("sentencepiece")
+        self._text_to_bytes = sentencepiece.text_to_bytes if is_sentencepiece else str.encode
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for backend in filter(None, (self._backend, self._plain)):
+            backend.encode_special_tokens = True  # a pickled tokenizer forgets it
+
+    def ids(self, text: str) -> list[int]:
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def merged(self, data: bytes) -> list[int]:
+        if self.entries.kind != "byte_level_bpe":
+            return []  # entries of single bytes take no part in merges
+        return [token.id for token in self._backend.model.tokenize(bytes_to_piece(data))]
+
+    def normalise(self, text: str) -> bytes:
+        return self._text_to_bytes(self._normalised(text))
+
+    def places(self, text: str) -> Places:
+        normalised = self._normalised(text)
+        assert self._plain is not None  # asked only where entries are characters
+        encoded = self._plain.encode(normalised, add_special_tokens=False)  # whose offsets are those of this text
+        sizes = [len(self._text_to_bytes(char)) for char in normalised]
+        byte_offsets = np.append(0, np.cumsum(np.array(sizes, dtype=np.int64)))
+        spans = np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2)
+        return Places(np.array(encoded.ids, dtype=np.int64), byte_offsets[spans[:, 0]], byte_offsets[spans[:, 1]])
+
+    def _normalised(self, text: str) -> str:
+        normalizer = self._backend.normalizer
+        return normalizer.normalize_str(text) if normalizer else text
+
+
+def outline(backend: Any) -> dict[str, Any]:
+    """The specification of a tokenizer (``tokenizer.json``) without its entries, which take long to write out."""
+    shell = type(backend)(type(backend.model)())
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        setattr(shell, part, getattr(backend, part))
+    spec: dict[str, Any] = json.loads(shell.to_str())
+    for setting in {"BPE": _BPE_SETTINGS, "WordPiece": _WORDPIECE_SETTINGS}.get(spec["model"]["type"], ()):
+        spec["model"][setting] = getattr(backend.model, setting)
+    return spec
+
+
+def read_entries(backend: Any) -> Entries:
+    """The bytes of every id.
+
+    Raises InputError naming the byte that has no entry of its own.
+    """
+    spec = outline(backend)
+    if spec["model"]["type"] == "Unigram":  # its settings can be read in no other way
+        state = json.loads(backend.model.__getstate__())
+        unknown = None if state["unk_id"] is None else state["vocab"][state["unk_id"]][0]
+        spec["model"].update(unk_token=unknown, byte_fallback=state["byte_fallback"])
+    family = detect(spec, has_byte_entries=backend.token_to_id("<0x00>") is not None)
+    pieces = _read_pieces(backend, family, spec["model"].get("unk_token"))
+    keeps_spaces, spells_bytes = family.keeps_spaces, family.byte_piece is not None
+    return Entries(family.kind, pieces, _byte_ids(pieces, family, backend), spells_bytes, keeps_spaces)
+
+
+def _read_pieces(backend: Any, family: Family, unknown: str | None) -> list[bytes]:
+    vocabulary: dict[str, int] = backend.get_vocab(with_added_tokens=False)
+    added = backend.get_added_tokens_decoder()
+    pieces = [b""] * (max(max(vocabulary.values(), default=-1), max(added, default=-1)) + 1)
+    for piece, token_id in vocabulary.items():
+        if token_id in added or piece == unknown:
+            continue
+        pieces[token_id] = family.piece_to_bytes(piece)
+    for token_id, token in added.items():
+        pieces[token_id] = b"" if token.special else family.added_to_bytes(token.content)
+    return pieces
+
+
+def _byte_ids(pieces: list[bytes], family: Family, backend: Any) -> tuple[int | None, ...]:
+    """The id of each single byte, None where the vocabulary has no entry for it."""
+    if family.byte_piece is None:
+        return (None,) * 256
+    ids: list[int | None] = []
+    vocabulary = backend.get_vocab(with_added_tokens=False)
+    for byte in range(256):
+        piece = family.byte_piece(byte)
+        token_id = backend.token_to_id(piece) if piece in vocabulary else None
+        is_lacking = token_id is None and byte in family.required_bytes
+        if is_lacking or (token_id is not None and pieces[token_id] != bytes([byte])):
+            found = "no entry" if token_id is None else f"an added token {token_id} in place of the entry"
+            raise InputError(
+                f"this {family.kind} tokenizer has {found} {piece!r} for the byte 0x{byte:02x}, so its bytes cannot be "
+                "verified; use a model whose tokenizer is whole."
+            )
+        ids.append(token_id)
+    return tuple(ids)

@@ -1,0 +1,52 @@
+"""Slow Hugging Face tokenizers: written in Python, without a ``tokenizers`` object inside."""
+
+from typing import Any
+
+from crossdistill.errors import InputError
+from crossdistill.tokens.probes import PROBES
+from crossdistill.tokens.source import Entries, Source, byte_ids_of
+
+_ANCHOR = "#"  # hardly anything merges with it, so that a text behind it is read as in mid-text
+
+
+class BytesSource:
+    """A tokenizer whose tokens are the single bytes of the text (ByT5).
+
+    Raises InputError where the vocabulary is not of that kind.
+    """
+
+    def __init__(self, tokenizer: Any):
+        added = tokenizer.added_tokens_decoder
+        pieces = [b""] * len(tokenizer)
+        for token, token_id in tokenizer.get_vocab().items():
+            if token_id not in added and len(token) == 1 and ord(token) < 256:
+                pieces[token_id] = bytes([ord(token)])
+        self.entries = Entries("bytes", pieces, byte_ids_of(pieces))
+        if None in self.entries.byte_ids:
+            raise InputError(
+                f"{type(tokenizer).__name__} is a slow tokenizer of a kind that is not known here, so its bytes cannot "
+                "be verified; load it with AutoTokenizer and use_fast=True, or convert it to a tokenizer.json."
+            )
+
+    def ids(self, text: str) -> list[int]:
+        return self.merged(text.encode("utf-8"))
+
+    def merged(self, data: bytes) -> list[int]:
+        ids = (self.entries.byte_ids[byte] for byte in data)
+        return [token_id for token_id in ids if token_id is not None]
+
+    def normalise(self, text: str) -> bytes:
+        return text.encode("utf-8")
+
+
+def check_same_ids(tokenizer: Any, source: Source) -> None:
+    """Raise InputError unless `source` reads known text, behind a sign, as `tokenizer` does."""
+    before = list(tokenizer.encode(_ANCHOR, add_special_tokens=False))
+    for text in PROBES:
+        whole, ours = list(tokenizer.encode(_ANCHOR + text, add_special_tokens=False)), source.ids(text)
+        if whole[: len(before)] != before or whole[len(before) :] != ours:
+            raise InputError(
+                f"{type(tokenizer).__name__} gives {_ANCHOR + text!r} the ids {whole}, but its vocabulary read as "
+                f"bytes gives {before} and {ours}; it cannot be verified, so it is refused: load it with AutoTokenizer "
+                "and use_fast=True, or convert it to a tokenizer.json."
+            )

@@ -1,0 +1,36 @@
+"""tiktoken encodings and Mistral's tekken, whose entries are bytes with a rank."""
+
+from typing import Any
+
+from crossdistill.tokens.source import Entries, byte_ids_of
+
+
+class TiktokenSource:
+    """A ``tiktoken.Encoding``, whose ids may stand behind `offset` control tokens in the model's vocabulary."""
+
+    def __init__(self, encoding: Any, offset: int = 0):
+        self._encoding = encoding
+        self._offset = offset
+        pieces = [b""] * (offset + encoding.n_vocab)
+        for token_id in range(encoding.n_vocab):
+            if not encoding.is_special_token(token_id):
+                pieces[offset + token_id] = _bytes_of(encoding, token_id)
+        self.entries = Entries("byte_level_bpe", pieces, byte_ids_of(pieces))
+
+    def ids(self, text: str) -> list[int]:
+        return [token_id + self._offset for token_id in self._encoding.encode_ordinary(text)]
+
+    def merged(self, data: bytes) -> list[int]:
+        # the one call that merges bytes which are no text; that it spells them is checked by the caller
+        return [token_id + self._offset for token_id in self._encoding._encode_single_piece(data)]
+
+    def normalise(self, text: str) -> bytes:
+        return text.encode("utf-8")
+
+
+def _bytes_of(encoding: Any, token_id: int) -> bytes:
+    try:
+        data: bytes = encoding.decode_single_token_bytes(token_id)
+    except KeyError:
+        return b""  # a hole in the id range
+    return data

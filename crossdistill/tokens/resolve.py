@@ -1,0 +1,59 @@
+"""Which source a tokenizer object is, by what it can do and never by its name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crossdistill.errors import InputError
+from crossdistill.tokens.cache import stored_entries
+from crossdistill.tokens.fast import FastSource
+from crossdistill.tokens.processor import ProcessorSource
+from crossdistill.tokens.python import BytesSource, check_same_ids
+from crossdistill.tokens.ranks import TiktokenSource
+from crossdistill.tokens.source import Source
+from crossdistill.tokens.trie import TrieSource
+
+# attributes behind which wrappers keep the object that does the work
+_INNER = ("tokenizer", "instruct_tokenizer", "sp_model", "trie_tokenizer", "model", "_model")
+_MAX_DEPTH = 4
+
+
+def source_of(tokenizer: Any) -> Source:
+    """The source of any tokenizer object that is known here, wrapped or not.
+
+    Raises InputError for what is none, or what does not give the ids that its wrapper gives.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if _has(backend, "get_added_tokens_decoder", "pre_tokenizer"):
+        return FastSource(backend, stored_entries(tokenizer, backend))
+    is_slow = _has(tokenizer, "added_tokens_decoder", "get_vocab")
+    source = _unwrapped(tokenizer)
+    if source is None and is_slow:
+        source = BytesSource(tokenizer)
+    if source is not None:
+        if is_slow:
+            check_same_ids(tokenizer, source)
+        return source
+    raise InputError(
+        f"{type(tokenizer).__name__} is no tokenizer that can be read: give a Hugging Face tokenizer, a "
+        "tokenizers.Tokenizer, a tiktoken.Encoding, a tekken tokenizer, a SentencePieceProcessor or an RWKV World "
+        "vocabulary (crossdistill.tokens.World)."
+    )
+
+
+def _unwrapped(tokenizer: Any, depth: int = 0) -> Source | None:
+    """The source of `tokenizer` or of what it wraps; None where neither is a kind that is known."""
+    if _has(tokenizer, "encode_ordinary", "decode_single_token_bytes"):
+        return TiktokenSource(tokenizer)
+    if _has(tokenizer, "id_to_byte_piece", "num_special_tokens"):
+        return TiktokenSource(tokenizer._model, offset=tokenizer.num_special_tokens)
+    if _has(tokenizer, "serialized_model_proto"):
+        return ProcessorSource(tokenizer)
+    if isinstance(getattr(tokenizer, "idx2token", None), Mapping):
+        return TrieSource(tokenizer.idx2token)
+    inner = (getattr(tokenizer, name, None) for name in _INNER)
+    found = (_unwrapped(part, depth + 1) for part in inner if part is not None and depth < _MAX_DEPTH)
+    return next((source for source in found if source is not None), None)
+
+
+def _has(tokenizer: Any, *names: str) -> bool:
+    return all(hasattr(tokenizer, name) for name in names)
