@@ -19,6 +19,7 @@ LAYERS = (
     {"chat", "credit", "ops", "reading"},
     {"objectives"},
     {"teachers"},  # a teacher is asked for the signal that an objective names
+    {"inspection"},
     {"train", "eval", "arena", "report", "integrations"},
     {"runs"},
     {"demo"},

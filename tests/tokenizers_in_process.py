@@ -106,13 +106,13 @@ def unigram(
     trainer = trainers.UnigramTrainer(vocab_size=num_pieces, unk_token="<unk>", show_progress=False)
     learner.train_from_iterator([text.replace("🤗", "").replace("界", "") for text in corpus], trainer)
     learned = [(piece, score) for piece, score in json.loads(learner.to_str())["model"]["vocab"] if piece != "<unk>"]
-    vocabulary = [("<unk>", 0.0), *((piece, -20.0) for piece in byte_pieces), *map(tuple, learned)]
+    vocabulary = [("<unk>", 0.0), ("</s>", 0.0), *((piece, -20.0) for piece in byte_pieces), *map(tuple, learned)]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=bool(byte_pieces)))
     tokenizer.normalizer = normalizer or normalizers.Replace(" ", "▁")
     if pre_tokenizer is not None:
         tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    _add(tokenizer, special, ordinary)
+    _add(tokenizer, ("</s>", *special), ordinary)
     return tokenizer
 
 

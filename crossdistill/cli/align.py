@@ -49,8 +49,8 @@ def text_view(text: bytes, student: ByteVocab, teacher: ByteVocab) -> "SampleVie
     from crossdistill.report.display import display
     from crossdistill.report.view import DroppedToken, sample_view
 
-    ids, _, missing = student.encode(text)
-    ids = ids[student.lengths[ids] > 0]  # what the student can really write of it
+    encoded = student.encode(text)
+    ids = encoded.ids[student.lengths[encoded.ids] > 0]  # what the student can really write of it
     reading = Reading.of(student, ids, teacher)
     lost = np.setdiff1d(np.arange(len(ids)), reading.student_positions)
     dropped = [
@@ -61,7 +61,7 @@ def text_view(text: bytes, student: ByteVocab, teacher: ByteVocab) -> "SampleVie
         )
         for k in lost
     ]
-    num_missing = int(np.diff(missing).sum())
+    num_missing = int(np.diff(encoded.holes).sum())
     note = f"left out: {num_missing} bytes that no token of the student spells" if num_missing else ""
     ours, theirs = ids[reading.student_positions], reading.encoding.ids[reading.teacher_positions]
     return sample_view(ours, student, theirs, teacher, reading.alignment, note=note, dropped=dropped)

@@ -4,6 +4,8 @@ Works on the object inside, without importing that library: the object's own cla
 """
 
 import json
+import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,14 +33,17 @@ class FastSource:
     def __init__(self, backend: Any, entries: Entries | None = None):
         self.entries = entries or read_entries(backend)
         self._backend = mid_text_backend(backend, outline(backend))
-        self._plain = None if self.entries.spells_bytes else without_normalizer(self._backend)
+        if not self.entries.spells_bytes:
+            self._plain = without_normalizer(self._backend)
+            self._silent = _spellings(backend, self.entries.pieces)
         is_sentencepiece = self.entries.kind.startswith("sentencepiece")
         self._text_to_bytes = sentencepiece.text_to_bytes if is_sentencepiece else str.encode
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        for backend in filter(None, (self._backend, self._plain)):
-            backend.encode_special_tokens = True  # a pickled tokenizer forgets it
+        self._backend.encode_special_tokens = True  # a pickled tokenizer forgets it
+        if not self.entries.spells_bytes:
+            self._plain.encode_special_tokens = True
 
     def ids(self, text: str) -> list[int]:
         return self._backend.encode(text, add_special_tokens=False).ids
@@ -53,16 +58,27 @@ class FastSource:
 
     def places(self, text: str) -> Places:
         normalised = self._normalised(text)
-        assert self._plain is not None  # asked only where entries are characters
-        encoded = self._plain.encode(normalised, add_special_tokens=False)  # whose offsets are those of this text
         sizes = [len(self._text_to_bytes(char)) for char in normalised]
         byte_offsets = np.append(0, np.cumsum(np.array(sizes, dtype=np.int64)))
-        spans = np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2)
-        return Places(np.array(encoded.ids, dtype=np.int64), byte_offsets[spans[:, 0]], byte_offsets[spans[:, 1]])
+        # Unigram finds control tokens like </s> among its entries: cut behind their first character they stay text
+        cuts = [match.start() + 1 for match in self._silent.finditer(normalised)]
+        ids, spans = [], []
+        for start, end in pairwise([0, *cuts, len(normalised)]):
+            encoded = self._plain.encode(normalised[start:end], add_special_tokens=False)
+            ids += encoded.ids
+            spans += [(start + first, start + last) for first, last in encoded.offsets]  # in characters
+        columns = np.array(spans, dtype=np.int64).reshape(-1, 2)
+        return Places(np.array(ids, dtype=np.int64), byte_offsets[columns[:, 0]], byte_offsets[columns[:, 1]])
 
     def _normalised(self, text: str) -> str:
         normalizer = self._backend.normalizer
         return normalizer.normalize_str(text) if normalizer else text
+
+
+def _spellings(backend: Any, pieces: list[bytes]) -> re.Pattern[str]:
+    """The texts of the tokens that carry no bytes."""
+    tokens = [backend.id_to_token(token_id) for token_id, piece in enumerate(pieces) if not piece]
+    return re.compile("|".join(re.escape(token) for token in tokens if token) or r"(?!)")
 
 
 def outline(backend: Any) -> dict[str, Any]:

@@ -139,6 +139,18 @@ def test_wordpiece_ids_are_its_own(backends, characters, text):
         assert characters[name].encode(text).ids.tolist() == backends[name].encode(text, add_special_tokens=False).ids
 
 
+def test_text_that_spells_a_control_token_stays_text(backends, characters):
+    """The library itself finds </s> among the entries of a Unigram model."""
+    vocab = characters["t5"]
+    control = backends["t5"].token_to_id("</s>")
+    for text in ("so </s> it ends", "so \uff1c/s\uff1e it ends", "</s></s>"):  # the second is composed into it
+        encoding = vocab.encode(text)
+        assert control not in encoding.ids
+        composed = unicodedata.normalize("NFKC", text)
+        assert vocab.decode(encoding.ids).decode() == re.sub("[</>]", "", composed)  # which have no entry
+    assert characters["t5"].decode([control]) == b""
+
+
 def test_white_space_belongs_to_the_word_behind_it(characters):
     ids, ends, holes, _ = characters["bert"].encode("the  dog\n")
     assert [characters["bert"].pieces[token_id] for token_id in ids] == [b" the", b" dog"]
