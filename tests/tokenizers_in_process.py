@@ -105,8 +105,10 @@ def unigram(
     learner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trainer = trainers.UnigramTrainer(vocab_size=num_pieces, unk_token="<unk>", show_progress=False)
     learner.train_from_iterator([text.replace("🤗", "").replace("界", "") for text in corpus], trainer)
-    learned = [(piece, score) for piece, score in json.loads(learner.to_str())["model"]["vocab"] if piece != "<unk>"]
-    vocabulary = [("<unk>", 0.0), ("</s>", 0.0), *((piece, -20.0) for piece in byte_pieces), *map(tuple, learned)]
+    trained = json.loads(learner.to_str())["model"]["vocab"]
+    # the trainer leaves the order of equals, and the last digits, to chance
+    learned = sorted((piece, round(score, 3)) for piece, score in trained if piece != "<unk>")
+    vocabulary = [("<unk>", 0.0), ("</s>", 0.0), *((piece, -20.0) for piece in byte_pieces), *learned]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=bool(byte_pieces)))
     tokenizer.normalizer = normalizer or normalizers.Replace(" ", "▁")
     if pre_tokenizer is not None:

@@ -47,11 +47,18 @@ def _folder() -> Path | None:
 
 
 def _tokenizer_file(tokenizer: Any) -> Path | None:
-    """The ``tokenizer.json`` that a tokenizer was loaded from, if it lies in a folder."""
+    """The ``tokenizer.json`` that a tokenizer was loaded from: in its folder, or in the hub's cache."""
     name = getattr(tokenizer, "name_or_path", "")
-    options = getattr(tokenizer, "init_kwargs", {})
-    candidates = [options.get("tokenizer_file"), Path(name) / "tokenizer.json" if name else None]
-    return next((Path(path) for path in candidates if path is not None and Path(path).is_file()), None)
+    path = Path(name) / "tokenizer.json"
+    if not name or path.is_file():
+        return path if name else None
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(name, path.name)
+    except ValueError:
+        return None  # no repository's name
+    return Path(found) if isinstance(found, str) else None
 
 
 def _fingerprint(file: Path, backend: Any) -> str:
@@ -66,12 +73,12 @@ def _fingerprint(file: Path, backend: Any) -> str:
 
 def _load(path: Path) -> Entries | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             data, ends = arrays["data"].tobytes(), np.cumsum(arrays["lengths"]).tolist()
             byte_ids = tuple(None if token_id < 0 else token_id for token_id in arrays["byte_ids"].tolist())
             kind, spells_bytes, keeps_spaces = json.loads(arrays["settings"].tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # not there, or written by half before this library wrote whole files only
+        return None  # not there, or damaged
     pieces = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
     return Entries(kind, pieces, byte_ids, spells_bytes, keeps_spaces)
 

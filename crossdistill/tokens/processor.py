@@ -1,12 +1,15 @@
 """SentencePiece models as their own library reads them."""
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from crossdistill.errors import InputError
 from crossdistill.tokens import sentencepiece
 from crossdistill.tokens.source import Entries, Places
 
+_UNIGRAM = 1  # of TrainerSpec.ModelType
 _ANCHOR = "."  # composes with nothing, so that a normaliser leaves it, and the white space beside it, alone
 
 
@@ -59,17 +62,20 @@ class ProcessorSource:
 
 def _edited(processor: Any, **settings: Any) -> Any:
     """A copy of the processor with other settings of its normaliser."""
-    from sentencepiece import sentencepiece_model_pb2
-
-    model = sentencepiece_model_pb2.ModelProto.FromString(processor.serialized_model_proto())
+    model = _model_of(processor)
     for name, value in settings.items():
         setattr(model.normalizer_spec, name, value)
     return type(processor)(model_proto=model.SerializeToString())
 
 
 def _kind(processor: Any) -> str:
-    from sentencepiece import sentencepiece_model_pb2
-
-    model = sentencepiece_model_pb2.ModelProto.FromString(processor.serialized_model_proto())
-    is_unigram = model.trainer_spec.model_type == sentencepiece_model_pb2.TrainerSpec.UNIGRAM
+    is_unigram = _model_of(processor).trainer_spec.model_type == _UNIGRAM
     return "sentencepiece_unigram" if is_unigram else "sentencepiece_bpe"
+
+
+def _model_of(processor: Any) -> Any:
+    try:
+        formats: Any = import_module("sentencepiece.sentencepiece_model_pb2")
+    except ImportError as error:
+        raise InputError(f"reading a SentencePiece model needs protobuf ({error}): pip install protobuf.") from None
+    return formats.ModelProto.FromString(processor.serialized_model_proto())
