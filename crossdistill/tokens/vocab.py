@@ -96,7 +96,10 @@ class ByteVocab:
         return self._encoder(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data))
 
     def _checked(self, ids: Iterable[int]) -> np.ndarray:
-        array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
+        array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+        if array.size and array.dtype.kind not in "iu":
+            raise TypeError(f"token ids are integers, not {array.dtype}")
+        array = array.astype(np.int64, copy=False)
         if array.size and (array.min() < 0 or array.max() >= len(self.pieces)):
             bad = array[(array < 0) | (array >= len(self.pieces))][0]
             raise InputError(

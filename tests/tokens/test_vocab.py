@@ -82,6 +82,13 @@ def test_a_size_equal_to_the_tokenizers_is_allowed(tokenizers, vocabs):
 # --- decoding and ends
 
 
+def test_ids_that_are_no_integers_are_refused(vocabs):
+    for ids in ([1.5], np.array([1.0]), ["a"]):
+        with pytest.raises(TypeError, match="token ids are integers"):
+            vocabs["qwen"].decode(ids)
+    assert vocabs["qwen"].decode([]) == vocabs["qwen"].decode(np.zeros(0)) == b""
+
+
 def test_empty(vocabs):
     for vocab in vocabs.values():
         assert vocab.decode([]) == b""
