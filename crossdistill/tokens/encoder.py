@@ -55,6 +55,10 @@ class Encoder:
             return Encoding(ids, np.cumsum(self._lengths[ids]))
         if self._lengths[ids].all() and spelled and spelled == self._source.normalise(text):
             return Encoding(ids, ends_in_original(text, self._source.normalise, np.cumsum(self._lengths[ids])))
+        parts = self._source.segments(text)
+        if len(parts) > 1:  # a normaliser does not join what stands on the two sides of an added token
+            raws = [part.encode("utf-8") for part in parts]
+            return _joined([(len(raw), self._text(part, raw)) for part, raw in zip(parts, raws, strict=True)])
         if self._entries.spells_bytes:
             return self._spelled(data)  # a byte that no token stands for would get no signal
         return self._placed(text, data, cast(CharacterSource, self._source).places(text))

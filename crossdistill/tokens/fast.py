@@ -5,6 +5,8 @@ Works on the object inside, without importing that library: the object's own cla
 
 import json
 import re
+from collections.abc import Iterable
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -35,7 +37,8 @@ class FastSource:
         self._backend = mid_text_backend(backend, outline(backend))
         if not self.entries.spells_bytes:
             self._plain = without_normalizer(self._backend)
-            self._silent = _spellings(backend, self.entries.pieces)
+            silent = (k for k, piece in enumerate(self.entries.pieces) if not piece)
+            self._silent = _any_of(filter(None, map(backend.id_to_token, silent)))
         is_sentencepiece = self.entries.kind.startswith("sentencepiece")
         self._text_to_bytes = sentencepiece.text_to_bytes if is_sentencepiece else str.encode
 
@@ -52,6 +55,15 @@ class FastSource:
         if self.entries.kind != "byte_level_bpe":
             return []  # entries of single bytes take no part in merges
         return [token.id for token in self._backend.model.tokenize(bytes_to_piece(data))]
+
+    @cached_property
+    def _verbatim(self) -> re.Pattern[str]:
+        """Finds the added tokens that are taken out of a text before it is normalised; rarely asked for."""
+        added = self._backend.get_added_tokens_decoder().values()
+        return _any_of(token.content for token in added if not (token.special or token.normalized))
+
+    def segments(self, text: str) -> list[str]:
+        return [part for part in self._verbatim.split(text) if part]
 
     def normalise(self, text: str) -> bytes:
         return self._text_to_bytes(self._normalised(text))
@@ -75,10 +87,9 @@ class FastSource:
         return normalizer.normalize_str(text) if normalizer else text
 
 
-def _spellings(backend: Any, pieces: list[bytes]) -> re.Pattern[str]:
-    """The texts of the tokens that carry no bytes."""
-    tokens = [backend.id_to_token(token_id) for token_id, piece in enumerate(pieces) if not piece]
-    return re.compile("|".join(re.escape(token) for token in tokens if token) or r"(?!)")
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Finds the longest of the texts that stands at a place."""
+    return re.compile("(" + ("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)") + ")")
 
 
 def outline(backend: Any) -> dict[str, Any]:

@@ -47,8 +47,9 @@ def mid_text_backend(backend: Any, outline: dict[str, Any]) -> Any:
     parts = type(backend).from_str(json.dumps(edited))
     middle = type(backend)(_without_dropout(backend.model))
     middle.normalizer, middle.pre_tokenizer = parts.normalizer, parts.pre_tokenizer
-    middle.add_tokens([_without_white_space(token) for _, token in sorted(backend.get_added_tokens_decoder().items())])
-    assert middle.get_added_tokens_decoder().keys() == backend.get_added_tokens_decoder().keys()
+    added = sorted(backend.get_added_tokens_decoder().items())
+    middle.add_tokens([_without_white_space(token) for _, token in added])
+    assert all(middle.token_to_id(token.content) == token_id for token_id, token in added)
     middle.encode_special_tokens = True
     return middle
 

@@ -45,6 +45,9 @@ class ProcessorSource:
     def merged(self, data: bytes) -> list[int]:
         return []  # entries of single bytes take no part in merges
 
+    def segments(self, text: str) -> list[str]:
+        return [text]
+
     def normalise(self, text: str) -> bytes:
         return sentencepiece.text_to_bytes(self._normalised(text))
 

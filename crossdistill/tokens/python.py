@@ -35,6 +35,9 @@ class BytesSource:
         ids = (self.entries.byte_ids[byte] for byte in data)
         return [token_id for token_id in ids if token_id is not None]
 
+    def segments(self, text: str) -> list[str]:
+        return [text]
+
     def normalise(self, text: str) -> bytes:
         return text.encode("utf-8")
 

@@ -24,6 +24,9 @@ class TiktokenSource:
         # the one call that merges bytes which are no text; that it spells them is checked by the caller
         return [token_id + self._offset for token_id in self._encoding._encode_single_piece(data)]
 
+    def segments(self, text: str) -> list[str]:
+        return [text]
+
     def normalise(self, text: str) -> bytes:
         return text.encode("utf-8")
 

@@ -44,6 +44,10 @@ class Source(Protocol):
         """Ids of any bytes, merged as far as its merges go. They may fail to spell `data`: the caller checks."""
         ...
 
+    def segments(self, text: str) -> list[str]:
+        """`text` cut into parts that are read apart from each other: around the added tokens in it."""
+        ...
+
     def normalise(self, text: str) -> bytes:
         """The bytes that its tokens stand for when it is given `text`."""
         ...

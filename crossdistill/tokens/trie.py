@@ -44,6 +44,9 @@ class TrieSource:
             start += size
         return ids
 
+    def segments(self, text: str) -> list[str]:
+        return [text]
+
     def normalise(self, text: str) -> bytes:
         return text.encode("utf-8")
 

@@ -237,11 +237,10 @@ def test_an_added_token_that_the_normaliser_would_rewrite():
     vocab = ByteVocab.from_tokenizer(tokenizer)
     assert pieces(vocab, "ae\u0301") == [b"a", b"e\xcc\x81"]
     assert pieces(vocab, "é") == [b"\xc3\xa9"] or pieces(vocab, "é") == [b"\xc3", b"\xa9"]
-    both = (
-        "e\u0301 o\u0301".encode()
-    )  # one is an added token, the other is composed: no rule tells which bytes are whose
-    assert vocab.decode(vocab.encode(both).ids) == both
-    assert vocab.encode(both).ends[-1] == len(both)
+    encoding = vocab.encode("e\u0301 o\u0301")  # one is an added token, the other is composed
+    assert vocab.decode(encoding.ids) == "e\u0301 ó".encode()
+    assert encoding.ids.tolist() == tokenizer.encode("e\u0301 o\u0301", add_special_tokens=False).ids
+    assert encoding.ends[-1] == len("e\u0301 o\u0301".encode())
 
 
 def test_text_that_the_normaliser_deletes_is_spelled_byte_by_byte():
@@ -271,6 +270,15 @@ def test_ten_thousand_combining_marks(vocabs):
     encoding = vocabs["qwen"].encode(data)
     assert vocabs["qwen"].decode(encoding.ids) == ("é" + "\u0301" * 9_999).encode()
     assert encoding.ends[-1] == len(data)
+
+
+def test_a_mark_behind_an_added_token_does_not_join_it(tokenizers, vocabs):
+    """Composed with the text before it, as a normaliser of the whole would, ">" and U+0338 were one character."""
+    text = "e\u0301 <think>\u0338 e\u0301"
+    encoding = vocabs["qwen"].encode(text)
+    assert encoding.ids.tolist() == tokenizers["qwen"](text, add_special_tokens=False).input_ids
+    assert len("e\u0301 <think>".encode()) in encoding.ends
+    assert encoding.ends[-1] == len(text.encode())
 
 
 # --- refusals: the message names the thing
