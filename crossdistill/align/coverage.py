@@ -11,6 +11,7 @@ class DropReason(StrEnum):
     STOP_TOKEN = "stop_token"  # noqa: S105 - the run was told not to teach the end of the turn
     UNENCODABLE = "unencodable"  # the teacher's vocabulary cannot spell a byte of the chunk
     TEACHER_CONTEXT = "teacher_context"  # the sample does not fit the teacher's context
+    TEACHER_TEMPLATE = "teacher_template"  # the teacher's chat template refuses the conversation before the response
     NON_FINITE = "non_finite"  # the teacher's log-probabilities were NaN or infinite
 
 

@@ -1,7 +1,19 @@
 """One conversation as each model reads it: its own template, its own stop tokens, the response's exact span."""
 
+from crossdistill.chat.effects import TemplateEffects, mismatches, template_effects
 from crossdistill.chat.response import Response, split_response
 from crossdistill.chat.stop import stop_ids
-from crossdistill.chat.template import PLAIN_TEMPLATE, ensure_template, render_prompt
+from crossdistill.chat.template import PLAIN_TEMPLATE, TemplateRefusalError, ensure_template, render_prompt
 
-__all__ = ["PLAIN_TEMPLATE", "Response", "ensure_template", "render_prompt", "split_response", "stop_ids"]
+__all__ = [
+    "PLAIN_TEMPLATE",
+    "Response",
+    "TemplateEffects",
+    "TemplateRefusalError",
+    "ensure_template",
+    "mismatches",
+    "render_prompt",
+    "split_response",
+    "stop_ids",
+    "template_effects",
+]

@@ -33,6 +33,12 @@ class Response:
         """Control tokens in the middle of the response: they carry no bytes, so no teacher token matches them."""
         return len(self.ids) - len(self.text_positions) - (self.stop_position is not None)
 
+    @property
+    def special_ids(self) -> np.ndarray:
+        """The ids of these control tokens."""
+        body = self.ids if self.stop_position is None else self.ids[: self.stop_position]
+        return np.delete(body, self.text_positions)
+
 
 def split_response(ids: Sequence[int], vocab: ByteVocab, stop_ids: Collection[int]) -> Response:
     """Tell text, stop token and other special tokens of a sampled response apart.

@@ -1,14 +1,15 @@
 """A prompt rendered by a model's own chat template, or by a plain one where the model has none."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import TemplateError
 
+from crossdistill.chat.messages import Message, Prompt, fold_system, plain_messages, with_json_arguments
 from crossdistill.errors import InputError
 
 _TEXT = "x"  # a text that contains no special token itself
-
-Prompt = str | list[dict[str, Any]]
+_SYSTEM = "0123456789"  # a system message that no template rewrites
 
 # line breaks stand in expressions: the template engine swallows those beside a block
 PLAIN_TEMPLATE = (
@@ -31,6 +32,10 @@ to plain text.
 """
 
 
+class TemplateRefusalError(InputError):
+    """A chat template takes no such conversation."""
+
+
 def ensure_template(tokenizer: Any) -> bool:
     """Give a tokenizer without a chat template the plain one; returns whether it was needed."""
     if tokenizer.chat_template is not None:
@@ -40,21 +45,36 @@ def ensure_template(tokenizer: Any) -> bool:
     return True
 
 
-def render_prompt(tokenizer: Any, prompt: Prompt, template_kwargs: dict[str, Any] | None = None) -> list[int]:
+def render_prompt(
+    tokenizer: Any,
+    prompt: Prompt,
+    template_kwargs: dict[str, Any] | None = None,
+    tools: Sequence[Any] | None = None,
+    has_sampled_text: bool = False,
+) -> list[int]:
     """Token ids of a prompt, up to where the response begins.
 
-    Messages go through the tokenizer's own chat template with its generation prompt. A text is tokenised as it
-    stands, with the tokenizer's own begin token and without an end token. The response is tokenised apart, so that
-    no token crosses the border between them.
+    Messages go through the tokenizer's own chat template with its generation prompt; where the template takes no
+    system message, its text leads the first user message. A text is tokenised as it stands, with the tokenizer's own
+    begin token and without an end token. The response is tokenised apart, so that no token crosses the border between
+    them.
 
-    Raises InputError for a prompt without a single token, and for messages that the chat template refuses.
+    Args:
+        tools: functions or JSON schemas, which the template shows to the model in its own way.
+        has_sampled_text: some of the messages were written by a model: what spells a control token in them stays text.
+
+    Raises InputError for a prompt without a single token, and TemplateRefusalError for messages that the chat template
+    refuses.
     """
     if isinstance(prompt, str):
         ids = list(tokenizer(prompt)["input_ids"])
         if _appends_eos(tokenizer):
             ids.pop()
     else:
-        ids = _apply_template(tokenizer, prompt, template_kwargs or {})
+        options = {"tokenize": True, "return_dict": True, "sanitize_control_tokens": has_sampled_text}
+        ids = list(
+            _apply(tokenizer, prompt, template_kwargs, tools, add_generation_prompt=True, **options)["input_ids"]
+        )
     if not ids:
         raise InputError(
             f"the prompt {prompt!r} has no tokens, so nothing predicts the response's first one: write something in "
@@ -63,26 +83,71 @@ def render_prompt(tokenizer: Any, prompt: Prompt, template_kwargs: dict[str, Any
     return ids
 
 
-def _apply_template(tokenizer: Any, messages: list[dict[str, Any]], template_kwargs: dict[str, Any]) -> list[int]:
-    messages = [{**message, "content": _text(message.get("content"))} for message in messages]
+def render_text(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    template_kwargs: dict[str, Any] | None = None,
+    tools: Sequence[Any] | None = None,
+    add_generation_prompt: bool = False,
+) -> str:
+    """The text of messages as :func:`render_prompt` has them tokenised; raises TemplateRefusalError likewise."""
+    options = {"tokenize": False, "add_generation_prompt": add_generation_prompt}
+    return str(_apply(tokenizer, messages, template_kwargs, tools, **options))
+
+
+def shows_system(
+    tokenizer: Any, template_kwargs: dict[str, Any] | None = None, tools: Sequence[Any] | None = None
+) -> bool | None:
+    """Whether the chat template shows a system message; None where it refuses one, False where it leaves it out."""
+    messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": "?"}]
     try:
-        rendered = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=True, **template_kwargs
+        return _SYSTEM in tokenizer.apply_chat_template(
+            messages, tokenize=False, tools=list(tools) if tools else None, **(template_kwargs or {})
         )
-    except TemplateError as error:
-        roles = ", ".join(str(message["role"]) for message in messages)
-        raise InputError(
-            f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of {roles} ({error}): write "
-            "prompts that it takes, or give the tokenizer another chat_template."
-        ) from None
-    return list(rendered["input_ids"])
+    except (TemplateError, TypeError):
+        return None
 
 
-def _text(content: Any) -> str | None:
-    """A message's text; parts of text are joined, because most templates take a text alone."""
-    if content is None or isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content)
+def folds_system(
+    tokenizer: Any,
+    prompt: Prompt,
+    template_kwargs: dict[str, Any] | None = None,
+    tools: Sequence[Any] | None = None,
+) -> bool:
+    """Whether :func:`render_prompt` writes a system message of `prompt` into its first user message."""
+    has_system = not isinstance(prompt, str) and prompt[0]["role"] == "system"
+    return has_system and not shows_system(tokenizer, template_kwargs, tools)
+
+
+def _apply(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    template_kwargs: dict[str, Any] | None,
+    tools: Sequence[Any] | None,
+    **options: Any,
+) -> Any:
+    options = {**options, **(template_kwargs or {}), "tools": list(tools) if tools else None}
+    messages = plain_messages(messages)
+    if folds_system(tokenizer, messages, template_kwargs, tools):
+        messages = fold_system(messages)
+    has_calls = any(message.get("tool_calls") for message in messages)
+    try:
+        return tokenizer.apply_chat_template(messages, **options)
+    except (TemplateError, TypeError) as error:
+        if not has_calls:
+            raise _refusal(tokenizer, messages, error) from None
+    try:
+        return tokenizer.apply_chat_template(with_json_arguments(messages), **options)
+    except (TemplateError, TypeError) as error:
+        raise _refusal(tokenizer, messages, error) from None
+
+
+def _refusal(tokenizer: Any, messages: Sequence[Message], error: Exception) -> TemplateRefusalError:
+    roles = ", ".join(str(message["role"]) for message in messages)
+    return TemplateRefusalError(
+        f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of {roles} ({error}): write "
+        "prompts that it takes, or give the tokenizer another chat_template."
+    )
 
 
 def _appends_eos(tokenizer: Any) -> bool:

@@ -2,74 +2,160 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from crossdistill.align import DropReason
 from crossdistill.errors import InputError
-from crossdistill.reading import Reading
-from crossdistill.tokens import ByteVocab
 
 if TYPE_CHECKING:
+    from crossdistill.cli.responses import Answer
     from crossdistill.report.view import SampleView
+
+NUM_SHOWN = 50
+MAX_BYTES = 1_000_000
 
 
 def command(
-    student: Annotated[str, typer.Argument(help="Student: a folder or a hub id; only its tokenizer is read.")],
-    teacher: Annotated[str, typer.Argument(help="Teacher: a folder or a hub id; only its tokenizer is read.")],
+    student: Annotated[
+        str | None, typer.Argument(help="Student: a folder or a hub id; only its tokenizer is read.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Argument(help="Teacher: a folder or a hub id; only its tokenizer is read.")
+    ] = None,
     text: Annotated[str | None, typer.Argument(help="Text to align; standard input where it is left out.")] = None,
     file: Annotated[Path | None, typer.Option(help="Read the text from a file, as bytes.")] = None,
-    html: Annotated[
-        Path | None, typer.Option(help="Also write the alignment as a page that can be read and linked.")
+    responses: Annotated[
+        Path | None, typer.Option(help="Align the rows of a .jsonl, .json, .csv or .parquet file of responses.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the alignment as JSON, for programs.")] = False,
+    run: Annotated[
+        Path | None, typer.Option(help="Show the samples of a finished run; with STUDENT and TEACHER, aligned anew.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column of --responses with texts or token ids; found by itself where usual.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Show so many responses; all with --json, otherwise {NUM_SHOWN}, by default."),
+    ] = None,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Cut a text after so many bytes.")] = MAX_BYTES,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the alignment as a page that can be read, searched and linked.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the alignment as JSON, for programs: one line a response.")
+    ] = False,
 ) -> None:
     """Show the chunks that student and teacher tokens of a text form, coloured."""
+    from crossdistill.cli.responses import first
+
+    views = _views(student, teacher, _Source(text, file, responses, run, column, max_bytes))
+    shown = NUM_SHOWN if limit is None and not as_json else limit
+    if as_json and html is None:  # as they come: a file may be longer than memory
+        sys.stdout.writelines(map(_line, islice(views, shown)))
+        return
+    taken, has_more = first(views, shown)
+    _write(taken, has_more, html, as_json)
+
+
+def _write(views: list["SampleView"], has_more: bool, html: Path | None, as_json: bool) -> None:
     from crossdistill.report.html import write_alignment_page
     from crossdistill.report.terminal import print_sample
-    from crossdistill.train.loading import read_tokenizer
 
-    data = _read(text, file)
-    student_vocab, teacher_vocab = (ByteVocab.from_tokenizer(read_tokenizer(name)) for name in (student, teacher))
-    view = text_view(data, student_vocab, teacher_vocab)
+    note = f"the first {len(views)} responses; --limit shows more" if has_more else ""
     if html is not None:
-        write_alignment_page(html, [view])
+        write_alignment_page(html, views, note)
     if as_json:
-        sys.stdout.write(json.dumps(view.as_dict(), ensure_ascii=False) + "\n")
-    else:
-        print_sample(Console(), view)
+        sys.stdout.writelines(map(_line, views))
+        return
+    console = Console()
+    for number, view in enumerate(views, 1):
+        if len(views) > 1:
+            console.rule(Text(f"sample {number}"), align="left")
+        print_sample(console, view)
+    if note:
+        console.print(Text(note, style="dim"))
 
 
-def text_view(text: bytes, student: ByteVocab, teacher: ByteVocab) -> "SampleView":
-    """A text as a response of the student would be aligned; bytes that a side cannot spell are named."""
-    from crossdistill.report.display import display
-    from crossdistill.report.view import DroppedToken, sample_view
+def _line(view: "SampleView") -> str:
+    return json.dumps(view.as_dict(), ensure_ascii=False) + "\n"
 
-    encoded = student.encode(text)
-    ids = encoded.ids[student.lengths[encoded.ids] > 0]  # what the student can really write of it
-    reading = Reading.of(student, ids, teacher)
-    lost = np.setdiff1d(np.arange(len(ids)), reading.student_positions)
-    dropped = [
-        DroppedToken(
-            int(np.searchsorted(reading.student_positions, k)),
-            display(student.pieces[ids[k]]),
-            DropReason.UNENCODABLE,
-        )
-        for k in lost
-    ]
-    num_missing = int(np.diff(encoded.holes).sum())
-    note = f"left out: {num_missing} bytes that no token of the student spells" if num_missing else ""
-    ours, theirs = ids[reading.student_positions], reading.encoding.ids[reading.teacher_positions]
-    return sample_view(ours, student, theirs, teacher, reading.alignment, note=note, dropped=dropped)
+
+@dataclass(frozen=True)
+class _Source:
+    """What the user named to align; at most one of text, file, responses and run."""
+
+    text: str | None
+    file: Path | None
+    responses: Path | None
+    run: Path | None
+    column: str | None
+    max_bytes: int
+
+    def check(self) -> None:
+        named = {"a text": self.text, "--file": self.file, "--responses": self.responses, "--run": self.run}
+        given = [name for name, value in named.items() if value is not None]
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} were both given: give one of them.")
+        if self.column is not None and self.responses is None:
+            raise InputError("--column names a column of a file of responses: give the file with --responses.")
+
+
+def _views(student: str | None, teacher: str | None, source: _Source) -> Iterator["SampleView"]:
+    from crossdistill.cli.responses import read_answers, read_samples, samples_file
+
+    source.check()
+    if source.run is not None and student is None:
+        return read_samples(source.run)
+    if student is None or teacher is None:
+        raise InputError("name a student and a teacher: folders or hub ids whose tokenizers are read.")
+    if source.run is not None:
+        return _answers_aligned(student, teacher, read_answers(samples_file(source.run), "response"))
+    if source.responses is not None:
+        return _answers_aligned(student, teacher, read_answers(source.responses, source.column))
+    return _text_aligned(student, teacher, source)
+
+
+def _text_aligned(student: str, teacher: str, source: _Source) -> Iterator["SampleView"]:
+    from crossdistill.cli.pair import read_tokens
+    from crossdistill.report.reading_view import text_view
+
+    data = _read(source.text, source.file)
+    ours, theirs = read_tokens(student), read_tokens(teacher)
+    is_cut = len(data) > source.max_bytes
+    note = f"the first {source.max_bytes:,} of {len(data):,} bytes; --max-bytes takes more" if is_cut else ""
+    yield text_view(data[: source.max_bytes], ours.vocab, theirs.vocab, note=note)
+
+
+def _answers_aligned(student: str, teacher: str, answers: Iterator["Answer"]) -> Iterator["SampleView"]:
+    from crossdistill.cli.pair import read_tokens
+    from crossdistill.report.reading_view import ids_view, text_view
+
+    answer = next(answers, None)  # a file that cannot be read is told before tokenizers are
+    ours, theirs = read_tokens(student), read_tokens(teacher)
+    while answer is not None:
+        if isinstance(answer.content, str):
+            data = answer.content.encode("utf-8", "surrogatepass")
+            yield text_view(data, ours.vocab, theirs.vocab, prompt=answer.prompt)
+        else:
+            yield ids_view(
+                answer.content,
+                ours.vocab,
+                theirs.vocab,
+                stop_ids=ours.stop_ids,
+                name=ours.name_of,
+                prompt=answer.prompt,
+            )
+        answer = next(answers, None)
 
 
 def _read(text: str | None, file: Path | None) -> bytes:
-    if text is not None and file is not None:
-        raise InputError("a text and --file were both given: give one of them.")
     if file is not None:
         if not file.is_file():
             raise InputError(f"there is no file {file}: give the path of an existing file.")

@@ -6,13 +6,13 @@ import sys
 import typer
 from rich.console import Console
 
-from crossdistill.cli import align, demo, doctor, sft, train
+from crossdistill.cli import align, demo, doctor, inspect, sft, train
 from crossdistill.errors import InputError
 
 app = typer.Typer(
     help="On-policy distillation across tokenizers.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for module in (demo, align, train, sft, doctor):
+for module in (demo, inspect, align, train, sft, doctor):
     app.command(name=module.__name__.rsplit(".", 1)[-1])(module.command)
 
 

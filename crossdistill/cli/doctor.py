@@ -11,7 +11,7 @@ def command(
     student: Annotated[str | None, typer.Argument(help="Student: a folder or a hub id.")] = None,
     teacher: Annotated[str | None, typer.Argument(help="Teacher: a folder or a hub id.")] = None,
 ) -> None:
-    """Say what is installed, which back-ends work here, and what a pair of models will do."""
+    """Say what is installed, which back-ends work here, and what a pair of models will do (as inspect does)."""
     from crossdistill.cli import installation
     from crossdistill.errors import InputError
 
@@ -21,9 +21,11 @@ def command(
     _print(console, "installed", installation.packages())
     _print(console, "back-ends here", installation.backends())
     if student is not None and teacher is not None:
-        from crossdistill.cli.pair import describe_pair
+        from crossdistill.cli.pair import read_pair
+        from crossdistill.inspection import inspect_pair
+        from crossdistill.report.inspection_terminal import print_inspection
 
-        _print(console, f"{student} under {teacher}", describe_pair(student, teacher))
+        print_inspection(console, inspect_pair(*read_pair(student, teacher)))
 
 
 def _print(console: Console, title: str, rows: list[tuple[str, str]]) -> None:

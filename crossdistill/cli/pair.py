@@ -1,69 +1,68 @@
-"""What a pair of models will do, told from their configurations and tokenizers alone."""
+"""The two models of a pair as far as tokenizers and configurations tell; no weights are read."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from transformers import GenerationConfig
-
-from crossdistill.chat import ensure_template, stop_ids
-from crossdistill.reading import Reading
+from crossdistill.chat import stop_ids
+from crossdistill.errors import InputError
+from crossdistill.inspection import Side
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.checks import check_pair, config_of
 from crossdistill.train.loading import read_tokenizer
 
-_SAMPLE = (
-    "Let x = 3.14 and y = 120. Then x * y = 376.8, so the answer is 377.\n\n"
-    "def mean(values):\n    return sum(values) / len(values)\n\n"
-    "Größe ≥ 2√2, naïve café; 答案是 42。 Ответ: 42 🤗\n"
-)
 
-
-def describe_pair(student: str, teacher: str) -> list[tuple[str, str]]:
-    """Kinds, vocabularies, templates, stop tokens, contexts, and how a sample text aligns.
-
-    Raises InputError for what a training run would refuse.
-    """
+def read_pair(student: str, teacher: str) -> tuple[Side, Side]:
+    """Both sides, read and verified as a training run would; InputError for what it would refuse."""
     check_pair(student, teacher)
-    sides = {"student": student, "teacher": teacher}
-    tokenizers = {side: read_tokenizer(name) for side, name in sides.items()}
-    configs = {side: config_of(name) for side, name in sides.items()}
-    vocabs = {side: ByteVocab.from_tokenizer(tokenizers[side], configs[side].vocab_size) for side in sides}
-    rows = []
-    for side, name in sides.items():
-        rows += _side(side, name, tokenizers[side], configs[side], vocabs[side])
-    return [*rows, *_shared(vocabs["student"], vocabs["teacher"])]
+    return read_side(student, "student"), read_side(teacher, "teacher")
 
 
-def _side(side: str, name: str, tokenizer: Any, config: Any, vocab: ByteVocab) -> list[tuple[str, str]]:
-    plain = ensure_template(tokenizer)
-    stops = tokenizer.convert_ids_to_tokens(list(stop_ids(tokenizer, _declared_stops(name))))
-    return [
-        (f"{side}: tokenizer", f"{vocab.kind}, bytes verified, {len(tokenizer):,} entries, model emits {len(vocab):,}"),
-        (f"{side}: chat template", "the plain default (the model has none)" if plain else "its own"),
-        (f"{side}: ends a turn with", ", ".join(stops) or "nothing: responses end at the budget"),
-        (f"{side}: context", f"{getattr(config, 'max_position_embeddings', 'unlimited')} tokens"),
-    ]
+def read_side(name: str, side: str) -> Side:
+    """The model in a folder or on the hub; a folder with a tokenizer alone has as many ids as that."""
+    tokenizer, config = read_tokenizer(name), None if _is_tokenizer_alone(name) else config_of(name)
+    try:
+        vocab = ByteVocab.from_tokenizer(tokenizer, size=getattr(config, "vocab_size", None))
+    except InputError as error:
+        raise InputError(f"the {side} {name!r} cannot be used: {error}") from None
+    return Side(name, tokenizer, vocab, getattr(config, "max_position_embeddings", None), _declared_stops(name))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A model's tokenizer alone. stop_ids: of the tokens that end its turns, as far as the tokenizer tells."""
+
+    tokenizer: Any
+    vocab: ByteVocab
+    stop_ids: tuple[int, ...]
+
+    def name_of(self, token_id: int) -> str:
+        """Of a control token, or of an id by which the model's vocabulary is padded beyond its tokenizer."""
+        return self.tokenizer.convert_ids_to_tokens(token_id) or f"<id {token_id}>"
+
+
+def read_tokens(name: str) -> Tokens:
+    """The tokenizer in a folder or on the hub; as many ids as the model has, where it has a configuration."""
+    tokenizer = read_tokenizer(name)
+    return Tokens(tokenizer, ByteVocab.from_tokenizer(tokenizer, size=_vocab_size(name)), stop_ids(tokenizer))
+
+
+def _vocab_size(name: str) -> int | None:
+    try:
+        return config_of(name).vocab_size
+    except InputError:
+        return None  # a folder with a tokenizer alone
+
+
+def _is_tokenizer_alone(name: str) -> bool:
+    folder = Path(name)
+    return folder.is_dir() and not any((folder / file).exists() for file in ("config.json", "adapter_config.json"))
 
 
 def _declared_stops(name: str) -> Any:
+    from transformers import GenerationConfig
+
     try:
         return GenerationConfig.from_pretrained(name).eos_token_id
     except OSError:
         return None  # a folder without generation_config.json
-
-
-def _shared(student: ByteVocab, teacher: ByteVocab) -> list[tuple[str, str]]:
-    ids = student.encode(_SAMPLE).ids
-    ids = ids[student.lengths[ids] > 0]  # what the student can really write of it
-    reading = Reading.of(student, ids, teacher)
-    alignment = reading.alignment
-    one_to_one = int(alignment.is_one_to_one.sum()) / len(ids)
-    largest = int(np.max(alignment.student_sizes + alignment.teacher_sizes))
-    common = len({piece for piece in student.pieces if piece} & {piece for piece in teacher.pieces if piece})
-    return [
-        ("entries with equal bytes", f"{common:,}"),
-        ("sample text", f"{len(ids)} student tokens, {len(reading.encoding.ids)} teacher tokens"),
-        ("chunks", f"{alignment.num_chunks}, {one_to_one:.0%} of the student's tokens 1:1, largest {largest} tokens"),
-        ("supervised bytes", f"{int(alignment.byte_splits[-1])} of {len(reading.data)}"),
-        ("signal", "a local teacher gives every signal; objective dpca needs the sampled tokens' alone"),
-    ]

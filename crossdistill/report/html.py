@@ -1,7 +1,9 @@
-"""A run, or an alignment alone, as one HTML file that loads nothing else and runs no script."""
+"""A run, or an alignment alone, as one HTML file that loads nothing else; only the search of the latter is a script."""
 
+import base64
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,12 @@ from crossdistill.report.run_file import write_text
 from crossdistill.report.view import ChunkView, SampleView
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# a browser grows slow beyond this; a response of 16,384 tokens has more
-MAX_CHUNKS = 3000
+# a browser grows slow beyond this
+MAX_CHUNKS = 20_000
+# what a browser lays out at once: it passes over blocks that are out of sight
+_BLOCK = 150
 _NUM_STRONGEST = 6
+_BEGINNING = 72
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,36 @@ class NumberedChunk:
     number: int
     chunk: ChunkView
 
+    @property
+    def reads_as_tokens(self) -> bool:
+        """Whether the student's tokens, put together, show the chunk's text; those that cut a character do not."""
+        return "".join(token.text for token in self.chunk.student) == self.chunk.text
+
+
+@dataclass(frozen=True)
+class LargestChunk:
+    """Its size in student and teacher tokens, and its number where the page shows it."""
+
+    size: str
+    number: int | None
+
 
 @dataclass(frozen=True)
 class ShownSample:
     """What the page shows of a sample."""
 
     view: SampleView
-    chunks: list[NumberedChunk]
+    blocks: list[list[NumberedChunk]]
     num_left_out: int
+    largest: LargestChunk | None
     strongest: list[NumberedChunk]
     has_scores: bool
+
+    @property
+    def beginning(self) -> str:
+        """The first words of the response."""
+        text = "".join(chunk.text for chunk in self.view.chunks[:_BEGINNING])
+        return text[:_BEGINNING] or "(nothing)"
 
 
 def write_report(
@@ -50,7 +75,7 @@ def write_report(
         history: rows of the trainer's log, such as ``trainer.state.log_history``.
         samples: responses to show aligned; of a very long one the first chunks.
     """
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     coverage = run.get("coverage") or {}
     rows = metric_rows(run.get("metrics") or {})
     context = {
@@ -68,10 +93,13 @@ def write_report(
     write_text(path, page.render(context))
 
 
-def write_alignment_page(path: str | Path, samples: Sequence[SampleView]) -> None:
-    """Write the alignment view alone, as one self-contained file."""
-    page = _environment().get_template("alignment.html.j2")
-    write_text(path, page.render(samples=[_shown(sample) for sample in samples]))
+def write_alignment_page(path: str | Path, samples: Sequence[SampleView], note: str = "") -> None:
+    """Write the alignment view alone, as one self-contained file that can be searched."""
+    script = (_TEMPLATES / "search.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # nothing else may run in the page
+    page = environment().get_template("alignment.html.j2")
+    context = {"samples": [_shown(sample) for sample in samples], "note": note}
+    write_text(path, page.render(context, script=script, script_hash=f"sha256-{digest}"))
 
 
 def _cost_rows(run: dict[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -85,11 +113,32 @@ def _shown(view: SampleView) -> ShownSample:
     shown = numbered[:MAX_CHUNKS]
     return ShownSample(
         view=view,
-        chunks=shown,
+        blocks=list(_blocks(shown)),
         num_left_out=len(numbered) - len(shown),
+        largest=_largest(view, shown),
         strongest=_strongest(shown),
         has_scores=any(token.logprob is not None for chunk in view.chunks for token in chunk.student),
     )
+
+
+def _blocks(numbered: Iterable[NumberedChunk]) -> Iterator[list[NumberedChunk]]:
+    """Runs of chunks that end with a line where there is one in time."""
+    block: list[NumberedChunk] = []
+    for entry in numbered:
+        block.append(entry)
+        if len(block) >= _BLOCK and (entry.chunk.text.endswith("⏎") or len(block) >= 3 * _BLOCK):
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _largest(view: SampleView, shown: Iterable[NumberedChunk]) -> LargestChunk | None:
+    largest = view.largest_chunk
+    if largest is None:
+        return None
+    number = next((entry.number for entry in shown if entry.chunk is largest), None)
+    return LargestChunk(f"{len(largest.student)}:{len(largest.teacher)}", number)
 
 
 def _strongest(numbered: Iterable[NumberedChunk]) -> list[NumberedChunk]:
@@ -103,7 +152,7 @@ def model_name(model: str) -> str:
     return Path(model).name if Path(model).is_absolute() or model.startswith(".") else model
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -12,6 +12,8 @@ import crossdistill
 from crossdistill.errors import InputError
 
 RUN_FILE = "run.json"
+SAMPLES_FILE = "samples.jsonl"
+"""Responses of a run, one a line: ``prompt``, ``response``, ``ids``, and ``view``, the alignment in its report."""
 
 
 def write_json(path: str | Path, data: Any) -> None:

@@ -1,11 +1,12 @@
 """The folder of a run: what belongs to it, and whether it may be written.
 
-OUTPUT/config.json    the configuration, written as the run begins; a resumed run must have the same one
+OUTPUT/config.json    the configuration, written as the run begins; a resumed run must have the same one (but for the coverage guard)
 OUTPUT/before.json    the held-out figure before training
 OUTPUT/checkpoints/   checkpoint-N, each complete once its trainer_state.json can be read
 OUTPUT/model/         the trained model (or adapter) with its tokenizer
 OUTPUT/run.json       figures
 OUTPUT/report.html    the same for a person
+OUTPUT/samples.jsonl  a few responses with ids and alignment, for `crossdistill align --run`
 """
 
 import json

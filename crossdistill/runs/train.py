@@ -9,7 +9,7 @@ from accelerate.utils import set_seed
 
 from crossdistill.errors import InputError
 from crossdistill.report.html import write_report
-from crossdistill.report.run_file import versions, write_json
+from crossdistill.report.run_file import SAMPLES_FILE, versions, write_json, write_text
 from crossdistill.report.view import SampleView
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
@@ -18,16 +18,19 @@ from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.checks import check_pair
+from crossdistill.train.rollout import ScoredResponse
 
 _NUM_SAMPLES = 3
+_MAY_CHANGE = ("min_coverage", "low_coverage")  # so that a run that stopped for its coverage can be resumed
 _Z95 = 1.96  # of the normal distribution, for a gap's interval over many responses
 
 
 def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossTokenizerTrainer, dict[str, Any]]:
-    """Run it and write OUTPUT/model, run.json and report.html.
+    """Run it and write OUTPUT/model, run.json, samples.jsonl and report.html.
 
     Returns the trainer and the content of run.json. Raises InputError for bad input, before a model is loaded where
-    that is possible, and Interrupted after SIGINT or SIGTERM.
+    that is possible, and for a coverage below what was promised (after a checkpoint); Interrupted after SIGINT or
+    SIGTERM.
     """
     folder = RunFolder(output)
     check_pair(config.student, config.teacher)
@@ -37,14 +40,14 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     stop = StopOnSignal(arguments.num_iterations)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
-            folder.check(config.model_dump(mode="json"), resume)
+            folder.check(_identity(config), resume)
     set_seed(arguments.seed)
     trainer = _trainer(config, arguments, prompts, held_out, stop)
     checkpoint = folder.latest_checkpoint(arguments.world_size) if resume else None
     wants_before = held_out is not None and not folder.before.exists()
     trainer.accelerator.wait_for_everyone()  # every process has looked before one writes
     if trainer.accelerator.is_main_process:
-        folder.claim(config.model_dump(mode="json"))
+        folder.claim(_identity(config))
     if wants_before:
         before = _teacher_gap(trainer)
         if trainer.accelerator.is_main_process:
@@ -76,8 +79,15 @@ def _trainer(
         raise InputError(f"the run cannot be set up: {' '.join(str(error).split())}") from error
 
 
+def _identity(config: RunConfig) -> dict[str, Any]:
+    """The configuration that a resumed run must share: all but when it stops for its coverage."""
+    entry = config.model_dump(mode="json")
+    return {**entry, "train": {key: value for key, value in entry["train"].items() if key not in _MAY_CHANGE}}
+
+
 def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
     """What ``run.json`` says of a run, without its metrics."""
+    ledger = trainer.total_ledger().as_dict()
     return {
         "objective": trainer.objective.name,
         "student": config.student,
@@ -85,16 +95,27 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         "seed": trainer.args.seed,
         "versions": versions(),
         "config": config.model_dump(mode="json"),
-        **trainer.total_ledger().as_dict(),
+        **ledger,
+        "coverage": {**ledger["coverage"], **trainer.coverage_guard.as_dict()},
     }
 
 
 def sample_views(trainer: CrossTokenizerTrainer, prompts: Sequence[Any]) -> list[SampleView]:
     """Fresh responses of the student, aligned and scored, for the report."""
-    return [
-        response_view(trainer, scored, prompt)
-        for scored, prompt in zip(trainer.score_prompts(prompts), prompts, strict=True)
-    ]
+    return [view for _, view in _samples(trainer, prompts)]
+
+
+def _samples(trainer: CrossTokenizerTrainer, prompts: Sequence[Any]) -> list[tuple[dict[str, Any], SampleView]]:
+    """Fresh responses: of each the row that ``samples.jsonl`` keeps, and its view."""
+    rows = zip(trainer.score_prompts(prompts), prompts, strict=True)
+    return [(sample_row(scored, prompt), response_view(trainer, scored, prompt)) for scored, prompt in rows]
+
+
+def sample_row(scored: ScoredResponse, prompt: Any) -> dict[str, Any]:
+    """The prompt, the response as text (bytes that are none as escapes), and the sampled ids."""
+    response = scored.response
+    text = response.data.decode("utf-8", "backslashreplace")
+    return {"prompt": prompt, "response": text, "ids": response.ids.tolist()}
 
 
 def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
@@ -105,10 +126,12 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
         run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": _teacher_gap(trainer)}
     run["history"] = trainer.state.log_history
     shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
-    samples = sample_views(trainer, shown["prompt"][:_NUM_SAMPLES])
+    samples = _samples(trainer, shown["prompt"][:_NUM_SAMPLES])
     if trainer.accelerator.is_main_process:
         write_json(folder.run, run)
-        write_report(folder.report, run, trainer.state.log_history, samples)
+        lines = [json.dumps({**row, "view": view.as_dict()}, ensure_ascii=False) + "\n" for row, view in samples]
+        write_text(folder.path / SAMPLES_FILE, "".join(lines))
+        write_report(folder.report, run, trainer.state.log_history, [view for _, view in samples])
     return run
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from crossdistill.align import DropReason
+from crossdistill.chat.messages import Message, text_of
 from crossdistill.report.view import DroppedToken, SampleView, TokenView, sample_view
 from crossdistill.train.rollout import ScoredResponse
 from crossdistill.train.trainer import CrossTokenizerTrainer
@@ -62,5 +63,11 @@ def _name(trainer: CrossTokenizerTrainer, token_id: int) -> str:
 
 def _plain(prompt: object) -> str:
     if isinstance(prompt, list):
-        return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+        return "\n".join(f"{message['role']}: {_said(message)}" for message in prompt)
     return str(prompt)
+
+
+def _said(message: Message) -> str:
+    """The text of a message, and the tools that it calls."""
+    calls = [call.get("function", call) for call in message.get("tool_calls") or ()]
+    return " ".join([text_of(message) or "", *(f"{call['name']}({call['arguments']})" for call in calls)]).strip()

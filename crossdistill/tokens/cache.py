@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -52,10 +53,11 @@ def _tokenizer_file(tokenizer: Any) -> Path | None:
     path = Path(name) / "tokenizer.json"
     if not name or path.is_file():
         return path if name else None
-    from huggingface_hub import try_to_load_from_cache
-
+    hub = sys.modules.get("huggingface_hub")  # what loaded the tokenizer from the hub has loaded this
+    if hub is None:
+        return None
     try:
-        found = try_to_load_from_cache(name, path.name)
+        found = hub.try_to_load_from_cache(name, path.name)
     except ValueError:
         return None  # no repository's name
     return Path(found) if isinstance(found, str) else None

@@ -1,6 +1,8 @@
 """What cannot work is refused before a model is loaded, where that is possible."""
 
-from collections.abc import Iterator
+import heapq
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,16 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
-from crossdistill.chat import render_prompt
+from crossdistill.chat.messages import Prompt
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective, Signal
 from crossdistill.teachers import Teacher
+from crossdistill.train.turns import Side
 
 _ORDER = [Signal.SAMPLED, Signal.TOPK, Signal.DENSE]
-_PROMPTS_LOOKED_AT = 2000
+_NUM_FIRST, _NUM_LONGEST = 1000, 100
+_UNREAD_COLUMNS = ("chat_template_kwargs", "tools")
+_LOGGER = logging.getLogger("crossdistill")
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
 
 
@@ -50,7 +55,17 @@ def check_inputs(model: Any, teacher: Any, args: Any, train_dataset: Any, eval_d
     check_prompts(eval_dataset, "the evaluation data")
     check_batches(train_dataset, args)
     for side, name in (("student", model), ("teacher", teacher)):
-        check_budget(name, args.max_completion_length, side)
+        check_budget(name, args.max_completion_length, side, **hub_options(args, side))
+
+
+def hub_options(args: Any, side: str) -> dict[str, Any]:
+    """Revision and trust in remote code with which a side's tokenizer and configuration are read."""
+    init = (args.model_init_kwargs if side == "student" else args.teacher_model_init_kwargs) or {}
+    declared = None if side == "student" else args.teacher_model_revision
+    return {
+        "revision": init.get("revision", declared),
+        "trust_remote_code": init.get("trust_remote_code", args.trust_remote_code),
+    }
 
 
 def parts(dataset: Any) -> list[Any]:
@@ -70,7 +85,13 @@ def check_prompts(dataset: Any, what: str) -> None:
             )
         if hasattr(part, "__len__") and len(part) == 0:
             raise InputError(f"{what} is empty: give at least one row with a prompt.")
-        for row, prompt in enumerate(_first_prompts(part)):
+        for column in _UNREAD_COLUMNS:
+            if column in (part.column_names or ()):
+                _LOGGER.warning(
+                    f"the column {column!r} of {what} is not read: chat_template_kwargs, "
+                    "teacher_chat_template_kwargs and tools are those of the whole run."
+                )
+        for row, prompt in _rows(part):
             check_prompt(row, prompt)
 
 
@@ -95,8 +116,35 @@ def _is_message(message: Any) -> bool:
     return content is None or isinstance(content, str)
 
 
-def _first_prompts(dataset: Any) -> Any:
-    return dataset["prompt"][:_PROMPTS_LOOKED_AT] if hasattr(dataset, "__len__") else []
+def _rows(dataset: Any) -> Iterator[tuple[int, Prompt]]:
+    """All rows; none of a stream, which is read forwards only."""
+    return enumerate(dataset["prompt"]) if hasattr(dataset, "__len__") else iter(())
+
+
+def prompts_to_render(dataset: Any) -> list[tuple[int, Prompt]]:
+    """The prompts, with their rows, that are rendered before a run.
+
+    To render all would take minutes for a large data set. A template refuses a conversation for its roles and a context
+    is exceeded by the longest, so these are the first ones, the longest ones in characters and one of each sequence of
+    roles. No rows of a stream.
+    """
+    by_roles: dict[tuple[str, ...] | None, int] = {}
+    sizes = []
+    for row, prompt in _rows(dataset):
+        by_roles.setdefault(_roles(prompt), row)
+        sizes.append((_size(prompt), row))
+    longest = [row for _, row in heapq.nlargest(_NUM_LONGEST, sizes)]
+    chosen = {*range(min(_NUM_FIRST, len(sizes))), *longest, *by_roles.values()}
+    prompts = dataset["prompt"] if chosen else []
+    return [(row, prompts[row]) for row in sorted(chosen)]
+
+
+def _roles(prompt: Prompt) -> tuple[str, ...] | None:
+    return None if isinstance(prompt, str) else tuple(message["role"] for message in prompt)
+
+
+def _size(prompt: Prompt) -> int:
+    return len(prompt) if isinstance(prompt, str) else sum(len(str(message.get("content"))) for message in prompt)
 
 
 def check_batches(dataset: Any, args: Any) -> None:
@@ -118,26 +166,24 @@ def check_batches(dataset: Any, args: Any) -> None:
         )
 
 
-def config_of(model: Any) -> Any:
-    """The configuration of a model or of a folder or hub id, without reading weights."""
+def config_of(model: Any, **hub: Any) -> Any:
+    """The configuration of a model or of a folder or hub id, without reading weights; `hub` as for `hub_options`."""
     if not isinstance(model, str):
         return model.config.get_text_config()
     if (Path(model) / "adapter_config.json").exists() and not (Path(model) / "config.json").exists():
         raise InputError(f"{model!r} is an adapter, not a model: merge it into its base first and give the whole.")
     with reading("the configuration", model):
-        return AutoConfig.from_pretrained(model).get_text_config()
+        return AutoConfig.from_pretrained(model, **hub).get_text_config()
 
 
-def vocab_size(model: str) -> int:
+def vocab_size(model: str, **hub: Any) -> int:
     """How many token ids a model in a folder or on the hub can emit."""
-    return config_of(model).vocab_size
+    return config_of(model, **hub).vocab_size
 
 
-def check_budget(model: Any, budget: int | None, side: str, name: str = "max_completion_length") -> None:
+def check_budget(model: Any, budget: int | None, side: str, name: str = "max_completion_length", **hub: Any) -> None:
     """The response budget must leave room in the model's context."""
-    if not hasattr(model, "config") and not isinstance(model, str):
-        return  # a teacher elsewhere: it answers for its own context
-    context = getattr(config_of(model), "max_position_embeddings", None)
+    context = context_of(model, **hub)
     if context is not None and budget is not None and budget >= context:
         raise InputError(
             f"{name} = {budget} tokens does not fit the {side}'s context of {context} tokens: lower it, "
@@ -145,17 +191,39 @@ def check_budget(model: Any, budget: int | None, side: str, name: str = "max_com
         )
 
 
-def check_lengths(side: str, model: Any, tokenizer: Any, dataset: Any, args: Any) -> None:
-    """Every prompt that is looked at can be rendered, and fits the model's context together with the budget."""
-    kwargs = args.chat_template_kwargs if side == "student" else args.teacher_chat_template_kwargs
-    context = getattr(config_of(model), "max_position_embeddings", None)
-    for row, prompt in enumerate(_first_prompts(dataset)):
-        length = len(render_prompt(tokenizer, prompt, kwargs))
-        if context is not None and length + args.max_completion_length > context:
-            raise InputError(
-                f"prompt {row} has {length} tokens, which with max_completion_length = {args.max_completion_length} "
-                f"exceeds the {side}'s context of {context} tokens: lower the budget or drop the long prompts."
-            )
+def check_conversations(
+    sides: dict[str, Side], contexts: dict[str, int | None], datasets: Iterable[Any], budget: int
+) -> list[Prompt]:
+    """The prompts of all data sets that are looked at, each of which both sides can render within their contexts.
+
+    sides, contexts: of the student and of the teacher, in tokens. budget: tokens of a response.
+    """
+    looked_at: list[Prompt] = []
+    for rows in (prompts_to_render(part) for dataset in datasets for part in parts(dataset)):
+        for name, side in sides.items():
+            for row, prompt in rows:
+                check_rendering(name, side, row, prompt, budget, contexts[name])
+        looked_at += [prompt for _, prompt in rows]
+    return looked_at
+
+
+def check_rendering(name: str, side: Side, row: int, prompt: Prompt, budget: int, context: int | None) -> None:
+    """A prompt can be rendered and fits the context of `name` together with the response budget."""
+    if side.tools and isinstance(prompt, str):
+        raise InputError(f"prompt {row} is a text, and tools need messages: give a list of messages, or no tools.")
+    length = len(side.render(prompt))
+    if context is not None and length + budget > context:
+        raise InputError(
+            f"prompt {row} has {length} tokens, which with max_completion_length = {budget} "
+            f"exceeds the {name}'s context of {context} tokens: lower the budget or drop the long prompts."
+        )
+
+
+def context_of(model: Any, **hub: Any) -> int | None:
+    """Tokens that a model reads; None where it does not say, or is elsewhere and answers for its own context."""
+    if not hasattr(model, "config") and not isinstance(model, str):
+        return None
+    return getattr(config_of(model, **hub), "max_position_embeddings", None)
 
 
 def check_weights(model: Any) -> None:

@@ -9,6 +9,7 @@ from trl import DistillationConfig
 
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective, get
+from crossdistill.train.promise import check_settings
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Breaking the Tokenizer Barrier, appendix A and its training script. 128 prompts a step on one process:
@@ -83,6 +84,24 @@ class CrossTokenizerConfig(DistillationConfig):
     teacher_chat_template_kwargs: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Keyword arguments of the teacher's chat template, such as enable_thinking."}
     )
+    text_tokens: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Special tokens of student or teacher that are words of a response, such as <think>: they are read "
+            "as text. Other special tokens within a response are not shown to the teacher."
+        },
+    )
+    min_coverage: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of the sampled bytes that the teacher must supervise. Where it is left out, what the pair "
+            "promises on the corpus of `crossdistill inspect`, less 5 points."
+        },
+    )
+    low_coverage: str = field(
+        default="stop",
+        metadata={"help": "What a run does below min_coverage: stop (after a checkpoint), warn or ignore."},
+    )
 
     _VALID_DICT_FIELDS: ClassVar[list[str]] = [
         *DistillationConfig._VALID_DICT_FIELDS,
@@ -95,6 +114,7 @@ class CrossTokenizerConfig(DistillationConfig):
             self.activation_checkpointing = False  # whose default is on
         super().__post_init__()
         self.make_objective()  # an unknown name or option is refused here
+        check_settings(self.min_coverage, self.low_coverage)
         for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens", "per_device_train_batch_size"):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")

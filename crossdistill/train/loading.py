@@ -29,7 +29,8 @@ def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any)
         raise InputError(f"the {side} needs its tokenizer: pass {parameter} along with a model that is loaded.")
     if isinstance(model, str):
         try:
-            ByteVocab.from_tokenizer(tokenizer, size=vocab_size(model))
+            hub = {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
+            ByteVocab.from_tokenizer(tokenizer, size=vocab_size(model, **hub))
         except InputError as error:
             raise InputError(f"the {side} {model!r} cannot be used: {error}") from None
     return tokenizer
@@ -48,6 +49,7 @@ def load_teacher(teacher: Any, args: Any, device: torch.device) -> Any:
         raise InputError(f"teacher_model_init_kwargs names the dtype {dtype!r}: give auto, float32 or bfloat16.")
     options["dtype"] = dtype if dtype == "auto" else getattr(torch, dtype)
     options["revision"] = teacher_revision(args)
+    options.setdefault("trust_remote_code", args.trust_remote_code)
     with reading("the weights", teacher):
         model = AutoModelForCausalLM.from_pretrained(teacher, **options)
     return model if "device_map" in options else model.to(device)

@@ -6,13 +6,18 @@ from dataclasses import astuple, dataclass, fields
 
 from crossdistill.align import Coverage
 from crossdistill.train.rollout import ScoredResponse
+from crossdistill.train.turns import Histories, Rollout
 
 
 @dataclass
 class RolloutSums:
-    """Sums over the responses of one or more batches. Bytes, tokens, nats and seconds as named."""
+    """Sums over the responses of one or more batches. Bytes, tokens, nats and seconds as named.
+
+    A response with tools is several turns and the tools' results between them; its gap is that of its turns together.
+    """
 
     responses: float = 0
+    turns: float = 0
     stopped: float = 0
     sampled_tokens: float = 0
     supervised_tokens: float = 0
@@ -24,14 +29,26 @@ class RolloutSums:
     gap_nats_squared: float = 0
     gap_nats_times_bytes: float = 0
     gap_bytes_squared: float = 0
+    tool_tokens: float = 0
+    student_histories: float = 0
+    teacher_histories: float = 0
+    student_histories_changed: float = 0
+    teacher_histories_changed: float = 0
 
     @classmethod
-    def of(cls, scored: Sequence[ScoredResponse], coverage: Coverage) -> "RolloutSums":
-        """The sums of some responses, whose coverage is `coverage`."""
-        gaps = [(item.gap_nats, item.gap_bytes) for item in scored]
+    def of(
+        cls, rollout: Rollout, scored: Sequence[ScoredResponse], coverage: Coverage, histories: Histories
+    ) -> "RolloutSums":
+        """The sums of a rollout, whose turns are `scored` and have that coverage together."""
+        rows = rollout.by_row(scored)
+        gaps = [(sum(item.gap_nats for item in row), sum(item.gap_bytes for item in row)) for row in rows]
         return cls(
-            responses=len(scored),
-            stopped=sum(item.response.stop_position is not None for item in scored),
+            responses=len(rows),
+            turns=len(scored),
+            stopped=sum(
+                rollout.is_at_end(turn) and item.response.stop_position is not None
+                for turn, item in zip(rollout.turns, scored, strict=True)
+            ),
             sampled_tokens=coverage.sampled.tokens,
             supervised_tokens=coverage.supervised.tokens,
             sampled_bytes=coverage.sampled.bytes,
@@ -42,6 +59,11 @@ class RolloutSums:
             gap_nats_squared=sum(nats * nats for nats, _ in gaps),
             gap_nats_times_bytes=sum(nats * size for nats, size in gaps),
             gap_bytes_squared=sum(size * size for _, size in gaps),
+            tool_tokens=rollout.num_tool_tokens,
+            student_histories=histories.student,
+            teacher_histories=histories.teacher,
+            student_histories_changed=histories.student_changed,
+            teacher_histories_changed=histories.teacher_changed,
         )
 
     def add(self, other: Sequence[float]) -> None:
@@ -58,7 +80,8 @@ class RolloutSums:
         teacher_gap: log student - log teacher, nats per byte, over the responses' text (an estimate of the sequence
         reverse KL per byte). teacher_gap_se: its standard error over responses (ratio estimator), from two on.
         coverage: share of the sampled bytes that is supervised. stopped: share of the responses that ended by a stop
-        token.
+        token. turns, tool_tokens: of a response, where tools were called. history_changed/*: share of the conversations
+        with earlier answers of the assistant that a side's template does not show as they were.
         """
         if not self.responses:
             return {}
@@ -68,6 +91,13 @@ class RolloutSums:
             "coverage": self.supervised_bytes / self.sampled_bytes if self.sampled_bytes else 1.0,
             "token_coverage": self.supervised_tokens / self.sampled_tokens if self.sampled_tokens else 1.0,
         }
+        if self.tool_tokens:
+            metrics["turns"] = self.turns / self.responses
+            metrics["tool_tokens"] = self.tool_tokens / self.responses
+        if self.student_histories:
+            metrics["history_changed/student"] = self.student_histories_changed / self.student_histories
+        if self.teacher_histories:
+            metrics["history_changed/teacher"] = self.teacher_histories_changed / self.teacher_histories
         if self.gap_bytes:
             gap = self.gap_nats / self.gap_bytes
             metrics["teacher_gap"] = gap

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from crossdistill.align import Alignment, Coverage, DropReason
-from crossdistill.chat import Response, render_prompt, split_response
-from crossdistill.chat.template import Prompt
+from crossdistill.chat import Response, TemplateRefusalError, render_prompt, split_response
+from crossdistill.chat.messages import Prompt
 from crossdistill.objectives import Objective
 from crossdistill.reading import Reading
 from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
@@ -55,13 +55,14 @@ class AlignedResponse:
 
 @dataclass(frozen=True)
 class ScoredResponse:
-    """One response with its teacher signal.
+    """One response, or one turn of a conversation with tools, with its teacher signal.
 
-    student_logprobs: nats, float32 [sampled tokens], of the policy that sampled. teacher: None where it was dropped,
-    for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask` (bool, supervised) is False.
-    num_teacher_tokens: prompt and response in the teacher's tokens.
+    prompt: what it answers. student_logprobs: nats, float32 [sampled tokens], of the policy that sampled. teacher:
+    None where it was dropped, for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask` (bool,
+    supervised) is False. num_teacher_tokens: prompt and response in the teacher's tokens; 0 where it was shown none.
     """
 
+    prompt: Prompt
     aligned: AlignedResponse
     student_logprobs: np.ndarray
     teacher: TeacherScore | None
@@ -128,6 +129,7 @@ class RolloutScorer:
         teacher: Teacher,
         teacher_template_kwargs: dict[str, Any] | None = None,
         stop_unit: bool = True,
+        tools: Sequence[Any] | None = None,
     ):
         self.objective = objective
         self.student_vocab = student_vocab
@@ -136,6 +138,7 @@ class RolloutScorer:
         self.stop_unit = stop_unit
         self.stopwatch = Stopwatch()
         self._teacher_template_kwargs = teacher_template_kwargs
+        self._tools = tools
 
     def split(self, completion_ids: Sequence[Sequence[int]]) -> list[Response]:
         """The sampled token ids as responses."""
@@ -147,30 +150,45 @@ class RolloutScorer:
         responses: Sequence[Response],
         student_logprobs: Sequence[np.ndarray],
         student_stop_logprobs: Sequence[float | None],
+        has_sampled_text: Sequence[bool] | None = None,
     ) -> list[ScoredResponse]:
         """One result a response, in order.
 
         Args:
             student_logprobs: nats, [sampled tokens] of each response.
             student_stop_logprobs: log of the student's stop mass where each response stopped, else None.
+            has_sampled_text: whether a model wrote some of each prompt's messages; no prompt's, where omitted.
         """
         with self.stopwatch.timed("align"):
             aligned = [AlignedResponse.of(item, self.student_vocab, self.teacher.vocab) for item in responses]
         with self.stopwatch.timed("render"):
-            requests = [
-                TeacherRequest(
-                    render_prompt(self.teacher.tokenizer, prompt, self._teacher_template_kwargs),
-                    item.encoding.ids.tolist(),
-                    item.response.stop_position is not None and self.stop_unit,
-                )
-                for prompt, item in zip(prompts, aligned, strict=True)
-            ]
+            sampled = has_sampled_text or [False] * len(prompts)
+            requests = [self._request(*row) for row in zip(prompts, aligned, sampled, strict=True)]
         with self.stopwatch.timed("teacher"):
-            scores = self.teacher.score(requests)
-            answers = [_checked(answer, request) for answer, request in zip(scores, requests, strict=True)]
+            answers = self._answers(requests)
         with self.stopwatch.timed("credit"):
             advantages = self._advantages(aligned, student_logprobs, student_stop_logprobs, answers)
-        return [_scored(*row) for row in zip(aligned, student_logprobs, answers, advantages, requests, strict=True)]
+        rows = zip(prompts, aligned, student_logprobs, answers, advantages, requests, strict=True)
+        return [_scored(*row) for row in rows]
+
+    def _request(self, prompt: Prompt, aligned: AlignedResponse, has_sampled_text: bool) -> TeacherRequest | None:
+        """What the teacher is asked; None where its template cannot show what is answered.
+
+        A conversation that grows by tool calls may take a shape that no check before the run has seen.
+        """
+        try:
+            prompt_ids = render_prompt(
+                self.teacher.tokenizer, prompt, self._teacher_template_kwargs, self._tools, has_sampled_text
+            )
+        except TemplateRefusalError:
+            return None
+        has_stop = aligned.response.stop_position is not None and self.stop_unit
+        return TeacherRequest(prompt_ids, aligned.encoding.ids.tolist(), has_stop)
+
+    def _answers(self, requests: Sequence[TeacherRequest | None]) -> list[TeacherScore | DropReason]:
+        asked = [request for request in requests if request is not None]
+        scores = iter([_checked(*pair) for pair in zip(self.teacher.score(asked), asked, strict=True)])
+        return [DropReason.TEACHER_TEMPLATE if request is None else next(scores) for request in requests]
 
     def _advantages(
         self,
@@ -224,11 +242,12 @@ def _tensor(parts: Sequence[np.ndarray]) -> torch.Tensor:
 
 
 def _scored(
+    prompt: Prompt,
     aligned: AlignedResponse,
     student_logprobs: np.ndarray,
     answer: TeacherScore | DropReason,
     values: np.ndarray,
-    request: TeacherRequest,
+    request: TeacherRequest | None,
 ) -> ScoredResponse:
     positions = _supervised_positions(aligned, answer)
     advantages = np.zeros(len(aligned.response.ids), dtype=np.float32)
@@ -236,11 +255,12 @@ def _scored(
     mask = np.zeros(len(aligned.response.ids), dtype=bool)
     mask[positions] = True
     return ScoredResponse(
+        prompt,
         aligned,
         student_logprobs,
         teacher=None if isinstance(answer, DropReason) else answer,
         dropped=answer if isinstance(answer, DropReason) else None,
         advantages=advantages,
         mask=mask,
-        num_teacher_tokens=len(request.prompt_ids) + len(request.response_ids),
+        num_teacher_tokens=0 if request is None else len(request.prompt_ids) + len(request.response_ids),
     )

@@ -1,28 +1,26 @@
 """The trainer: TRL's DistillationTrainer with a teacher that reads text in its own tokens.
 
-Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``_tokenize_prompts`` (one renderer for both
-sides), ``_generate_and_score_completions`` (adds the teacher's signal), ``_compute_loss`` (the objective instead of a
-divergence over one vocabulary), the sampler and ``_prepare_inputs`` (several optimisation steps a rollout),
-``compute_loss`` and ``log`` (figures). Generation, PEFT, distribution, checkpoints, loggers and the hub are inherited.
+Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), beside what :mod:`crossdistill.train.sampling`
+overrides: ``_generate_and_score_completions`` (adds the teacher's signal), ``_compute_loss`` (the objective instead of
+a divergence over one vocabulary), ``compute_loss`` and ``log`` (figures). Generation, tools, PEFT, distribution,
+checkpoints, loggers and the hub are inherited.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl import DistillationTrainer
-from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.align import Coverage
-from crossdistill.chat import ensure_template, render_prompt, stop_ids
-from crossdistill.chat.template import Prompt
+from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.chat.messages import Prompt
+from crossdistill.chat.text_tokens import check_text_tokens, with_text_tokens
 from crossdistill.costs import Costs
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, Teacher
@@ -30,16 +28,20 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train import checks
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.ledger import Ledger, matmul_parameters
-from crossdistill.train.loading import load_teacher, load_tokenizer, teacher_revision
+from crossdistill.train.loading import load_teacher, load_tokenizer
 from crossdistill.train.metrics import RolloutSums
-from crossdistill.train.policy import PolicyBatch, collate, policy_logprobs, sampled_logprobs
+from crossdistill.train.notes import ConversationNotes
+from crossdistill.train.policy import PolicyBatch, collate, policy_logprobs
 from crossdistill.train.progress import Progress, use_progress
+from crossdistill.train.promise import CoverageGuard
 from crossdistill.train.rollout import RolloutScorer, ScoredResponse
-from crossdistill.train.sampler import EpochSampler
+from crossdistill.train.sampling import SamplingTrainer
+from crossdistill.train.tools import check_tools
+from crossdistill.train.turns import Histories, Rollout, Side, padded
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 
 
-class CrossTokenizerTrainer(DistillationTrainer):
+class CrossTokenizerTrainer(SamplingTrainer):
     """Trains a student on its own samples under a teacher with another tokenizer.
 
     Args:
@@ -50,11 +52,14 @@ class CrossTokenizerTrainer(DistillationTrainer):
             which each model's own chat template renders.
         processing_class: the student's tokenizer; loaded from its folder where omitted.
         teacher_processing_class: the teacher's; likewise.
+        tools: functions that the student may call, as for TRL's trainer. What it samples is supervised turn by turn;
+            their results are not.
 
     Attributes:
         ledger: what this process has spent and what became of every token that it sampled in training.
-        scored: the responses of the latest batch, with their alignments and advantages.
+        scored: the responses of the latest batch (their turns, where tools are called), with alignments and advantages.
         student_vocab: the student's tokens as bytes.
+        coverage_guard: what share of the bytes the pair promises to supervise, and what the run must reach.
 
     Raises InputError for what cannot work, before a model is loaded where that is possible.
     """
@@ -64,9 +69,6 @@ class CrossTokenizerTrainer(DistillationTrainer):
     _paper: ClassVar[dict[str, str]] = {
         "title": "Breaking the Tokenizer Barrier: On-Policy Distillation across Model Families"
     }
-
-    vllm_generation: Any
-    _buffered_inputs: Any
 
     def __init__(
         self,
@@ -81,20 +83,34 @@ class CrossTokenizerTrainer(DistillationTrainer):
         optimizers: tuple[Any, Any] = (None, None),
         quantization_config: Any = None,
         peft_config: Any = None,
+        tools: list[Callable[..., Any]] | None = None,
     ):
         args = args or CrossTokenizerConfig("crossdistill-output")
         model, teacher = (str(name) if isinstance(name, Path) else name for name in (model, teacher))
         checks.check_inputs(model, teacher, args, train_dataset, eval_dataset)
-        processing_class = load_tokenizer(model, "student", processing_class, padding_side="left")
+        hub = {side: checks.hub_options(args, side) for side in ("student", "teacher")}
+        processing_class = load_tokenizer(model, "student", processing_class, padding_side="left", **hub["student"])
         if isinstance(teacher, str | torch.nn.Module):
-            revision = teacher_revision(args)
-            teacher_processing_class = load_tokenizer(teacher, "teacher", teacher_processing_class, revision=revision)
+            teacher_processing_class = load_tokenizer(teacher, "teacher", teacher_processing_class, **hub["teacher"])
         ensure_template(processing_class)
-        for prompts in checks.parts(train_dataset) + checks.parts(eval_dataset):
-            checks.check_lengths("student", model, processing_class, prompts, args)
-            if teacher_processing_class is not None:
-                ensure_template(teacher_processing_class)
-                checks.check_lengths("teacher", teacher, teacher_processing_class, prompts, args)
+        teacher_tokenizer = teacher.tokenizer if teacher_processing_class is None else teacher_processing_class
+        ensure_template(teacher_tokenizer)
+        teacher_kwargs = cast(dict[str, Any], args.teacher_chat_template_kwargs or {})
+        sides = {
+            "student": Side(processing_class, cast(dict[str, Any], args.chat_template_kwargs or {}), tools or []),
+            "teacher": Side(teacher_tokenizer, teacher_kwargs, tools or []),
+        }
+        text_tokens = args.text_tokens or []
+        check_text_tokens(text_tokens, {name: side.tokenizer for name, side in sides.items()})
+        if tools:
+            check_tools(sides["student"], sides["teacher"])
+        contexts = {
+            "student": checks.context_of(model, **hub["student"]),
+            "teacher": checks.context_of(teacher, **hub["teacher"]),
+        }
+        looked_at = checks.check_conversations(
+            sides, contexts, [train_dataset, eval_dataset], args.max_completion_length
+        )
         checks.check_weights(model)
         checks.check_weights(teacher)
 
@@ -109,24 +125,28 @@ class CrossTokenizerTrainer(DistillationTrainer):
             optimizers=optimizers,
             quantization_config=quantization_config,
             peft_config=peft_config,
+            tools=tools,
         )
         student = self.accelerator.unwrap_model(self.model)
         LMHead.from_model(student).verify(student)
-        self._stop_at(stop_ids(processing_class, self.eos_token_ids))
+        self.stop_at(stop_ids(processing_class, self.eos_token_ids))
         self.teacher = self._load_teacher(teacher, teacher_processing_class)
         self.objective = args.make_objective()
         checks.check_signal(self.objective, self.teacher)
-        self.student_vocab = ByteVocab.from_tokenizer(
-            processing_class, size=student.get_input_embeddings().weight.shape[0]
-        )
+        size = student.get_input_embeddings().weight.shape[0]
+        self.student_vocab = ByteVocab.from_tokenizer(with_text_tokens(processing_class, text_tokens), size)
         self._scorer = RolloutScorer(
             self.objective,
             self.student_vocab,
             self.eos_token_ids,
             self.teacher,
-            cast(dict[str, Any] | None, args.teacher_chat_template_kwargs),
+            teacher_kwargs,
             args.stop_unit,
+            tools,
         )
+        self._teacher_side = Side(self.teacher.tokenizer, teacher_kwargs, self.tools)
+        self._notes = ConversationNotes(self.student_side, self._teacher_side, self.accelerator.is_main_process)
+        self._notes.see(looked_at)
         if self.use_vllm:
             self.vllm_generation = KeepSampledLogprobs(self.vllm_generation)
         teacher_params = matmul_parameters(self.teacher.model) if isinstance(self.teacher, LocalTeacher) else 0
@@ -134,100 +154,74 @@ class CrossTokenizerTrainer(DistillationTrainer):
         self.scored: list[ScoredResponse] = []
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
         use_progress(self, Progress())
+        self.coverage_guard = CoverageGuard.of(self)
+        self.add_callback(self.coverage_guard)
 
     def _load_teacher(self, teacher: Any, tokenizer: PreTrainedTokenizerBase | None) -> Teacher:
         if not isinstance(teacher, str | torch.nn.Module):
             return teacher
         model = load_teacher(teacher, self.args, self.accelerator.device)
-        return LocalTeacher(model, tokenizer, self.args.teacher_batch_tokens, self.args.temperature)
-
-    def _stop_at(self, ids: tuple[int, ...]) -> None:
-        """Generation also ends at the chat template's end of turn, which some models do not declare."""
-        self.eos_token_ids = list(ids)
-        self.generation_config.eos_token_id = self.eos_token_ids
-        self.generation_kwargs["eos_token_id"] = self.eos_token_ids
-        if self.use_vllm:
-            options = {"stop_token_ids": self.eos_token_ids, **self.vllm_generation.generation_kwargs}
-            self.vllm_generation.generation_kwargs = options
-
-    def _tokenize_prompts(self, prompts: list[Prompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        """The student's prompts by the same rules as the teacher's."""
-        kwargs = self.chat_template_kwargs
-        return [render_prompt(self._tokenizer, prompt, kwargs) for prompt in prompts], None, {}
+        local = LocalTeacher(model, tokenizer, self.args.teacher_batch_tokens, self.args.temperature)
+        if self.args.text_tokens:
+            local.vocab = ByteVocab.from_tokenizer(with_text_tokens(tokenizer, self.args.text_tokens), len(local.vocab))
+        return local
 
     # ---- rollouts -------------------------------------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         mode = "train" if self.model.training else "eval"
-        prompts = [row["prompt"] for row in inputs]
-        batch, scored = self._rollout(prompts)
+        rollout, batch, scored = self._rollout([row["prompt"] for row in inputs])
         self.scored = scored
         coverage = Coverage()
         for item in scored:
             coverage.add(item.coverage)
         if mode == "train":
-            prompt_tokens = int(batch["prompt_lengths"].sum())
-            self.ledger.record(scored, coverage, prompt_tokens, self.args.num_iterations, rescored=not self.use_vllm)
+            given_tokens = rollout.num_prompt_tokens + rollout.num_tool_tokens
+            self.ledger.record(scored, coverage, given_tokens, self.args.num_iterations, rescored=not self.use_vllm)
+        with self._scorer.stopwatch.timed("render"):
+            histories = Histories.of(rollout, self.student_side, self._teacher_side)
+        self._notes.see_histories(histories)
+        self._notes.see_responses([item.response for item in scored])
         sums = torch.tensor(
-            RolloutSums.of(scored, coverage).values(), dtype=torch.float64, device=batch["input_ids"].device
+            RolloutSums.of(rollout, scored, coverage, histories).values(),
+            dtype=torch.float64,
+            device=batch["input_ids"].device,
         )
         self._sums[mode].add(self.accelerator.reduce(sums, "sum").tolist())
-        self._log_samples(prompts, scored)
-        mask = _padded([item.mask for item in scored], batch["completion_mask"])
-        return {
-            **batch,
-            "loss_mask": mask,
-            "advantages": _padded([item.advantages for item in scored], batch["completion_mask"]),
-            "old_logprobs": _padded([item.student_logprobs for item in scored], batch["completion_mask"]),
-            "num_items_in_batch": self.accelerator.gather(mask.sum()).sum(),
+        self._log_samples(rollout)
+        parts = {
+            "loss_mask": [item.mask for item in scored],
+            "advantages": [item.advantages for item in scored],
+            "old_logprobs": [item.student_logprobs for item in scored],
         }
+        rows = {name: padded(rollout.spread(values), batch["completion_mask"]) for name, values in parts.items()}
+        return {**batch, **rows, "num_items_in_batch": self.accelerator.gather(rows["loss_mask"].sum()).sum()}
 
     def score_prompts(self, prompts: Sequence[Prompt]) -> list[ScoredResponse]:
-        """Sample a response to each prompt and score it, without training: for evaluation and reports."""
+        """Sample a response to each prompt and score it, without training: for evaluation and reports.
+
+        Where tools are called, a prompt has several: one a turn, in order, each with what it answers.
+        """
         was_training = self.model.training
         self.model.eval()
-        _, scored = self._rollout(list(prompts))
+        _, _, scored = self._rollout(list(prompts))
         self.model.train(was_training)
         return scored
 
-    def _rollout(self, prompts: list[Prompt]) -> tuple[PolicyBatch, list[ScoredResponse]]:
+    def _rollout(self, prompts: list[Prompt]) -> tuple[Rollout, PolicyBatch, list[ScoredResponse]]:
+        self._notes.see(prompts)
         with self._scorer.stopwatch.timed("rollout"):
-            prompt_ids, completion_ids, *_ = self._generate(prompts)
-        responses = self._scorer.split(completion_ids)
-        batch = collate(prompt_ids, completion_ids, self._tokenizer.pad_token_id, self.accelerator.device)
+            rollout = self.sample(prompts)
+        turns = rollout.turns
+        responses = self._scorer.split([turn.ids for turn in turns])
+        batch = collate(
+            rollout.prompt_ids, rollout.completion_ids, self._tokenizer.pad_token_id, self.accelerator.device
+        )
         with self._scorer.stopwatch.timed("student"):
-            logprobs, stop_logprobs = self._sampled_logprobs(batch, [item.stop_position for item in responses])
-        return batch, self._scorer.score(prompts, responses, logprobs, stop_logprobs)
-
-    def _sampled_logprobs(
-        self, batch: PolicyBatch, stops: Sequence[int | None]
-    ) -> tuple[list[np.ndarray], list[float | None]]:
-        """Log-probabilities under the policy that sampled, and the stop mass where a response stopped.
-
-        vLLM's own, where vLLM sampled, so that its mismatch with the training engine is corrected by the ratio.
-        """
-        lengths = batch["completion_mask"].sum(1).tolist()
-        if self.use_vllm:
-            rows = self.vllm_generation.take()
-            return rows, [None if stop is None else float(row[stop]) for row, stop in zip(rows, stops, strict=True)]
-        stop_mask = torch.zeros_like(batch["completion_mask"])
-        for row, stop in enumerate(stops):
-            if stop is not None:
-                stop_mask[row, stop] = True
-        student = self.accelerator.unwrap_model(self.model_wrapped)
-        stop_ids = torch.tensor(self.eos_token_ids, device=stop_mask.device)
-        logprobs, masses = [], []
-        size = self.args.per_device_train_batch_size if self.model.training else self.args.per_device_eval_batch_size
-        for first in range(0, len(stops), size):
-            part: Any = {key: value[first : first + size] for key, value in cast(dict[str, Tensor], batch).items()}
-            arguments = (student, part, stop_mask[first : first + size], stop_ids, self.temperature)
-            with self.accelerator.autocast():
-                rows, mass = self._forward_redirection(self.model_wrapped, student, sampled_logprobs, *arguments)
-            logprobs.extend(rows.cpu().numpy())
-            masses.extend(mass.tolist())
-        remaining = iter(masses)
-        per_row = [row[:length] for row, length in zip(logprobs, lengths, strict=True)]
-        return per_row, [None if stop is None else next(remaining) for stop in stops]
+            logprobs, stops = self.sampled_logprobs(rollout, batch, [item.stop_position for item in responses])
+        has_sampled_text = [turn.has_sampled_text for turn in turns]
+        scored = self._scorer.score([turn.prompt for turn in turns], responses, logprobs, stops, has_sampled_text)
+        return rollout, batch, scored
 
     # ---- optimisation ---------------------------------------------------------------------------------------------
 
@@ -255,30 +249,6 @@ class CrossTokenizerTrainer(DistillationTrainer):
             self._metrics[mode][name].append(total / max(1.0, num_tokens))
         return result
 
-    def _get_train_sampler(self, dataset: Any = None) -> Any:
-        return EpochSampler(
-            epoch=lambda: int(self.state.epoch or 0),
-            data_source=self.train_dataset if dataset is None else dataset,
-            mini_repeat_count=1,
-            batch_size=self._train_batch_size * self.accelerator.num_processes * self.args.gradient_accumulation_steps,
-            repeat_count=self._window(),
-            shuffle=self.shuffle_dataset,
-            seed=self.args.seed,
-        )
-
-    def _window(self) -> int:
-        """Micro-batches for which one batch of rollouts is used."""
-        return self.args.gradient_accumulation_steps * self.args.num_iterations
-
-    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
-        if not self.model.training:
-            return self._generate_and_score_completions(generation_batch)
-        accumulation = self.args.gradient_accumulation_steps
-        if self._step % self._window() == 0 or self._buffered_inputs is None:
-            rollouts = shuffle_sequence_dict(self._generate_and_score_completions(generation_batch))
-            self._buffered_inputs = split_tensor_dict(rollouts, accumulation)
-        return self._buffered_inputs[self._step % accumulation]
-
     # ---- figures --------------------------------------------------------------------------------------------------
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -292,9 +262,11 @@ class CrossTokenizerTrainer(DistillationTrainer):
         self._metrics[mode].update({name: [value] for name, value in figures.items()})
         super().log(logs, start_time)
 
-    def _log_samples(self, prompts: list[Prompt], scored: Sequence[ScoredResponse]) -> None:
-        texts = [item.response.data.decode("utf-8", errors="backslashreplace") for item in scored]
-        self._logs["prompt"].extend(gather_object([str(prompt) for prompt in prompts]))
+    def _log_samples(self, rollout: Rollout) -> None:
+        """Prompts and completions as text, tool results included."""
+        decoded = [self.student_vocab.decode(ids) for ids in rollout.completion_ids]
+        texts = [data.decode("utf-8", errors="backslashreplace") for data in decoded]
+        self._logs["prompt"].extend(gather_object([str(prompt) for prompt in rollout.prompts]))
         self._logs["completion"].extend(gather_object(texts))
 
     # ---- the run ---------------------------------------------------------------------------------------------------
@@ -308,7 +280,9 @@ class CrossTokenizerTrainer(DistillationTrainer):
         if resume_from_checkpoint is not None and self.accelerator.is_main_process:
             self.ledger.load(resume_from_checkpoint)
         self._seconds_before = self.ledger.seconds
-        return super().train(resume_from_checkpoint, **kwargs)
+        result = super().train(resume_from_checkpoint, **kwargs)
+        self.coverage_guard.check()
+        return result
 
     def total_ledger(self) -> Ledger:
         """The ledger of all processes together; every process must ask."""
@@ -323,11 +297,3 @@ class CrossTokenizerTrainer(DistillationTrainer):
         if self.accelerator.is_main_process:
             total.save(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
         super()._save_checkpoint(model, trial)
-
-
-def _padded(rows: Sequence[np.ndarray], like: Tensor) -> Tensor:
-    """Rows of different length as one tensor of the shape of `like` [B, C], 0 (False) at padding."""
-    out = np.zeros(tuple(like.shape), dtype=rows[0].dtype)
-    for row, values in enumerate(rows):
-        out[row, : len(values)] = values
-    return torch.from_numpy(out).to(like.device)

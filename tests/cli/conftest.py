@@ -8,7 +8,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tests.models import Pair, save_pair
+from crossdistill import ByteVocab
+from tests.models import Pair, save_pair, student_tokenizer, teacher_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +27,10 @@ def weightless(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 
 @pytest.fixture(scope="session")
-def wordpiece(weightless: Pair, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model with a tokenizer that loses bytes."""
-    folder = shutil.copytree(weightless.student, tmp_path_factory.mktemp("models") / "wordpiece")
-    backend = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "##b": 2}, unk_token="[UNK]"))
+def whole_words(weightless: Pair, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model with a tokenizer of no family whose bytes can be verified."""
+    folder = shutil.copytree(weightless.student, tmp_path_factory.mktemp("models") / "whole-words")
+    backend = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", eos_token="a").save_pretrained(folder)
     return str(folder)
@@ -62,3 +63,9 @@ def _changed(model: str, folder: Path, **options: int) -> str:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **options}))
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def student_vocab_pair() -> tuple[ByteVocab, ByteVocab]:
+    """The vocabularies of the tiny pair."""
+    return ByteVocab.from_tokenizer(student_tokenizer()), ByteVocab.from_tokenizer(teacher_tokenizer())

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -73,8 +72,8 @@ def test_tokenizers_that_are_not_there(pair, name):
         assert message.endswith("give a model's folder, or a hub id that this machine can reach.")
 
 
-def test_a_tokenizer_whose_bytes_cannot_be_verified(pair, wordpiece):
-    assert "whose bytes cannot be verified" in run("align", wordpiece, pair.teacher, "text").message
+def test_a_tokenizer_whose_bytes_cannot_be_verified(pair, whole_words):
+    assert "no family whose bytes can be verified" in run("align", whole_words, pair.teacher, "text").message
 
 
 # --- doctor
@@ -90,29 +89,26 @@ def test_doctor_names_versions_and_back_ends():
 def test_doctor_on_a_pair(weightless):
     result = run("doctor", weightless.student, weightless.teacher)
     assert result.code == 0
-    assert "byte_level_bpe, bytes verified, 320 entries, model emits 326" in result.out
+    assert "byte_level_bpe, bytes verified" in result.out
+    assert "326: 316 with bytes, 4 control, 6 padding" in result.out
     assert "sentencepiece_bpe, bytes verified" in result.out
     assert "<|end|>" in result.out
     assert "<stop>" in result.out
     assert "128 tokens" in result.out
     assert "256 tokens" in result.out
-    assert "% of the student's tokens 1:1" in result.out
+    assert "% of the student's tokens" in result.out
 
 
 @pytest.mark.usefixtures("offline")
-def test_doctor_refuses_what_a_run_would(weightless, wordpiece, mismatched, tmp_path):
+def test_doctor_refuses_what_a_run_would(weightless, whole_words, mismatched):
     assert run("doctor", weightless.student).message == "give a student and a teacher, or neither."
     assert "name two models" in run("doctor", weightless.student, weightless.student).message
-    assert "whose bytes cannot be verified" in run("doctor", wordpiece, weightless.teacher).message
+    assert "no family whose bytes can be verified" in run("doctor", whole_words, weightless.teacher).message
     assert "do not belong together" in run("doctor", weightless.student, mismatched).message
     assert (
         "the tokenizer of 'nobody/nothing' cannot be read"
         in run("doctor", weightless.student, "nobody/nothing").message
     )
-    Path(tmp_path / "bare").mkdir()
-    student_tokenizer().save_pretrained(tmp_path / "bare")
-    message = run("doctor", weightless.student, str(tmp_path / "bare")).message
-    assert message.startswith(f"the configuration of '{tmp_path / 'bare'}' cannot be read (")
 
 
 def test_the_command_line_starts_without_the_heavy_libraries():

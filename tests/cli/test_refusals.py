@@ -57,15 +57,15 @@ def test_held_out_data(weightless, data, output, tmp_path):
 
 
 @COMMANDS
-def test_a_tokenizer_whose_bytes_cannot_be_verified(weightless, data, output, command, wordpiece):
-    message = command(weightless, data, output, student=wordpiece).message
-    assert message.startswith(f"the student {wordpiece!r} cannot be used: this tokenizer's model is 'WordPiece'")
+def test_a_tokenizer_whose_bytes_cannot_be_verified(weightless, data, output, command, whole_words):
+    message = command(weightless, data, output, student=whole_words).message
+    assert message.startswith(f"the student {whole_words!r} cannot be used: this tokenizer's model is 'WordLevel'")
     assert not output.exists()
 
 
-def test_a_teacher_whose_bytes_cannot_be_verified(weightless, data, output, wordpiece):
-    message = train(weightless, data, output, teacher=wordpiece).message
-    assert message.startswith(f"the teacher {wordpiece!r} cannot be used: this tokenizer's model is 'WordPiece'")
+def test_a_teacher_whose_bytes_cannot_be_verified(weightless, data, output, whole_words):
+    message = train(weightless, data, output, teacher=whole_words).message
+    assert message.startswith(f"the teacher {whole_words!r} cannot be used: this tokenizer's model is 'WordLevel'")
 
 
 def test_one_model_as_both(weightless, data, output):

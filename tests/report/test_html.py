@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -179,8 +181,10 @@ def test_chunks_show_tokens_scores_and_advantages(
     )
     write_alignment_page(tmp_path / "align.html", [view])
     page = Page(tmp_path / "align.html")
-    assert "1:n 120 −2.00 +1.12 1 −0.50 2 −0.25 0 −0.12" in page.text
-    assert "bytes 0–3 log p student −2.00 , teacher −0.88 , difference +1.12 nats" in page.text
+    assert "1:3 120 −2.00 +1.12 1 −0.50 2 −0.25 0 −0.12" in page.text
+    assert page.values("title")[0] == (
+        "chunk 1, 1:n, bytes 0–3, log p student −2.00, teacher −0.88, difference +1.12 nats"
+    )
     assert "␣is −0.50 −1.25 ␣is −1.75" in page.text
     classes = page.values("class")
     assert classes.count("chunk mismatched") == classes.count("chunk one") == 1
@@ -192,7 +196,8 @@ def test_chunks_show_tokens_scores_and_advantages(
 def test_half_characters(tmp_path: Path, student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
     write_alignment_page(tmp_path / "align.html", [view_of("€é", student_vocab, teacher_vocab)])
     page = Page(tmp_path / "align.html")
-    assert r"n:1 \xe2\x82 \xac €" in page.text
+    assert r"2:1 \xe2\x82 \xac €" in page.text
+    assert page.values("data-text") == ["€"]  # its tokens do not show it
     assert r"\xc3 \xc3 of é" in page.text
     assert "nats" not in page.text  # an alignment without scores speaks of none
 
@@ -223,6 +228,53 @@ def test_a_very_long_response_is_cut_and_says_so(
     assert page.values("class").count("chunk one") == 3
     assert "7 more chunks are not shown" in page.text
     assert "10 chunks" in page.text
+
+
+def test_every_sample_and_chunk_of_an_alignment_has_an_anchor(
+    tmp_path: Path, student_vocab: ByteVocab, teacher_vocab: ByteVocab
+) -> None:
+    views = [view_of(text, student_vocab, teacher_vocab) for text in ("120 is", "the...]" * 200)]
+    write_alignment_page(tmp_path / "align.html", views, note="the first 2 responses")
+    page = Page(tmp_path / "align.html")
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    wanted = {f"s{s}-c{c}" for s, view in enumerate(views, 1) for c in range(1, len(view.chunks) + 1)} | {"s1", "s2"}
+    assert wanted <= set(ids)
+    assert {value.removeprefix("#") for value in page.values("href")} <= set(ids)
+    assert "the first 2 responses" in page.text
+    assert "2 samples" in page.text
+    assert page.values("class").count("flow") >= 3  # a long response is laid out in blocks
+
+
+def test_an_alignment_runs_its_search_and_nothing_else(
+    tmp_path: Path, student_vocab: ByteVocab, teacher_vocab: ByteVocab
+) -> None:
+    attack = "<script>alert(1)</script>"
+    view = view_of(attack, student_vocab, teacher_vocab, prompt=attack)
+    write_alignment_page(tmp_path / "align.html", [view], note=attack)
+    page = Page(tmp_path / "align.html")
+    assert page.tags["script"] == 1
+    for forbidden in ("link", "img", "iframe", "object", "base"):
+        assert page.tags[forbidden] == 0
+    assert page.values("src") == []
+    assert not re.search(r"https?:|@import|url\((?!#)", page.source)
+    (script,) = re.findall(r"<script>(.*?)</script>", page.source, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = page.values("content")[2]
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert ("form", "hidden", "") in page.attributes  # there is no search where scripts do not run
+
+
+def test_a_report_runs_nothing(tmp_path: Path, run: dict[str, Any]) -> None:
+    write_report(tmp_path / "report.html", run, [], [])
+    assert "script" not in Page(tmp_path / "report.html").source
+
+
+def test_the_promise_stands_beside_the_coverage(tmp_path: Path, run: dict[str, Any]) -> None:
+    run["coverage"] = {**SAMPLED, "promised": 1.0, "minimum": 0.95, "low_coverage": "stop"}
+    write_report(tmp_path / "report.html", run, [], [])
+    text = Page(tmp_path / "report.html").text
+    assert "promised 100.0 % (crossdistill inspect); the run was to reach 95.0 % , and to stop below" in text
 
 
 def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:

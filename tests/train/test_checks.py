@@ -9,8 +9,8 @@ from transformers import AutoTokenizer
 
 from crossdistill import InputError
 from crossdistill.chat import render_prompt
-from crossdistill.train import CrossTokenizerTrainer
-from crossdistill.train.checks import check_prompt
+from crossdistill.train import CrossTokenizerTrainer, checks
+from crossdistill.train.checks import check_prompt, check_prompts, hub_options, prompts_to_render
 from tests.models import MESSAGES
 from tests.train.harness import arguments, make_trainer
 
@@ -45,6 +45,90 @@ def no_weights(monkeypatch):
 def test_a_column_of_numbers_is_refused(pair, output, no_weights):
     with pytest.raises(InputError, match=r"prompt 0 is 1: a prompt must be a text"):
         make_trainer(pair, output, prompts=[1, 2, 3, 4])
+
+
+def test_the_shape_of_every_prompt_is_checked():
+    """Messages and texts share no column, so a broken prompt is a message without what it needs."""
+    prompts = [[USER]] * 3000 + [[]]
+    with pytest.raises(InputError, match=r"prompt 3000 is \[\]: a prompt must be"):
+        check_prompts(Dataset.from_dict({"prompt": prompts}), "the training data")
+
+
+def test_which_prompts_are_rendered_before_a_run(monkeypatch):
+    """The first ones, the longest ones and one of each sequence of roles."""
+    monkeypatch.setattr(checks, "_NUM_FIRST", 2)
+    monkeypatch.setattr(checks, "_NUM_LONGEST", 2)
+    system, answer = {"role": "system", "content": "x"}, {"role": "assistant", "content": "x"}
+    texts = [[USER]] * 4 + [[{"role": "user", "content": "long" * 9}], [system, USER], [USER], [USER, answer, USER]]
+    rows = prompts_to_render(Dataset.from_dict({"prompt": [*texts, [system, USER], [USER]]}))
+    assert [row for row, _ in rows] == [0, 1, 4, 5, 7]  # the second longest is that with an answer
+    assert rows[2][1] == texts[4]
+    assert prompts_to_render(Dataset.from_dict({"prompt": ["a", "bcd", "e", "bc"]})) == [
+        (0, "a"),
+        (1, "bcd"),
+        (3, "bc"),
+    ]
+    stream = Dataset.from_dict({"prompt": ["a"]}).to_iterable_dataset()
+    assert prompts_to_render(stream) == []
+
+
+def test_a_late_prompt_of_other_roles_is_rendered_too(pair, output, no_weights):
+    refuses = "{% for m in messages if m.role == 'assistant' %}{{ raise_exception('no answers') }}{% endfor %}"
+    tokenizer = AutoTokenizer.from_pretrained(pair.teacher)
+    tokenizer.chat_template = refuses + tokenizer.chat_template
+    talk = [USER, {"role": "assistant", "content": "Ho"}, USER]
+    with pytest.raises(InputError, match=r"refuses a conversation of user, assistant, user \(no answers\)"):
+        make_trainer(
+            pair, output, prompts=[[USER]] * 1500 + [talk], trainer_options={"teacher_processing_class": tokenizer}
+        )
+
+
+@pytest.mark.parametrize("column", ["tools", "chat_template_kwargs"])
+def test_a_column_that_is_not_read_is_told(column, caplog):
+    check_prompts(Dataset.from_dict({"prompt": ["a"], column: ["?"]}), "the training data")
+    (record,) = caplog.records
+    assert record.message.startswith(f"the column '{column}' of the training data is not read")
+
+
+def test_where_tokenizers_and_configurations_are_read_from(output):
+    nothing = {"revision": None, "trust_remote_code": False}
+    assert hub_options(arguments(output), "student") == hub_options(arguments(output), "teacher") == nothing
+    args = arguments(
+        output,
+        trust_remote_code=True,
+        model_init_kwargs={"revision": "a"},
+        teacher_model_revision="b",
+        teacher_model_init_kwargs={"trust_remote_code": False},
+    )
+    assert hub_options(args, "student") == {"revision": "a", "trust_remote_code": True}
+    assert hub_options(args, "teacher") == {"revision": "b", "trust_remote_code": False}
+
+
+def test_revision_and_trust_reach_tokenizer_and_configuration(pair, output, no_weights, monkeypatch):
+    asked = []
+
+    def ask(kind):
+        original = kind.from_pretrained
+
+        def asking(name, **options):
+            asked.append((kind.__name__, name, options.get("revision"), options.get("trust_remote_code")))
+            return original(name, **{**options, "trust_remote_code": False, "revision": None})
+
+        monkeypatch.setattr(kind, "from_pretrained", asking)
+
+    ask(checks.AutoConfig)
+    ask(AutoTokenizer)
+    with pytest.raises(AssertionError, match="a model was loaded"):
+        make_trainer(
+            pair,
+            output,
+            trust_remote_code=True,
+            model_init_kwargs={"revision": "ours"},
+            teacher_model_revision="theirs",
+        )
+    for kind in ("AutoConfig", "AutoTokenizer"):
+        assert (kind, pair.student, "ours", True) in asked
+        assert (kind, pair.teacher, "theirs", True) in asked
 
 
 def test_held_out_prompts_are_checked_too(pair, output, no_weights):

@@ -23,6 +23,7 @@ from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 from tests.models import MESSAGES, TEXTS, Pair
 from tests.oracles import credit as credit_oracle
 from tests.oracles import dpca as dpca_oracle
+from tests.train.fake_vllm import FakeVLLM
 from tests.train.harness import (
     BATCH,
     RecordingTrainer,
@@ -434,6 +435,22 @@ def test_temperature_is_that_of_both_models(pair, output):
     assert trainer.steps[0]["ratio"] == pytest.approx(1, abs=1e-5)
 
 
+def test_special_tokens_that_are_words_of_a_response(pair, output):
+    """The student's <|user|> and the teacher's <turn> are read as text, and nothing else is."""
+    trainer = make_trainer(pair, output, prompts=TEXTS, max_steps=1, text_tokens=["<|user|>", "<turn>"])
+    ours, theirs = trainer.processing_class, trainer.teacher.tokenizer
+    user, turn = ours.convert_tokens_to_ids("<|user|>"), theirs.convert_tokens_to_ids("<turn>")
+    assert trainer.student_vocab.pieces[user] == b"<|user|>"
+    assert trainer.teacher.vocab.pieces[turn] == b"<turn>"
+    assert trainer.teacher.vocab.encode("a<turn>").ids[-1] == turn
+    assert trainer.student_vocab.pieces[ours.convert_tokens_to_ids("<|assistant|>")] == b""
+    assert len(trainer.student_vocab) == trainer.model.config.vocab_size
+    trainer.train()
+    for item in trainer.rollouts[0]:
+        assert item.response.data == trainer.student_vocab.decode(item.response.ids)
+        assert user not in item.response.special_ids
+
+
 def test_lora_trains_the_adapter_alone(pair, output):
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     trainer = make_trainer(pair, output, trainer_options={"peft_config": config})
@@ -464,27 +481,6 @@ def test_lora_trains_the_adapter_alone(pair, output):
 # --- vLLM's log-probabilities
 
 
-class FakeVLLM:
-    """TRL's VLLMGeneration as the trainer uses it: fixed responses, and log-probabilities that are a little off."""
-
-    def __init__(
-        self, respond: Callable[[list[int]], list[int]], logprob: Callable[[list[int], list[int]], list[float]]
-    ):
-        self.logprobs: int | None = None
-        self.generation_kwargs: dict[str, Any] = {}
-        self.synced = 0
-        self._respond, self._logprob = respond, logprob
-
-    def sync_weights(self) -> None:
-        self.synced += 1
-
-    def generate(self, prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None) -> Any:
-        assert num_generations == 1
-        completions = [self._respond(ids) for ids in prompts]
-        logprobs = [[[value] for value in self._logprob(p, c)] for p, c in zip(prompts, completions, strict=True)]
-        return prompts, completions, logprobs, [[[token] for token in ids] for ids in completions]
-
-
 def test_the_ratio_corrects_the_mismatch_with_vllm(pair, output):
     offset = 0.1  # vLLM thinks its samples a little less probable than the training engine does
     student = load(pair.student)
@@ -510,7 +506,7 @@ def test_vllm_ends_where_the_trainer_does(pair, output):
     trainer = make_trainer(pair, output)
     given = {"seed": 3}
     trainer.use_vllm, trainer.vllm_generation = True, SimpleNamespace(generation_kwargs=given)
-    trainer._stop_at((7, 9))
+    trainer.stop_at((7, 9))
     assert trainer.vllm_generation.generation_kwargs == {"stop_token_ids": [7, 9], "seed": 3}
     assert given == {"seed": 3}  # it is the user's
     assert trainer.eos_token_ids == trainer.generation_config.eos_token_id == [7, 9]
@@ -542,10 +538,12 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"teacher": "same"}, "student and teacher are both"),
         ({"prompts": []}, "the training data is empty"),
+        ({"text_tokens": ["<think>"]}, "text_tokens names '<think>', which is a special token of neither tokenizer"),
+        ({"text_tokens": ["<stop>"]}, "text_tokens names '<stop>', with which the teacher ends a turn"),
         ({"max_completion_length": 128}, "does not fit the student's context of 128 tokens"),
         ({"per_device_train_batch_size": 9}, "the training data has 8 prompts and a step takes 9"),
     ],
-    ids=["same", "empty", "budget", "batch"],
+    ids=["same", "empty", "text_tokens", "stop", "budget", "batch"],
 )
 def test_refused_without_loading(pair, output, changes, message):
     if "teacher" in changes:

@@ -19,11 +19,15 @@ from trl.trainer import distillation_trainer
 from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.train import CrossTokenizerTrainer
+from crossdistill.train.sampling import SamplingTrainer
 from tests.train.harness import load, make_trainer, rows
 
 SIGNATURES = {
     "_generate": "self, prompts",
     "_generate_single_turn": "self, prompt_ids, images, multimodal_fields, has_tool_images=False",
+    "_tool_call_loop": "self, prompts, prompt_ids, completion_ids, completions, images, multimodal_fields",
+    "_tokenize_prompts": "self, prompts",
+    "_get_tool_suffix_ids": "self, tool_messages",
     "_generate_and_score_completions": "self, inputs",
     "_compute_loss": "self, unwrapped_student, inputs, num_items_in_batch",
     "_prepare_inputs": "self, generation_batch",
@@ -39,6 +43,8 @@ SIGNATURES = {
 OVERRIDDEN = {
     "__init__",
     "_tokenize_prompts",
+    "_generate_single_turn",
+    "_tool_call_loop",
     "_generate_and_score_completions",
     "_compute_loss",
     "_prepare_inputs",
@@ -73,7 +79,8 @@ def test_signature(name):
 
 
 def test_nothing_else_is_overridden():
-    ours = {name for name, value in vars(CrossTokenizerTrainer).items() if callable(value)}
+    classes = (SamplingTrainer, CrossTokenizerTrainer)
+    ours = {name for kind in classes for name, value in vars(kind).items() if callable(value)}
     assert {name for name in ours if hasattr(DistillationTrainer, name)} == OVERRIDDEN
 
 
@@ -96,6 +103,12 @@ def test_prompts_are_rendered_as_ids_images_and_fields():
 def test_generate_returns_prompts_and_completions_first():
     assert returned(DistillationTrainer._generate) == ["(prompt_ids, completion_ids, tool_mask, images, tool_images)"]
     assert returned(DistillationTrainer._generate_single_turn) == ["completion_ids"]
+
+
+def test_the_tool_loop_returns_mask_and_messages_first():
+    """Messages: what followed each prompt, an assistant's message for each stretch of sampled tokens."""
+    expected = "(tool_mask, completions, completion_ids, tool_call_count, tool_failure_count, tool_images)"
+    assert returned(DistillationTrainer._tool_call_loop) == [expected]
 
 
 def test_vllm_returns_the_sampled_log_probabilities_third():

@@ -1,0 +1,247 @@
+"""What a chat template does to a conversation beside marking its turns: found by rendering, not by a table of models.
+
+A template is given small conversations of texts that cannot be mistaken for anything else, and what it rendered is
+compared with what it was given.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from crossdistill.chat.messages import Message
+from crossdistill.chat.template import TemplateRefusalError, render_text, shows_system
+
+_QUESTION, _AGAIN, _ANSWER, _REASON = "Qz1question", "Qz2again", "Qz3answer", "Qz4reason"
+_TOOL, _ARGUMENT, _RESULT = "qz5_tool", "Qz6argument", "Qz7result"
+_SPACE = " \n "
+_THOUGHT = f"<think>\n{_REASON}\n</think>\n\n{_ANSWER}"
+_SCHEMA = {
+    "type": "function",
+    "function": {
+        "name": _TOOL,
+        "description": "Looks something up.",
+        "parameters": {"type": "object", "properties": {"key": {"type": "string", "description": "What."}}},
+    },
+}
+TOOL_CONVERSATION: list[Message] = [
+    {"role": "user", "content": _QUESTION},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"type": "function", "function": {"name": _TOOL, "arguments": {"key": _ARGUMENT}}}],
+    },
+    {"role": "tool", "name": _TOOL, "content": _RESULT},
+]
+"""A question, a call of a tool and its result, by which a template is tried."""
+
+_REASONING_TAG = re.compile(r"[<\[][^<\[>\]]*(?:think|thought|reason)", re.IGNORECASE)
+_REASONING_WORD = re.compile(r"(/|end_?)?\W?(?:think|thought|reason)", re.IGNORECASE)
+
+
+class Fate(StrEnum):
+    """What became of something that a template was given."""
+
+    KEPT = "kept"
+    CHANGED = "changed"  # it is there, and other characters with it or beside it
+    DROPPED = "dropped"
+    REFUSED = "refused"  # the template raises an error
+
+
+class Opening(StrEnum):
+    """How the generation prompt treats the model's reasoning."""
+
+    NONE = "none"  # it says nothing of it: the model opens its reasoning itself, or does not reason
+    OPEN = "open"  # it opens a block, so that the response begins inside it
+    CLOSED = "closed"  # it writes a closed block, so that the response begins after it
+
+
+@dataclass(frozen=True)
+class TemplateEffects:
+    """What one template does, under one set of keyword arguments.
+
+    system: of a system message (anything but KEPT is folded into the first user message).
+    past: of an earlier answer of the assistant, plain text.
+    strips_leading, strips_trailing: white space around an answer of the assistant is taken away.
+    past_reasoning, last_reasoning: of ``<think>...</think>`` at the head of an earlier answer, and of the last one.
+    reasoning_field: of an earlier answer's ``reasoning_content``; tool_reasoning: the same of a turn that calls a tool,
+        before its result. lead: what it writes before an earlier answer that is no part of the generation prompt (a
+        space, a channel). inserted: what it writes before the last answer alone, such as an empty block of reasoning.
+    opening: what the generation prompt writes after the assistant's header. reasoning: what that means.
+    end_of_turn: what follows the last answer, white space aside.
+    tools: of the tools that it is told of; tool_results: of a call and its result.
+    """
+
+    system: Fate
+    past: Fate
+    strips_leading: bool
+    strips_trailing: bool
+    past_reasoning: Fate
+    last_reasoning: Fate
+    reasoning_field: Fate
+    tool_reasoning: Fate
+    lead: str
+    inserted: str
+    opening: str
+    reasoning: Opening
+    end_of_turn: str
+    tools: Fate
+    tool_results: Fate
+
+    def sentences(self, side: str) -> list[str]:
+        """What a user should know of the template of `side` ("student", "teacher"), one sentence each."""
+        subject = f"the {side}'s chat template"
+        told = [
+            (self.system is not Fate.KEPT, "takes no system message: it is written into the first user message."),
+            (self.past is not Fate.KEPT, f"does not keep an earlier answer of the assistant as it was ({self.past})."),
+            (self.strips_leading or self.strips_trailing, f"strips white space {self._stripped()} an answer."),
+            (
+                self.past_reasoning in {Fate.CHANGED, Fate.DROPPED},
+                f"does not keep the reasoning (<think>) of earlier answers as it was ({self.past_reasoning}).",
+            ),
+            (
+                self.last_reasoning in {Fate.CHANGED, Fate.DROPPED},
+                f"does not keep the reasoning (<think>) of the last answer as it was ({self.last_reasoning}).",
+            ),
+            (bool(self.lead.strip()), f"writes {self.lead!r} before an answer, which its generation prompt lacks."),
+            (bool(self.inserted), f"writes {self.inserted!r} before the last answer, which was not said."),
+            (self.reasoning is Opening.OPEN, f"opens the response with {self.opening!r}: it begins inside reasoning."),
+            (self.reasoning is Opening.CLOSED, f"opens the response with {self.opening!r}: it begins after reasoning."),
+            (not self.end_of_turn, "writes nothing after an answer, so that it shows no end of a turn."),
+            (self.tools is not Fate.KEPT, f"does not show tools ({self.tools})."),
+            (self.tool_results is not Fate.KEPT, f"does not show tool calls and their results ({self.tool_results})."),
+        ]
+        return [f"{subject} {sentence}" for applies, sentence in told if applies]
+
+    def _stripped(self) -> str:
+        both = self.strips_leading and self.strips_trailing
+        return "around" if both else "before" if self.strips_leading else "after"
+
+
+def template_effects(
+    tokenizer: Any, template_kwargs: dict[str, Any] | None = None, tools: Sequence[Any] | None = None
+) -> TemplateEffects:
+    """Probe the chat template of a tokenizer, which must have one (:func:`crossdistill.chat.ensure_template`).
+
+    tools: those of the run, where it has any; some templates take no conversation without them.
+    """
+    probe = _Probe(tokenizer, template_kwargs, tools)
+    past, last = probe.around([_user(_QUESTION), _answer(), _user(_AGAIN)]), probe.around([_user(_QUESTION), _answer()])
+    prompt = probe.text([_user(_QUESTION)], add_generation_prompt=True) or ""
+    header, prompt = ((past or last or ("", ""))[0].rpartition(_QUESTION)[2], prompt.rpartition(_QUESTION)[2])
+    lead, opening = _apart(header, prompt)
+    spaced = [
+        (plain, probe.around([_user(_QUESTION), _answer(_SPACE + _ANSWER + _SPACE), *after]))
+        for plain, after in ((past, [_user(_AGAIN)]), (last, []))
+    ]
+    question, call, result = TOOL_CONVERSATION
+    return TemplateEffects(
+        system=probe.system(),
+        past=probe.fate([_user(_QUESTION), _answer(), _user(_AGAIN)], _ANSWER),
+        strips_leading=any(a and b and b[0] != a[0] + _SPACE for a, b in spaced),
+        strips_trailing=any(a and b and b[1] != _SPACE + a[1] for a, b in spaced),
+        past_reasoning=probe.fate([_user(_QUESTION), _answer(_THOUGHT), _user(_AGAIN)], _THOUGHT, _REASON),
+        last_reasoning=probe.fate([_user(_QUESTION), _answer(_THOUGHT)], _THOUGHT, _REASON),
+        reasoning_field=probe.fate(
+            [_user(_QUESTION), {**_answer(), "reasoning_content": _REASON}, _user(_AGAIN)], _REASON
+        ),
+        tool_reasoning=probe.fate([question, {**call, "reasoning_content": _REASON}, result], _REASON),
+        lead=lead,
+        inserted=_inserted(past, last),
+        opening=opening,
+        reasoning=reasoning_of(opening),
+        end_of_turn=(last or ("", ""))[1].strip(),
+        tools=probe.fate([_user(_QUESTION)], _TOOL, tools=[*(tools or ()), _SCHEMA]),
+        tool_results=probe.tool_results(),
+    )
+
+
+def mismatches(student: TemplateEffects, teacher: TemplateEffects) -> list[str]:
+    """What makes two models read the same conversation differently, one sentence each with the way out."""
+    if student.reasoning is teacher.reasoning:
+        return []
+    begins = {
+        Opening.NONE: "at its head",
+        Opening.OPEN: "inside a block of reasoning",
+        Opening.CLOSED: "after a closed block of reasoning",
+    }
+    return [
+        f"the response begins {begins[student.reasoning]} for the student ({student.opening!r}) and "
+        f"{begins[teacher.reasoning]} for the teacher ({teacher.opening!r}): the teacher would score reasoning as "
+        "answer, or answer as reasoning; set teacher_chat_template_kwargs or chat_template_kwargs (such as "
+        "enable_thinking) so that both begin alike."
+    ]
+
+
+def reasoning_of(opening: str) -> Opening:
+    """What the end of a generation prompt means: its last word about reasoning decides."""
+    found = list(_REASONING_WORD.finditer(opening))
+    if not found:
+        return Opening.NONE
+    is_open = found[-1][1] is None and not re.search(r"[<\[]", opening[found[-1].end() :])
+    return Opening.OPEN if is_open else Opening.CLOSED
+
+
+class _Probe:
+    def __init__(self, tokenizer: Any, template_kwargs: dict[str, Any] | None, tools: Sequence[Any] | None):
+        self._tokenizer, self._kwargs, self._tools = tokenizer, template_kwargs, list(tools or ())
+
+    def text(self, messages: list[Message], **options: Any) -> str | None:
+        """What the template makes of them, None where it refuses."""
+        try:
+            return render_text(self._tokenizer, messages, self._kwargs, **{"tools": self._tools, **options})
+        except TemplateRefusalError:
+            return None
+
+    def around(self, messages: list[Message]) -> tuple[str, str] | None:
+        """The text before and after the answer."""
+        before, found, after = (self.text(messages) or "").rpartition(_ANSWER)
+        return (before, after) if found else None
+
+    def fate(self, messages: list[Message], whole: str, part: str | None = None, **options: Any) -> Fate:
+        text = self.text(messages, **options)
+        if text is None:
+            return Fate.REFUSED
+        if whole in text:
+            return Fate.KEPT
+        return Fate.CHANGED if part is not None and part in text else Fate.DROPPED
+
+    def system(self) -> Fate:
+        shown = shows_system(self._tokenizer, self._kwargs, self._tools)
+        return Fate.REFUSED if shown is None else Fate.KEPT if shown else Fate.DROPPED
+
+    def tool_results(self) -> Fate:
+        text = self.text(TOOL_CONVERSATION, tools=[*self._tools, _SCHEMA])
+        if text is None:
+            return Fate.REFUSED
+        shown = [mark in text for mark in (_ARGUMENT, _RESULT)]
+        return Fate.KEPT if all(shown) else Fate.CHANGED if any(shown) else Fate.DROPPED
+
+
+def _user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def _answer(text: str = _ANSWER) -> Message:
+    return {"role": "assistant", "content": text}
+
+
+def _apart(header: str, prompt: str) -> tuple[str, str]:
+    """What the header before an answer and the generation prompt have each for itself, cut at no tag's middle."""
+    common = next(
+        (k for k, (a, b) in enumerate(zip(header, prompt, strict=False)) if a != b), min(len(header), len(prompt))
+    )
+    reasoning = _REASONING_TAG.search(header[:common])
+    if reasoning is not None:
+        common = reasoning.start()
+    tag = header.rfind("<", 0, common)
+    if tag >= 0 and ">" not in header[tag:common] and common < max(len(header), len(prompt)):
+        common = tag
+    return header[common:], prompt[common:]
+
+
+def _inserted(past: tuple[str, str] | None, last: tuple[str, str] | None) -> str:
+    if past is None or last is None or not last[0].startswith(past[0]):
+        return ""
+    return last[0][len(past[0]) :]

@@ -1,0 +1,17 @@
+"""A pair of models before money is spent on it: what their tokenizers and configurations tell."""
+
+from crossdistill.inspection.documents import Document, corpus
+from crossdistill.inspection.measure import Measure, minimum_coverage, promised_coverage
+from crossdistill.inspection.pair import Inspection, inspect_pair
+from crossdistill.inspection.side import Side
+
+__all__ = [
+    "Document",
+    "Inspection",
+    "Measure",
+    "Side",
+    "corpus",
+    "inspect_pair",
+    "minimum_coverage",
+    "promised_coverage",
+]

@@ -1,0 +1,140 @@
+"""Places worth looking at: the largest chunks, rewritten text, and tokens that never stand alone."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from crossdistill.inspection.measure import ReadDocument
+from crossdistill.tokens import ByteVocab, Encoding
+
+_CONTEXT_BYTES = 24
+_NUM_OF_DOCUMENT = 2
+
+
+@dataclass(frozen=True)
+class ChunkExample:
+    """A chunk where it stands: the pieces of both sides, the bytes around them, and the document."""
+
+    document: str
+    student: tuple[bytes, ...]
+    teacher: tuple[bytes, ...]
+    before: bytes
+    after: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.student) + len(self.teacher)
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """Text that a tokenizer's own normaliser changed: what it was given and what its ids spell."""
+
+    document: str
+    given: bytes
+    spelled: bytes
+
+
+@dataclass(frozen=True)
+class LoneToken:
+    """A student token that occurs in the documents and is never in a 1:1 chunk: its bytes, and how often it occurs."""
+
+    piece: bytes
+    count: int
+
+
+def largest_chunks(
+    read: Iterable[ReadDocument], student: ByteVocab, teacher: ByteVocab, number: int
+) -> list[ChunkExample]:
+    """The largest chunks by tokens of both sides together, two of a document at most, largest first."""
+    found = [example for item in read for example in _largest_of(item, student, teacher, _NUM_OF_DOCUMENT)]
+    return sorted(found, key=lambda example: -example.size)[:number]
+
+
+def _largest_of(item: ReadDocument, student: ByteVocab, teacher: ByteVocab, number: int) -> Iterator[ChunkExample]:
+    reading = item.reading
+    alignment, data = reading.alignment, reading.data
+    sizes = alignment.student_sizes + alignment.teacher_sizes
+    ends = student.ends(item.ids)
+    for chunk in np.argsort(-sizes, kind="stable")[:number]:
+        if alignment.is_one_to_one[chunk]:
+            return
+        ours = reading.student_positions[slice(*alignment.student_splits[chunk : chunk + 2])]
+        theirs = reading.teacher_positions[slice(*alignment.teacher_splits[chunk : chunk + 2])]
+        first, last = int(ends[ours[0]]) - len(student.pieces[item.ids[ours[0]]]), int(ends[ours[-1]])
+        yield ChunkExample(
+            item.document.title,
+            tuple(student.pieces[token_id] for token_id in item.ids[ours]),
+            tuple(teacher.pieces[token_id] for token_id in reading.encoding.ids[theirs]),
+            _from_character(data[max(0, first - _CONTEXT_BYTES) : first]),
+            _to_character(data[last : last + _CONTEXT_BYTES]),
+        )
+
+
+def student_rewrites(read: Iterable[ReadDocument], student: ByteVocab) -> list[Rewrite]:
+    """Where the student's own tokenizer changes the documents."""
+    return [
+        rewrite
+        for item in read
+        for rewrite in _rewrites(item.document.title, item.document.data, item.encoding, student)
+    ]
+
+
+def teacher_rewrites(read: Iterable[ReadDocument], teacher: ByteVocab) -> list[Rewrite]:
+    """Where the teacher's tokenizer changes what the student wrote."""
+    return [
+        rewrite
+        for item in read
+        for rewrite in _rewrites(item.document.title, item.reading.data, item.reading.encoding, teacher)
+    ]
+
+
+def _rewrites(document: str, data: bytes, encoding: Encoding, vocab: ByteVocab) -> Iterator[Rewrite]:
+    """Runs of tokens whose pieces are not the bytes that they cover; unknown tokens stand in holes and are none."""
+    known = np.flatnonzero(vocab.lengths[encoding.ids] > 0)
+    starts = _starts(encoding)[known].tolist()
+    spans = zip(encoding.ids[known].tolist(), starts, encoding.ends[known].tolist(), strict=True)
+    tokens = [(vocab.pieces[token_id], data[start:end]) for token_id, start, end in spans]
+    for is_same, run in groupby(tokens, key=lambda token: token[0] == token[1]):
+        if not is_same:
+            spelled, given = (b"".join(parts) for parts in zip(*run, strict=True))
+            yield Rewrite(document, given, spelled)
+
+
+def _starts(encoding: Encoding) -> np.ndarray:
+    """Byte offset at which each token starts: where the one before it ends, or the hole in between."""
+    starts = np.append(0, encoding.ends[:-1])
+    if len(encoding.holes) == 0:
+        return starts
+    hole = np.maximum(np.searchsorted(encoding.holes[:, 0], starts, side="right") - 1, 0)
+    first, last = encoding.holes[hole].T
+    return np.where((first <= starts) & (starts < last), last, starts)
+
+
+def lone_tokens(read: Sequence[ReadDocument], student: ByteVocab) -> list[LoneToken]:
+    """The student's tokens that occur in the documents and are never in a 1:1 chunk, the most frequent first."""
+    nothing = np.zeros(0, dtype=np.int64)
+    used = np.bincount(np.concatenate([nothing, *(item.ids for item in read)]), minlength=len(student))
+    paired = np.concatenate([nothing, *(item.ids[item.one_to_one_positions] for item in read)])
+    used[paired] = 0
+    order = np.argsort(-used, kind="stable")[: np.count_nonzero(used)]
+    return [LoneToken(student.pieces[token_id], int(used[token_id])) for token_id in order]
+
+
+def _from_character(data: bytes) -> bytes:
+    """Without the rest of a character that was cut at the start."""
+    return data.lstrip(bytes(range(0x80, 0xC0))) if len(data) == _CONTEXT_BYTES else data
+
+
+def _to_character(data: bytes) -> bytes:
+    """Without the beginning of a character that was cut at the end; other invalid bytes stay."""
+    for length in range(1, 4):
+        lead = data[-length:][:1]
+        if lead >= b"\xc0":
+            expected = 2 if lead < b"\xe0" else 3 if lead < b"\xf0" else 4
+            return data[:-length] if length < expected else data
+        if lead < b"\x80":
+            return data
+    return data

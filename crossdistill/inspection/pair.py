@@ -1,0 +1,88 @@
+"""A pair of models before money is spent on it: everything that tokenizers and configurations tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crossdistill.chat.effects import mismatches
+from crossdistill.inspection.documents import Document
+from crossdistill.inspection.examples import (
+    ChunkExample,
+    LoneToken,
+    Rewrite,
+    largest_chunks,
+    lone_tokens,
+    student_rewrites,
+    teacher_rewrites,
+)
+from crossdistill.inspection.measure import Measure, ReadDocument, read_documents
+from crossdistill.inspection.overlap import Overlap, overlap
+from crossdistill.inspection.side import Side, SideFacts, facts
+from crossdistill.tokens import ByteVocab
+
+NUM_EXAMPLES = 12
+_NUM_OF_CATEGORY = 2
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of a pair.
+
+    total, categories, documents: measures on the corpus, by category, and by document ("languages/thai").
+    largest: the largest chunks of all, then the largest of each category. lone: student tokens that are never in a
+    1:1 chunk. student_rewrites, teacher_rewrites: text that a side's own normaliser changes.
+    """
+
+    student: SideFacts
+    teacher: SideFacts
+    overlap: Overlap
+    total: Measure
+    categories: Mapping[str, Measure]
+    documents: Mapping[str, Measure]
+    largest: Sequence[ChunkExample]
+    lone: Sequence[LoneToken]
+    student_rewrites: Sequence[Rewrite]
+    teacher_rewrites: Sequence[Rewrite]
+
+    @property
+    def mismatches(self) -> list[str]:
+        """What makes the two read a conversation differently, one sentence each with the way out."""
+        return mismatches(self.student.effects, self.teacher.effects)
+
+    @property
+    def promised_coverage(self) -> float:
+        """Share of the student's bytes that the teacher can supervise; a run is held to it."""
+        return self.total.coverage
+
+
+def inspect_pair(student: Side, teacher: Side, documents: Sequence[Document] | None = None) -> Inspection:
+    """Measure a pair on the shipped corpus, or on other documents."""
+    read = read_documents(student.vocab, teacher.vocab, documents)
+    categories: dict[str, list[ReadDocument]] = {}
+    for item in read:
+        categories.setdefault(item.document.category, []).append(item)
+    ours, theirs = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
+    return Inspection(
+        student=facts(student, ours),
+        teacher=facts(teacher, theirs),
+        overlap=overlap(student.vocab, teacher.vocab, ours, theirs),
+        total=Measure.of(read),
+        categories={name: Measure.of(items) for name, items in categories.items()},
+        documents={item.document.title: Measure.of([item]) for item in read},
+        largest=_largest(categories, student.vocab, teacher.vocab),
+        lone=lone_tokens(read, student.vocab),
+        student_rewrites=student_rewrites(read, student.vocab),
+        teacher_rewrites=teacher_rewrites(read, teacher.vocab),
+    )
+
+
+def _largest(
+    categories: Mapping[str, Sequence[ReadDocument]], student: ByteVocab, teacher: ByteVocab
+) -> list[ChunkExample]:
+    """The largest chunks of all documents, then the largest of each category that are not among them."""
+    everything = [item for items in categories.values() for item in items]
+    found = largest_chunks(everything, student, teacher, NUM_EXAMPLES)
+    for items in categories.values():
+        found += [
+            example for example in largest_chunks(items, student, teacher, _NUM_OF_CATEGORY) if example not in found
+        ]
+    return found

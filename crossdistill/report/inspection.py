@@ -1,0 +1,189 @@
+"""An inspected pair as plain data: for programs, and for the terminal and the page that show it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from crossdistill.inspection.advice import advice, general_advice
+from crossdistill.inspection.examples import ChunkExample, LoneToken, Rewrite
+from crossdistill.inspection.measure import Measure, minimum_coverage
+from crossdistill.inspection.overlap import Overlap
+from crossdistill.inspection.pair import Inspection
+from crossdistill.inspection.side import SideFacts
+from crossdistill.report.display import display, plain
+from crossdistill.report.numbers import percent
+
+MAX_EXAMPLES = 40
+_THINKING = {
+    "control": "one control token without bytes: sampled ones get no signal unless train.text_tokens names it",
+    "token": "one token",
+    "text": "plain text",
+}
+
+
+def as_dict(pair: Inspection) -> dict[str, Any]:
+    """Everything that inspection found, for JSON."""
+    return {
+        "student": _side(pair.student, "student"),
+        "teacher": _side(pair.teacher, "teacher"),
+        "mismatches": pair.mismatches,
+        "overlap": _overlap(pair.overlap),
+        "promised_coverage": pair.promised_coverage,
+        "minimum_coverage": minimum_coverage(pair.promised_coverage),
+        "total": _measure(pair.total),
+        "categories": {name: _measure(measure) for name, measure in pair.categories.items()},
+        "documents": {name: _measure(measure) for name, measure in pair.documents.items()},
+        "largest_chunks": [chunk_example(example) for example in pair.largest],
+        "tokens_never_one_to_one": {
+            "tokens": len(pair.lone),
+            "occurrences": sum(token.count for token in pair.lone),
+            "most_frequent": [lone_token(token) for token in pair.lone[:MAX_EXAMPLES]],
+        },
+        "rewritten": {
+            "by_student": [rewrite(example) for example in pair.student_rewrites[:MAX_EXAMPLES]],
+            "by_teacher": [rewrite(example) for example in pair.teacher_rewrites[:MAX_EXAMPLES]],
+        },
+        "objectives": [vars(entry) for entry in advice(pair.total)],
+        "advice": general_advice(pair.total, pair.overlap),
+    }
+
+
+def side_rows(facts: SideFacts) -> list[tuple[str, str]]:
+    """(what, how) of one side, in words."""
+    spare = f", {facts.padding:,} padding" if facts.padding else ""
+    return [
+        ("tokenizer", f"{facts.kind}, bytes verified"),
+        ("ids", f"{facts.ids:,}: {facts.entries:,} with bytes, {facts.control:,} control{spare}"),
+        ("cannot spell", _holes(facts)),
+        ("chat template", "its own" if facts.has_template else "the plain default (the model has none)"),
+        ("ends a turn with", ", ".join(map(plain, facts.stops)) or "nothing: responses end at the budget"),
+        ("context", "no limit named" if facts.context is None else f"{facts.context:,} tokens"),
+        *((tag, _THINKING[reading]) for tag, reading in facts.thinking.items()),
+    ]
+
+
+def overlap_rows(overlap: Overlap) -> list[tuple[str, str]]:
+    """(what, how) of what the vocabularies have in common, in words."""
+    partners = f"{overlap.without_partner:,} of the student's ids spell bytes that no entry of the teacher spells whole"
+    rows = [
+        (
+            "entries of equal bytes",
+            f"{overlap.shared:,}: {percent(overlap.shared / max(1, overlap.student_entries))} of the student's, "
+            f"{percent(overlap.shared / max(1, overlap.teacher_entries))} of the teacher's",
+        ),
+        ("without a partner", partners),
+    ]
+    if overlap.by_string is not None:
+        names = overlap.by_string
+        found = (
+            f"{names.matches:,} names match (Ġ read as ▁); {names.false:,} of them are other bytes, and "
+            f"{names.missed:,} entries of equal bytes are missed"
+        )
+        rows.append(("by string instead", found))
+    return rows
+
+
+def summary_rows(pair: Inspection) -> list[tuple[str, str]]:
+    """(what, how) of the pair on the corpus, in words."""
+    total = pair.total
+    student, teacher = total.largest_chunk
+    lone, used = sum(token.count for token in pair.lone), max(1, total.student_tokens)
+    unwritable = f"; {total.unwritable_bytes:,} bytes that it cannot write" if total.unwritable_bytes else ""
+    return [
+        ("corpus", f"{len(pair.documents)} texts, {total.bytes:,} bytes as the student writes them{unwritable}"),
+        ("supervised", f"{total.supervised_bytes:,} of {total.bytes:,} bytes, {percent(total.coverage)}"),
+        (
+            "taught as a stop",
+            f"{_stops(pair.student)} of the student, by the teacher's probability of {_stops(pair.teacher)}",
+        ),
+        (
+            "a run stops below",
+            f"{percent(minimum_coverage(pair.promised_coverage))} (train.min_coverage, train.low_coverage)",
+        ),
+        ("tokens", f"student {total.student_tokens:,}, teacher {total.teacher_tokens:,}"),
+        ("1:1", f"{percent(total.one_to_one_share)} of the student's tokens"),
+        ("chunks", f"{total.num_chunks:,}, largest {student} student : {teacher} teacher tokens"),
+        (
+            "never 1:1",
+            f"{len(pair.lone):,} of the student's tokens that occur, {percent(lone / used)} of all occurrences",
+        ),
+        (
+            "rewritten",
+            f"{_places(pair.student_rewrites)} by the student, {_places(pair.teacher_rewrites)} by the teacher",
+        ),
+    ]
+
+
+def template_sentences(pair: Inspection) -> list[str]:
+    """What the two chat templates do to a conversation, then where they do not agree."""
+    told = pair.student.effects.sentences("student") + pair.teacher.effects.sentences("teacher")
+    return [*told, *pair.mismatches]
+
+
+def histogram(measure: Measure, size: int) -> list[list[int]]:
+    """Chunks by student (rows) and teacher tokens (columns), 1 to `size`, where `size` stands for it and above."""
+    counts = [[0] * size for _ in range(size)]
+    for (student, teacher), number in measure.chunks.items():
+        counts[min(student, size) - 1][min(teacher, size) - 1] += number
+    return counts
+
+
+def chunk_example(example: ChunkExample) -> dict[str, Any]:
+    """A chunk with what stands around it, readable."""
+    return {
+        "document": example.document,
+        "student": [display(piece) for piece in example.student],
+        "teacher": [display(piece) for piece in example.teacher],
+        "text": display(b"".join(example.student)),
+        "before": display(example.before),
+        "after": display(example.after),
+    }
+
+
+def lone_token(token: LoneToken) -> dict[str, Any]:
+    return {"token": display(token.piece), "count": token.count}
+
+
+def rewrite(example: Rewrite) -> dict[str, Any]:
+    return {"document": example.document, "given": display(example.given), "spelled": display(example.spelled)}
+
+
+def _side(facts: SideFacts, side: str) -> dict[str, Any]:
+    return {**vars(facts), "holes": list(facts.holes), "effects": facts.effects.sentences(side)}
+
+
+def _overlap(overlap: Overlap) -> dict[str, Any]:
+    names = overlap.by_string
+    if names is None:
+        return {**vars(overlap)}
+    missed = [display(piece) for piece in names.missed_examples]
+    return {**vars(overlap), "by_string": {**vars(names), "missed_examples": missed}}
+
+
+def _measure(measure: Measure) -> dict[str, Any]:
+    sums = {name: value for name, value in vars(measure).items() if name != "chunks"}
+    return {
+        **sums,
+        "coverage": measure.coverage,
+        "one_to_one_share": measure.one_to_one_share,
+        "shared_credit_share": measure.shared_credit_share,
+        "num_chunks": measure.num_chunks,
+        "largest_chunk": list(measure.largest_chunk),
+        "chunk_sizes": [[*size, number] for size, number in sorted(measure.chunks.items())],
+    }
+
+
+def _stops(facts: SideFacts) -> str:
+    return " or ".join(map(plain, facts.stops)) or "nothing"
+
+
+def _holes(facts: SideFacts) -> str:
+    stands_in = "" if facts.unknown is None else f", for which {plain(facts.unknown)} stands"
+    if not facts.spells_bytes:
+        return f"characters without an entry{stands_in}: no byte fallback"
+    if not facts.holes:
+        return "nothing: any bytes"
+    return f"{len(facts.holes)} byte values: {' '.join(f'{byte:02x}' for byte in facts.holes)}"
+
+
+def _places(rewrites: Sequence[Rewrite]) -> str:
+    return f"{len(rewrites):,} place" + ("" if len(rewrites) == 1 else "s")

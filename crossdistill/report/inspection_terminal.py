@@ -1,0 +1,120 @@
+"""An inspected pair in the terminal."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from crossdistill.inspection.advice import advice, general_advice
+from crossdistill.inspection.measure import Measure
+from crossdistill.inspection.pair import Inspection
+from crossdistill.report.html import model_name
+from crossdistill.report.inspection import (
+    chunk_example,
+    histogram,
+    lone_token,
+    overlap_rows,
+    rewrite,
+    side_rows,
+    summary_rows,
+    template_sentences,
+)
+from crossdistill.report.numbers import percent
+
+_SIZE = 6
+_NUM_LONE = 16
+_NUM_PIECES = 8
+_NUM_REWRITES = 6
+_BETWEEN_TOKENS = "|"
+
+
+def print_inspection(console: Console, pair: Inspection) -> None:
+    """Print what inspection found: both sides, what they share, figures by category, examples, advice."""
+    console.print(_sides(pair))
+    for sentence in template_sentences(pair):
+        console.print(Text(f"- {sentence}", style="yellow"))
+    console.print(_rows("what they share", [*overlap_rows(pair.overlap), *summary_rows(pair)]))
+    console.print(_categories(pair))
+    console.print(_histogram(pair.total))
+    console.print(_chunks([chunk_example(example) for example in pair.largest]))
+    if pair.lone:
+        tokens = [lone_token(token) for token in pair.lone[:_NUM_LONE]]
+        shown = "  ".join(f"{token['token']} ({token['count']})" for token in tokens)
+        console.print(Text(f"most frequent student tokens that are never 1:1: {shown}"))
+    for side, examples in (("student", pair.student_rewrites), ("teacher", pair.teacher_rewrites)):
+        for example in map(rewrite, examples[:_NUM_REWRITES]):
+            console.print(
+                Text(f"rewritten by the {side}: {example['given']} → {example['spelled']} ({example['document']})")
+            )
+    console.print(_rows("objectives", [(entry.objective, entry.reason) for entry in advice(pair.total)]))
+    console.print(Text(general_advice(pair.total, pair.overlap)))
+
+
+def _sides(pair: Inspection) -> Table:
+    table = Table(title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for side, facts in (("student", pair.student), ("teacher", pair.teacher)):
+        table.add_column(Text(f"{side} {model_name(facts.name)}"), overflow="fold")
+    for (name, ours), (_, theirs) in zip(side_rows(pair.student), side_rows(pair.teacher), strict=True):
+        table.add_row(Text(name), Text(ours), Text(theirs))
+    return table
+
+
+def _rows(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
+    return table
+
+
+def _categories(pair: Inspection) -> Table:
+    table = Table(title="by category", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for name in ("bytes", "student tokens", "teacher tokens", "1:1", "supervised", "largest chunk"):
+        table.add_column(name, justify="right")
+    for name, measure in {**pair.categories, "all": pair.total}.items():
+        table.add_row(Text(name), *_figures(measure), style="bold" if name == "all" else "")
+    return table
+
+
+def _figures(measure: Measure) -> list[str]:
+    student, teacher = measure.largest_chunk
+    return [
+        f"{measure.bytes:,}",
+        f"{measure.student_tokens:,}",
+        f"{measure.teacher_tokens:,}",
+        percent(measure.one_to_one_share),
+        percent(measure.coverage),
+        f"{student}:{teacher}",
+    ]
+
+
+def _histogram(measure: Measure) -> Table:
+    table = Table(
+        title="chunks by student tokens (rows) and teacher tokens", title_justify="left", box=box.SIMPLE, pad_edge=False
+    )
+    labels = [*map(str, range(1, _SIZE)), f"{_SIZE}+"]
+    for label in ("", *labels):
+        table.add_column(label, justify="right")
+    for label, row in zip(labels, histogram(measure, _SIZE), strict=True):
+        table.add_row(label, *(f"{number:,}" if number else "·" for number in row))
+    return table
+
+
+def _chunks(examples: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title="largest chunks", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("text", "student", "teacher", "in"):
+        table.add_column(name, overflow="fold")
+    for example in examples:
+        text = Text.assemble((example["before"], "dim"), (example["text"], "bold cyan"), (example["after"], "dim"))
+        sides = [Text(_shortened(example[side])) for side in ("student", "teacher")]
+        table.add_row(text, *sides, Text(example["document"], style="dim"))
+    return table
+
+
+def _shortened(pieces: Sequence[str]) -> str:
+    shown = _BETWEEN_TOKENS.join(pieces[:_NUM_PIECES])
+    return shown if len(pieces) <= _NUM_PIECES else f"{shown}… ({len(pieces)})"

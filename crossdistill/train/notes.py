@@ -1,0 +1,89 @@
+"""What the templates of a pair do to the run's conversations, told once."""
+
+import logging
+from collections.abc import Sequence
+
+from crossdistill.chat import Response
+from crossdistill.chat.effects import Fate, TemplateEffects, mismatches, template_effects
+from crossdistill.chat.messages import Prompt
+from crossdistill.chat.template import folds_system
+from crossdistill.train.turns import Histories, Side
+
+_LOGGER = logging.getLogger("crossdistill")
+
+
+class ConversationNotes:
+    """Looks at conversations as they come and tells what a user should know, each sentence once.
+
+    They are warnings of the logger ``crossdistill``; of several processes one speaks.
+    """
+
+    def __init__(self, student: Side, teacher: Side, speaks: bool = True):
+        self._sides = {"student": student, "teacher": teacher}
+        self._effects: dict[str, TemplateEffects] = {}
+        self._told: set[str] = set()
+        self._speaks = speaks
+
+    def see(self, prompts: Sequence[Prompt]) -> None:
+        """Prompts before they are rendered; texts have no template, so there is nothing to tell of them."""
+        conversations = [prompt for prompt in prompts if not isinstance(prompt, str)]
+        if not conversations:
+            return
+        if not self._effects:
+            self._effects = {
+                name: template_effects(side.tokenizer, side.template_kwargs, side.tools)
+                for name, side in self._sides.items()
+            }
+            self._tell_of_templates()
+        with_system = next((prompt for prompt in conversations if prompt[0]["role"] == "system"), None)
+        if with_system is None:
+            return
+        for name, side in self._sides.items():
+            if folds_system(side.tokenizer, with_system, side.template_kwargs, side.tools):
+                self._tell(
+                    f"the {name}'s chat template takes no system message: it is written into the first user message."
+                )
+
+    def see_histories(self, histories: Histories) -> None:
+        """What became of earlier answers in a batch of rollouts."""
+        for name, changed in (("student", histories.student_changed), ("teacher", histories.teacher_changed)):
+            if changed:
+                self._tell(
+                    f"the {name}'s chat template does not show earlier answers of the assistant as they were; "
+                    f"history_changed/{name} counts such conversations. {self._why(name)}"
+                )
+
+    def see_responses(self, responses: Sequence[Response]) -> None:
+        """Control tokens that the student wrote within them."""
+        found = sorted({token_id for response in responses for token_id in response.special_ids.tolist()})
+        names = [name for name in self._sides["student"].tokenizer.convert_ids_to_tokens(found) if name is not None]
+        for name in names:
+            self._tell(
+                f"the student wrote its control token {name!r} within a response, which the teacher is not shown "
+                "(special_token); if it is a word of the response, list it in text_tokens."
+            )
+
+    def _tell_of_templates(self) -> None:
+        for sentence in mismatches(self._effects["student"], self._effects["teacher"]):
+            self._tell(sentence)
+        for name, side in self._sides.items():
+            if side.tools and self._effects[name].tools is not Fate.KEPT:
+                self._tell(f"the {name}'s chat template does not show the tools, so it knows nothing of them.")
+            if side.tools and self._effects[name].tool_results is not Fate.KEPT:
+                self._tell(f"the {name}'s chat template does not show tool calls and their results whole.")
+
+    def _why(self, name: str) -> str:
+        """What the probes found that changes an answer."""
+        effects = self._effects[name]
+        habits = {
+            "strips white space": effects.strips_leading or effects.strips_trailing,
+            "drops or rewrites reasoning (<think>)": effects.past_reasoning is not Fate.KEPT,
+            "leaves out reasoning_content": effects.reasoning_field is not Fate.KEPT,
+        }
+        found = ", ".join(habit for habit, applies in habits.items() if applies)
+        return f"Its habits: {found}." if found else ""
+
+    def _tell(self, sentence: str) -> None:
+        if self._speaks and sentence not in self._told:
+            self._told.add(sentence)
+            _LOGGER.warning(sentence.strip())

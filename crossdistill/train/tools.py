@@ -1,0 +1,58 @@
+"""Whether a run with tools can work, known before a model is loaded."""
+
+import inspect
+from typing import Any
+
+from trl.chat_template_utils import (
+    add_response_schema,
+    get_training_chat_template,
+    is_chat_template_prefix_preserving,
+    supports_tool_calling,
+)
+
+from crossdistill.chat.effects import TOOL_CONVERSATION
+from crossdistill.chat.template import TemplateRefusalError, render_text
+from crossdistill.errors import InputError
+from crossdistill.train.turns import Side
+
+
+def check_tools(student: Side, teacher: Side) -> None:
+    """Both templates must show a conversation with the tools, and the student's calls must be readable."""
+    for tool in student.tools:
+        if inspect.iscoroutinefunction(tool):
+            raise InputError(f"the tool {tool.__name__!r} is asynchronous: give a function that returns its result.")
+    _check_student(student.tokenizer)
+    try:
+        render_text(teacher.tokenizer, TOOL_CONVERSATION, teacher.template_kwargs, teacher.tools)
+    except TemplateRefusalError as error:
+        raise InputError(
+            f"the teacher cannot read tool calls and their results: {error} It would know nothing of what the student "
+            "did: give its tokenizer (teacher_processing_class) a chat_template that shows them, or choose another "
+            "teacher."
+        ) from None
+
+
+def _check_student(tokenizer: Any) -> None:
+    name = tokenizer.name_or_path
+    if not supports_tool_calling(tokenizer):
+        raise InputError(
+            f"the chat template of the student {name!r} does not show tool calls and their results: give its tokenizer "
+            "a chat_template that does, or train without tools."
+        )
+    if tokenizer.response_template is None:
+        try:
+            add_response_schema(tokenizer)
+        except ValueError:
+            raise InputError(
+                f"TRL does not know how the student {name!r} writes a tool call: set response_template on its "
+                "tokenizer (transformers, response parsing) and pass it as processing_class."
+            ) from None
+    if not is_chat_template_prefix_preserving(tokenizer):
+        try:
+            get_training_chat_template(tokenizer)
+        except ValueError:
+            raise InputError(
+                f"the chat template of the student {name!r} writes earlier turns in another way once a tool result "
+                "follows, so that the student would read what it did not sample: give its tokenizer a chat_template "
+                "that preserves prefixes."
+            ) from None

@@ -1,0 +1,194 @@
+"""What a template does to a conversation, found by rendering."""
+
+from dataclasses import replace
+
+import pytest
+
+from crossdistill.chat import PLAIN_TEMPLATE
+from crossdistill.chat.effects import Fate, Opening, mismatches, reasoning_of, template_effects
+from tests.chat import templates as t
+
+PLAIN = {
+    "system": Fate.KEPT,
+    "past": Fate.KEPT,
+    "strips_leading": False,
+    "strips_trailing": False,
+    "past_reasoning": Fate.KEPT,
+    "last_reasoning": Fate.KEPT,
+    "reasoning_field": Fate.DROPPED,
+    "tool_reasoning": Fate.DROPPED,
+    "lead": "",
+    "inserted": "",
+    "opening": "",
+    "reasoning": Opening.NONE,
+    "end_of_turn": "<|im_end|>",
+    "tools": Fate.DROPPED,
+    "tool_results": Fate.CHANGED,  # the result is there, the call is not
+}
+THOUGHT_OPEN, THOUGHT_CLOSED = "<think>\n", "<think>\n\n</think>\n\n"
+SHOWS_TOOLS = {
+    "tools": Fate.KEPT,
+    "tool_results": Fate.KEPT,
+    "reasoning_field": Fate.KEPT,
+    "tool_reasoning": Fate.KEPT,
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "template_kwargs", "expected"),
+    [
+        (t.CHATML, {}, {}),
+        (t.STRIPS, {}, {"strips_leading": True, "strips_trailing": True}),
+        (t.CHATML.replace("m.content", "m.content.rstrip()"), {}, {"strips_trailing": True}),
+        (t.CHATML.replace("m.content", "m.content.lstrip()"), {}, {"strips_leading": True}),
+        (t.CHATML.replace("m.content", "m.content.lstrip(' ')"), {}, {"strips_leading": True}),  # some of it
+        (t.CHATML.replace("m.content", "m.content.rstrip(' ')"), {}, {"strips_trailing": True}),
+        (t.NO_SYSTEM, {}, {"system": Fate.REFUSED}),
+        (t.IGNORES_SYSTEM, {}, {"system": Fate.DROPPED}),
+        (
+            t.HYBRID,
+            {},
+            {"past_reasoning": Fate.DROPPED, "inserted": THOUGHT_CLOSED},
+        ),
+        (
+            t.HYBRID,
+            {"enable_thinking": False},
+            {
+                "past_reasoning": Fate.DROPPED,
+                "inserted": THOUGHT_CLOSED,
+                "opening": THOUGHT_CLOSED,
+                "reasoning": Opening.CLOSED,
+            },
+        ),
+        (t.REASONER, {}, {"opening": THOUGHT_OPEN, "reasoning": Opening.OPEN}),
+        (t.LEADS, {}, {"lead": "[final]"}),
+        (
+            t.CHATML.replace("m.content", "m.content | replace('think', 'thought')"),
+            {},
+            {"past_reasoning": Fate.CHANGED, "last_reasoning": Fate.CHANGED},
+        ),
+        (t.TOOLS, {}, SHOWS_TOOLS),
+        (t.JSON_ARGUMENTS, {}, SHOWS_TOOLS),
+        (t.STRICT_IDS, {}, SHOWS_TOOLS),
+        (t.NO_TOOL_ROLE, {}, {"tool_results": Fate.REFUSED, "tool_reasoning": Fate.REFUSED}),
+        (t.CHATML.replace("<|im_end|>", ""), {}, {"end_of_turn": ""}),
+    ],
+)
+def test_effects(template, template_kwargs, expected):
+    effects = template_effects(t.with_template(template), template_kwargs)
+    assert {name: getattr(effects, name) for name in PLAIN} == {**PLAIN, **expected}
+
+
+def test_a_template_that_has_no_place_for_answers():
+    effects = template_effects(
+        t.with_template("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}")
+    )
+    assert (effects.past, effects.past_reasoning, effects.end_of_turn) == (Fate.DROPPED, Fate.DROPPED, "")
+    effects = template_effects(t.with_template("{{ raise_exception('never') }}"))
+    assert {effects.system, effects.past, effects.tools, effects.tool_results} == {Fate.REFUSED}
+    assert (effects.lead, effects.inserted, effects.opening) == ("", "", "")
+
+
+def test_the_plain_template_keeps_everything_but_tools():
+    made = t.with_template(PLAIN_TEMPLATE)
+    effects = template_effects(made)
+    assert {effects.system, effects.past, effects.past_reasoning, effects.last_reasoning} == {Fate.KEPT}
+    assert (effects.end_of_turn, effects.opening, effects.lead) == (made.eos_token, "", "")
+
+
+@pytest.mark.parametrize(
+    ("opening", "expected"),
+    [
+        ("", Opening.NONE),
+        ("<|channel|>", Opening.NONE),
+        ("<think>\n", Opening.OPEN),
+        ("<think>", Opening.OPEN),
+        ("<|START_THINKING|>", Opening.OPEN),
+        ("[THINK]", Opening.OPEN),
+        ("Here are my reasoning steps:\n", Opening.OPEN),
+        ("<think>\n\n</think>\n\n", Opening.CLOSED),
+        ("</think>", Opening.CLOSED),
+        ("<|START_THINKING|><|END_THINKING|>", Opening.CLOSED),
+        ("[THINK][/THINK]", Opening.CLOSED),
+        ("<|channel>thought\n<channel|>", Opening.CLOSED),
+    ],
+)
+def test_how_a_generation_prompt_treats_reasoning(opening, expected):
+    assert reasoning_of(opening) is expected
+
+
+@pytest.mark.parametrize(
+    ("header", "opening", "lead"),
+    [
+        ("{{ '<think></think>' }}", "<think>\n", "<think></think>"),  # they share the tag, which belongs to both
+        ("{{ '</think>' }}", "<think>", "</think>"),  # they share its first character, which is not cut off
+    ],
+)
+def test_a_generation_prompt_that_shares_a_beginning_with_earlier_answers(header, opening, lead):
+    template = t.CHATML.replace(
+        "{{ m.content }}", "{% if m.role == 'assistant' %}" + header + "{% endif %}{{ m.content }}"
+    )
+    effects = template_effects(
+        t.with_template(template.replace("assistant\n{%", f"assistant\n{{{{ {opening!r} }}}}{{%"))
+    )
+    assert (effects.opening, effects.lead, effects.reasoning) == (opening, lead, Opening.OPEN)
+
+
+def test_tools_of_the_run_are_shown_to_templates_that_need_some():
+    """Tool-use templates of some models refuse a conversation without tools."""
+    needs = "{% for tool in tools %}{{ tool.function.name }}{% endfor %}" + t.CHATML
+    tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
+    assert template_effects(t.with_template(needs)).past is Fate.REFUSED
+    assert template_effects(t.with_template(needs), None, [tool]).past is Fate.KEPT
+
+
+# --- what a user is told
+
+
+def test_sentences():
+    plain = template_effects(t.with_template(t.TOOLS))
+    assert plain.sentences("student") == []
+    odd = replace(
+        plain,
+        system=Fate.REFUSED,
+        past=Fate.CHANGED,
+        strips_leading=True,
+        past_reasoning=Fate.DROPPED,
+        last_reasoning=Fate.CHANGED,
+        lead="[final]",
+        inserted="<think></think>",
+        opening="<think>",
+        reasoning=Opening.OPEN,
+        end_of_turn="",
+        tools=Fate.DROPPED,
+        tool_results=Fate.REFUSED,
+    )
+    assert [sentence.removeprefix("the teacher's chat template ") for sentence in odd.sentences("teacher")] == [
+        "takes no system message: it is written into the first user message.",
+        "does not keep an earlier answer of the assistant as it was (changed).",
+        "strips white space before an answer.",
+        "does not keep the reasoning (<think>) of earlier answers as it was (dropped).",
+        "does not keep the reasoning (<think>) of the last answer as it was (changed).",
+        "writes '[final]' before an answer, which its generation prompt lacks.",
+        "writes '<think></think>' before the last answer, which was not said.",
+        "opens the response with '<think>': it begins inside reasoning.",
+        "writes nothing after an answer, so that it shows no end of a turn.",
+        "does not show tools (dropped).",
+        "does not show tool calls and their results (refused).",
+    ]
+    (closed,) = replace(plain, opening="</think>", reasoning=Opening.CLOSED).sentences("student")
+    assert closed.endswith("opens the response with '</think>': it begins after reasoning.")
+    for leading, trailing, word in ((True, True, "around"), (False, True, "after")):
+        (sentence,) = replace(plain, strips_leading=leading, strips_trailing=trailing).sentences("student")
+        assert sentence.endswith(f"strips white space {word} an answer.")
+
+
+def test_a_pair_that_begins_its_responses_in_other_places_is_told_the_way_out():
+    plain, reasoner = (template_effects(t.with_template(template)) for template in (t.CHATML, t.REASONER))
+    hybrid = template_effects(t.with_template(t.HYBRID), {"enable_thinking": False})
+    assert mismatches(plain, plain) == mismatches(reasoner, reasoner) == []
+    (sentence,) = mismatches(reasoner, plain)
+    assert "inside a block of reasoning for the student ('<think>\\n') and at its head for the teacher ('')" in sentence
+    assert "teacher_chat_template_kwargs" in sentence
+    (sentence,) = mismatches(plain, hybrid)
+    assert "after a closed block of reasoning for the teacher" in sentence

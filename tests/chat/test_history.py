@@ -1,0 +1,58 @@
+"""Whether earlier answers are shown as they were."""
+
+import pytest
+
+from crossdistill.chat import TemplateRefusalError
+from crossdistill.chat.history import changed_answers, has_answers
+from tests.chat import templates as t
+
+USER = {"role": "user", "content": "two + two?"}
+
+
+def answer(text, **fields):
+    return {"role": "assistant", "content": text, **fields}
+
+
+CALL = answer("", tool_calls=[{"type": "function", "function": {"name": "add", "arguments": {}}}])
+
+
+@pytest.mark.parametrize(
+    ("template", "talk", "changed"),
+    [
+        (t.CHATML, [USER, answer(" 4 \n"), USER], []),
+        (t.STRIPS, [USER, answer("4"), USER], []),
+        (t.STRIPS, [USER, answer(" 4"), USER], [1]),
+        (t.STRIPS, [USER, answer("4\n"), USER, answer("4"), USER, answer("4\n"), USER], [1, 5]),
+        (t.HYBRID, [USER, answer("<think>\nhm\n</think>\n\n4"), USER], [1]),
+        (t.HYBRID, [USER, answer("4"), USER], []),
+        (t.CHATML, [USER, answer("4", reasoning_content="hm"), USER], [1]),
+        (t.TOOLS, [USER, answer("4", reasoning_content="hm"), USER], []),
+        (t.TOOLS, [USER, CALL, {"role": "tool", "content": "4"}], []),
+        (t.CHATML, [USER, CALL, {"role": "tool", "content": "4"}], [1]),
+        (t.CHATML.replace("m.content", "m.content | lower"), [USER, answer("Four"), USER], [1]),
+        (t.CHATML, [USER], []),
+        (t.STRIPS, [{"role": "user", "content": " hi "}], []),  # only answers are looked for
+        (t.CHATML, "a text", []),
+        (t.IGNORES_SYSTEM, [{"role": "system", "content": "Be brief."}, USER, answer("4"), USER], []),
+    ],
+)
+def test_changed_answers(template, talk, changed):
+    assert changed_answers(t.with_template(template), talk) == changed
+    assert has_answers(talk) == (not isinstance(talk, str) and any(m["role"] == "assistant" for m in talk))
+
+
+def test_an_answer_is_not_found_in_what_was_said_before_it():
+    """The user said it too: the second mention is missing."""
+    drops = t.CHATML.replace("{{ m.content }}", "{% if m.role != 'assistant' %}{{ m.content }}{% endif %}")
+    talk = [{"role": "user", "content": "say fish"}, answer("fish"), USER]
+    assert changed_answers(t.with_template(drops), talk) == [1]
+    assert changed_answers(t.with_template(t.CHATML), talk) == []
+
+
+def test_template_arguments_and_refusals_are_the_templates():
+    keeps = "{% if keep %}" + t.CHATML + "{% else %}" + t.STRIPS + "{% endif %}"
+    talk = [USER, answer(" 4"), USER]
+    assert changed_answers(t.with_template(keeps), talk) == [1]
+    assert changed_answers(t.with_template(keeps), talk, {"keep": True}) == []
+    with pytest.raises(TemplateRefusalError):
+        changed_answers(t.with_template(t.NO_TOOL_ROLE), [USER, CALL, {"role": "tool", "content": "4"}])

@@ -1,0 +1,126 @@
+"""``<think>`` as one token here and text there, ordinary and special, both ways."""
+
+import numpy as np
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from crossdistill import ByteVocab, InputError
+from crossdistill.chat import split_response
+from crossdistill.chat.text_tokens import check_text_tokens, special_tokens, with_text_tokens
+from crossdistill.reading import Reading
+from tests.tokenizers_in_process import SPECIAL, byte_level, sentencepiece
+
+END, THINK, CLOSE = "<|im_end|>", "<think>", "</think>"
+MARKS = (THINK, CLOSE)
+SAID = f"{THINK}\nhm\n{CLOSE}\n\nfour"
+
+
+def tokenizer(builder, kind):
+    """THINK and CLOSE as "special" tokens, as "ordinary" ones or as "text"."""
+    special, ordinary = {"special": (MARKS, ()), "ordinary": ((), MARKS), "text": ((), ())}[kind]
+    backend = builder(num_merges=60, special=(*SPECIAL, *special), ordinary=ordinary)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END, clean_up_tokenization_spaces=False)
+
+
+def reading(student, teacher):
+    """How a teacher reads SAID, sampled by the student in its own tokens."""
+    ours, theirs = ByteVocab.from_tokenizer(student), ByteVocab.from_tokenizer(teacher)
+    end = student.convert_tokens_to_ids(END)
+    ids = [*student(SAID, add_special_tokens=False)["input_ids"], end]
+    response = split_response(ids, ours, {end})
+    return response, Reading.of(ours, response.text_ids, theirs), theirs
+
+
+SIDES = (byte_level, sentencepiece)
+
+
+@pytest.mark.parametrize("teacher_builder", SIDES)
+@pytest.mark.parametrize("student_builder", SIDES)
+@pytest.mark.parametrize(
+    ("student_kind", "teacher_kind", "is_one_to_one"),
+    [("ordinary", "ordinary", True), ("ordinary", "text", False), ("text", "ordinary", False), ("text", "text", None)],
+)
+def test_ordinary_here_and_text_there(student_builder, teacher_builder, student_kind, teacher_kind, is_one_to_one):
+    student, teacher = tokenizer(student_builder, student_kind), tokenizer(teacher_builder, teacher_kind)
+    response, read, vocab = reading(student, teacher)
+    assert read.data == SAID.encode()
+    assert response.num_special == 0
+    assert read.num_supervised_bytes == len(SAID)
+    assert vocab.decode(read.encoding.ids) == SAID.encode()
+    first = read.alignment.byte_splits[1]
+    if is_one_to_one is not None:
+        assert first == len(THINK)
+        sizes = (read.alignment.student_sizes[0], read.alignment.teacher_sizes[0])
+        assert (sizes == (1, 1)) == is_one_to_one
+        assert (sizes[0] == 1) == (student_kind == "ordinary")
+        assert (sizes[1] == 1) == (teacher_kind == "ordinary")
+
+
+@pytest.mark.parametrize("student_kind", ["ordinary", "text"])
+def test_text_that_spells_the_teachers_special_token_stays_text(student_kind):
+    teacher = tokenizer(byte_level, "special")
+    _, read, vocab = reading(tokenizer(sentencepiece, student_kind), teacher)
+    assert teacher.convert_tokens_to_ids(THINK) not in read.encoding.ids
+    assert vocab.decode(read.encoding.ids) == SAID.encode()
+    assert read.num_supervised_bytes == len(SAID)
+
+
+@pytest.mark.parametrize("teacher_kind", ["ordinary", "text", "special"])
+def test_the_students_special_token_is_not_shown_and_is_counted(teacher_kind):
+    student = tokenizer(byte_level, "special")
+    response, read, _ = reading(student, tokenizer(sentencepiece, teacher_kind))
+    assert read.data == SAID.replace(THINK, "").replace(CLOSE, "").encode()
+    assert response.special_ids.tolist() == student.convert_tokens_to_ids([THINK, CLOSE])
+
+
+@pytest.mark.parametrize("builders", [SIDES, SIDES[::-1]])
+@pytest.mark.parametrize("teacher_kind", ["ordinary", "text", "special"])
+@pytest.mark.parametrize("student_kind", ["ordinary", "text", "special"])
+def test_as_a_text_token_it_is_read_on_both_sides(builders, student_kind, teacher_kind):
+    student, teacher = (
+        tokenizer(builder, kind) for builder, kind in zip(builders, (student_kind, teacher_kind), strict=True)
+    )
+    end = student.convert_tokens_to_ids(END)
+    ids = [*student(SAID, add_special_tokens=False)["input_ids"], end]
+    ours, theirs = (ByteVocab.from_tokenizer(with_text_tokens(made, MARKS)) for made in (student, teacher))
+    assert (len(ours), len(theirs)) == (len(student), len(teacher))
+    response = split_response(ids, ours, {end})
+    assert (response.data, response.num_special, response.stop_position) == (SAID.encode(), 0, len(ids) - 1)
+    read = Reading.of(ours, response.text_ids, theirs)
+    assert read.num_supervised_bytes == len(SAID)
+    assert (read.encoding.ids[0] == teacher.convert_tokens_to_ids(THINK)) == (teacher_kind != "text")
+    if student_kind != "text" and teacher_kind != "text":
+        assert (read.alignment.student_sizes[0], read.alignment.teacher_sizes[0]) == (1, 1)
+
+
+def test_only_the_named_tokens_change():
+    made = tokenizer(byte_level, "special")
+    before, after = ByteVocab.from_tokenizer(made), ByteVocab.from_tokenizer(with_text_tokens(made, [THINK]))
+    think = made.convert_tokens_to_ids(THINK)
+    assert after.pieces[think] == THINK.encode()
+    assert [k for k, (a, b) in enumerate(zip(before.pieces, after.pieces, strict=True)) if a != b] == [think]
+    assert special_tokens(made) == {*SPECIAL, *MARKS}  # the tokenizer itself is as it was
+    assert np.array_equal(ByteVocab.from_tokenizer(made).lengths, before.lengths)
+
+
+def test_where_there_is_nothing_to_change_the_tokenizer_comes_back():
+    made = tokenizer(byte_level, "ordinary")
+    assert with_text_tokens(made, MARKS) is made
+    assert with_text_tokens(made, []) is made
+
+
+def test_a_tokenizer_that_cannot_be_changed_is_refused():
+    class Slow:
+        added_tokens_decoder = tokenizer(byte_level, "special").added_tokens_decoder
+
+    with pytest.raises(InputError, match=r"text_tokens names <think>, and Slow is no fast tokenizer"):
+        with_text_tokens(Slow(), [THINK])
+
+
+def test_names_that_make_no_sense_are_refused():
+    sides = {"student": tokenizer(byte_level, "special"), "teacher": tokenizer(sentencepiece, "text")}
+    check_text_tokens(MARKS, sides)
+    with pytest.raises(InputError, match=r"'<thinking>', which is a special token of neither tokenizer"):
+        check_text_tokens(["<thinking>"], sides)
+    with pytest.raises(InputError, match=r"'<\|im_end\|>', with which the student ends a turn"):
+        check_text_tokens([END], sides)

@@ -1,0 +1,152 @@
+"""``crossdistill align`` on files of responses and on run folders."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossdistill.cli import align
+from crossdistill.report.view import SampleView
+from tests.cli.harness import Result, run
+from tests.models import student_tokenizer
+from tests.report.views import view_of
+
+TEXTS = ["Add 12 and 30.", "naïve café: 你好", "x ≥ 2√2"]
+
+
+def write(folder: Path, *rows: Any, name: str = "rows.jsonl") -> str:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def views(result: Result) -> list[SampleView]:
+    assert result.code == 0, result.err
+    return [SampleView.from_dict(json.loads(line)) for line in result.out.splitlines()]
+
+
+def text_of(view: SampleView) -> str:
+    return "".join(chunk.text for chunk in view.chunks).replace("␣", " ")
+
+
+@pytest.mark.parametrize("column", ["response", "completion", "text", "output"])
+def test_texts_under_the_usual_names(weightless, tmp_path, column):
+    rows = [{"prompt": f"prompt {k}", column: text, "other": 3} for k, text in enumerate(TEXTS)]
+    result = run("align", weightless.student, weightless.teacher, "--responses", write(tmp_path, *rows), "--json")
+    assert [text_of(view) for view in views(result)] == TEXTS
+    assert [view.prompt for view in views(result)] == ["prompt 0", "prompt 1", "prompt 2"]
+
+
+def test_each_row_is_aligned_as_a_text_alone_would_be(weightless, tmp_path):
+    path = write(tmp_path, {"response": TEXTS[1]})
+    (row,) = views(run("align", weightless.student, weightless.teacher, "--responses", path, "--json"))
+    (alone,) = views(run("align", weightless.student, weightless.teacher, TEXTS[1], "--json"))
+    assert row == alone
+
+
+def test_a_named_column_and_messages(weightless, tmp_path):
+    messages = [{"role": "user", "content": "why?"}]
+    answer = [{"role": "assistant", "content": TEXTS[0]}]
+    path = write(tmp_path, {"prompt": messages, "response": "not this", "mine": answer})
+    result = run("align", weightless.student, weightless.teacher, "--responses", path, "--column", "mine", "--json")
+    (view,) = views(result)
+    assert text_of(view) == TEXTS[0]
+    assert view.prompt == "why?"
+
+
+def test_token_ids_are_not_tokenised_again(weightless, tmp_path):
+    tokenizer = student_tokenizer()
+    letters = [tokenizer.convert_tokens_to_ids(char) for char in "the"]
+    padding = len(tokenizer) + 1  # an id that only the model knows
+    path = write(tmp_path, {"ids": [*letters, padding, tokenizer.eos_token_id], "response": "ignored"})
+    (view,) = views(run("align", weightless.student, weightless.teacher, "--responses", path, "--json"))
+    assert [token.text for chunk in view.aligned_chunks for token in chunk.student] == ["t", "h", "e"]
+    others = [chunk for chunk in view.chunks if chunk not in view.aligned_chunks]
+    assert [(chunk.kind, chunk.text) for chunk in others] == [("dropped", f"<id␣{padding}>"), ("stop", "<|end|>")]
+
+
+def test_other_files_of_rows(weightless, tmp_path):
+    (tmp_path / "rows.csv").write_text("prompt,response\nwhy,because\n")
+    (view,) = views(
+        run("align", weightless.student, weightless.teacher, "--responses", str(tmp_path / "rows.csv"), "--json")
+    )
+    assert text_of(view) == "because"
+
+
+def test_a_page_of_many(weightless, tmp_path):
+    path = write(tmp_path, *({"response": text} for text in TEXTS * 30))
+    page = tmp_path / "page.html"
+    result = run("align", weightless.student, weightless.teacher, "--responses", path, "--html", str(page))
+    assert f"the first {align.NUM_SHOWN} responses" in result.out
+    assert f"sample {align.NUM_SHOWN}" in result.out
+    html = page.read_text()
+    assert f'id="s{align.NUM_SHOWN}-c1"' in html
+    assert f'id="s{align.NUM_SHOWN + 1}"' not in html
+    assert len(views(run("align", weightless.student, weightless.teacher, "--responses", path, "--json"))) == 90
+    limited = run("align", weightless.student, weightless.teacher, "--responses", path, "--json", "--limit", "2")
+    assert len(views(limited)) == 2
+
+
+def test_a_file_is_read_row_by_row(weightless, tmp_path):
+    path = write(tmp_path, {"response": "first"})
+    with Path(path).open("a") as file:
+        file.write("not JSON\n")
+    result = run("align", weightless.student, weightless.teacher, "--responses", path, "--json", "--limit", "1")
+    assert len(views(result)) == 1
+    message = run("align", weightless.student, weightless.teacher, "--responses", path, "--json").message
+    assert message.startswith(f"line 2 of {path} is not JSON")
+
+
+def test_a_long_text_is_cut_and_says_so(weightless):
+    result = run("align", weightless.student, weightless.teacher, "x" * 50, "--json", "--max-bytes", "10")
+    (view,) = views(result)
+    assert text_of(view) == "x" * 10
+    assert view.note == "the first 10 of 50 bytes; --max-bytes takes more"
+
+
+def test_the_samples_of_a_run(weightless, tmp_path, student_vocab_pair):
+    student, teacher = student_vocab_pair
+    view = view_of(TEXTS[0], student, teacher, prompt="why?", student_logprobs=None)
+    write(tmp_path, {"prompt": "why?", "response": TEXTS[0], "ids": [1], "view": view.as_dict()}, name="samples.jsonl")
+    assert views(run("align", "--run", str(tmp_path), "--json")) == [view]
+    result = run("align", weightless.student, weightless.teacher, "--run", str(tmp_path), "--json")
+    assert [text_of(anew) for anew in views(result)] == [TEXTS[0]]
+    assert "chunks" in run("align", "--run", str(tmp_path)).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--run", "nowhere"], "nowhere has no samples.jsonl, which a run writes as it ends"),
+        (["S"], "name a student and a teacher"),
+        ([], "name a student and a teacher"),
+        (["S", "T", "text", "--responses", "x"], "a text and --responses were both given: give one of them."),
+        (["S", "T", "--run", "x", "--file", "y"], "--file and --run were both given: give one of them."),
+        (["S", "T", "--column", "x"], "--column names a column of a file of responses"),
+        (["S", "T", "--responses", "none.jsonl"], "there is no file none.jsonl"),
+    ],
+)
+def test_refused(arguments, message):
+    assert run("align", *arguments).message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "why?"}, "row 1 of {} has none of the columns ids, completion_ids"),
+        ({"response": 3}, "row 1 of {} holds a int in 'response': it must be a text, messages or token ids."),
+        ({"ids": [1.5]}, "row 1 of {} holds a list in 'ids'"),
+        ([1], "line 1 of {} is a list: each line must be an object."),
+    ],
+)
+def test_rows_without_a_response(weightless, tmp_path, row, message):
+    path = write(tmp_path, row)
+    told = run("align", weightless.student, weightless.teacher, "--responses", path).message
+    assert told.startswith(message.format(path))
+
+
+def test_a_column_that_is_not_there(weightless, tmp_path):
+    path = write(tmp_path, {"text": "a"})
+    told = run("align", weightless.student, weightless.teacher, "--responses", path, "--column", "mine").message
+    assert told == f"row 1 of {path} has no 'mine' column, only text: name the one to read with --column."
