@@ -85,8 +85,9 @@ class Encoder:
         borders = np.append(0, np.flatnonzero(np.diff(offsets) > 0) + 1)
         next_borders = borders[np.searchsorted(borders, places.ends)]
         next_starts = np.append(places.starts[1:], len(normal))
-        # an ideograph that the normaliser sets between spaces ends with the space behind it
-        ends = offsets[np.where(next_borders <= next_starts, next_borders, places.ends)]
+        # an ideograph that the normaliser sets between spaces ends with the space behind it; a token that ends within
+        # a rewritten character ends where the one before it does
+        ends = np.maximum.accumulate(np.where(next_borders <= next_starts, offsets[next_borders], 0))
         ends[-1] = len(data)
         gaps = zip(np.append(0, places.ends[:-1]).tolist(), places.starts.tolist(), strict=True)
         skipped = np.array([normal[end:start].strip() != b"" for end, start in gaps])

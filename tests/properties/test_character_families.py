@@ -151,6 +151,15 @@ def test_text_that_spells_a_control_token_stays_text(backends, characters):
     assert characters["t5"].decode([control]) == b""
 
 
+def test_a_token_that_ends_within_a_rewritten_character_has_no_end_of_its_own(characters):
+    """Of " ﬁ" the tokenizer reads " f" and "i": the first one does not end behind the space."""
+    vocab = characters["t5"]
+    for text in ("a ﬁ", "a ﬁ \u2603"):  # the second has an unknown token, and is placed by spans
+        ids, ends, *_ = vocab.encode(text)
+        assert [vocab.pieces[token_id] for token_id in ids[:3]] == [b"a", b" f", b"i"]
+        assert ends[:3].tolist() == [1, 1, 5]
+
+
 def test_white_space_belongs_to_the_word_behind_it(characters):
     ids, ends, holes, _ = characters["bert"].encode("the  dog\n")
     assert [characters["bert"].pieces[token_id] for token_id in ids] == [b" the", b" dog"]
