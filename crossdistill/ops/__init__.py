@@ -3,5 +3,6 @@
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.hidden import causal_lm, last_hidden_states
 from crossdistill.ops.logprobs import TokenLogprobs, log_mass, token_logprobs
+from crossdistill.ops.tiled import tiled_sum
 
-__all__ = ["LMHead", "TokenLogprobs", "causal_lm", "last_hidden_states", "log_mass", "token_logprobs"]
+__all__ = ["LMHead", "TokenLogprobs", "causal_lm", "last_hidden_states", "log_mass", "tiled_sum", "token_logprobs"]

@@ -55,8 +55,16 @@ class LMHead:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[N, H] -> float32 [N, V]. For a few positions only: callers tile over N."""
-        raw = torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias).float() * self.scale
-        return raw if self.softcap is None else self.softcap * torch.tanh(raw / self.softcap)
+        return self.finish(self.raw(hidden))
+
+    def raw(self, hidden: Tensor) -> Tensor:
+        """``hidden @ weight.T + bias``: [N, H] -> float32 [N, V]."""
+        return torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias).float()
+
+    def finish(self, raw: Tensor) -> Tensor:
+        """What the model does to these to get its logits: scale and soft cap."""
+        scaled = raw * self.scale
+        return scaled if self.softcap is None else self.softcap * torch.tanh(scaled / self.softcap)
 
     @torch.no_grad()
     def verify(self, model: Any) -> None:

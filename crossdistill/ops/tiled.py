@@ -1,0 +1,127 @@
+"""A sum over positions of any function of the logits there, of one model or of two, in tiles over positions.
+
+Shapes: N positions, H hidden size, V vocabulary. A tile of logits lives only while its own share of the sum and of the
+gradient is computed, in the forward pass: what is kept for the backward pass is the gradient of the hidden states
+[N, H], so memory does not grow with N x V and the logits are computed once.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossdistill.ops.head import LMHead
+from crossdistill.ops.logprobs import TILE_ELEMENTS
+
+TileFunction = Callable[..., Tensor]
+"""(student logits float32 [R, V_S], teacher logits float32 [R, V_T], one tensor [R, ...] per row tensor, the tile's row
+numbers int64 [R]) -> [R], the rows' shares of the sum. Differentiable by autograd; the teacher's logits are constant, and
+absent where there is no teacher."""
+
+
+def tiled_sum(
+    function: TileFunction,
+    hidden: Tensor,
+    head: LMHead,
+    teacher_hidden: Tensor | None = None,
+    teacher_head: LMHead | None = None,
+    rows: Sequence[Tensor] = (),
+    tile_elements: int = TILE_ELEMENTS,
+) -> Tensor:
+    """``sum_n function(...)[n]``, differentiable in `hidden`, in the head's weight and bias, and in `rows`.
+
+    Args:
+        hidden: [N, H_S], the student's states at N positions. teacher_hidden: [N, H_T], the teacher's at the same ones.
+        rows: tensors [N, ...] that are handed to the function tile by tile.
+        tile_elements: logits of both models to hold at once.
+
+    Returns 0 with zero gradients for N = 0.
+    """
+    width = head.vocab_size + (teacher_head.vocab_size if teacher_head is not None else 0)
+    tile = max(1, tile_elements // width)
+    teacher = None if teacher_hidden is None else (teacher_hidden.detach(), teacher_head)
+    with_grad = torch.is_grad_enabled()
+    total: Tensor = _TiledSum.apply(function, head, teacher, tile, with_grad, hidden, head.weight, head.bias, *rows)
+    return total
+
+
+class _TiledSum(torch.autograd.Function):
+    """Computes the gradients along with the sum; the backward pass scales them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        function: TileFunction,
+        head: LMHead,
+        teacher: tuple[Tensor, LMHead] | None,
+        tile: int,
+        with_grad: bool,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *rows: Tensor,
+    ) -> Tensor:
+        wanted = [with_grad and flag for flag in ctx.needs_input_grad[5:]]
+        grads = _zeros(wanted, [hidden, weight, bias, *rows])
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        for start in range(0, len(hidden), tile):
+            part = slice(start, start + tile)
+            raw = head.raw(hidden[part]).requires_grad_(any(wanted))
+            row_parts = [row[part].detach().requires_grad_(want) for row, want in zip(rows, wanted[3:], strict=True)]
+            numbers = torch.arange(start, start + len(raw), device=hidden.device)
+            with torch.enable_grad():
+                logits = [head.finish(raw)]
+                if teacher is not None:
+                    with torch.no_grad():
+                        logits.append(teacher[1].logits(teacher[0][part]))
+                share = function(*logits, *row_parts, numbers).sum()
+            total += share.detach()
+            if any(wanted):
+                _accumulate(grads, share, raw, row_parts, hidden, weight, part)
+        ctx.save_for_backward(*(grad for grad in grads if grad is not None))
+        ctx.present = [grad is not None for grad in grads]
+        ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden, weight, bias, *rows)]
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor | None, ...]:
+        saved = iter(ctx.saved_tensors)
+        scaled = [
+            (next(saved) * grad_total).to(dtype) if present else None
+            for present, dtype in zip(ctx.present, ctx.dtypes, strict=True)
+        ]
+        return (*(None,) * 5, *scaled)
+
+
+def _zeros(wanted: Sequence[bool], tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Where the gradients are gathered, in float32."""
+    return [
+        torch.zeros_like(tensor, dtype=torch.float32) if want and tensor is not None else None
+        for want, tensor in zip(wanted, tensors, strict=True)
+    ]
+
+
+def _accumulate(
+    grads: Sequence[Tensor | None],
+    share: Tensor,
+    raw: Tensor,
+    row_parts: Sequence[Tensor],
+    hidden: Tensor,
+    weight: Tensor,
+    part: slice,
+) -> None:
+    """Add a tile's gradients."""
+    sources = [raw, *(row for row in row_parts if row.requires_grad)]
+    found = iter(torch.autograd.grad(share, sources, allow_unused=True, materialize_grads=True))
+    grad_raw = next(found)
+    grad_hidden, grad_weight, grad_bias, *grad_rows = grads
+    if grad_hidden is not None:
+        grad_hidden[part] = (grad_raw.to(weight.dtype) @ weight).float()
+    if grad_weight is not None:
+        grad_weight.addmm_(grad_raw.float().T, hidden[part].float())
+    if grad_bias is not None:
+        grad_bias += grad_raw.sum(0)
+    for grad_row in grad_rows:
+        if grad_row is not None:
+            grad_row[part] = next(found).float()
