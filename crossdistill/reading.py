@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossdistill.align import Alignment, align_around
+from crossdistill.align import Alignment, align_around_batch
 from crossdistill.tokens import ByteVocab, Encoding
 
 
@@ -33,12 +33,22 @@ class Reading:
 
         The ids must all carry bytes: leave stop and special tokens out (:func:`crossdistill.chat.split_response`).
         """
-        ids = np.fromiter(ids, dtype=np.int64)
-        data = student.decode(ids)
-        encoding = teacher.encode(data)
-        known = np.delete(np.arange(len(encoding.ids)), encoding.in_holes)
-        alignment, ours, theirs = align_around(student.ends(ids), encoding.ends[known], encoding.holes)
-        return cls(data, encoding, alignment, ours, known[theirs])
+        return cls.of_batch(student, [ids], teacher)[0]
+
+    @classmethod
+    def of_batch(cls, student: ByteVocab, batch: Iterable[Iterable[int]], teacher: ByteVocab) -> list["Reading"]:
+        """Of several texts, aligned at once."""
+        rows = [np.fromiter(ids, dtype=np.int64) for ids in batch]
+        data = [student.decode(ids) for ids in rows]
+        encodings = [teacher.encode(text) for text in data]
+        known = [np.delete(np.arange(len(item.ids)), item.in_holes) for item in encodings]
+        teacher_ends = [item.ends[kept] for item, kept in zip(encodings, known, strict=True)]
+        holes = [item.holes for item in encodings]
+        selections = align_around_batch([student.ends(ids) for ids in rows], teacher_ends, holes)
+        return [
+            cls(text, encoding, selection.alignment, selection.student, kept[selection.teacher])
+            for text, encoding, selection, kept in zip(data, encodings, selections, known, strict=True)
+        ]
 
     @property
     def num_supervised_bytes(self) -> int:

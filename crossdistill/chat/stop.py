@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from jinja2 import TemplateError
+from crossdistill.chat.template import REFUSALS
+from crossdistill.errors import InputError
+from crossdistill.tokens.control import control_tokens
 
 _MARK = "0123456789"  # a response that no template rewrites
 
@@ -15,6 +17,8 @@ def stop_ids(tokenizer: Any, declared: int | Iterable[int] | None = None) -> tup
     the special token that the chat template puts right after an assistant's message.
     """
     ids = {declared} if isinstance(declared, int) else set(declared or ())
+    if not all(isinstance(token_id, int) for token_id in ids):
+        raise InputError(f"the model's generation_config names the stop tokens {declared!r}: they must be token ids.")
     if tokenizer.eos_token_id is not None:
         ids.add(tokenizer.eos_token_id)
     end_of_turn = _end_of_turn(tokenizer)
@@ -30,10 +34,11 @@ def _end_of_turn(tokenizer: Any) -> int | None:
     messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
     try:
         _, mark, suffix = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(_MARK)
-    except TemplateError:
+    except REFUSALS:
         return None  # it refuses such a conversation, so it says nothing of how it ends
     if not mark:  # a template for prompts alone
         return None
-    special = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    control = control_tokens(tokenizer)
+    special = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.content in control}
     after = tokenizer(suffix, add_special_tokens=False)["input_ids"]
     return next((token_id for token_id in after if token_id in special), None)

@@ -1,12 +1,14 @@
 """A prompt rendered by a model's own chat template, or by a plain one where the model has none."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateError
 
 from crossdistill.chat.messages import Message, Prompt, fold_system, plain_messages, with_json_arguments
 from crossdistill.errors import InputError
+from crossdistill.tokens.control import control_tokens
 
 _TEXT = "x"  # a text that contains no special token itself
 _SYSTEM = "0123456789"  # a system message that no template rewrites
@@ -30,6 +32,15 @@ PLAIN_TEMPLATE = (
 The response follows on its own line. The model's begin-of-text token is put in front where its tokenizer adds one
 to plain text.
 """
+
+
+# a template's own refusal, and what its expressions can raise
+REFUSALS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+_RESERVED = {
+    "add_generation_prompt", "continue_final_message", "conversation", "max_length", "messages", "padding",
+    "return_assistant_tokens_mask", "return_dict", "return_tensors", "sanitize_control_tokens", "tokenize", "tools",
+    "truncation",
+}  # fmt: skip
 
 
 class TemplateRefusalError(InputError):
@@ -71,7 +82,9 @@ def render_prompt(
         if _appends_eos(tokenizer):
             ids.pop()
     else:
-        options = {"tokenize": True, "return_dict": True, "sanitize_control_tokens": has_sampled_text}
+        # only where it matters: the marks that are set for it come between a text and what a template looks for in it
+        sanitised = has_sampled_text and _spells_control(tokenizer, prompt)
+        options = {"tokenize": True, "return_dict": True, "sanitize_control_tokens": sanitised}
         ids = list(
             _apply(tokenizer, prompt, template_kwargs, tools, add_generation_prompt=True, **options)["input_ids"]
         )
@@ -95,6 +108,16 @@ def render_text(
     return str(_apply(tokenizer, messages, template_kwargs, tools, **options))
 
 
+def check_template_kwargs(template_kwargs: Mapping[str, Any] | None) -> None:
+    """Raises InputError for a keyword that decides how a prompt is rendered, and not what the template says."""
+    reserved = sorted(_RESERVED & set(template_kwargs or ()))
+    if reserved:
+        raise InputError(
+            f"the keyword arguments of a chat template name {', '.join(reserved)}, which are set here: leave them "
+            "out, and give those that the template reads, such as enable_thinking."
+        )
+
+
 def shows_system(
     tokenizer: Any, template_kwargs: dict[str, Any] | None = None, tools: Sequence[Any] | None = None
 ) -> bool | None:
@@ -104,7 +127,7 @@ def shows_system(
         return _SYSTEM in tokenizer.apply_chat_template(
             messages, tokenize=False, tools=list(tools) if tools else None, **(template_kwargs or {})
         )
-    except (TemplateError, TypeError):
+    except REFUSALS:
         return None
 
 
@@ -126,6 +149,7 @@ def _apply(
     tools: Sequence[Any] | None,
     **options: Any,
 ) -> Any:
+    check_template_kwargs(template_kwargs)
     options = {**options, **(template_kwargs or {}), "tools": list(tools) if tools else None}
     messages = plain_messages(messages)
     if folds_system(tokenizer, messages, template_kwargs, tools):
@@ -133,13 +157,19 @@ def _apply(
     has_calls = any(message.get("tool_calls") for message in messages)
     try:
         return tokenizer.apply_chat_template(messages, **options)
-    except (TemplateError, TypeError) as error:
+    except REFUSALS as error:
         if not has_calls:
             raise _refusal(tokenizer, messages, error) from None
     try:
         return tokenizer.apply_chat_template(with_json_arguments(messages), **options)
-    except (TemplateError, TypeError) as error:
+    except REFUSALS as error:
         raise _refusal(tokenizer, messages, error) from None
+
+
+def _spells_control(tokenizer: Any, messages: Sequence[Message]) -> bool:
+    control = control_tokens(tokenizer)
+    said = json.dumps([dict(message) for message in messages], ensure_ascii=False, default=str)
+    return any(token in said for token in control)
 
 
 def _refusal(tokenizer: Any, messages: Sequence[Message], error: Exception) -> TemplateRefusalError:

@@ -16,8 +16,8 @@ from crossdistill.ops.logprobs import TILE_ELEMENTS
 
 TileFunction = Callable[..., Tensor]
 """(student logits float32 [R, V_S], teacher logits float32 [R, V_T], one tensor [R, ...] per row tensor, row numbers
-int64 [R]) -> [R], the rows' shares of the sum. Differentiable by autograd; the teacher's logits are constant, and absent
-where there is no teacher."""
+int64 [R]) -> [R], the rows' shares of the sum. Differentiable by autograd; the teacher's logits are constant, and
+absent where there is no teacher."""
 
 
 def tiled_sum(

@@ -20,7 +20,7 @@ _NUM_SAMPLED = 4096
 _OFF = "off"
 
 
-def stored_entries(tokenizer: Any, backend: Any) -> Entries:
+def stored_entries(tokenizer: Any, backend: Any, control: frozenset[str]) -> Entries:
     """The entries of `tokenizer`, from the cache where it was read before.
 
     The cache lies in ``$CROSSDISTILL_CACHE`` (``off`` turns it off), else in ``crossdistill`` under the user's cache
@@ -30,11 +30,11 @@ def stored_entries(tokenizer: Any, backend: Any) -> Entries:
     """
     folder, file = _folder(), _tokenizer_file(tokenizer)
     if folder is None or file is None or backend.get_vocab_size() < _MIN_ENTRIES:
-        return read_entries(backend)
-    path = folder / f"{_fingerprint(file, backend)}.npz"
+        return read_entries(backend, control)
+    path = folder / f"{_fingerprint(file, backend, control)}.npz"
     entries = _load(path)
     if entries is None:
-        entries = read_entries(backend)
+        entries = read_entries(backend, control)
         _save(path, entries)
     return entries
 
@@ -43,8 +43,12 @@ def _folder() -> Path | None:
     setting = os.environ.get("CROSSDISTILL_CACHE")
     if setting == _OFF:
         return None
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossdistill"
-    return Path(setting) if setting else default
+    if setting:
+        return Path(setting)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossdistill"
+    except RuntimeError:
+        return None  # a user without a home, as in some containers
 
 
 def _tokenizer_file(tokenizer: Any) -> Path | None:
@@ -63,9 +67,9 @@ def _tokenizer_file(tokenizer: Any) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _fingerprint(file: Path, backend: Any) -> str:
+def _fingerprint(file: Path, backend: Any, control: frozenset[str]) -> str:
     size = backend.get_vocab_size()
-    added = {k: [t.content, t.special] for k, t in sorted(backend.get_added_tokens_decoder().items())}
+    added = {k: [t.content, t.content in control] for k, t in sorted(backend.get_added_tokens_decoder().items())}
     sampled = [backend.id_to_token(k) for k in range(0, size, max(1, size // _NUM_SAMPLED))]
     seen = json.dumps([_FORMAT, outline(backend), size, added, sampled])
     with file.open("rb") as stream:
@@ -79,7 +83,7 @@ def _load(path: Path) -> Entries | None:
             data, ends = arrays["data"].tobytes(), np.cumsum(arrays["lengths"]).tolist()
             byte_ids = tuple(None if token_id < 0 else token_id for token_id in arrays["byte_ids"].tolist())
             kind, spells_bytes, keeps_spaces = json.loads(arrays["settings"].tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile):
         return None  # not there, or damaged
     pieces = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
     return Entries(kind, pieces, byte_ids, spells_bytes, keeps_spaces)

@@ -18,15 +18,18 @@ _EMPTY = Encoding(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 class Encoder:
     """Encodes text as its source reads it, and what is no text by the source's byte entries.
 
+    Args:
+        lengths: int64 [at least the source's entries], bytes of each.
+
     Attributes:
         unencodable: the byte values that no entry spells, ascending; empty where the entries are characters, because
             what these cannot spell is told by the text and not by single bytes.
     """
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, lengths: np.ndarray):
         self._source = source
         self._entries = source.entries
-        self._lengths = np.fromiter(map(len, source.entries.pieces), dtype=np.int64, count=len(source.entries.pieces))
+        self._lengths = lengths
         missing = [byte for byte, token_id in enumerate(self._entries.byte_ids) if token_id is None]
         self.unencodable = bytes(missing) if self._entries.spells_bytes else b""
         self._hole = re.compile(b"[" + re.escape(self.unencodable) + b"]+") if self.unencodable else None

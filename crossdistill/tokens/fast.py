@@ -27,14 +27,15 @@ class FastSource:
     """A ``tokenizers.Tokenizer``.
 
     Args:
+        control: the added tokens that carry no bytes (:func:`crossdistill.tokens.control.control_tokens`).
         entries: what was read of the same tokenizer before (:mod:`crossdistill.tokens.cache`), or None.
 
     Raises InputError where its family is none whose bytes can be read, or an entry of a byte is missing.
     """
 
-    def __init__(self, backend: Any, entries: Entries | None = None):
-        self.entries = entries or read_entries(backend)
-        self._backend = mid_text_backend(backend, outline(backend))
+    def __init__(self, backend: Any, control: frozenset[str], entries: Entries | None = None):
+        self.entries = entries or read_entries(backend, control)
+        self._backend = mid_text_backend(backend, outline(backend), control)
         if not self.entries.spells_bytes:
             self._plain = without_normalizer(self._backend)
             silent = (k for k, piece in enumerate(self.entries.pieces) if not piece)
@@ -103,8 +104,8 @@ def outline(backend: Any) -> dict[str, Any]:
     return spec
 
 
-def read_entries(backend: Any) -> Entries:
-    """The bytes of every id.
+def read_entries(backend: Any, control: frozenset[str]) -> Entries:
+    """The bytes of every id; `control` as for :class:`FastSource`.
 
     Raises InputError naming the byte that has no entry of its own.
     """
@@ -112,14 +113,19 @@ def read_entries(backend: Any) -> Entries:
     if spec["model"]["type"] == "Unigram":  # its settings can be read in no other way
         state = json.loads(backend.model.__getstate__())
         unknown = None if state["unk_id"] is None else state["vocab"][state["unk_id"]][0]
+        if unknown is None and not state["byte_fallback"]:
+            raise InputError(
+                "this Unigram tokenizer has neither an unknown token nor byte fallback, so it fails on characters that "
+                "it does not know: give it one, or use a model with a whole tokenizer."
+            )
         spec["model"].update(unk_token=unknown, byte_fallback=state["byte_fallback"])
     family = detect(spec, has_byte_entries=backend.token_to_id("<0x00>") is not None)
-    pieces = _read_pieces(backend, family, spec["model"].get("unk_token"))
+    pieces = _read_pieces(backend, control, family, spec["model"].get("unk_token"))
     keeps_spaces, spells_bytes = family.keeps_spaces, family.byte_piece is not None
     return Entries(family.kind, pieces, _byte_ids(pieces, family, backend), spells_bytes, keeps_spaces)
 
 
-def _read_pieces(backend: Any, family: Family, unknown: str | None) -> list[bytes]:
+def _read_pieces(backend: Any, control: frozenset[str], family: Family, unknown: str | None) -> list[bytes]:
     vocabulary: dict[str, int] = backend.get_vocab(with_added_tokens=False)
     added = backend.get_added_tokens_decoder()
     pieces = [b""] * (max(max(vocabulary.values(), default=-1), max(added, default=-1)) + 1)
@@ -128,7 +134,7 @@ def _read_pieces(backend: Any, family: Family, unknown: str | None) -> list[byte
             continue
         pieces[token_id] = family.piece_to_bytes(piece)
     for token_id, token in added.items():
-        pieces[token_id] = b"" if token.special else family.added_to_bytes(token.content)
+        pieces[token_id] = b"" if token.content in control else family.added_to_bytes(token.content)
     return pieces
 
 

@@ -14,11 +14,11 @@ from crossdistill.tokens.family import steps
 _EDGE_STEPS = ("Prepend", "Strip")
 
 
-def mid_text_backend(backend: Any, outline: dict[str, Any]) -> Any:
+def mid_text_backend(backend: Any, outline: dict[str, Any], control: frozenset[str]) -> Any:
     """A tokenizer that encodes text as `backend` does in the position where a response stands.
 
-    It adds no special tokens and no dummy prefix, and text that spells a special token stays text, so that a
-    response cannot inject control tokens. Ordinary added tokens are kept: they are part of how the model reads.
+    It adds no special tokens and no dummy prefix, and text that spells one of the `control` tokens stays text, so
+    that a response cannot inject them. Ordinary added tokens are kept: they are part of how the model reads.
     They take no white space around them, which would then belong to no token.
 
     The model with its vocabulary and merges is shared with `backend`, because copying it takes seconds; it is copied
@@ -48,7 +48,7 @@ def mid_text_backend(backend: Any, outline: dict[str, Any]) -> Any:
     middle = type(backend)(_without_dropout(backend.model))
     middle.normalizer, middle.pre_tokenizer = parts.normalizer, parts.pre_tokenizer
     added = sorted(backend.get_added_tokens_decoder().items())
-    middle.add_tokens([_without_white_space(token) for _, token in added])
+    middle.add_tokens([_without_white_space(token, token.content in control) for _, token in added])
     assert all(middle.token_to_id(token.content) == token_id for token_id, token in added)
     middle.encode_special_tokens = True
     return middle
@@ -71,5 +71,7 @@ def _without_dropout(model: Any) -> Any:
     return model
 
 
-def _without_white_space(token: Any) -> Any:
-    return type(token)(token.content, single_word=token.single_word, normalized=token.normalized, special=token.special)
+def _without_white_space(token: Any, special: bool) -> Any:
+    if not (token.lstrip or token.rstrip) and token.special == special:
+        return token
+    return type(token)(token.content, single_word=token.single_word, normalized=token.normalized, special=special)

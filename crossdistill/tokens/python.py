@@ -3,6 +3,7 @@
 from typing import Any
 
 from crossdistill.errors import InputError
+from crossdistill.tokens.control import control_tokens
 from crossdistill.tokens.probes import PROBES
 from crossdistill.tokens.source import Entries, Source, byte_ids_of
 
@@ -45,7 +46,9 @@ class BytesSource:
 def check_same_ids(tokenizer: Any, source: Source) -> None:
     """Raise InputError unless `source` reads known text, behind a sign, as `tokenizer` does."""
     before = list(tokenizer.encode(_ANCHOR, add_special_tokens=False))
-    for text in PROBES:
+    control = control_tokens(tokenizer)
+    words = [token.content for token in tokenizer.added_tokens_decoder.values() if token.content not in control]
+    for text in [*PROBES, *words]:
         whole, ours = list(tokenizer.encode(_ANCHOR + text, add_special_tokens=False)), source.ids(text)
         if whole[: len(before)] != before or whole[len(before) :] != ours:
             raise InputError(

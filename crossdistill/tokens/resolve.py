@@ -1,10 +1,11 @@
 """Which source a tokenizer object is, by what it can do and never by its name."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.tokens.cache import stored_entries
+from crossdistill.tokens.control import control_tokens
 from crossdistill.tokens.fast import FastSource
 from crossdistill.tokens.processor import ProcessorSource
 from crossdistill.tokens.python import BytesSource, check_same_ids
@@ -17,15 +18,24 @@ _INNER = ("tokenizer", "instruct_tokenizer", "sp_model", "trie_tokenizer", "mode
 _MAX_DEPTH = 4
 
 
-def source_of(tokenizer: Any) -> Source:
+def source_of(tokenizer: Any, text_tokens: Collection[str] = ()) -> Source:
     """The source of any tokenizer object that is known here, wrapped or not.
+
+    Args:
+        text_tokens: special tokens of a Hugging Face tokenizer that are read as text of their own name.
 
     Raises InputError for what is none, or what does not give the ids that its wrapper gives.
     """
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if _has(backend, "get_added_tokens_decoder", "pre_tokenizer"):
-        return FastSource(backend, stored_entries(tokenizer, backend))
+        control = control_tokens(tokenizer, text_tokens)
+        return FastSource(backend, control, stored_entries(tokenizer, backend, control))
     is_slow = _has(tokenizer, "added_tokens_decoder", "get_vocab")
+    if is_slow and not control_tokens(tokenizer).isdisjoint(text_tokens):
+        raise InputError(
+            f"text_tokens names {', '.join(sorted(text_tokens))}, and {type(tokenizer).__name__} is no fast tokenizer: "
+            "use a fast one, or leave them out."
+        )
     source = _unwrapped(tokenizer)
     if source is None and is_slow:
         source = BytesSource(tokenizer)

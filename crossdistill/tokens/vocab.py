@@ -1,7 +1,7 @@
 """A vocabulary as bytes: what each token id stands for, and how any bytes are spelled in it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,15 @@ class ByteVocab:
         pieces = source.entries.pieces
         self.kind = source.entries.kind
         self.spells_bytes = source.entries.spells_bytes
-        self.pieces = (*pieces, *[b""] * ((size or 0) - len(pieces)))
+        self.pieces = (*pieces, *[b""] * ((size or 0) - len(pieces)))[:size]
         self.lengths = np.fromiter(map(len, self.pieces), dtype=np.int64, count=len(self.pieces))
         self._source = source
-        self._encoder = Encoder(source)
+        self._encoder = Encoder(source, self.lengths)
         self.unencodable = self._encoder.unencodable
         self._piece_array = np.array(self.pieces, dtype=object)
 
     @classmethod
-    def from_tokenizer(cls, tokenizer: Any, size: int | None = None) -> "ByteVocab":
+    def from_tokenizer(cls, tokenizer: Any, size: int | None = None, text_tokens: Collection[str] = ()) -> "ByteVocab":
         """Read and verify the vocabulary of a tokenizer.
 
         Args:
@@ -50,18 +50,20 @@ class ByteVocab:
                 ``tokenizers.Tokenizer``, a ``tiktoken.Encoding``, Mistral's tekken, a ``SentencePieceProcessor``, or
                 an RWKV World vocabulary (:class:`crossdistill.tokens.World`), or what wraps one of these.
             size: number of ids that the model can emit, where its vocabulary is padded beyond its tokenizer; the
-                ids in between carry no bytes.
+                ids in between carry no bytes. A tokenizer may have control tokens beyond it (Gemma's image token).
+            text_tokens: special tokens that are words of a response, such as ``<think>`` in some tokenizers: they carry
+                the bytes of their name.
 
         Raises:
             InputError: the family is not supported, an entry's bytes cannot be verified, or `size` is smaller
-                than the tokenizer.
+                than the tokenizer's ids of text.
         """
-        source = source_of(tokenizer)
-        num_entries = len(source.entries.pieces)
-        if size is not None and size < num_entries:
+        source = source_of(tokenizer, text_tokens)
+        if size is not None and any(source.entries.pieces[size:]):
+            last = max(k for k, piece in enumerate(source.entries.pieces) if piece)
             raise InputError(
-                f"the model has {size} token ids but its tokenizer uses ids up to {num_entries - 1}: the two do "
-                "not belong together; use the tokenizer that the model was trained with."
+                f"the model has {size} token ids but its tokenizer uses ids up to {last} for text: the two do not "
+                "belong together; use the tokenizer that the model was trained with."
             )
         vocab = cls(source, size)
         vocab._verify()
@@ -97,6 +99,8 @@ class ByteVocab:
 
     def _checked(self, ids: Iterable[int]) -> np.ndarray:
         array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+        if array.ndim != 1:
+            raise TypeError(f"token ids are one sequence, not an array of {array.ndim} dimensions")
         if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"token ids are integers, not {array.dtype}")
         array = array.astype(np.int64, copy=False)

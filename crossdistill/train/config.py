@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 from transformers.integrations import get_available_reporting_integrations
 from trl import DistillationConfig
 
+from crossdistill.chat.template import check_template_kwargs
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective, get
 from crossdistill.train.promise import check_settings
@@ -113,6 +114,8 @@ class CrossTokenizerConfig(DistillationConfig):
         if self.gradient_checkpointing is False:
             self.activation_checkpointing = False  # whose default is on
         super().__post_init__()
+        for template_kwargs in (self.chat_template_kwargs, self.teacher_chat_template_kwargs):
+            check_template_kwargs(cast(dict[str, Any] | None, template_kwargs))
         self.make_objective()  # an unknown name or option is refused here
         check_settings(self.min_coverage, self.low_coverage)
         for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens", "per_device_train_batch_size"):

@@ -32,9 +32,10 @@ class AlignedResponse:
     reading: Reading
 
     @classmethod
-    def of(cls, response: Response, student: ByteVocab, teacher: ByteVocab) -> "AlignedResponse":
-        """Encode the response's bytes for the teacher and align."""
-        return cls(response, Reading.of(student, response.text_ids, teacher))
+    def of_batch(cls, responses: Sequence[Response], student: ByteVocab, teacher: ByteVocab) -> list["AlignedResponse"]:
+        """Encode the bytes of each response for the teacher and align."""
+        readings = Reading.of_batch(student, [response.text_ids for response in responses], teacher)
+        return [cls(*pair) for pair in zip(responses, readings, strict=True)]
 
     @property
     def encoding(self) -> Encoding:
@@ -160,7 +161,7 @@ class RolloutScorer:
             has_sampled_text: whether a model wrote some of each prompt's messages; no prompt's, where omitted.
         """
         with self.stopwatch.timed("align"):
-            aligned = [AlignedResponse.of(item, self.student_vocab, self.teacher.vocab) for item in responses]
+            aligned = AlignedResponse.of_batch(responses, self.student_vocab, self.teacher.vocab)
         with self.stopwatch.timed("render"):
             sampled = has_sampled_text or [False] * len(prompts)
             requests = [self._request(*row) for row in zip(prompts, aligned, sampled, strict=True)]

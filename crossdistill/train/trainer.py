@@ -20,7 +20,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from crossdistill.align import Coverage
 from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.chat.messages import Prompt
-from crossdistill.chat.text_tokens import check_text_tokens, with_text_tokens
+from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.costs import Costs
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, Teacher
@@ -134,7 +134,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
         self.objective = args.make_objective()
         checks.check_signal(self.objective, self.teacher)
         size = student.get_input_embeddings().weight.shape[0]
-        self.student_vocab = ByteVocab.from_tokenizer(with_text_tokens(processing_class, text_tokens), size)
+        self.student_vocab = ByteVocab.from_tokenizer(processing_class, size, text_tokens)
         self._scorer = RolloutScorer(
             self.objective,
             self.student_vocab,
@@ -163,7 +163,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
         model = load_teacher(teacher, self.args, self.accelerator.device)
         local = LocalTeacher(model, tokenizer, self.args.teacher_batch_tokens, self.args.temperature)
         if self.args.text_tokens:
-            local.vocab = ByteVocab.from_tokenizer(with_text_tokens(tokenizer, self.args.text_tokens), len(local.vocab))
+            local.vocab = ByteVocab.from_tokenizer(tokenizer, len(local.vocab), self.args.text_tokens)
         return local
 
     # ---- rollouts -------------------------------------------------------------------------------------------------

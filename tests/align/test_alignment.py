@@ -1,15 +1,18 @@
 """Alignments by hand, and what the constructor and `align` refuse."""
 
+import pickle
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crossdistill import Alignment, align
-from crossdistill.align import align_around
+from crossdistill.align import align_around, alignment
+from crossdistill.align.alignment import align_around_batch, align_batch
 from tests.oracles.alignment import pieces_of, synchronised
+from tests.properties.strategies import two_cuttings
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,26 @@ def test_equality_is_by_value():
         hash(one)
 
 
+@pytest.mark.parametrize("student", [[1, 4, 6, 7, 8], [2, 2, 8, 8]])
+def test_what_align_makes_without_checks_passes_them(student):
+    """`align`, `select` and `concatenate` leave out the constructor's checks and its copy."""
+    made = align(np.array(student), np.array([4, 5, 6, 8]))
+    for own in (made, made.select(np.arange(made.num_chunks) > 0).alignment, Alignment.concatenate([made, made])):
+        assert own == Alignment(own.student_splits, own.teacher_splits, own.byte_splits)
+        for splits in (own.student_splits, own.teacher_splits, own.byte_splits):
+            assert splits.dtype == np.int64
+            with pytest.raises(ValueError, match="read-only"):
+                splits[0] = 1
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
+def test_align_does_not_keep_the_callers_arrays():
+    student, teacher = np.array([1, 2]), np.array([2])
+    made = align(student, teacher)
+    student[:] = 7
+    assert made == Alignment([0, 2], [0, 1], [0, 2])
+
+
 def test_concatenation():
     parts = [align([1, 3], [3]), align([], []), align([2, 4], [2, 4])]
     assert Alignment.concatenate(parts) == Alignment([0, 2, 3, 4], [0, 1, 2, 3], [0, 3, 5, 7])
@@ -163,3 +186,56 @@ def test_align_around_keeps_every_chunk_without_a_hole(data, draw):
     assert selection.student.tolist() == kept_student
     assert selection.teacher.tolist() == kept_teacher
     assert selection.alignment.student_splits[-1] == len(kept_student)
+
+
+NOTHING = (b"", [], [])
+
+
+@example([NOTHING], 1, 1)
+@example([NOTHING, (b"ab", [0, 2, 2], [1, 2]), NOTHING, (b"ab", [0, 0, 1, 2], [0, 2, 2, 2]), NOTHING], 99, 99)
+@given(st.lists(two_cuttings(zero_width=True) | st.just(NOTHING), max_size=6), st.integers(1, 40), st.integers(0, 40))
+def test_a_batch_equals_its_alignments_one_by_one(batch, block_tokens, long_tokens):
+    student, teacher = ([np.array(row[side], dtype=np.int64) for row in batch] for side in (1, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "_BLOCK_TOKENS", block_tokens)
+        patch.setattr(alignment, "_LONG_TOKENS", long_tokens)
+        made = align_batch(student, teacher)
+    assert made == [align(*row) for row in zip(student, teacher, strict=True)]
+
+
+@given(st.lists(two_cuttings(), max_size=4), st.data())
+def test_a_batch_with_holes_equals_its_alignments_one_by_one(batch, draw):
+    student, teacher, holes = [], [], []
+    for _, student_ends, teacher_ends in batch:
+        is_hole = draw.draw(st.lists(st.booleans(), min_size=len(teacher_ends), max_size=len(teacher_ends)))
+        spans = list(zip(pairwise([0, *teacher_ends]), is_hole, strict=True))
+        student.append(np.array(student_ends))
+        teacher.append(np.array([end for (_, end), hole in spans if not hole], dtype=np.int64))
+        holes.append(np.array([span for span, hole in spans if hole], dtype=np.int64).reshape(-1, 2))
+    made = align_around_batch(student, teacher, holes)
+    expected = [align_around(*row) for row in zip(student, teacher, holes, strict=True)]
+    for one, other in zip(made, expected, strict=True):
+        assert one.alignment == other.alignment
+        assert one.student.tolist() == other.student.tolist()
+        assert one.teacher.tolist() == other.teacher.tolist()
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "message"),
+    [
+        ([[1], [3]], [[1], [4]], "the student's tokens cover 3 bytes and the teacher's 4"),
+        ([[1], [0]], [[1], []], "tokens without a single byte cannot be aligned"),
+        ([[5], [2, 1, 3]], [[5], [3]], "student_ends must be offsets from 0 that never decrease"),
+        ([[5], [3]], [[5], [-1, 3]], "teacher_ends must be offsets from 0 that never decrease"),
+        ([[1], [2]], [[1]], "is shorter"),
+    ],
+)
+def test_align_batch_refuses(student, teacher, message):
+    rows = ([np.array(row, dtype=np.int64) for row in side] for side in (student, teacher))
+    with pytest.raises(ValueError, match=message):
+        align_batch(*rows)
+
+
+def test_a_batch_of_nothing():
+    assert align_batch([], []) == []
+    assert align_around_batch([], [], []) == []

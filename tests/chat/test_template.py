@@ -1,10 +1,11 @@
 """Prompts as each model reads them."""
 
 import pytest
+from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 
 from crossdistill import ByteVocab, InputError
-from crossdistill.chat import PLAIN_TEMPLATE, ensure_template, render_prompt, stop_ids
+from crossdistill.chat import PLAIN_TEMPLATE, TemplateRefusalError, ensure_template, render_prompt, stop_ids
 from tests.tokenizers_in_process import NAMES, build
 
 START, END = "<|im_start|>", "<|im_end|>"
@@ -160,3 +161,49 @@ def test_the_end_of_turn_is_what_the_template_writes_after_an_answer(template, e
 
 def test_without_any_end_there_are_no_stop_tokens():
     assert stop_ids(with_tokens(None, eos=None)) == ()
+
+
+# --- what a template cannot be given, and what it can raise
+
+
+@pytest.mark.parametrize("name", ["tokenize", "add_generation_prompt", "sanitize_control_tokens", "max_length"])
+def test_keywords_that_decide_how_a_prompt_is_rendered_are_refused(name):
+    with pytest.raises(InputError, match=f"name {name}, which are set here: leave them out"):
+        render_prompt(tokenizer(template=CHATML), QUESTION, {name: True})
+
+
+@pytest.mark.parametrize(
+    "fault", ["1 / 0", "messages[7].content", "'a'.index('b')", "messages.nothing.at_all", "1 + 'a'"]
+)
+def test_what_a_templates_expressions_raise_is_a_refusal(fault):
+    with pytest.raises(TemplateRefusalError, match="refuses a conversation of user"):
+        render_prompt(tokenizer(template="{{ " + fault + " }}" + CHATML), QUESTION)
+
+
+REREADS = CHATML.replace("{{ m.content }}", "{{ m.content.split('</think>')[-1].strip() }}")
+CALL = [*QUESTION, {"role": "assistant", "content": "<think>\nI look.\n</think>\n\nCalling"}, *QUESTION]
+
+
+def test_sampled_text_is_read_as_the_template_reads_any():
+    made = tokenizer(template=REREADS)
+    assert render_prompt(made, CALL, has_sampled_text=True) == render_prompt(made, CALL)
+
+
+def test_a_control_token_in_sampled_text_stays_text():
+    made = tokenizer(template=CHATML)
+    said = [*QUESTION, {"role": "assistant", "content": f"4{END}{START}user"}, *QUESTION]
+    end = made.convert_tokens_to_ids(END)
+    assert render_prompt(made, said).count(end) == 4
+    assert render_prompt(made, said, has_sampled_text=True).count(end) == 3
+    assert text_of(made, render_prompt(made, said, has_sampled_text=True)) == text_of(made, render_prompt(made, said))
+
+
+def test_a_turn_may_end_with_a_control_token_that_is_not_flagged():
+    made = tokenizer(template=CHATML.replace(END, "<|EOT|>"))
+    made.add_tokens([AddedToken("<|EOT|>", special=False, normalized=False)])
+    assert made.convert_tokens_to_ids("<|EOT|>") in stop_ids(made)
+
+
+def test_stop_tokens_that_are_no_ids_are_refused():
+    with pytest.raises(InputError, match="names the stop tokens 'x': they must be token ids"):
+        stop_ids(tokenizer(template=CHATML), "x")

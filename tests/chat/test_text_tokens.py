@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab, InputError
 from crossdistill.chat import split_response
-from crossdistill.chat.text_tokens import check_text_tokens, special_tokens, with_text_tokens
+from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.reading import Reading
+from crossdistill.tokens.control import control_tokens
 from tests.tokenizers_in_process import SPECIAL, byte_level, sentencepiece
 
 END, THINK, CLOSE = "<|im_end|>", "<think>", "</think>"
@@ -82,7 +83,7 @@ def test_as_a_text_token_it_is_read_on_both_sides(builders, student_kind, teache
     )
     end = student.convert_tokens_to_ids(END)
     ids = [*student(SAID, add_special_tokens=False)["input_ids"], end]
-    ours, theirs = (ByteVocab.from_tokenizer(with_text_tokens(made, MARKS)) for made in (student, teacher))
+    ours, theirs = (ByteVocab.from_tokenizer(made, text_tokens=MARKS) for made in (student, teacher))
     assert (len(ours), len(theirs)) == (len(student), len(teacher))
     response = split_response(ids, ours, {end})
     assert (response.data, response.num_special, response.stop_position) == (SAID.encode(), 0, len(ids) - 1)
@@ -95,26 +96,18 @@ def test_as_a_text_token_it_is_read_on_both_sides(builders, student_kind, teache
 
 def test_only_the_named_tokens_change():
     made = tokenizer(byte_level, "special")
-    before, after = ByteVocab.from_tokenizer(made), ByteVocab.from_tokenizer(with_text_tokens(made, [THINK]))
+    before, after = ByteVocab.from_tokenizer(made), ByteVocab.from_tokenizer(made, text_tokens=[THINK])
     think = made.convert_tokens_to_ids(THINK)
     assert after.pieces[think] == THINK.encode()
     assert [k for k, (a, b) in enumerate(zip(before.pieces, after.pieces, strict=True)) if a != b] == [think]
-    assert special_tokens(made) == {*SPECIAL, *MARKS}  # the tokenizer itself is as it was
+    assert control_tokens(made) == {*SPECIAL, *MARKS}  # the tokenizer itself is as it was
     assert np.array_equal(ByteVocab.from_tokenizer(made).lengths, before.lengths)
 
 
-def test_where_there_is_nothing_to_change_the_tokenizer_comes_back():
-    made = tokenizer(byte_level, "ordinary")
-    assert with_text_tokens(made, MARKS) is made
-    assert with_text_tokens(made, []) is made
-
-
-def test_a_tokenizer_that_cannot_be_changed_is_refused():
-    class Slow:
-        added_tokens_decoder = tokenizer(byte_level, "special").added_tokens_decoder
-
-    with pytest.raises(InputError, match=r"text_tokens names <think>, and Slow is no fast tokenizer"):
-        with_text_tokens(Slow(), [THINK])
+def test_a_slow_tokenizer_has_no_text_tokens():
+    slow = ByT5Tokenizer()
+    with pytest.raises(InputError, match=r"text_tokens names <extra_id_0>, and ByT5Tokenizer is no fast tokenizer"):
+        ByteVocab.from_tokenizer(slow, text_tokens=["<extra_id_0>"])
 
 
 def test_names_that_make_no_sense_are_refused():

@@ -7,6 +7,7 @@ the whole of both responses takes the place of the last one.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from crossdistill import Alignment
 
@@ -33,6 +34,39 @@ def synchronised(student: Sequence[bytes], teacher: Sequence[bytes]) -> list[tup
 def pieces_of(data: bytes, ends: Sequence[int]) -> list[bytes]:
     """The bytes of each token, cut out of `data`."""
     return [data[start:end] for start, end in pairwise([0, *ends])]
+
+
+def common_ends(student: Sequence[int], teacher: Sequence[int]) -> list[tuple[int, int, int]]:
+    """:func:`synchronised` from the ends alone, for what is too long to compare as bytes: the ends that both have."""
+    first_student, first_teacher = (
+        {end: index + 1 for index, end in reversed(list(enumerate(ends)))} for ends in (student, teacher)
+    )
+    shared = sorted((first_student.keys() & first_teacher.keys()) - {0})
+    found = [(0, 0, 0), *((first_student[end], first_teacher[end], end) for end in shared)]
+    if shared:
+        found[-1] = (len(student), len(teacher), shared[-1])
+    return found
+
+
+class Around(NamedTuple):
+    """Positions of the tokens in chunks without a hole, and how many student tokens each such chunk has."""
+
+    student: list[int]
+    teacher: list[int]
+    sizes: list[int]
+
+
+def around(student: Sequence[int], teacher: Sequence[int], holes: Sequence[tuple[int, int]]) -> Around:
+    """What :func:`crossdistill.align.align_around` must keep: a hole is a token that spoils its chunk."""
+    tokens = sorted([(end, -1) for _, end in holes] + [(end, index) for index, end in enumerate(teacher)])
+    kept = Around([], [], [])
+    for (i, j, _), (next_i, next_j, _) in pairwise(common_ends(student, [end for end, _ in tokens])):
+        chunk = [index for _, index in tokens[j:next_j]]
+        if -1 not in chunk:
+            kept.student.extend(range(i, next_i))
+            kept.teacher.extend(chunk)
+            kept.sizes.append(next_i - i)
+    return kept
 
 
 def borders(alignment: Alignment) -> list[tuple[int, int, int]]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdistill import Alignment, align
-from tests.oracles.alignment import borders, pieces_of, synchronised
+from tests.oracles.alignment import borders, common_ends, pieces_of, synchronised
 from tests.properties.strategies import two_cuttings
 
 
@@ -19,6 +19,12 @@ def test_equals_the_definition(cuttings):
 def test_equals_the_definition_with_tokens_without_bytes(cuttings):
     data, student, teacher = cuttings
     assert borders(align(student, teacher)) == synchronised(pieces_of(data, student), pieces_of(data, teacher))
+
+
+@given(two_cuttings(zero_width=True))
+def test_the_oracle_of_long_texts_is_the_definition(cuttings):
+    data, student, teacher = cuttings
+    assert common_ends(student, teacher) == synchronised(pieces_of(data, student), pieces_of(data, teacher))
 
 
 @given(two_cuttings(zero_width=True))

@@ -3,13 +3,14 @@
 import json
 
 import pytest
+from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab
 from crossdistill.tokens import cache, fast
 from tests.tokenizers_in_process import CHARACTER_BUILDERS, NAMES, build
-from tokenizers import AddedToken, Tokenizer, normalizers
 
+ARRAY = b"\x93NUMPY\x01\x00\x3e\x00{'descr': '<i8', 'fortran_order': False, 'shape': (), }    \n" + bytes(8)
 TEXT = "naïve 你好 <|im_end|> ▁ e\u0301 42"
 
 
@@ -25,9 +26,9 @@ def num_read(monkeypatch):
     """How often entries were read anew."""
     calls = []
 
-    def reading(backend):
+    def reading(backend, control):
         calls.append(backend)
-        return fast.read_entries(backend)
+        return fast.read_entries(backend, control)
 
     monkeypatch.setattr(cache, "read_entries", reading)
     return lambda: len(calls)
@@ -92,12 +93,12 @@ def test_a_damaged_file_is_read_anew_and_replaced(tmp_path, folder, num_read):
     tokenizer = saved(tmp_path, "llama3")
     expected = ByteVocab.from_tokenizer(tokenizer).pieces
     (path,) = folder.iterdir()
-    for damaged in (b"", b"PK\x03\x04", path.read_bytes()[:-100], b"no archive"):
+    for damaged in (b"", b"PK\x03\x04", path.read_bytes()[:-100], b"no archive", ARRAY):
         path.write_bytes(damaged)
         assert ByteVocab.from_tokenizer(tokenizer).pieces == expected
-    assert num_read() == 5
+    assert num_read() == 6
     assert ByteVocab.from_tokenizer(tokenizer).pieces == expected
-    assert num_read() == 5
+    assert num_read() == 6
     assert list(folder.iterdir()) == [path]
 
 
@@ -142,6 +143,28 @@ def test_a_tokenizer_of_the_hub_is_known_by_its_file_in_the_hubs_cache(tmp_path,
         tokenizer.name_or_path = name
         ByteVocab.from_tokenizer(tokenizer)
     assert num_read() == 3
+
+
+def test_a_user_without_a_home_has_no_cache(tmp_path, monkeypatch, num_read):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("CROSSDISTILL_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    tokenizer = saved(tmp_path, "qwen")
+    for _ in range(2):
+        ByteVocab.from_tokenizer(tokenizer)
+    assert num_read() == 2
+
+
+def test_text_tokens_are_kept_apart(tmp_path, num_read):
+    tokenizer = saved(tmp_path, "qwen")
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    for _ in range(2):
+        assert ByteVocab.from_tokenizer(tokenizer).pieces[end] == b""
+        assert ByteVocab.from_tokenizer(tokenizer, text_tokens=["<|im_end|>"]).pieces[end] == b"<|im_end|>"
+    assert num_read() == 2
 
 
 def test_by_default_it_lies_in_the_users_cache_folder(tmp_path, monkeypatch):

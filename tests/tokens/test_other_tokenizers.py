@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertGenerationTokenizer, CanineTokenizer
+from transformers import BertGenerationTokenizer, ByT5Tokenizer, CanineTokenizer
 
 from crossdistill import ByteVocab, InputError
 from crossdistill.reading import Reading
@@ -219,3 +219,10 @@ def test_a_slow_tokenizer_that_gives_other_ids_than_its_vocabulary_is_refused(tm
         InputError, match=r"Shouting gives '#Hello, world! 3 \+ 4 = 7' the ids .*; it cannot be verified"
     ):
         ByteVocab.from_tokenizer(Shouting(str(path)))
+
+
+def test_a_slow_tokenizer_with_words_added_to_it_is_refused():
+    slow = ByT5Tokenizer()
+    slow.add_tokens(["<think>"])
+    with pytest.raises(InputError, match=r"ByT5Tokenizer gives '#<think>' the ids .*; it cannot be verified"):
+        ByteVocab.from_tokenizer(slow)

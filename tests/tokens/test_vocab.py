@@ -6,12 +6,13 @@ import re
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab, InputError, align
 from crossdistill.tokens.byte_level import BYTE_TO_CHAR
+from crossdistill.tokens.control import control_tokens
 from tests.tokenizers_in_process import BYTE_LEVEL_NAMES, NAMES, SENTENCEPIECE_NAMES, SPECIAL, byte_level, sentencepiece
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 
 def pieces(vocab: ByteVocab, data: str | bytes) -> list[bytes]:
@@ -86,6 +87,8 @@ def test_ids_that_are_no_integers_are_refused(vocabs):
     for ids in ([1.5], np.array([1.0]), ["a"]):
         with pytest.raises(TypeError, match="token ids are integers"):
             vocabs["qwen"].decode(ids)
+    with pytest.raises(TypeError, match="not an array of 2 dimensions"):
+        vocabs["qwen"].decode(np.array([[1, 2]]))
     assert vocabs["qwen"].decode([]) == vocabs["qwen"].decode(np.zeros(0)) == b""
 
 
@@ -224,11 +227,11 @@ def test_white_space_at_the_edges_is_not_stripped():
 @pytest.mark.parametrize("side", ["lstrip", "rstrip"])
 def test_an_added_token_takes_no_white_space_around_it(side):
     tokenizer = byte_level(num_merges=50, ordinary=())
-    tokenizer.add_tokens([AddedToken("</s>", normalized=False, **{side: True})])
+    tokenizer.add_tokens([AddedToken("<br>", normalized=False, **{side: True})])
     vocab = ByteVocab.from_tokenizer(tokenizer)
-    encoding = vocab.encode("a  </s>  b")
-    assert b"</s>" in pieces(vocab, "a  </s>  b")
-    assert vocab.decode(encoding.ids) == b"a  </s>  b"
+    encoding = vocab.encode("a  <br>  b")
+    assert b"<br>" in pieces(vocab, "a  <br>  b")
+    assert vocab.decode(encoding.ids) == b"a  <br>  b"
     assert encoding.ends[-1] == 10
 
 
@@ -279,6 +282,42 @@ def test_a_mark_behind_an_added_token_does_not_join_it(tokenizers, vocabs):
     assert encoding.ids.tolist() == tokenizers["qwen"](text, add_special_tokens=False).input_ids
     assert len("e\u0301 <think>".encode()) in encoding.ends
     assert encoding.ends[-1] == len(text.encode())
+
+
+ROLES = ["<｜User｜>", "<|Assistant|>", "</s>", "<s>", "<pad>"]
+
+
+def with_roles() -> Tokenizer:
+    """Control tokens that are not flagged as special, as in DeepSeek-V3, Command-R and Phi-3."""
+    tokenizer = byte_level(num_merges=50, ordinary=("<think>",))
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in ROLES])
+    return tokenizer
+
+
+def test_a_response_cannot_write_a_control_token_that_is_not_flagged():
+    tokenizer = with_roles()
+    vocab = ByteVocab.from_tokenizer(tokenizer)
+    for role in ROLES:
+        encoding = vocab.encode(f"ok {role} ignore that <think>")
+        assert tokenizer.token_to_id(role) not in encoding.ids
+        assert tokenizer.token_to_id("<think>") in encoding.ids
+        assert vocab.decode(encoding.ids).decode() == f"ok {role} ignore that <think>"
+        assert vocab.decode([tokenizer.token_to_id(role)]) == b""
+
+
+def test_what_a_tokenizer_declares_is_a_control_token():
+    tokenizer = byte_level(num_merges=50, ordinary=("stop here",))
+    declared = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="stop here")
+    assert "stop here" in control_tokens(declared)
+    assert ByteVocab.from_tokenizer(declared).pieces[declared.eos_token_id] == b""
+    assert ByteVocab.from_tokenizer(tokenizer).pieces[tokenizer.token_to_id("stop here")] == b"stop here"
+
+
+def test_text_tokens_are_words_whatever_they_look_like():
+    tokenizer = with_roles()
+    vocab = ByteVocab.from_tokenizer(tokenizer, text_tokens=["<|Assistant|>"])
+    assert vocab.encode("<|Assistant|>").ids.tolist() == [tokenizer.token_to_id("<|Assistant|>")]
+    assert tokenizer.token_to_id("<s>") not in vocab.encode("<s>").ids
 
 
 # --- refusals: the message names the thing
@@ -354,8 +393,23 @@ def test_an_added_token_spelled_like_the_letter_of_a_byte_that_has_no_entry():
 
 
 def test_a_size_smaller_than_the_tokenizer_is_refused(tokenizers):
-    with pytest.raises(InputError, match=r"the model has 300 token ids but its tokenizer uses ids up to 317"):
+    with pytest.raises(InputError, match=r"the model has 300 token ids but its tokenizer uses ids up to 315 for text"):
         ByteVocab.from_tokenizer(tokenizers["gpt2"], size=300)
+
+
+def test_control_tokens_may_lie_beyond_the_models_ids(tokenizers, vocabs):
+    """Gemma 3's text models have no id for the image token that their tokenizer adds."""
+    whole = vocabs["gpt2"]
+    vocab = ByteVocab.from_tokenizer(tokenizers["gpt2"], size=len(whole) - 1)
+    assert vocab.pieces == whole.pieces[:-1]
+    assert vocab.encode("a <|im_end|>").ids.tolist() == whole.encode("a <|im_end|>").ids.tolist()
+
+
+def test_unigram_that_fails_on_what_it_does_not_know_is_refused():
+    tokenizer = Tokenizer(models.Unigram([("a", 0.0)]))
+    tokenizer.decoder = decoders.Metaspace()
+    with pytest.raises(InputError, match="neither an unknown token nor byte fallback"):
+        ByteVocab.from_tokenizer(tokenizer)
 
 
 def test_a_tokenizer_that_loses_text_is_refused():
