@@ -1,6 +1,7 @@
 """The folder of a run: what belongs to it, and whether it may be written.
 
-OUTPUT/config.json    the configuration, written as the run begins; a resumed run must have the same one (but for the coverage guard)
+OUTPUT/config.json    the configuration, written as the run begins; a resumed run must have the same one, but for the
+                      coverage guard's settings
 OUTPUT/before.json    the held-out figure before training
 OUTPUT/checkpoints/   checkpoint-N, each complete once its trainer_state.json can be read
 OUTPUT/model/         the trained model (or adapter) with its tokenizer
