@@ -21,15 +21,20 @@ from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.checks import (
     check_budget,
+    check_conversations,
     check_pair,
     check_prompt,
     check_weights,
     config_of,
+    context_of,
     reading,
+    setting_up,
     vocab_size,
 )
+from crossdistill.train.config import check_training
 from crossdistill.train.loading import load_tokenizer, read_tokenizer
 from crossdistill.train.progress import Progress, use_progress
+from crossdistill.train.turns import Side
 
 IGNORED = -100  # torch's cross-entropy leaves this label out
 
@@ -52,16 +57,16 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     processes = PartialState()
     if processes.is_main_process:
         folder.check(config.model_dump(mode="json"), resume)
-    sft_arguments(folder.checkpoints, config.train)  # what is wrong with them is said now
+    arguments = sft_arguments(folder.checkpoints, config.train)  # what is wrong with them is said now
     if config.teacher is not None:
-        check_budget(config.teacher, config.max_new_tokens, "teacher", "max_new_tokens")
+        check_teacher(config.teacher, rows, config.max_new_tokens)
     check_weights(config.student)
     if config.teacher is not None:
         check_weights(config.teacher)
         with processes.main_process_first():  # the others find what it wrote
             if processes.is_main_process:
                 folder.claim(config.model_dump(mode="json"))
-            rows = teacher_written(config, config.teacher, rows, output / "responses.jsonl")
+            rows = teacher_written(config, config.teacher, rows, output / "responses.jsonl", arguments.seed)
     trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
     if processes.is_main_process:
         folder.claim(config.model_dump(mode="json"))
@@ -110,9 +115,10 @@ def sft_trainer(
     context = getattr(config_of(student), "max_position_embeddings", None)
     check_fits(dataset, min(filter(None, (arguments.max_length, context)), default=None))
     set_seed(arguments.seed)
-    trainer = SFTTrainer(
-        student, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
-    )
+    with setting_up():
+        trainer = SFTTrainer(
+            student, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
+        )
     use_progress(trainer, Progress())
     return trainer
 
@@ -129,7 +135,9 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
         "activation_checkpointing": checkpointing,
         "gradient_checkpointing": None,
     }
-    return build(SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **options})
+    arguments = build(SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **options})
+    check_training(arguments)
+    return arguments
 
 
 def check_rows(rows: Any, with_completions: bool) -> None:
@@ -139,6 +147,14 @@ def check_rows(rows: Any, with_completions: bool) -> None:
     for row, completion in enumerate(rows["completion"] if with_completions else []):
         if not isinstance(completion, str):
             raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
+
+
+def check_teacher(teacher: str, rows: Any, budget: int) -> None:
+    """The teacher must read the prompts and have room for `budget` tokens behind each."""
+    check_budget(teacher, budget, "teacher", "max_new_tokens")
+    tokenizer = read_tokenizer(teacher)
+    ensure_template(tokenizer)
+    check_conversations({"teacher": Side(tokenizer, {}, [])}, {"teacher": context_of(teacher)}, [rows], budget)
 
 
 def check_fits(examples: Any, limit: int | None) -> None:
@@ -158,7 +174,7 @@ def sft_example(tokenizer: Any, vocab: ByteVocab, prompt: Any, completion: str, 
     return {"input_ids": prompt_ids + response, "labels": [IGNORED] * len(prompt_ids) + response}
 
 
-def teacher_written(config: SFTRunConfig, teacher: str, rows: Any, path: Path) -> Any:
+def teacher_written(config: SFTRunConfig, teacher: str, rows: Any, path: Path, seed: int) -> Any:
     """Responses of the teacher to the prompts in `rows`, appended to `path` batch by batch; resumable.
 
     Responses that did not end within `max_new_tokens` are kept in the file and left out of the data.
@@ -172,10 +188,8 @@ def teacher_written(config: SFTRunConfig, teacher: str, rows: Any, path: Path) -
         with reading("the weights", teacher):
             model = AutoModelForCausalLM.from_pretrained(teacher).to(PartialState().device).eval()
         ensure_template(tokenizer)
-        seed = config.train.get("seed", 0) + len(written)
-        responses = write_responses(
-            model, tokenizer, remaining, config.max_new_tokens, config.temperature, config.batch_size, seed
-        )
+        budget, sampling = config.max_new_tokens, (config.temperature, config.batch_size, seed, len(written))
+        responses = write_responses(model, tokenizer, remaining, budget, *sampling)
         with path.open("a") as file:
             for prompt, response in zip(remaining, track(responses, "the teacher writes", len(remaining)), strict=True):
                 row = {"prompt": prompt, "completion": response.text, "stopped": response.stopped}

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -28,16 +29,18 @@ def write_responses(
     temperature: float = 0.0,
     batch_size: int = 64,
     seed: int = 0,
+    first_row: int = 0,
 ) -> Iterator[WrittenResponse]:
     """One response a prompt, in order, as they become ready.
 
-    temperature 0 is greedy. The sampling of a batch depends on `seed` and on the batch's number alone.
+    temperature 0 is greedy. The sampling of a batch depends on `seed` and on the number of its first row alone, where
+    `first_row` is that of the first prompt: those of an earlier call that was cut off count.
     """
     stops = stop_ids(tokenizer, model.generation_config.eos_token_id)
     for first in range(0, len(prompts), batch_size):
         rows = [torch.tensor(render_prompt(tokenizer, prompt)) for prompt in prompts[first : first + batch_size]]
         with torch.random.fork_rng():
-            torch.manual_seed(seed + first)
+            torch.manual_seed(int(np.random.SeedSequence([seed, first_row + first]).generate_state(1)[0]))
             generated = _generate(model, rows, stops, max_new_tokens, temperature, tokenizer.pad_token_id)
         for ids in generated.tolist():
             yield _written(ids, stops, tokenizer)

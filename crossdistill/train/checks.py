@@ -36,6 +36,17 @@ def reading(what: str, name: str) -> Iterator[None]:
         ) from None
 
 
+@contextmanager
+def setting_up() -> Iterator[None]:
+    """What TRL or PEFT find wrong with the settings while a trainer is made (target modules, say) is bad input."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"the run cannot be set up: {' '.join(str(error).split())}") from error
+
+
 def check_pair(student: Any, teacher: Any) -> None:
     """Student and teacher must be two models."""
     if isinstance(student, str) and isinstance(teacher, str):
@@ -214,7 +225,7 @@ def check_rendering(name: str, side: Side, row: int, prompt: Prompt, budget: int
     length = len(side.render(prompt))
     if context is not None and length + budget > context:
         raise InputError(
-            f"prompt {row} has {length} tokens, which with max_completion_length = {budget} "
+            f"prompt {row} has {length} tokens, which with a response of {budget} tokens "
             f"exceeds the {name}'s context of {context} tokens: lower the budget or drop the long prompts."
         )
 

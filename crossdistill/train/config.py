@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
+from transformers import TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 from trl import DistillationConfig
 
@@ -118,19 +119,12 @@ class CrossTokenizerConfig(DistillationConfig):
             check_template_kwargs(cast(dict[str, Any] | None, template_kwargs))
         self.make_objective()  # an unknown name or option is refused here
         check_settings(self.min_coverage, self.low_coverage)
-        for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens", "per_device_train_batch_size"):
+        check_training(self)
+        for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens"):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if not 0 < self.temperature < math.inf or not math.isfinite(self.learning_rate):
-            raise InputError(
-                f"temperature must be above 0 and learning_rate a number, not {self.temperature} and "
-                f"{self.learning_rate}."
-            )
-        for logger in self.report_to or []:
-            if logger not in get_available_reporting_integrations():
-                raise InputError(
-                    f"report_to names {logger!r}, which is not installed here: install it, or name another."
-                )
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"temperature must be above 0 and finite, not {self.temperature}.")
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
             raise InputError(
                 f"save_steps = {self.save_steps} is no multiple of num_iterations = {self.num_iterations}: a "
@@ -140,3 +134,17 @@ class CrossTokenizerConfig(DistillationConfig):
     def make_objective(self) -> Objective:
         """The objective that the configuration names."""
         return get(self.objective, **cast(dict[str, Any], self.objective_options or {}))
+
+
+def check_training(args: TrainingArguments) -> None:
+    """Raises InputError for settings of any training that would fail only after the models are loaded."""
+    if args.per_device_train_batch_size < 1 or args.gradient_accumulation_steps < 1:
+        raise InputError(
+            "per_device_train_batch_size and gradient_accumulation_steps must be at least 1, not "
+            f"{args.per_device_train_batch_size} and {args.gradient_accumulation_steps}."
+        )
+    if not math.isfinite(args.learning_rate):
+        raise InputError(f"learning_rate must be a number, not {args.learning_rate}.")
+    for logger in args.report_to or []:
+        if logger not in get_available_reporting_integrations():
+            raise InputError(f"report_to names {logger!r}, which is not installed here: install it, or name another.")

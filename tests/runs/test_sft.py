@@ -44,10 +44,10 @@ def fixed_teacher(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
 
     def write(
-        model: Any, tokenizer: Any, prompts: Any, max_new_tokens: int, temperature: float, batch: int, seed: int
+        model: Any, tokenizer: Any, prompts: Any, budget: int, temperature: float, batch: int, seed: int, first_row: int
     ) -> Any:
-        calls.append((list(prompts), seed))
-        for number in range(seed, seed + len(prompts)):
+        calls.append((list(prompts), first_row))
+        for number in range(first_row, first_row + len(prompts)):
             yield WrittenResponse(f"w {number} é", 5, stopped=number % 3 != 2)
 
     monkeypatch.setattr(runs, "write_responses", write)
@@ -229,3 +229,32 @@ def test_the_teachers_budget_must_fit_its_context(pair, data, output):
 def test_packing_has_a_length(tmp_path):
     assert runs.sft_arguments(tmp_path, {"use_cpu": True, "bf16": False}).max_length is None
     assert runs.sft_arguments(tmp_path, {"use_cpu": True, "bf16": False, "packing": True}).max_length == 1024
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"train": {**TRAIN, "per_device_train_batch_size": 0}},
+            "per_device_train_batch_size and .* at least 1, not 0",
+        ),
+        ({"train": {**TRAIN, "learning_rate": float("nan")}}, "learning_rate must be a number, not nan"),
+        ({"train": {**TRAIN, "report_to": ["wandb"]}}, "report_to names 'wandb', which is not installed here"),
+        (
+            {"lora": {"target_modules": ["nothing_like_it"]}},
+            "the run cannot be set up: Target modules .*nothing_like_it",
+        ),
+    ],
+)
+def test_settings_that_fail_late_are_refused_before_the_folder_is_claimed(pair, data, output, options, said):
+    with pytest.raises(InputError, match=said):
+        sft(config(pair, data, **options), output)
+    assert not (output / "config.json").exists()
+
+
+def test_a_prompt_that_leaves_the_teacher_no_room_is_refused_before_it_is_loaded(pair, tmp_path, output, monkeypatch):
+    monkeypatch.setattr(runs, "AutoModelForCausalLM", None)
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"prompt": "word " * 5000}) + "\n")
+    with pytest.raises(InputError, match=r"prompt 0 has .* exceeds the teacher.s context"):
+        sft(config(pair, str(path), teacher=pair.teacher), output)
