@@ -12,7 +12,7 @@ _FALLBACK = re.compile("<0x([0-9A-F]{2})>")
 
 
 def of_tokenizer_json(spec: dict[str, Any]) -> list[bytes]:
-    """From the content of `tokenizer.json`. Special and unknown tokens and holes in the id range carry no bytes."""
+    """From the content of `tokenizer.json`. Control and unknown tokens and holes in the id range carry no bytes."""
     model = spec["model"]
     entries, unknown = _entries(model)
     read = _reader(spec)
@@ -24,7 +24,7 @@ def of_tokenizer_json(spec: dict[str, Any]) -> list[bytes]:
     is_sentencepiece = read is _sentencepiece_entry
     for index, token in added.items():
         text = read(token["content"]) if is_sentencepiece else token["content"].encode("utf-8")
-        found[index] = b"" if token["special"] else text
+        found[index] = b"" if token["special"] or _is_spelled_as_control(token["content"]) else text
     return found
 
 
@@ -53,6 +53,12 @@ def of_world(lines: str) -> list[bytes]:
         value = ast.literal_eval(literal.strip())
         found[index] = value.encode("utf-8") if isinstance(value, str) else value
     return found
+
+
+def _is_spelled_as_control(text: str) -> bool:
+    """Roles and ends of turns are not flagged in every file."""
+    in_bars = text.startswith(("<|", "<｜")) and text.endswith(("|>", "｜>"))
+    return in_bars or text in {"<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>"}
 
 
 def _entries(model: dict[str, Any]) -> tuple[dict[str, int], str | None]:
