@@ -22,6 +22,9 @@ class Count:
     tokens: int = 0
     bytes: int = 0
 
+    def minus(self, other: "Count") -> "Count":
+        return Count(self.tokens - other.tokens, self.bytes - other.bytes)
+
 
 @dataclass
 class Coverage:
@@ -39,6 +42,21 @@ class Coverage:
     def share(self) -> float:
         """Share of the sampled bytes that are supervised; 1.0 where nothing was sampled."""
         return self.supervised.bytes / self.sampled.bytes if self.sampled.bytes else 1.0
+
+    @property
+    def token_share(self) -> float:
+        """Share of the sampled tokens that are supervised, without stops that the run was told not to teach.
+
+        Control tokens stand for no bytes, so :attr:`share` does not see them lost. 1.0 where nothing was sampled.
+        """
+        taught = self.sampled.tokens - self.dropped.get(DropReason.STOP_TOKEN, Count()).tokens
+        return self.supervised.tokens / taught if taught else 1.0
+
+    def since(self, earlier: "Coverage") -> "Coverage":
+        """What was sampled after `earlier`, a state of the same counts."""
+        counts = {reason: count.minus(earlier.dropped.get(reason, Count())) for reason, count in self.dropped.items()}
+        dropped = {reason: count for reason, count in counts.items() if count.tokens}
+        return Coverage(self.supervised.minus(earlier.supervised), dropped)
 
     def supervise(self, tokens: int, num_bytes: int) -> None:
         self.supervised.tokens += tokens

@@ -24,18 +24,32 @@ def changed_answers(
 
     Looked for are a message's text, its reasoning (in the text, or as a field of its own) and the names of the tools
     that it calls, each after what the message before it said. A template that strips white space or drops reasoning
-    is found so; what it writes beside them is not (:mod:`crossdistill.chat.effects`). Raises TemplateRefusalError.
+    is found so; what it writes beside them is not (:mod:`crossdistill.chat.effects`). An answer that is dropped while
+    a later message says the same is found by rendering once more, with a mark at the end of each answer and reasoning.
+    Raises TemplateRefusalError.
     """
     if isinstance(prompt, str) or not has_answers(prompt):
         return []
-    rendered, cursor = render_text(tokenizer, prompt, template_kwargs, tools, add_generation_prompt=True), 0
-    changed = []
+    rendered = render_text(tokenizer, prompt, template_kwargs, tools, add_generation_prompt=True)
+    marked_prompt = _marked(prompt)
+    marked = render_text(tokenizer, marked_prompt, template_kwargs, tools, add_generation_prompt=True)
+    lost = {
+        position
+        for position, message in enumerate(marked_prompt)
+        if message["role"] == "assistant" and not all(part in marked for part in _texts(message))
+    }
+    return sorted(lost | _not_in_order(prompt, rendered))
+
+
+def _not_in_order(prompt: list[Message], rendered: str) -> set[int]:
+    """Positions of the answers of which a part does not follow on what the message before it said."""
+    cursor, missing = 0, set()
     for position, message in enumerate(prompt):
-        ends = [_end_of(part, rendered, cursor) for part in _parts(message)]
+        ends = [_end_of(part, rendered, cursor) for part in (*_texts(message), *_called(message))]
         if message["role"] == "assistant" and None in ends:
-            changed.append(position)
+            missing.add(position)
         cursor = max([cursor, *(end for end in ends if end is not None)])
-    return changed
+    return missing
 
 
 def _end_of(part: str, rendered: str, start: int) -> int | None:
@@ -43,8 +57,32 @@ def _end_of(part: str, rendered: str, start: int) -> int | None:
     return None if found < 0 else found + len(part)
 
 
-def _parts(message: Message) -> Iterator[str]:
-    yield text_of(message) or ""
-    yield from (str(message[name]) for name in _REASONING_FIELDS if message.get(name))
+def _marked(prompt: list[Message]) -> list[Message]:
+    """The conversation with a mark after each text and each reasoning of an answer; no two share one.
+
+    An empty one stays as it is: there is nothing to lose, and templates tell calls of tools by it.
+    """
+    mark = "Qzmark"
+    while mark in repr(prompt):
+        mark += "q"
+    return [
+        _with_marks(message, f"{mark}{position}") if message["role"] == "assistant" else message
+        for position, message in enumerate(prompt)
+    ]
+
+
+def _with_marks(message: Message, mark: str) -> Message:
+    text = text_of(message)
+    reasoning = {name: f"{message[name]}{mark}r" for name in _REASONING_FIELDS if message.get(name)}
+    return {**message, **reasoning, **({"content": f"{text}{mark}c"} if text else {})}
+
+
+def _texts(message: Message) -> list[str]:
+    """What a message says, and its reasoning where that is a field of its own."""
+    return [text_of(message) or "", *(str(message[name]) for name in _REASONING_FIELDS if message.get(name))]
+
+
+def _called(message: Message) -> Iterator[str]:
+    """The names of the tools that it calls."""
     for call in message.get("tool_calls") or ():
         yield str(call.get("function", call).get("name", ""))

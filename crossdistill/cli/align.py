@@ -1,6 +1,5 @@
 """``crossdistill align``: how two tokenizers cut the same text."""
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from crossdistill.cli.names import check_there
+from crossdistill.cli.output import check_page, print_json, writing
 from crossdistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,10 +56,11 @@ def command(
     """Show the chunks that student and teacher tokens of a text form, coloured."""
     from crossdistill.cli.responses import first
 
+    check_page(html)
     views = _views(student, teacher, _Source(text, file, responses, run, column, max_bytes))
     shown = NUM_SHOWN if limit is None and not as_json else limit
     if as_json and html is None:  # as they come: a file may be longer than memory
-        sys.stdout.writelines(map(_line, islice(views, shown)))
+        print_json(view.as_dict() for view in islice(views, shown))
         return
     taken, has_more = first(views, shown)
     _write(taken, has_more, html, as_json)
@@ -70,9 +72,10 @@ def _write(views: list["SampleView"], has_more: bool, html: Path | None, as_json
 
     note = f"the first {len(views)} responses; --limit shows more" if has_more else ""
     if html is not None:
-        write_alignment_page(html, views, note)
+        with writing(html):
+            write_alignment_page(html, views, note)
     if as_json:
-        sys.stdout.writelines(map(_line, views))
+        print_json(view.as_dict() for view in views)
         return
     console = Console()
     for number, view in enumerate(views, 1):
@@ -81,10 +84,6 @@ def _write(views: list["SampleView"], has_more: bool, html: Path | None, as_json
         print_sample(console, view)
     if note:
         console.print(Text(note, style="dim"))
-
-
-def _line(view: "SampleView") -> str:
-    return json.dumps(view.as_dict(), ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)
@@ -108,15 +107,16 @@ class _Source:
 
 
 def _views(student: str | None, teacher: str | None, source: _Source) -> Iterator["SampleView"]:
-    from crossdistill.cli.responses import read_answers, read_samples, samples_file
+    from crossdistill.cli.responses import read_answers, read_sampled, read_samples
 
     source.check()
     if source.run is not None and student is None:
         return read_samples(source.run)
     if student is None or teacher is None:
         raise InputError("name a student and a teacher: folders or hub ids whose tokenizers are read.")
+    check_there(student, teacher)
     if source.run is not None:
-        return _answers_aligned(student, teacher, read_answers(samples_file(source.run), "response"))
+        return _answers_aligned(student, teacher, read_sampled(source.run))
     if source.responses is not None:
         return _answers_aligned(student, teacher, read_answers(source.responses, source.column))
     return _text_aligned(student, teacher, source)
@@ -140,9 +140,8 @@ def _answers_aligned(student: str, teacher: str, answers: Iterator["Answer"]) ->
     answer = next(answers, None)  # a file that cannot be read is told before tokenizers are
     ours, theirs = read_tokens(student), read_tokens(teacher)
     while answer is not None:
-        if isinstance(answer.content, str):
-            data = answer.content.encode("utf-8", "surrogatepass")
-            yield text_view(data, ours.vocab, theirs.vocab, prompt=answer.prompt)
+        if isinstance(answer.content, str | bytes):
+            yield text_view(_bytes(answer.content), ours.vocab, theirs.vocab, prompt=answer.prompt)
         else:
             yield ids_view(
                 answer.content,
@@ -155,9 +154,17 @@ def _answers_aligned(student: str, teacher: str, answers: Iterator["Answer"]) ->
         answer = next(answers, None)
 
 
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+
+
 def _read(text: str | None, file: Path | None) -> bytes:
-    if file is not None:
-        if not file.is_file():
-            raise InputError(f"there is no file {file}: give the path of an existing file.")
+    """The text's bytes, the file's (which may be a pipe or /dev/stdin), or those of standard input."""
+    if file is None:
+        return sys.stdin.buffer.read() if text is None else text.encode("utf-8", "surrogateescape")
+    try:
         return file.read_bytes()
-    return sys.stdin.buffer.read() if text is None else text.encode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        raise InputError(f"there is no file {file}: give the path of an existing file.") from None
+    except OSError as error:
+        raise InputError(f"the file {file} cannot be read ({error.strerror}): give one that can.") from None

@@ -1,5 +1,6 @@
 """The typer application and how errors leave it."""
 
+import io
 import os
 import sys
 
@@ -19,6 +20,9 @@ for module in (demo, inspect, align, train, sft, doctor):
 def main() -> None:
     """Entry point: bad input is one sentence on stderr and exit code 2."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # what is trained here is nobody else's business
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that has not every character shows escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except InputError as error:

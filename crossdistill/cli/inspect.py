@@ -1,12 +1,16 @@
 """``crossdistill inspect``: a pair of models before money is spent on it."""
 
-import json
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from crossdistill.cli.names import StudentTemplateKwargs, TeacherTemplateKwargs, check_there, template_kwargs
+from crossdistill.cli.output import check_page, print_json, writing
+
+if TYPE_CHECKING:
+    from crossdistill.inspection import Inspection
 
 Student = Annotated[str, typer.Argument(help="Student: a folder or a hub id; no weights are read.")]
 Teacher = Annotated[str, typer.Argument(help="Teacher: a folder or a hub id; no weights are read.")]
@@ -17,22 +21,35 @@ def command(
     teacher: Teacher,
     html: Annotated[Path | None, typer.Option(help="Also write what was found as a page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, for programs.")] = False,
+    student_template_kwargs: StudentTemplateKwargs = None,
+    teacher_template_kwargs: TeacherTemplateKwargs = None,
 ) -> None:
     """Say what a pair of models will do, before money is spent on it.
 
     Reads both vocabularies as a training run would, and measures on the shipped corpus (languages, code, mathematics,
     conversations, ...) how they align: what can be supervised, which objectives suit, what their templates do.
     """
-    from crossdistill.cli.pair import read_pair
-    from crossdistill.inspection import inspect_pair
     from crossdistill.report.inspection import as_dict
     from crossdistill.report.inspection_page import write_inspection_page
     from crossdistill.report.inspection_terminal import print_inspection
 
-    pair = inspect_pair(*read_pair(student, teacher))
+    check_page(html)
+    pair = inspected(student, teacher, student_template_kwargs, teacher_template_kwargs)
     if html is not None:
-        write_inspection_page(html, pair)
+        with writing(html):
+            write_inspection_page(html, pair)
     if as_json:
-        sys.stdout.write(json.dumps(as_dict(pair), ensure_ascii=False) + "\n")
+        print_json([as_dict(pair)])
     else:
         print_inspection(Console(), pair)
+
+
+def inspected(student: str, teacher: str, student_kwargs: str | None, teacher_kwargs: str | None) -> "Inspection":
+    """The pair, its templates under the keyword arguments that are given as JSON."""
+    from crossdistill.cli.pair import read_pair
+    from crossdistill.inspection import inspect_pair
+
+    ours = template_kwargs(student_kwargs, "--student-template-kwargs")
+    theirs = template_kwargs(teacher_kwargs, "--teacher-template-kwargs")
+    check_there(student, teacher)
+    return inspect_pair(*read_pair(student, teacher, ours, theirs))

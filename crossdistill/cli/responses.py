@@ -1,5 +1,6 @@
 """Responses to align: a text, the rows of a file, or the samples that a run has left."""
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ _COLUMNS = ("ids", "completion_ids", "token_ids", "response", "completion", "out
 
 @dataclass(frozen=True)
 class Answer:
-    """A response: a text or token ids of the student; with its prompt, where it has one."""
+    """A response: a text, its bytes, or token ids of the student; with its prompt, where it has one."""
 
-    content: str | list[int]
+    content: str | bytes | list[int]
     prompt: str = ""
 
 
@@ -29,19 +30,39 @@ def read_answers(path: Path, column: str | None = None) -> Iterator[Answer]:
     column: that holds the responses; where it is left out, the first of the usual names that a row has.
     Raises InputError for a file that is not there and for a row that holds no response.
     """
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise InputError(f"there is no file {path}: give the path of a file of responses.")
-    rows = _lines(path) if path.suffix == ".jsonl" else enumerate(load_rows(str(path)), 1)
+    is_lines = path.suffix == ".jsonl" or not path.is_file()  # what comes through a pipe is read as lines
+    rows = _lines(path) if is_lines else enumerate(load_rows(str(path)), 1)
     for number, row in rows:
         yield _answer(row, column, f"row {number} of {path}")
 
 
 def read_samples(folder: Path) -> Iterator[SampleView]:
     """The samples of a finished run, as its report shows them."""
-    for number, row in _lines(samples_file(folder)):
-        if not isinstance(row.get("view"), dict):
-            raise InputError(f"row {number} of {folder / SAMPLES_FILE} holds no view: it was not written by a run.")
-        yield SampleView.from_dict(row["view"])
+    path = samples_file(folder)
+    for number, row in _lines(path):
+        if "view" not in row:
+            raise InputError(f"row {number} of {path} holds no view: it was not written by a run.")
+        try:
+            view = SampleView.from_dict(row["view"])
+        except ValueError as error:
+            raise InputError(
+                f"the view in row {number} of {path} is damaged ({error}): take the file from a backup, or name "
+                "STUDENT and TEACHER to align the responses anew."
+            ) from None
+        yield view
+
+
+def read_sampled(folder: Path) -> Iterator[Answer]:
+    """The responses of a finished run, byte for byte as they were sampled, to be aligned anew."""
+    path = samples_file(folder)
+    for number, row in _lines(path):
+        where = f"row {number} of {path}"
+        if row.get("bytes") is None:  # of a run before the bytes were kept: the text may hold escapes, the ids do not
+            yield _answer(row, "ids", where)
+        else:
+            yield Answer(_decoded(row["bytes"], where), _text(row.get("prompt")) or "")
 
 
 def samples_file(folder: Path) -> Path:
@@ -64,18 +85,37 @@ def first(items: Iterator[Any], limit: int | None) -> tuple[list[Any], bool]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file of lines, each with its number from 1; empty lines are passed over."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise InputError(f"line {number} of {path} is not JSON ({error}): repair it.") from None
-            if not isinstance(row, dict):
-                raise InputError(f"line {number} of {path} is a {type(row).__name__}: each line must be an object.")
-            yield number, row
+    """The objects of a file of lines, each with its number from 1; empty lines are passed over, but not all may be."""
+    has_rows = False
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    has_rows = True
+                    yield number, _object(line, f"line {number} of {path}")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a file that can.") from None
+    if not has_rows:
+        raise InputError(f"{path} holds no responses: give a file with one object a line.")
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except RecursionError:
+        raise InputError(f"{where} is nested too deeply to be read: it is no response.") from None
+    except ValueError as error:
+        raise InputError(f"{where} is not JSON ({error}): repair it.") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{where} is a {type(row).__name__}: each line must be an object.")
+    return row
+
+
+def _decoded(value: Any, where: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (TypeError, ValueError):
+        raise InputError(f"{where} holds no base64 in 'bytes': it was not written by a run.") from None
 
 
 def _answer(row: dict[str, Any], column: str | None, where: str) -> Answer:

@@ -18,7 +18,8 @@ class Side:
     """A model as far as it can be known without its weights.
 
     name: its folder or hub id. tokenizer, vocab: its own, the vocabulary as large as the model's. context: tokens, None
-    where its configuration names no limit. declared_stops: token ids of its generation configuration.
+    where its configuration names no limit. declared_stops: token ids of its generation configuration. template_kwargs:
+    keyword arguments of its chat template.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Side:
     vocab: ByteVocab
     context: int | None = None
     declared_stops: int | Iterable[int] | None = None
+    template_kwargs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def facts(side: Side, names: Mapping[str, int]) -> SideFacts:
         stops=tuple(side.tokenizer.convert_ids_to_tokens(stop) or f"<id {stop}>" for stop in stops),
         context=side.context,
         thinking={tag: _reading_of(tag, names, side.vocab) for tag in THINK},
-        effects=template_effects(side.tokenizer),
+        effects=template_effects(side.tokenizer, side.template_kwargs),
     )
 
 

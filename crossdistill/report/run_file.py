@@ -13,7 +13,8 @@ from crossdistill.errors import InputError
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.jsonl"
-"""Responses of a run, one a line: ``prompt``, ``response``, ``ids``, and ``view``, the alignment in its report."""
+"""Responses of a run, one a line: ``prompt``, ``response`` (what is no text as escapes), ``bytes`` (the same exactly,
+in base64), ``ids``, and ``view``, the alignment in its report."""
 
 
 def write_json(path: str | Path, data: Any) -> None:

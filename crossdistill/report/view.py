@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from crossdistill.align import Alignment, DropReason
 from crossdistill.report.display import display, plain, whole_characters
@@ -96,9 +98,24 @@ class SampleView:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "SampleView":
-        """The view from what :meth:`as_dict` gave, also after a round trip through JSON."""
-        return cls(data["prompt"], tuple(_chunk_from_dict(chunk) for chunk in data["chunks"]), data["note"])
+    def from_dict(cls, data: Any) -> "SampleView":
+        """The view from what :meth:`as_dict` gave, also after a round trip through JSON.
+
+        Raises ValueError for anything else, with what is wrong first.
+        """
+        try:
+            view: SampleView = _views().validate_python(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+        for number, chunk in enumerate(view.chunks):
+            sizes = len(chunk.student), len(chunk.teacher)
+            if chunk.kind != "dropped" and (0 in sizes or chunk.kind not in ("stop", _kind(*sizes))):
+                raise ValueError(
+                    f"chunks.{number}: {sizes[0]} student and {sizes[1]} teacher tokens are no {chunk.kind}"
+                )
+        return view
 
 
 @dataclass(frozen=True)
@@ -237,7 +254,7 @@ def _sum_logprobs(tokens: tuple[TokenView, ...]) -> float | None:
     return None if None in values or not values else math.fsum(value for value in values if value is not None)
 
 
-def _chunk_from_dict(data: dict[str, Any]) -> ChunkView:
-    sides = {side: tuple(TokenView(**token) for token in data[side]) for side in ("student", "teacher")}
-    start, end = data["byte_span"]
-    return ChunkView(**{**data, **sides, "byte_span": (start, end)})
+@cache
+def _views() -> TypeAdapter[SampleView]:
+    """Checks plain data against the fields of a view; made once it is needed."""
+    return TypeAdapter(SampleView)

@@ -1,5 +1,6 @@
 """A distillation run, from its configuration to its report."""
 
+import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,10 +113,14 @@ def _samples(trainer: CrossTokenizerTrainer, prompts: Sequence[Any]) -> list[tup
 
 
 def sample_row(scored: ScoredResponse, prompt: Any) -> dict[str, Any]:
-    """The prompt, the response as text (bytes that are none as escapes), and the sampled ids."""
+    """The prompt, the response as text (bytes that are none as escapes) and as its bytes, and the sampled ids."""
     response = scored.response
-    text = response.data.decode("utf-8", "backslashreplace")
-    return {"prompt": prompt, "response": text, "ids": response.ids.tolist()}
+    return {
+        "prompt": prompt,
+        "response": response.data.decode("utf-8", "backslashreplace"),
+        "bytes": base64.b64encode(response.data).decode("ascii"),
+        "ids": response.ids.tolist(),
+    }
 
 
 def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
@@ -28,8 +29,10 @@ def reading(what: str, name: str) -> Iterator[None]:
     """A model that is not there, or is of no known kind, is told in one sentence."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
+        lines = str(error).strip().splitlines()
+        told = lines if isinstance(error, StrictDataclassError) else lines[:1]
+        reason = " ".join(map(str.strip, told)).rstrip(".")
         raise InputError(
             f"{what} of {name!r} cannot be read ({reason}): give a model's folder, or a hub id that this machine can "
             "reach."

@@ -49,6 +49,36 @@ def test_an_answer_is_not_found_in_what_was_said_before_it():
     assert changed_answers(t.with_template(t.CHATML), talk) == []
 
 
+DROPS = t.CHATML.replace("{{ m.content }}", "{% if m.role != 'assistant' %}{{ m.content }}{% endif %}")
+DROPS_FIRST = t.TOOLS.replace("m.reasoning_content %}", "m.reasoning_content and loop.last %}")
+
+
+@pytest.mark.parametrize(
+    ("template", "talk", "changed"),
+    [
+        (DROPS, [USER, answer("4"), {"role": "user", "content": "is it 4?"}], [1]),
+        (DROPS, [USER, answer("4"), USER, answer("44"), {"role": "user", "content": "4 or 44?"}], [1, 3]),
+        (t.CHATML, [USER, answer("4"), {"role": "user", "content": "is it 4?"}], []),
+        (DROPS, [USER, answer("user"), USER], [1]),  # what the template writes itself
+        (t.CHATML, [USER, answer("4", reasoning_content="two"), USER], [1]),
+        (t.CHATML, [USER, answer("4", reasoning_content="4"), USER], [1]),
+        (DROPS_FIRST, [USER, answer("4", reasoning_content="4"), USER, answer("4", thinking="4"), USER], [1, 3]),
+        (t.TOOLS, [USER, answer("4", reasoning_content="4"), {"role": "user", "content": "4?"}], []),
+        (t.HYBRID, [USER, answer("<think>\nhm\n</think>\n\n4"), {"role": "user", "content": "hm"}], [1]),
+        (t.STRIPS, [USER, answer("4\n"), {"role": "user", "content": "no"}], [1]),  # the mark alone would hide it
+        (t.CHATML, [USER, answer([{"type": "text", "text": "4"}]), USER], []),
+        (DROPS, [USER, answer([{"type": "text", "text": "4"}]), {"role": "user", "content": "4?"}], [1]),
+        (DROPS, [USER, answer("Qzmark1c"), {"role": "user", "content": "Qzmark1cQzmark1c"}], [1]),
+        (t.CHATML, [USER, *[answer("4"), USER] * 12], []),
+        (DROPS, [USER, *[answer("4"), USER] * 12], [*range(1, 24, 2)]),
+    ],
+)
+def test_an_answer_is_not_found_in_what_is_said_after_it(template, talk, changed):
+    before = repr(talk)
+    assert changed_answers(t.with_template(template), talk) == changed
+    assert repr(talk) == before
+
+
 def test_template_arguments_and_refusals_are_the_templates():
     keeps = "{% if keep %}" + t.CHATML + "{% else %}" + t.STRIPS + "{% endif %}"
     talk = [USER, answer(" 4"), USER]

@@ -29,13 +29,14 @@ class Result:
         return message
 
 
-def run(*arguments: str, stdin: bytes = b"", columns: int = 200) -> Result:
-    """``crossdistill ARGUMENTS``."""
-    out, err = io.StringIO(), io.StringIO()
+def run(*arguments: str, stdin: bytes = b"", columns: int = 200, encoding: str = "utf-8") -> Result:
+    """``crossdistill ARGUMENTS`` on a terminal or pipe of that encoding; what it printed is read as UTF-8."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["crossdistill", *arguments])
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         patch.setenv("COLUMNS", str(columns))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
             main()
-    return Result(int(end.value.code or 0), out.getvalue(), err.getvalue())
+    printed = (stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err))
+    return Result(int(end.value.code or 0), *printed)

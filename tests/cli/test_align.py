@@ -1,8 +1,11 @@
 """``crossdistill align`` and ``crossdistill doctor``."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -64,12 +67,98 @@ def test_refused(pair, arguments):
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", ["no-such-folder", "/no/such/folder", "nobody/nothing"])
+@pytest.mark.parametrize("name", ["no-such-folder", "nobody/nothing"])
 def test_tokenizers_that_are_not_there(pair, name):
     for arguments in ((name, pair.teacher), (pair.student, name)):
         message = run("align", *arguments, "text").message
         assert message.startswith(f"the tokenizer of {name!r} cannot be read (")
         assert message.endswith("give a model's folder, or a hub id that this machine can reach.")
+
+
+@pytest.mark.parametrize("command", ["align", "inspect", "doctor"])
+@pytest.mark.parametrize("name", ["/no/such/folder", "./folder", "../folder", "a/b/c", ""])
+def test_a_folder_that_is_not_there(pair, command, name):
+    for arguments in ((name, pair.teacher), (pair.student, name)):
+        message = run(command, *arguments).message
+        assert message.startswith(f"the folder {name!r} does not exist: give a model's folder, or a hub id")
+
+
+def test_a_pipe_is_a_file(pair, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(pipe.write_bytes, TEXT.encode())
+        piped = run("align", pair.student, pair.teacher, "--file", str(pipe), "--json")
+        writing.result()
+    assert piped.out == run("align", pair.student, pair.teacher, TEXT, "--json").out
+
+
+def test_a_folder_is_no_file(pair, tmp_path):
+    message = run("align", pair.student, pair.teacher, "--file", str(tmp_path)).message
+    assert message == f"the file {tmp_path} cannot be read (Is a directory): give one that can."
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_without_every_character(pair, encoding):
+    arguments = ("align", pair.student, pair.teacher, TEXT)
+    shown = run(*arguments, encoding=encoding)
+    assert shown.code == 0
+    assert r"\u4f60\u597d" in shown.out
+    assert run(*arguments, "--json", encoding=encoding).out == run(*arguments, "--json").out
+    assert "你好" in run(*arguments, "--json", encoding=encoding).out
+
+
+def test_an_error_on_a_terminal_without_every_character(pair):
+    assert r"\u4f60" in run("align", pair.student, pair.teacher, "--file", "你", encoding="ascii").message
+
+
+# --- pages that cannot be written
+
+
+@pytest.mark.parametrize("command", ["align", "inspect"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "the page {} is a folder: name a file to write."),
+        ("pipe", "the page {} is a device or a pipe: name a file to write."),
+        ("file/page.html", "the page {} lies below {parent}, which is no folder: name another file."),
+        ("x" * 300, "the page {} cannot be written (File name too long): name another file."),
+    ],
+)
+def test_pages_that_cannot_be_written(tmp_path, monkeypatch, command, name, message):
+    """Known before a tokenizer is read."""
+    monkeypatch.setattr("crossdistill.train.loading.read_tokenizer", None)
+    monkeypatch.setattr("crossdistill.cli.pair.read_tokenizer", None)
+    (tmp_path / "file").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    page = tmp_path / name
+    found = run(command, str(tmp_path), ".", *(["text"] if command == "align" else []), "--html", str(page))
+    assert found.message == message.format(page, parent=page.parent)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied"), OSError(errno.ENOSPC, "Full")])
+def test_a_folder_that_cannot_be_written(pair, tmp_path, monkeypatch, error):
+    def refuse(**options):
+        raise error
+
+    with monkeypatch.context() as patch:  # root may write everywhere
+        patch.setattr("tempfile.TemporaryFile", refuse)
+        message = run("align", pair.student, pair.teacher, "text", "--html", str(tmp_path / "page.html")).message
+    assert message == f"the page {tmp_path / 'page.html'} cannot be written ({error.strerror}): name another file."
+
+
+@pytest.mark.parametrize("command", ["align", "inspect"])
+def test_a_disk_that_fills_up(pair, tmp_path, monkeypatch, command):
+    def refuse(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("crossdistill.report.html.write_text", refuse)
+    monkeypatch.setattr("crossdistill.report.inspection_page.write_text", refuse)
+    arguments = (pair.student, pair.teacher, *(["text"] if command == "align" else []))
+    message = run(command, *arguments, "--html", str(tmp_path / "page.html")).message
+    assert "cannot be written (No space left on device)" in message
 
 
 def test_a_tokenizer_whose_bytes_cannot_be_verified(pair, whole_words):
@@ -109,6 +198,12 @@ def test_doctor_refuses_what_a_run_would(weightless, whole_words, mismatched):
         "the tokenizer of 'nobody/nothing' cannot be read"
         in run("doctor", weightless.student, "nobody/nothing").message
     )
+
+
+def test_doctor_takes_keyword_arguments_of_templates(weightless):
+    given = ("--student-template-kwargs", "[1]")
+    assert run("doctor", weightless.student, weightless.teacher, *given).message.startswith(given[0] + " is a list")
+    assert run("doctor", *given).message.startswith("keyword arguments of templates are about a pair")
 
 
 def test_the_command_line_starts_without_the_heavy_libraries():

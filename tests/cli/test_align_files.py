@@ -1,6 +1,9 @@
 """``crossdistill align`` on files of responses and on run folders."""
 
+import base64
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +108,107 @@ def test_a_long_text_is_cut_and_says_so(weightless):
     assert view.note == "the first 10 of 50 bytes; --max-bytes takes more"
 
 
+def samples(folder: Path, *rows: Any) -> str:
+    return write(folder, *rows, name="samples.jsonl")
+
+
 def test_the_samples_of_a_run(weightless, tmp_path, student_vocab_pair):
     student, teacher = student_vocab_pair
     view = view_of(TEXTS[0], student, teacher, prompt="why?", student_logprobs=None)
-    write(tmp_path, {"prompt": "why?", "response": TEXTS[0], "ids": [1], "view": view.as_dict()}, name="samples.jsonl")
+    ids = student.encode(TEXTS[0]).ids.tolist()
+    samples(tmp_path, {"prompt": "why?", "response": TEXTS[0], "ids": ids, "view": view.as_dict()})
     assert views(run("align", "--run", str(tmp_path), "--json")) == [view]
     result = run("align", weightless.student, weightless.teacher, "--run", str(tmp_path), "--json")
     assert [text_of(anew) for anew in views(result)] == [TEXTS[0]]
     assert "chunks" in run("align", "--run", str(tmp_path)).out
+
+
+def test_what_was_sampled_is_aligned_anew_and_not_its_escapes(weightless, tmp_path, student_vocab_pair):
+    student, _ = student_vocab_pair
+    data = "你".encode()[:2]  # as a response that its budget cut
+    row = {"prompt": "why?", "response": data.decode("utf-8", "backslashreplace")}
+    exact = {"bytes": base64.b64encode(data).decode(), "ids": [1]}  # of another student, say
+    before = {"ids": student.encode(data).ids.tolist()}  # a run before the bytes were kept
+    samples(tmp_path, {**row, **exact}, {**row, **before})
+    found = views(run("align", weightless.student, weightless.teacher, "--run", str(tmp_path), "--json"))
+    assert [text_of(view) for view in found] == [r"\xe4\xbd"] * 2
+    assert [view.chunks[-1].byte_span[1] for view in found] == [len(data)] * 2  # its escapes are eight characters
+    assert [view.prompt for view in found] == ["why?"] * 2
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"bytes": 3}, "row 1 of {} holds no base64 in 'bytes'"),
+        ({"bytes": "a-b"}, "row 1 of {} holds no base64 in 'bytes'"),
+        ({"response": "text"}, "row 1 of {} has no 'ids' column"),
+        ({"ids": [99_999]}, "token id 99999 is none of the student's"),
+    ],
+)
+def test_samples_that_cannot_be_aligned_anew(weightless, tmp_path, row, message):
+    path = samples(tmp_path, row)
+    told = run("align", weightless.student, weightless.teacher, "--run", str(tmp_path)).message
+    assert told.startswith(message.format(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda view: 3, "Input should be"),
+        (lambda view: {}, "prompt: Field required"),
+        (lambda view: {**view, "chunks": 3}, "chunks: Input should be a valid tuple"),
+        (lambda view: with_chunk(view, kind="9:9"), "chunks.0.kind: Input should be '1:1', '1:n'"),
+        (lambda view: with_chunk(view, kind="1:n"), "chunks.0: 1 student and 1 teacher tokens are no 1:n"),
+        (lambda view: with_chunk(view, student=[]), "chunks.0: 0 student and 1 teacher tokens are no 1:1"),
+        (lambda view: with_chunk(view, student=[], teacher=[], kind="n:m"), "chunks.0: 0 student and 0 teacher"),
+        (lambda view: with_chunk(view, student=[{"text": 3}]), "chunks.0.student.0.text: Input should be a valid"),
+        (lambda view: with_chunk(view, byte_span=[1]), "chunks.0.byte_span.1: Field required"),
+    ],
+)
+def test_damaged_views(tmp_path, student_vocab_pair, change, message):
+    view = json.loads(json.dumps(view_of("3", *student_vocab_pair).as_dict()))
+    assert view["chunks"][0]["kind"] == "1:1"
+    path = samples(tmp_path, {"view": change(view)})
+    told = run("align", "--run", str(tmp_path)).message
+    assert told.startswith(f"the view in row 1 of {path} is damaged ({message}"), told
+    assert told.endswith("name STUDENT and TEACHER to align the responses anew.")
+
+
+def test_samples_without_a_view(tmp_path):
+    path = samples(tmp_path, {"response": "text"})
+    assert run("align", "--run", str(tmp_path)).message.startswith(f"row 1 of {path} holds no view")
+
+
+def with_chunk(view: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {**view, "chunks": [{**view["chunks"][0], **fields}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "{} holds no responses: give a file with one object a line."),
+        ("\n \n", "{} holds no responses"),
+        ("[" * 200_000, "line 1 of {} is nested too deeply to be read"),
+        ('{"response": ' + "1" * 5000 + "}", "line 1 of {} is not JSON (Exceeds the limit"),
+    ],
+)
+def test_lines_that_hold_no_responses(weightless, tmp_path, content, message):
+    path = tmp_path / "samples.jsonl"
+    path.write_text(content)
+    pair = (weightless.student, weightless.teacher)
+    for arguments in ((*pair, "--responses", str(path)), (*pair, "--run", str(tmp_path)), ("--run", str(tmp_path))):
+        assert run("align", *arguments).message.startswith(message.format(path))
+        assert run("align", *arguments, "--json").message.startswith(message.format(path))
+
+
+def test_responses_through_a_pipe(weightless, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(pipe.write_text, json.dumps({"response": TEXTS[0]}) + "\n")
+        result = run("align", weightless.student, weightless.teacher, "--responses", str(pipe), "--json")
+        writing.result()
+    assert [text_of(view) for view in views(result)] == [TEXTS[0]]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A run whose coverage is low stops with one sentence, goes on when it is told to, and leaves its samples."""
 
+import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,8 @@ def test_a_run_below_its_promise(pair: Pair, tmp_path: Path, monkeypatch: pytest
 
     rows = [json.loads(line) for line in (output / SAMPLES_FILE).read_text().splitlines()]
     assert [row["prompt"] for row in rows] == MESSAGES[:3]
+    for row in rows:
+        assert base64.b64decode(row["bytes"]).decode("utf-8", "backslashreplace") == row["response"]
     shown = [json.loads(line) for line in run("align", "--run", str(output), "--json").out.splitlines()]
     assert shown == [row["view"] for row in rows]
     anew = run("align", pair.student, pair.teacher, "--run", str(output), "--json")

@@ -1,6 +1,7 @@
 """``crossdistill inspect``."""
 
 import json
+import shutil
 
 import pytest
 
@@ -64,3 +65,86 @@ def test_an_adapter_is_no_model(weightless, tmp_path):
     student_tokenizer().save_pretrained(tmp_path / "adapter")
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     assert "is an adapter, not a model" in run("inspect", str(tmp_path / "adapter"), weightless.teacher).message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"eos_token_id": "x"}', "names 'x' as eos_token_id, which is none of the model's 326 token ids"),
+        ('{"eos_token_id": 326}', "names 326 as eos_token_id"),
+        ('{"eos_token_id": [1, -1]}', "names -1 as eos_token_id"),
+        ('{"eos_token_id": [[1]]}', "names [1] as eos_token_id"),
+        ('{"eos_token_id": true}', "names True as eos_token_id"),
+        ("[1]", "is a list where an object is due"),
+        ("{", "cannot be read as JSON"),
+        ("[" * 200_000, "cannot be read as JSON"),
+    ],
+)
+def test_a_generation_configuration_that_makes_no_sense(weightless, tmp_path, content, message):
+    student = shutil.copytree(weightless.student, tmp_path / "student")
+    (student / "generation_config.json").write_text(content)
+    told = run("inspect", str(student), weightless.teacher).message
+    assert message in told
+    assert "generation_config.json" in told
+    assert told.endswith("repair it.")
+
+
+@pytest.mark.parametrize("command", ["inspect", "align"])
+def test_a_configuration_that_makes_no_sense(weightless, tmp_path, command):
+    student = shutil.copytree(weightless.student, tmp_path / "student")
+    config = json.loads((student / "config.json").read_text())
+    (student / "config.json").write_text(json.dumps({**config, "vocab_size": "many"}))
+    told = run(command, str(student), weightless.teacher, *["some text"] * (command == "align")).message
+    assert "cannot be read" in told
+    assert "vocab_size" in told
+
+
+@pytest.mark.parametrize("content", ['{"eos_token_id": [0, 1]}', '{"eos_token_id": null}', "{}"])
+def test_a_generation_configuration_is_read(weightless, tmp_path, content):
+    student = shutil.copytree(weightless.student, tmp_path / "student")
+    (student / "generation_config.json").write_text(content)
+    stops = json.loads(run("inspect", str(student), weightless.teacher, "--json").out)["student"]["stops"]
+    names = student_tokenizer().convert_ids_to_tokens([0, 1])
+    assert (set(names) <= set(stops)) == (content != "{}" and "null" not in content)
+
+
+OPENS = "{% if add_generation_prompt and thinking %}{{ '<think>\n' }}{% endif %}"
+
+
+def test_templates_are_tried_with_the_keyword_arguments_of_the_run(weightless, tmp_path):
+    """A student that reasons where it is told to, under a teacher that does not."""
+    tokenizer = student_tokenizer()
+    assert tokenizer.chat_template is not None
+    tokenizer.chat_template += OPENS
+    student = shutil.copytree(weightless.student, tmp_path / "student")
+    tokenizer.save_pretrained(student)
+
+    def mismatches(ours: str, theirs: str = "{}", name: str = str(student)) -> list[str]:
+        options = ("--student-template-kwargs", ours, "--teacher-template-kwargs", theirs, "--json")
+        pair = (name, weightless.teacher) if name == str(student) else (weightless.teacher, str(student))
+        return json.loads(run("inspect", *pair, *options).out)["mismatches"]
+
+    assert mismatches("{}") == []
+    assert mismatches('{"thinking": false}', '{"thinking": true}') == []
+    (sentence,) = mismatches('{"thinking": true}')
+    assert "the response begins inside a block of reasoning for the student" in sentence
+    (turned,) = mismatches("{}", '{"thinking": true}', name="turned")
+    assert "inside a block of reasoning for the teacher" in turned
+    assert "begins inside a block" in run(
+        "doctor", str(student), weightless.teacher, "--student-template-kwargs", '{"thinking": true}'
+    ).out.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("{", "is not JSON (Expecting property name"),
+        ("[" * 100_000, "is not JSON (maximum recursion depth"),
+        ("[1]", 'is a list: give a JSON object, such as {"enable_thinking": false}.'),
+        ("null", "is a NoneType: give a JSON object"),
+        ('{"tokenize": true}', "name tokenize, which are set here"),
+    ],
+)
+def test_keyword_arguments_that_are_none(given, message):
+    for side in ("student", "teacher"):
+        assert message in run("inspect", "S", "T", f"--{side}-template-kwargs", given).message

@@ -1,5 +1,9 @@
 """Turns of a conversation with tools, as the report shows them."""
 
+import base64
+from dataclasses import replace
+
+from crossdistill.runs.train import sample_row
 from crossdistill.runs.views import response_view
 from tests.train import tool_use as use
 
@@ -13,3 +17,14 @@ def test_a_turn_after_a_tools_result(pair, output, monkeypatch):
         *text, stop = view.chunks
         assert "".join(token.text for chunk in text for token in chunk.student) == said.replace(" ", "␣")
         assert (stop.student[0].text, stop.teacher[0].text) == (use.END, "end of turn")
+
+
+def test_a_row_of_samples_keeps_the_bytes(pair, output, monkeypatch):
+    trainer = use.trainer_with_tools(pair, output, monkeypatch)
+    scored, _ = trainer.score_prompts([use.QUESTION])
+    response = replace(scored.response, data=b"4 \xe4\xbd")
+    broken = replace(scored, aligned=replace(scored.aligned, response=response))
+    row = sample_row(broken, "why?")
+    assert row["response"] == r"4 \xe4\xbd"
+    assert base64.b64decode(row["bytes"]) == b"4 \xe4\xbd"
+    assert row["ids"] == scored.response.ids.tolist()
