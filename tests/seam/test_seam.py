@@ -8,7 +8,6 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 import torch
 
 from crossdistill import Alignment, ByteVocab, Encoding
+from crossdistill.align import Selection
 from crossdistill.ops import last_hidden_states
 from crossdistill.train import rollout
 from crossdistill.train.rollout import RolloutScorer
@@ -200,12 +200,16 @@ def with_one_stop_token(scorer: RolloutScorer) -> None:
 def with_chunks_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over a response stay right, and the chunks are too coarse."""
 
-    def coarse(student_ends: np.ndarray, teacher_ends: np.ndarray) -> Alignment:
+    def whole(student_ends: np.ndarray, teacher_ends: np.ndarray) -> Selection:
+        numbers = np.arange(len(student_ends)), np.arange(len(teacher_ends))
         if len(student_ends) == 0:
-            return Alignment([0], [0], [0])
-        return Alignment([0, len(student_ends)], [0, len(teacher_ends)], [0, student_ends[-1]])
+            return Selection(Alignment([0], [0], [0]), *numbers)
+        return Selection(Alignment([0, len(student_ends)], [0, len(teacher_ends)], [0, student_ends[-1]]), *numbers)
 
-    monkeypatch.setattr(import_module("crossdistill.align.alignment"), "align", coarse)
+    def coarse(student_ends: list[np.ndarray], teacher_ends: list[np.ndarray], holes: object) -> list[Selection]:
+        return [whole(*pair) for pair in zip(student_ends, teacher_ends, strict=True)]
+
+    monkeypatch.setattr("crossdistill.reading.align_around_batch", coarse)
 
 
 def without_the_stop_unit(scorer: RolloutScorer) -> None:
