@@ -57,10 +57,14 @@ DEFAULTS = DemoSettings()
 
 
 def run_demo(output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS) -> dict[str, Any]:
-    """Run distillation and control; write OUTPUT/run.json, report.html, opd/ and control/; returns run.json's content.
+    """Run distillation and control; write OUTPUT/run.json, report.html, samples.jsonl, opd/ and control/.
+
+    Returns the content of run.json.
 
     Raises InputError where the output folder holds something.
     """
+    from crossdistill.runs.train import write_samples
+
     console, began = Console(), time.perf_counter()
     folder = RunFolder(output)
     if folder.holds_files:
@@ -87,8 +91,10 @@ def run_demo(output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS) -> 
         "demo_seconds": time.perf_counter() - began,
     }
     write_json(folder.run, run)
-    write_report(folder.report, run, trainer.state.log_history, samples)
-    print_sample(console, samples[0])
+    write_samples(folder, samples)
+    views = [view for _, view in samples]
+    write_report(folder.report, run, trainer.state.log_history, views)
+    print_sample(console, views[0])
     console.print(results_table(results, run))
     console.print(CONTROL_NOTE)
     console.print(f"report: {folder.report}   figures: {folder.run}")
@@ -124,7 +130,7 @@ def accuracy(model: str, test: list[Problem], settings: DemoSettings) -> Proport
 
 
 def _distil(output: Path, settings: DemoSettings, seed: int, test: list[Problem]) -> tuple[Any, dict[str, Any], Any]:
-    from crossdistill.runs.train import sample_views, train
+    from crossdistill.runs.train import fresh_samples, train
 
     prompts = output / "prompts.jsonl"
     rows = [{"prompt": message(problem)} for problem in problems("train", settings.num_prompts, seed=seed + 100)]
@@ -141,7 +147,7 @@ def _distil(output: Path, settings: DemoSettings, seed: int, test: list[Problem]
         },
     )
     trainer, run = train(config, output / "opd")
-    return trainer, run, sample_views(trainer, [message(problem) for problem in test[:3]])
+    return trainer, run, fresh_samples(trainer, [message(problem) for problem in test[:3]])
 
 
 def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -> int:

@@ -101,15 +101,20 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
     }
 
 
-def sample_views(trainer: CrossTokenizerTrainer, prompts: Sequence[Any]) -> list[SampleView]:
-    """Fresh responses of the student, aligned and scored, for the report."""
-    return [view for _, view in _samples(trainer, prompts)]
+Sample = tuple[dict[str, Any], SampleView]
+"""A response: the row that ``samples.jsonl`` keeps of it, and its view."""
 
 
-def _samples(trainer: CrossTokenizerTrainer, prompts: Sequence[Any]) -> list[tuple[dict[str, Any], SampleView]]:
-    """Fresh responses: of each the row that ``samples.jsonl`` keeps, and its view."""
+def fresh_samples(trainer: CrossTokenizerTrainer, prompts: Sequence[Any]) -> list[Sample]:
+    """Fresh responses of the student, aligned and scored."""
     rows = zip(trainer.score_prompts(prompts), prompts, strict=True)
     return [(sample_row(scored, prompt), response_view(trainer, scored, prompt)) for scored, prompt in rows]
+
+
+def write_samples(folder: RunFolder, samples: Sequence[Sample]) -> None:
+    """Write ``samples.jsonl``, which ``crossdistill align --run`` reads."""
+    lines = [json.dumps({**row, "view": view.as_dict()}, ensure_ascii=False) + "\n" for row, view in samples]
+    write_text(folder.path / SAMPLES_FILE, "".join(lines))
 
 
 def sample_row(scored: ScoredResponse, prompt: Any) -> dict[str, Any]:
@@ -131,11 +136,10 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
         run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": _teacher_gap(trainer)}
     run["history"] = trainer.state.log_history
     shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
-    samples = _samples(trainer, shown["prompt"][:_NUM_SAMPLES])
+    samples = fresh_samples(trainer, shown["prompt"][:_NUM_SAMPLES])
     if trainer.accelerator.is_main_process:
         write_json(folder.run, run)
-        lines = [json.dumps({**row, "view": view.as_dict()}, ensure_ascii=False) + "\n" for row, view in samples]
-        write_text(folder.path / SAMPLES_FILE, "".join(lines))
+        write_samples(folder, samples)
         write_report(folder.report, run, trainer.state.log_history, [view for _, view in samples])
     return run
 

@@ -52,6 +52,7 @@ def test_what_it_writes(demo):
     page = (demo / "report.html").read_text()
     assert "held-out problems" in page
     assert "SFT on correct examples with carries" in page
+    assert len((demo / "samples.jsonl").read_text().splitlines()) == 3  # for `crossdistill align --run`
 
 
 def test_the_control_costs_as_many_student_tokens(demo):
