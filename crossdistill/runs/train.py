@@ -8,7 +8,6 @@ from typing import Any
 
 from accelerate.utils import set_seed
 
-from crossdistill.errors import InputError
 from crossdistill.report.html import write_report
 from crossdistill.report.run_file import SAMPLES_FILE, versions, write_json, write_text
 from crossdistill.report.view import SampleView
@@ -18,7 +17,7 @@ from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
-from crossdistill.train.checks import check_pair
+from crossdistill.train.checks import check_pair, setting_up
 from crossdistill.train.rollout import ScoredResponse
 
 _NUM_SAMPLES = 3
@@ -63,8 +62,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
 def _trainer(
     config: RunConfig, arguments: CrossTokenizerConfig, prompts: Any, held_out: Any, stop: StopOnSignal
 ) -> CrossTokenizerTrainer:
-    """The trainer; what TRL or PEFT find wrong with the settings (target modules, say) is told as bad input."""
-    try:
+    with setting_up():
         return CrossTokenizerTrainer(
             config.student,
             config.teacher,
@@ -74,16 +72,6 @@ def _trainer(
             callbacks=[stop],
             peft_config=lora_config(config.lora),
         )
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"the run cannot be set up: {' '.join(str(error).split())}") from error
-
-
-def _identity(config: RunConfig) -> dict[str, Any]:
-    """The configuration that a resumed run must share: all but when it stops for its coverage."""
-    entry = config.model_dump(mode="json")
-    return {**entry, "train": {key: value for key, value in entry["train"].items() if key not in _MAY_CHANGE}}
 
 
 def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
