@@ -74,6 +74,12 @@ def _trainer(
         )
 
 
+def _identity(config: RunConfig) -> dict[str, Any]:
+    """The configuration that a resumed run must share: all but when it stops for its coverage."""
+    entry = config.model_dump(mode="json")
+    return {**entry, "train": {key: value for key, value in entry["train"].items() if key not in _MAY_CHANGE}}
+
+
 def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
     """What ``run.json`` says of a run, without its metrics."""
     ledger = trainer.total_ledger().as_dict()
