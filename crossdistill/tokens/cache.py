@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
+import threading
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,16 @@ def _save(path: Path, entries: Entries) -> None:
             json.dumps([entries.kind, entries.spells_bytes, entries.keeps_spaces]).encode(), dtype=np.uint8
         ),
     }
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        with temporary.open("wb") as file:  # readable to those whom the user lets read: a cache may be shared
             np.savez(file, **arrays)
-        Path(file.name).replace(path)
+        temporary.replace(path)
     except OSError:
-        return  # a folder that cannot be written costs a second at the next start and nothing else
+        _remove(temporary)  # a folder that cannot be written costs a second at the next start and nothing else
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The cache of large vocabularies on disk."""
 
 import json
+import os
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, normalizers
@@ -100,6 +101,25 @@ def test_a_damaged_file_is_read_anew_and_replaced(tmp_path, folder, num_read):
     assert ByteVocab.from_tokenizer(tokenizer).pieces == expected
     assert num_read() == 6
     assert list(folder.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path, folder, monkeypatch, num_read):
+    def failing(self, target):
+        raise PermissionError(13, "in use")
+
+    monkeypatch.setattr("pathlib.Path.replace", failing)
+    ByteVocab.from_tokenizer(saved(tmp_path, "qwen"))
+    assert list(folder.iterdir()) == []
+
+
+def test_others_may_read_what_the_user_lets_them_read(tmp_path, folder):
+    mask = os.umask(0o022)
+    try:
+        ByteVocab.from_tokenizer(saved(tmp_path, "qwen"))
+    finally:
+        os.umask(mask)
+    (path,) = folder.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_tokenizer_without_a_file_is_not_cached(folder, tokenizers):
