@@ -1,7 +1,9 @@
 """A vocabulary as bytes: what each token id stands for, and how any bytes are spelled in it."""
 
+import gc
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -58,7 +60,8 @@ class ByteVocab:
             InputError: the family is not supported, an entry's bytes cannot be verified, or `size` is smaller
                 than the tokenizer's ids of text.
         """
-        source = source_of(tokenizer, text_tokens)
+        with _without_collector():
+            source = source_of(tokenizer, text_tokens)
         if size is not None and any(source.entries.pieces[size:]):
             last = max(k for k, piece in enumerate(source.entries.pieces) if piece)
             raise InputError(
@@ -134,6 +137,18 @@ class ByteVocab:
         """Whether the ids spell the normalised text, with something left over for each unknown token."""
         pattern = b"".join(re.escape(self.pieces[token_id]) or b".+" for token_id in ids)
         return re.fullmatch(pattern, normal, re.DOTALL) is not None
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Very many small objects are made at once and all kept: looking for garbage among them takes as long as that."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _readable_pieces(pieces: Sequence[bytes]) -> list[str]:
