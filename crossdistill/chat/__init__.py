@@ -2,7 +2,7 @@
 
 from crossdistill.chat.effects import TemplateEffects, mismatches, template_effects
 from crossdistill.chat.response import Response, split_response
-from crossdistill.chat.stop import stop_ids
+from crossdistill.chat.stop import stop_ids, token_name
 from crossdistill.chat.template import PLAIN_TEMPLATE, TemplateRefusalError, ensure_template, render_prompt
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "split_response",
     "stop_ids",
     "template_effects",
+    "token_name",
 ]

@@ -27,6 +27,11 @@ def stop_ids(tokenizer: Any, declared: int | Iterable[int] | None = None) -> tup
     return tuple(sorted(ids))
 
 
+def token_name(tokenizer: Any, token_id: int) -> str:
+    """Of a control token, or of an id by which the model's vocabulary is padded beyond its tokenizer."""
+    return tokenizer.convert_ids_to_tokens(int(token_id)) or f"<id {token_id}>"
+
+
 def _end_of_turn(tokenizer: Any) -> int | None:
     """The first special token after an assistant's message, if the template writes one there."""
     if tokenizer.chat_template is None:

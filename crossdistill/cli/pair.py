@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossdistill.chat import stop_ids
+from crossdistill.chat import stop_ids, token_name
 from crossdistill.errors import InputError
 from crossdistill.inspection import Side
 from crossdistill.tokens import ByteVocab
@@ -47,8 +47,7 @@ class Tokens:
     stop_ids: tuple[int, ...]
 
     def name_of(self, token_id: int) -> str:
-        """Of a control token, or of an id by which the model's vocabulary is padded beyond its tokenizer."""
-        return self.tokenizer.convert_ids_to_tokens(token_id) or f"<id {token_id}>"
+        return token_name(self.tokenizer, token_id)
 
 
 def read_tokens(name: str) -> Tokens:

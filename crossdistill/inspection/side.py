@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.chat import ensure_template, stop_ids, token_name
 from crossdistill.chat.effects import TemplateEffects, template_effects
 from crossdistill.tokens import ByteVocab
 
@@ -79,7 +79,7 @@ def facts(side: Side, names: Mapping[str, int]) -> SideFacts:
         spells_bytes=side.vocab.spells_bytes,
         unknown=side.tokenizer.unk_token,
         has_template=has_template,
-        stops=tuple(side.tokenizer.convert_ids_to_tokens(stop) or f"<id {stop}>" for stop in stops),
+        stops=tuple(token_name(side.tokenizer, stop) for stop in stops),
         context=side.context,
         thinking={tag: _reading_of(tag, names, side.vocab) for tag in THINK},
         effects=template_effects(side.tokenizer, side.template_kwargs),

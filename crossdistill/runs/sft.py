@@ -59,14 +59,15 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         folder.check(config.model_dump(mode="json"), resume)
     arguments = sft_arguments(folder.checkpoints, config.train)  # what is wrong with them is said now
     if config.teacher is not None:
-        check_teacher(config.teacher, rows, config.max_new_tokens)
+        teacher_tokenizer = checked_tokenizer(config.teacher, rows, config.max_new_tokens)
     check_weights(config.student)
     if config.teacher is not None:
         check_weights(config.teacher)
         with processes.main_process_first():  # the others find what it wrote
             if processes.is_main_process:
                 folder.claim(config.model_dump(mode="json"))
-            rows = teacher_written(config, config.teacher, rows, output / "responses.jsonl", arguments.seed)
+            responses = output / "responses.jsonl"
+            rows = teacher_written(config, config.teacher, teacher_tokenizer, rows, responses, arguments.seed)
     trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
     if processes.is_main_process:
         folder.claim(config.model_dump(mode="json"))
@@ -149,12 +150,13 @@ def check_rows(rows: Any, with_completions: bool) -> None:
             raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
 
 
-def check_teacher(teacher: str, rows: Any, budget: int) -> None:
-    """The teacher must read the prompts and have room for `budget` tokens behind each."""
+def checked_tokenizer(teacher: str, rows: Any, budget: int) -> Any:
+    """The teacher's tokenizer; the teacher must read the prompts and have room for `budget` tokens behind each."""
     check_budget(teacher, budget, "teacher", "max_new_tokens")
     tokenizer = read_tokenizer(teacher)
     ensure_template(tokenizer)
     check_conversations({"teacher": Side(tokenizer, {}, [])}, {"teacher": context_of(teacher)}, [rows], budget)
+    return tokenizer
 
 
 def check_fits(examples: Any, limit: int | None) -> None:
@@ -174,7 +176,7 @@ def sft_example(tokenizer: Any, vocab: ByteVocab, prompt: Any, completion: str, 
     return {"input_ids": prompt_ids + response, "labels": [IGNORED] * len(prompt_ids) + response}
 
 
-def teacher_written(config: SFTRunConfig, teacher: str, rows: Any, path: Path, seed: int) -> Any:
+def teacher_written(config: SFTRunConfig, teacher: str, tokenizer: Any, rows: Any, path: Path, seed: int) -> Any:
     """Responses of the teacher to the prompts in `rows`, appended to `path` batch by batch; resumable.
 
     Responses that did not end within `max_new_tokens` are kept in the file and left out of the data.
@@ -184,10 +186,8 @@ def teacher_written(config: SFTRunConfig, teacher: str, rows: Any, path: Path, s
     written = read_written(path)
     remaining = rows["prompt"][len(written) :]
     if len(remaining):
-        tokenizer = read_tokenizer(teacher)
         with reading("the weights", teacher):
             model = AutoModelForCausalLM.from_pretrained(teacher).to(PartialState().device).eval()
-        ensure_template(tokenizer)
         budget, sampling = config.max_new_tokens, (config.temperature, config.batch_size, seed, len(written))
         responses = write_responses(model, tokenizer, remaining, budget, *sampling)
         with path.open("a") as file:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from crossdistill.align import DropReason
+from crossdistill.chat import token_name
 from crossdistill.chat.messages import Message, text_of
 from crossdistill.report.view import DroppedToken, SampleView, TokenView, sample_view
 from crossdistill.train.rollout import ScoredResponse
@@ -33,7 +34,7 @@ def _stop(trainer: CrossTokenizerTrainer, scored: ScoredResponse) -> tuple[Token
     if position is None or scored.teacher is None or scored.teacher.stop_logprob is None:
         return None
     student = TokenView(
-        _name(trainer, scored.response.ids[position]),
+        token_name(trainer.processing_class, scored.response.ids[position]),
         float(scored.student_logprobs[position]),
         float(scored.advantages[position]),
     )
@@ -49,16 +50,11 @@ def _dropped(trainer: CrossTokenizerTrainer, scored: ScoredResponse) -> list[Dro
     return [
         DroppedToken(
             before=int(np.searchsorted(aligned, position)),
-            text=_name(trainer, response.ids[position]),
+            text=token_name(trainer.processing_class, response.ids[position]),
             reason=DropReason.UNENCODABLE if text else DropReason.SPECIAL_TOKEN,
         )
         for position, text in zip(positions.tolist(), is_text.tolist(), strict=True)
     ]
-
-
-def _name(trainer: CrossTokenizerTrainer, token_id: int) -> str:
-    """Of a control token, or of an id by which the model's vocabulary is padded beyond its tokenizer."""
-    return trainer.processing_class.convert_ids_to_tokens(int(token_id)) or f"<id {token_id}>"
 
 
 def _plain(prompt: object) -> str:

@@ -1,6 +1,6 @@
 """A teacher in this process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class LocalTeacher:
         tokenizer: its own tokenizer; gets the plain chat template where it has none.
         batch_tokens: tokens (padding included) to run through the model at once.
         temperature: divides the logits, as on the student's side.
+        text_tokens: special tokens that are read as text (:meth:`crossdistill.ByteVocab.from_tokenizer`).
 
     Raises InputError for a tokenizer whose bytes cannot be verified, a vocabulary smaller than the tokenizer, a model
     without a stop token, or an architecture whose head is not understood.
@@ -30,11 +31,19 @@ class LocalTeacher:
 
     signal = Signal.DENSE
 
-    def __init__(self, model: Any, tokenizer: Any, batch_tokens: int = 8192, temperature: float = 1.0):
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        batch_tokens: int = 8192,
+        temperature: float = 1.0,
+        text_tokens: Collection[str] = (),
+    ):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         ensure_template(tokenizer)
-        self.vocab = ByteVocab.from_tokenizer(tokenizer, size=model.get_input_embeddings().weight.shape[0])
+        size = model.get_input_embeddings().weight.shape[0]
+        self.vocab = ByteVocab.from_tokenizer(tokenizer, size, text_tokens)
         self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
         if not self.stop_ids:
             raise InputError(

@@ -5,7 +5,7 @@ Works on the object inside, without importing that library: the object's own cla
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -120,13 +120,15 @@ def read_entries(backend: Any, control: frozenset[str]) -> Entries:
             )
         spec["model"].update(unk_token=unknown, byte_fallback=state["byte_fallback"])
     family = detect(spec, has_byte_entries=backend.token_to_id("<0x00>") is not None)
-    pieces = _read_pieces(backend, control, family, spec["model"].get("unk_token"))
-    keeps_spaces, spells_bytes = family.keeps_spaces, family.byte_piece is not None
-    return Entries(family.kind, pieces, _byte_ids(pieces, family, backend), spells_bytes, keeps_spaces)
-
-
-def _read_pieces(backend: Any, control: frozenset[str], family: Family, unknown: str | None) -> list[bytes]:
     vocabulary: dict[str, int] = backend.get_vocab(with_added_tokens=False)
+    pieces = _read_pieces(backend, vocabulary, control, family, spec["model"].get("unk_token"))
+    byte_ids = _byte_ids(backend, vocabulary, pieces, family)
+    return Entries(family.kind, pieces, byte_ids, family.byte_piece is not None, family.keeps_spaces)
+
+
+def _read_pieces(
+    backend: Any, vocabulary: Mapping[str, int], control: frozenset[str], family: Family, unknown: str | None
+) -> list[bytes]:
     added = backend.get_added_tokens_decoder()
     pieces = [b""] * (max(max(vocabulary.values(), default=-1), max(added, default=-1)) + 1)
     for piece, token_id in vocabulary.items():
@@ -138,12 +140,13 @@ def _read_pieces(backend: Any, control: frozenset[str], family: Family, unknown:
     return pieces
 
 
-def _byte_ids(pieces: list[bytes], family: Family, backend: Any) -> tuple[int | None, ...]:
+def _byte_ids(
+    backend: Any, vocabulary: Mapping[str, int], pieces: list[bytes], family: Family
+) -> tuple[int | None, ...]:
     """The id of each single byte, None where the vocabulary has no entry for it."""
     if family.byte_piece is None:
         return (None,) * 256
     ids: list[int | None] = []
-    vocabulary = backend.get_vocab(with_added_tokens=False)
     for byte in range(256):
         piece = family.byte_piece(byte)
         token_id = backend.token_to_id(piece) if piece in vocabulary else None

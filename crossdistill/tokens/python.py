@@ -5,12 +5,12 @@ from typing import Any
 from crossdistill.errors import InputError
 from crossdistill.tokens.control import control_tokens
 from crossdistill.tokens.probes import PROBES
-from crossdistill.tokens.source import Entries, Source, byte_ids_of
+from crossdistill.tokens.source import ByteSource, Entries, Source, byte_ids_of
 
 _ANCHOR = "#"  # hardly anything merges with it, so that a text behind it is read as in mid-text
 
 
-class BytesSource:
+class BytesSource(ByteSource):
     """A tokenizer whose tokens are the single bytes of the text (ByT5).
 
     Raises InputError where the vocabulary is not of that kind.
@@ -35,12 +35,6 @@ class BytesSource:
     def merged(self, data: bytes) -> list[int]:
         ids = (self.entries.byte_ids[byte] for byte in data)
         return [token_id for token_id in ids if token_id is not None]
-
-    def segments(self, text: str) -> list[str]:
-        return [text]
-
-    def normalise(self, text: str) -> bytes:
-        return text.encode("utf-8")
 
 
 def check_same_ids(tokenizer: Any, source: Source) -> None:

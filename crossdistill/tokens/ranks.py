@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from crossdistill.tokens.source import Entries, byte_ids_of
+from crossdistill.tokens.source import ByteSource, Entries, byte_ids_of
 
 
-class TiktokenSource:
+class TiktokenSource(ByteSource):
     """A ``tiktoken.Encoding``, whose ids may stand behind `offset` control tokens in the model's vocabulary."""
 
     def __init__(self, encoding: Any, offset: int = 0):
@@ -23,12 +23,6 @@ class TiktokenSource:
     def merged(self, data: bytes) -> list[int]:
         # the one call that merges bytes which are no text; that it spells them is checked by the caller
         return [token_id + self._offset for token_id in self._encoding._encode_single_piece(data)]
-
-    def segments(self, text: str) -> list[str]:
-        return [text]
-
-    def normalise(self, text: str) -> bytes:
-        return text.encode("utf-8")
 
 
 def _bytes_of(encoding: Any, token_id: int) -> bytes:

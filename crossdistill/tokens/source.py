@@ -61,6 +61,16 @@ class CharacterSource(Source, Protocol):
         ...
 
 
+class ByteSource:
+    """What is alike in tokenizers whose entries are bytes and which have neither a normaliser nor added words."""
+
+    def segments(self, text: str) -> list[str]:
+        return [text]
+
+    def normalise(self, text: str) -> bytes:
+        return text.encode("utf-8")
+
+
 def byte_ids_of(pieces: list[bytes]) -> tuple[int | None, ...]:
     """The id of each single byte, the lowest where several have the same bytes."""
     ids: dict[bytes, int] = {}

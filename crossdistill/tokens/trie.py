@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from crossdistill.errors import InputError
-from crossdistill.tokens.source import Entries, byte_ids_of
+from crossdistill.tokens.source import ByteSource, Entries, byte_ids_of
 
 
-class TrieSource:
+class TrieSource(ByteSource):
     """Entries of bytes; reading takes the longest entry that fits, again and again.
 
     Args:
@@ -43,12 +43,6 @@ class TrieSource:
             ids.append(self._ids[data[start : start + size]])
             start += size
         return ids
-
-    def segments(self, text: str) -> list[str]:
-        return [text]
-
-    def normalise(self, text: str) -> bytes:
-        return text.encode("utf-8")
 
 
 class World:

@@ -161,10 +161,8 @@ class CrossTokenizerTrainer(SamplingTrainer):
         if not isinstance(teacher, str | torch.nn.Module):
             return teacher
         model = load_teacher(teacher, self.args, self.accelerator.device)
-        local = LocalTeacher(model, tokenizer, self.args.teacher_batch_tokens, self.args.temperature)
-        if self.args.text_tokens:
-            local.vocab = ByteVocab.from_tokenizer(tokenizer, len(local.vocab), self.args.text_tokens)
-        return local
+        args = self.args
+        return LocalTeacher(model, tokenizer, args.teacher_batch_tokens, args.temperature, args.text_tokens or ())
 
     # ---- rollouts -------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, TrainerCallback
 
+from crossdistill.teachers import TeacherRequest
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.rollout import ScoredResponse
 from tests.models import MESSAGES, Pair
@@ -97,6 +98,19 @@ def make_trainer(
         train_dataset=rows(prompts),
         **(trainer_options or {}),
     )
+
+
+def watched(trainer: CrossTokenizerTrainer) -> list[TeacherRequest]:
+    """Every request that the trainer's teacher gets from now on."""
+    requests: list[TeacherRequest] = []
+    score = trainer.teacher.score
+
+    def watching(asked: Sequence[TeacherRequest]) -> Any:
+        requests.extend(asked)
+        return score(asked)
+
+    trainer.teacher.score = watching
+    return requests
 
 
 def load(folder: str) -> Any:

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from trl import DistillationTrainer
 
 from tests.models import MESSAGES
-from tests.train.harness import BATCH, RecordingTrainer, arguments, load, make_trainer, sampled_logprobs
+from tests.train.harness import BATCH, RecordingTrainer, arguments, load, make_trainer, sampled_logprobs, watched
 
 GREETS = "{{ greeting | default('') }}"
 
@@ -20,17 +20,6 @@ def scripted(trainer, patch, *responses):
         "_generate_single_turn",
         lambda self, prompt_ids, *rest: [list(responses[k % len(responses)]) for k in range(len(prompt_ids))],
     )
-
-
-def watched(trainer):
-    requests, score = [], trainer.teacher.score
-
-    def watching(asked):
-        requests.extend(asked)
-        return score(asked)
-
-    trainer.teacher.score = watching
-    return requests
 
 
 @pytest.mark.parametrize("as_json", [False, True])

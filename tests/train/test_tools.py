@@ -8,7 +8,7 @@ from trl.chat_template_utils import qwen3_chat_template
 from crossdistill.align import Coverage, DropReason
 from tests.oracles import credit as credit_oracle
 from tests.train import tool_use as use
-from tests.train.harness import BATCH, load, sampled_logprobs
+from tests.train.harness import BATCH, load, sampled_logprobs, watched
 
 TOOLS_SHOWN = "<bos><turn>tools\nadd\n<stop>\n"
 ASKED = TOOLS_SHOWN + "<turn>user\n1+2?<stop>\n<turn>assistant\n"
@@ -29,18 +29,6 @@ def trained(pair, output, monkeypatch):
     trainer._generate_and_score_completions = kept
     trainer.train()
     return trainer
-
-
-def watched(trainer):
-    """The prompts that the teacher is shown, as text."""
-    requests, score = [], trainer.teacher.score
-
-    def watching(asked):
-        requests.extend(asked)
-        return score(asked)
-
-    trainer.teacher.score = watching
-    return requests
 
 
 def text(trainer, request):
