@@ -1,6 +1,20 @@
 """Training objectives, one file a method, chosen by name."""
 
 from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.pair import VocabPair
 from crossdistill.objectives.registry import available, get
+from crossdistill.objectives.supervision import Evidence, States, StudentTokens, Supervision, TeacherTokens
 
-__all__ = ["LossSum", "Objective", "Signal", "available", "get"]
+__all__ = [
+    "Evidence",
+    "LossSum",
+    "Objective",
+    "Signal",
+    "States",
+    "StudentTokens",
+    "Supervision",
+    "TeacherTokens",
+    "VocabPair",
+    "available",
+    "get",
+]

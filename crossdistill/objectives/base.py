@@ -1,11 +1,14 @@
 """What an objective is to the trainer."""
 
+from abc import ABC, abstractmethod
 from enum import Enum
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from crossdistill.align import Alignment
+from crossdistill.credit import assign_credit
+from crossdistill.objectives.pair import VocabPair
+from crossdistill.objectives.supervision import Evidence, Supervision
 
 
 class Signal(Enum):
@@ -15,27 +18,57 @@ class Signal(Enum):
     TOPK = "topk"  # the k most probable tokens and their log-probabilities
     DENSE = "dense"  # the whole distribution
 
+    def covers(self, other: "Signal") -> bool:
+        """Whether who gives this can also give the other."""
+        order = list(Signal)
+        return order.index(self) >= order.index(other)
+
 
 class LossSum(NamedTuple):
-    """A loss as a sum over tokens, still to be divided by the weight of the global batch (done in one place).
+    """A loss as a sum, still to be divided by the weight of the global batch (done in one place).
 
-    total: scalar, differentiable. stats: name -> sum over the same tokens, constant, for logging.
+    total: scalar, differentiable. stats: name -> sum of the same weight, constant, for logging. entropy: sum of the
+    student's entropies at its tokens in nats, where the method computes them anyway.
     """
 
     total: Tensor
     stats: dict[str, Tensor]
+    entropy: Tensor | None = None
 
 
-class Objective(Protocol):
-    """A method. The trainer knows nothing else of it."""
+class Objective(ABC):
+    """A method. The trainer knows nothing else of it.
+
+    signal: what it needs of the teacher. A method whose options decide that sets it in its constructor.
+    """
 
     name: ClassVar[str]
-    signal: ClassVar[Signal]
+    signal: Signal
+    top_k: int = 0
+    """Tokens a position that it needs where its signal is TOPK."""
+    on_policy_only: ClassVar[bool] = False
+    """Whether it holds for the student's own samples alone, and not for text that someone else wrote."""
 
-    def advantages(self, student_logprobs: Tensor, teacher_logprobs: Tensor, alignment: Alignment) -> Tensor:
-        """Once per rollout: [student tokens], [teacher tokens] -> one constant per student token."""
-        ...
+    @property
+    def loss_signal(self) -> Signal:
+        """What :meth:`loss` needs, where :meth:`advantages` needs more."""
+        return self.signal
 
-    def loss(self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor) -> LossSum:
-        """At each optimisation step, over the supervised student tokens: three [N] tensors in nats -> sum."""
-        ...
+    def check(self, pair: VocabPair) -> None:
+        """Raises InputError where it means nothing for these two vocabularies."""
+        return None
+
+    def advantages(self, evidence: Evidence) -> Tensor:
+        """Once per rollout: what each student token is told, nats, float32 [N_S], constant.
+
+        The credit of the chunk's log-ratio, which reports show; an objective that trains on it says which.
+        """
+        return assign_credit(evidence.student.logprobs, evidence.teacher.logprobs, evidence.alignment)
+
+    def weight(self, evidence: Evidence) -> float:
+        """By how much the sum over these responses counts: the number of its terms. Student tokens by default."""
+        return float(evidence.alignment.student_splits[-1])
+
+    @abstractmethod
+    def loss(self, supervision: Supervision) -> LossSum:
+        """At each optimisation step: the sum over these responses. Exactly 0 with zero gradient where they are empty."""

@@ -14,16 +14,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from crossdistill.align import Alignment
 from crossdistill.credit import METHODS, assign_credit
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Signal
+from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.supervision import Evidence, Supervision
+from crossdistill.ops import token_logprobs
 
 _MAX_LOG_RATIO = 20.0  # beyond e^20 every ratio is bounded anyway, and exp would overflow into NaN gradients
 
 
 @dataclass(frozen=True)
-class DPCA:
+class DPCA(Objective):
     """Clipped importance-sampling objective on chunk-aligned advantages; the defaults are the paper's.
 
     credit: how a chunk's log-ratio is shared among its student tokens.
@@ -34,6 +35,7 @@ class DPCA:
 
     name: ClassVar[str] = "dpca"
     signal: ClassVar[Signal] = Signal.SAMPLED
+    on_policy_only: ClassVar[bool] = True
 
     credit: str = "semantic_prior"
     clip_low: float = 0.2
@@ -53,17 +55,28 @@ class DPCA:
                 f"dual_clip must be > 1 and max_advantage > 0, not {self.dual_clip}, {self.max_advantage}."
             )
 
-    def advantages(self, student_logprobs: Tensor, teacher_logprobs: Tensor, alignment: Alignment) -> Tensor:
-        """Bounded advantages in nats, [student tokens]; see the module's equation."""
-        credit = assign_credit(student_logprobs, teacher_logprobs, alignment, self.credit)
+    def advantages(self, evidence: Evidence) -> Tensor:
+        """Bounded advantages in nats, [N_S]; see the module's equation."""
+        logprobs = evidence.student.logprobs, evidence.teacher.logprobs
+        credit = assign_credit(*logprobs, evidence.alignment, self.credit)
         return credit.clamp(-self.max_advantage, self.max_advantage)
 
-    def loss(self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor) -> LossSum:
-        """Sum over tokens; all three [N], nats. Only `logprobs` carries gradient. 0 for N = 0."""
+    def loss(self, supervision: Supervision) -> LossSum:
+        """Sum over tokens. At a stop unit the ratio is that of the sampled stop token."""
+        student, ids = supervision.student, supervision.evidence.student.ids
+        policy = token_logprobs(student.hidden, student.head, ids, supervision.temperature)
+        old = supervision.evidence.student.sampled_logprobs
+        total, stats = self.clipped(policy.logprobs, old, supervision.advantages)
+        return LossSum(total, stats, policy.entropy.sum())
+
+    def clipped(
+        self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The module's L and what is logged of it, as sums; all three [N], nats. Only `logprobs` carries gradient."""
         ratio = torch.exp((logprobs - old_logprobs).clamp(max=_MAX_LOG_RATIO))
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         term = torch.minimum(ratio * advantages, clipped * advantages)
         term = torch.where(advantages < 0, torch.maximum(term, self.dual_clip * advantages), term)
         is_clipped = (term != ratio * advantages).float()
         stats = {"ratio": ratio.detach().sum(), "clipped": is_clipped.sum(), "abs_advantage": advantages.abs().sum()}
-        return LossSum(-term.sum(), stats)
+        return -term.sum(), stats

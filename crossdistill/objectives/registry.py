@@ -3,11 +3,14 @@
 from dataclasses import fields
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import Objective
 from crossdistill.objectives.dpca import DPCA
 
-_OBJECTIVES: dict[str, type[Any]] = {DPCA.name: DPCA}
+_OBJECTIVES: dict[str, type[Any]] = {kind.name: kind for kind in (DPCA,)}
+_KINDS = {float: "a number", str: "a text", int: "a whole number", bool: "true or false"}
 
 
 def available() -> tuple[str, ...]:
@@ -19,13 +22,14 @@ def get(name: str, /, **options: Any) -> Objective:
     """The objective of that name with the given options; unknown names and options are InputErrors."""
     if name not in _OBJECTIVES:
         raise InputError(f"there is no objective {name!r}; choose one of {', '.join(available())}.")
-    objective = _OBJECTIVES[name]
-    known = {field.name: field.type for field in fields(objective)}
+    known = {field.name: field.type for field in fields(_OBJECTIVES[name]) if field.init}
     for option, value in options.items():
         if option not in known:
-            raise InputError(f"objective {name!r} has no option {option!r}; it takes {', '.join(known)}.")
-        is_number = known[option] is float
-        if isinstance(value, bool) or not isinstance(value, (int, float) if is_number else str):
-            kind = "a number" if is_number else "a text"
-            raise InputError(f"option {option!r} of objective {name!r} must be {kind}, not {value!r}.")
-    return objective(**options)
+            raise InputError(f"objective {name!r} has no option {option!r}; it takes {', '.join(known) or 'none'}.")
+        try:
+            TypeAdapter(known[option]).validate_python(value, strict=True)
+        except ValidationError:
+            kind = _KINDS[known[option]]
+            raise InputError(f"option {option!r} of objective {name!r} must be {kind}, not {value!r}.") from None
+    objective: Objective = _OBJECTIVES[name](**options)
+    return objective

@@ -2,7 +2,18 @@
 
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.hidden import causal_lm, last_hidden_states
-from crossdistill.ops.logprobs import TokenLogprobs, log_mass, token_logprobs
-from crossdistill.ops.tiled import tiled_sum
+from crossdistill.ops.logprobs import TokenLogprobs, TopLogprobs, log_mass, token_logprobs, top_logprobs
+from crossdistill.ops.tiled import Share, tiled_sum
 
-__all__ = ["LMHead", "TokenLogprobs", "causal_lm", "last_hidden_states", "log_mass", "tiled_sum", "token_logprobs"]
+__all__ = [
+    "LMHead",
+    "Share",
+    "TokenLogprobs",
+    "TopLogprobs",
+    "causal_lm",
+    "last_hidden_states",
+    "log_mass",
+    "tiled_sum",
+    "token_logprobs",
+    "top_logprobs",
+]

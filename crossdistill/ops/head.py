@@ -58,8 +58,8 @@ class LMHead:
         return self.finish(self.raw(hidden))
 
     def raw(self, hidden: Tensor) -> Tensor:
-        """``hidden @ weight.T + bias``: [N, H] -> float32 [N, V]."""
-        return torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias).float()
+        """``hidden @ weight.T + bias``: [N, H] -> float32 [N, V] (float64 where the weight is)."""
+        return wide(torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias))
 
     def finish(self, raw: Tensor) -> Tensor:
         """What the model does to these to get its logits: scale and soft cap."""
@@ -84,6 +84,22 @@ class LMHead:
                 f"(they differ by {difference:.3g}): this architecture is not supported; use one whose head is linear "
                 "with an optional bias, logit scale and soft cap."
             )
+
+
+def wide(values: Tensor) -> Tensor:
+    """In float32 at least: sums over a vocabulary need more than bfloat16 has."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def add_outer(total: Tensor, grad_raw: Tensor, hidden: Tensor, dtype: torch.dtype) -> None:
+    """``total += grad_raw.T @ hidden``: [N, V] and [N, H] into [V, H], the product in the `dtype` of the weight.
+
+    That is what autograd does with a linear layer; a wider product is many times slower on a GPU.
+    """
+    if dtype in (torch.float32, torch.float64):
+        total.addmm_(grad_raw.T.to(total.dtype), hidden.to(total.dtype))
+    else:
+        total += grad_raw.to(dtype).T @ hidden.to(dtype)
 
 
 def _gathered(weight: Tensor) -> Tensor:

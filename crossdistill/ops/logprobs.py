@@ -9,9 +9,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from crossdistill.ops.head import LMHead
+from crossdistill.ops.head import LMHead, add_outer
 
 TILE_ELEMENTS = 2**24  # logits held at once: 64 MiB in float32
+
+
+class TopLogprobs(NamedTuple):
+    """The most probable tokens, in descending order: ids int64 [N, k], logprobs nats [N, k], constant."""
+
+    ids: Tensor
+    logprobs: Tensor
 
 
 class TokenLogprobs(NamedTuple):
@@ -45,6 +52,14 @@ def log_mass(hidden: Tensor, head: LMHead, ids: Tensor, temperature: float = 1.0
     return torch.cat(parts).logsumexp(-1) if parts else hidden.new_zeros(0, dtype=torch.float32)
 
 
+@torch.no_grad()
+def top_logprobs(hidden: Tensor, head: LMHead, k: int, temperature: float = 1.0) -> TopLogprobs:
+    """The k most probable tokens after each state: [N, H] -> [N, k]. No gradient."""
+    rows = max(1, TILE_ELEMENTS // head.vocab_size)
+    tops = [torch.log_softmax(head.logits(tile) / temperature, -1).topk(k, -1) for tile in hidden.split(rows)]
+    return TopLogprobs(torch.cat([top.indices for top in tops]), torch.cat([top.values for top in tops]))
+
+
 class _TokenLogprobs(torch.autograd.Function):
     """Saves the hidden states alone and recomputes each tile of logits in the backward pass."""
 
@@ -59,7 +74,7 @@ class _TokenLogprobs(torch.autograd.Function):
         temperature: float,
         rows: int,
     ) -> tuple[Tensor, Tensor]:
-        logprobs = torch.empty(len(ids), dtype=torch.float32, device=hidden.device)
+        logprobs = torch.empty(len(ids), dtype=torch.promote_types(weight.dtype, torch.float32), device=hidden.device)
         entropy = torch.empty_like(logprobs)
         for start in range(0, len(ids), rows):
             tile = slice(start, start + rows)
@@ -78,8 +93,9 @@ class _TokenLogprobs(torch.autograd.Function):
     def backward(ctx: Any, grad_logprobs: Tensor, _grad_entropy: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, ids = ctx.saved_tensors
         grad_hidden = torch.zeros_like(hidden) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
-        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if ctx.needs_input_grad[2] else None
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        grad_weight = torch.zeros_like(weight, dtype=dtype) if ctx.needs_input_grad[1] else None
+        grad_bias = torch.zeros_like(bias, dtype=dtype) if ctx.needs_input_grad[2] else None
         for start in range(0, len(ids), ctx.rows):
             tile = slice(start, start + ctx.rows)
             with torch.autocast(**ctx.autocast):  # the same logits as in the forward pass
@@ -88,7 +104,7 @@ class _TokenLogprobs(torch.autograd.Function):
             if grad_hidden is not None:
                 grad_hidden[tile] = (grad_raw.to(weight.dtype) @ weight).to(hidden.dtype)
             if grad_weight is not None:
-                grad_weight.addmm_(grad_raw.T, hidden[tile].float())
+                add_outer(grad_weight, grad_raw, hidden[tile], weight.dtype)
             if grad_bias is not None:
                 grad_bias += grad_raw.sum(0)
         return (

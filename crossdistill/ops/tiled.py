@@ -6,18 +6,33 @@ gradient is computed, in the forward pass: what is kept for the backward pass is
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from crossdistill.ops.head import LMHead
+from crossdistill.ops.head import LMHead, add_outer
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
-TileFunction = Callable[..., Tensor]
+
+class Share(NamedTuple):
+    """What each row of a tile adds: loss [R], differentiable; stats, name -> [R], constant, for logging."""
+
+    loss: Tensor
+    stats: dict[str, Tensor] = {}  # noqa: RUF012 - nothing writes to it
+
+
+class TiledSum(NamedTuple):
+    """total: scalar, differentiable. stats: name -> scalar, constant."""
+
+    total: Tensor
+    stats: dict[str, Tensor]
+
+
+TileFunction = Callable[..., Share]
 """(student logits float32 [R, V_S], teacher logits float32 [R, V_T], one tensor [R, ...] per row tensor, row numbers
-int64 [R]) -> [R], the rows' shares of the sum. Differentiable by autograd; the teacher's logits are constant, and
-absent where there is no teacher."""
+int64 [R]) -> the rows' shares. Differentiable by autograd; the teacher's logits are constant, and absent where there is
+no teacher. Names of stats are the same in every tile."""
 
 
 def tiled_sum(
@@ -28,7 +43,7 @@ def tiled_sum(
     teacher_head: LMHead | None = None,
     rows: Sequence[Tensor] = (),
     tile_elements: int = TILE_ELEMENTS,
-) -> Tensor:
+) -> TiledSum:
     """``sum_n function(...)[n]``, differentiable in `hidden`, in the head's weight and bias, and in `rows`.
 
     Args:
@@ -36,18 +51,21 @@ def tiled_sum(
         rows: tensors [N, ...] that are handed to the function tile by tile.
         tile_elements: logits of both models to hold at once.
 
-    Returns 0 with zero gradients for N = 0.
+    Returns 0 with zero gradients, and no stats, for N = 0.
     """
     width = head.vocab_size + (teacher_head.vocab_size if teacher_head is not None else 0)
     tile = max(1, tile_elements // width)
     teacher = None if teacher_hidden is None else (teacher_hidden.detach(), teacher_head)
     with_grad = torch.is_grad_enabled()
-    total: Tensor = _TiledSum.apply(function, head, teacher, tile, with_grad, hidden, head.weight, head.bias, *rows)
-    return total
+    stats: dict[str, Tensor] = {}
+    total: Tensor = _TiledSum.apply(
+        function, head, teacher, tile, with_grad, stats, hidden, head.weight, head.bias, *rows
+    )
+    return TiledSum(total, stats)
 
 
 class _TiledSum(torch.autograd.Function):
-    """Computes the gradients along with the sum; the backward pass scales them."""
+    """Computes the gradients along with the sum; the backward pass scales them. Adds to `stats`."""
 
     @staticmethod
     def forward(
@@ -57,28 +75,32 @@ class _TiledSum(torch.autograd.Function):
         teacher: tuple[Tensor, LMHead] | None,
         tile: int,
         with_grad: bool,
+        stats: dict[str, Tensor],
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         *rows: Tensor,
     ) -> Tensor:
-        wanted = [with_grad and flag for flag in ctx.needs_input_grad[5:]]
+        wanted = [with_grad and flag for flag in ctx.needs_input_grad[_NUM_SETTINGS:]]
         grads = _zeros(wanted, [hidden, weight, bias, *rows])
-        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        total = torch.zeros((), dtype=torch.promote_types(weight.dtype, torch.float32), device=hidden.device)
         for start in range(0, len(hidden), tile):
             part = slice(start, start + tile)
             raw = head.raw(hidden[part]).requires_grad_(any(wanted))
             row_parts = [row[part].detach().requires_grad_(want) for row, want in zip(rows, wanted[3:], strict=True)]
             numbers = torch.arange(start, start + len(raw), device=hidden.device)
-            with torch.enable_grad():
+            with torch.set_grad_enabled(any(wanted)):
                 logits = [head.finish(raw)]
                 if teacher is not None:
                     with torch.no_grad():
                         logits.append(teacher[1].logits(teacher[0][part]))
-                share = function(*logits, *row_parts, numbers).sum()
-            total += share.detach()
+                share = function(*logits, *row_parts, numbers)
+                loss = share.loss.sum()
+            total += loss.detach()
+            for name, values in share.stats.items():
+                stats[name] = stats.get(name, 0) + values.detach().sum()
             if any(wanted):
-                _accumulate(grads, share, raw, row_parts, hidden, weight, part)
+                _accumulate(grads, loss, raw, row_parts, hidden, weight, part)
         ctx.save_for_backward(*(grad for grad in grads if grad is not None))
         ctx.present = [grad is not None for grad in grads]
         ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden, weight, bias, *rows)]
@@ -91,20 +113,25 @@ class _TiledSum(torch.autograd.Function):
             (next(saved) * grad_total).to(dtype) if present else None
             for present, dtype in zip(ctx.present, ctx.dtypes, strict=True)
         ]
-        return (*(None,) * 5, *scaled)
+        return (*(None,) * _NUM_SETTINGS, *scaled)
+
+
+_NUM_SETTINGS = 6  # arguments of _TiledSum.forward before its tensors
 
 
 def _zeros(wanted: Sequence[bool], tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Where the gradients are gathered, in float32."""
+    """Where the gradients are gathered, in float32 at least."""
     return [
-        torch.zeros_like(tensor, dtype=torch.float32) if want and tensor is not None else None
+        torch.zeros_like(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
+        if want and tensor is not None
+        else None
         for want, tensor in zip(wanted, tensors, strict=True)
     ]
 
 
 def _accumulate(
     grads: Sequence[Tensor | None],
-    share: Tensor,
+    loss: Tensor,
     raw: Tensor,
     row_parts: Sequence[Tensor],
     hidden: Tensor,
@@ -113,15 +140,15 @@ def _accumulate(
 ) -> None:
     """Add a tile's gradients."""
     sources = [raw, *(row for row in row_parts if row.requires_grad)]
-    found = iter(torch.autograd.grad(share, sources, allow_unused=True, materialize_grads=True))
+    found = iter(torch.autograd.grad(loss, sources, allow_unused=True, materialize_grads=True))
     grad_raw = next(found)
     grad_hidden, grad_weight, grad_bias, *grad_rows = grads
     if grad_hidden is not None:
-        grad_hidden[part] = (grad_raw.to(weight.dtype) @ weight).float()
+        grad_hidden[part] = (grad_raw.to(weight.dtype) @ weight).to(grad_hidden.dtype)
     if grad_weight is not None:
-        grad_weight.addmm_(grad_raw.float().T, hidden[part].float())
+        add_outer(grad_weight, grad_raw, hidden[part], weight.dtype)
     if grad_bias is not None:
         grad_bias += grad_raw.sum(0)
     for grad_row in grad_rows:
         if grad_row is not None:
-            grad_row[part] = next(found).float()
+            grad_row[part] = next(found).to(grad_row.dtype)

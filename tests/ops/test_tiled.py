@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from crossdistill.ops import LMHead, tiled_sum
+from crossdistill.ops import LMHead, Share, tiled_sum
 from tests.oracles import logprobs as oracle
 
 N, H_S, V_S, H_T, V_T = 11, 8, 37, 6, 53
@@ -36,14 +36,14 @@ def share(student: Tensor, teacher: Tensor, row: Tensor, table: Tensor, numbers:
 
 def ours(given: dict[str, Tensor], tile: int, scale: float, softcap: float | None) -> Tensor:
     return tiled_sum(
-        share,
+        lambda *tile: Share(share(*tile)),
         given["hidden"],
         LMHead(given["weight"], given["bias"], scale, softcap),
         given["teacher_hidden"],
         LMHead(given["teacher_weight"], None, 1.0, 2.0),
         rows=(given["row"], given["table"]),
         tile_elements=tile,
-    )
+    ).total
 
 
 def whole(given: dict[str, Tensor], scale: float, softcap: float | None) -> Tensor:
@@ -95,10 +95,10 @@ def test_without_gradient_none_is_computed():
 
     def watching(student: Tensor, *rest: Tensor) -> Tensor:
         calls.append(student.requires_grad)
-        return student.sum(-1)
+        return Share(student.sum(-1))
 
     with torch.no_grad():
-        total = tiled_sum(watching, given["hidden"], LMHead(given["weight"]))
+        total = tiled_sum(watching, given["hidden"], LMHead(given["weight"])).total
     assert not total.requires_grad
     assert calls == [False]
 

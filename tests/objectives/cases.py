@@ -1,0 +1,174 @@
+"""Small random cases for objectives, in float64: vocabularies over three letters, responses, both models' states.
+
+A student cuts its text anyhow, a teacher takes the longest match. Log-probabilities are those of the states, so that
+everything fits together as in a real run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossdistill import Alignment, ByteVocab
+from crossdistill.objectives import Evidence, Objective, States, StudentTokens, Supervision, TeacherTokens, VocabPair
+from crossdistill.ops import LMHead, TopLogprobs
+from crossdistill.reading import Reading
+from crossdistill.tokens.source import ByteSource, Entries, byte_ids_of
+
+STUDENT_PIECES = (b"", b"a", b"b", b" ", b"aa", b"ab", b"a b", b"a", b"bb", b"", b"bab")
+"""Two ids spell `a`; id 0 ends a response and id 9 is a control token."""
+TEACHER_PIECES = (b"b", b"", b"aa", b"a", b" ", b"ab", b"aab", b"", b" b", b"b", b"abb", b"  ", b"")
+"""Two ids spell `b`; ids 1 and 7 end a response and id 12 is a control token."""
+STUDENT_STOPS, TEACHER_STOPS = (0,), (1, 7)
+H_S, H_T = 5, 4
+
+
+class LongestMatch(ByteSource):
+    """Entries of bytes, read by the longest match."""
+
+    def __init__(self, pieces: Sequence[bytes]):
+        self.entries = Entries("toy", list(pieces), byte_ids_of(list(pieces)))
+
+    def ids(self, text: str) -> list[int]:
+        return self.merged(text.encode())
+
+    def merged(self, data: bytes) -> list[int]:
+        ids: list[int] = []
+        while data:
+            fitting = [k for k, piece in enumerate(self.entries.pieces) if piece and data.startswith(piece)]
+            ids.append(max(fitting, key=lambda k: (len(self.entries.pieces[k]), -k)))
+            data = data[len(self.entries.pieces[ids[-1]]) :]
+        return ids
+
+
+def vocab(pieces: Sequence[bytes]) -> ByteVocab:
+    return ByteVocab(LongestMatch(pieces))
+
+
+def pair(stop_unit: bool = True) -> VocabPair:
+    stops = (STUDENT_STOPS, TEACHER_STOPS) if stop_unit else ((), ())
+    return VocabPair(vocab(STUDENT_PIECES), vocab(TEACHER_PIECES), *stops)
+
+
+def sampled(rng: Random, vocabulary: ByteVocab, num_tokens: int) -> list[int]:
+    """Any tokens that carry bytes."""
+    return rng.choices([k for k, piece in enumerate(vocabulary.pieces) if piece], k=num_tokens)
+
+
+def head(generator: torch.Generator, vocab_size: int, hidden_size: int) -> LMHead:
+    """With everything that a head may have."""
+    weight = torch.randn(vocab_size, hidden_size, generator=generator, dtype=torch.float64)
+    bias = torch.randn(vocab_size, generator=generator, dtype=torch.float64)
+    return LMHead(weight, bias, scale=0.8, softcap=6.0)
+
+
+@dataclass
+class Case:
+    """Responses and what both models make of them, in the order of the responses.
+
+    parts: the evidence of each, with the teacher's states. hidden: the student's states of each, float64 leaves.
+    """
+
+    parts: list[Evidence]
+    hidden: list[Tensor]
+    head: LMHead
+    objective: Objective
+
+    def evidence(self, which: Sequence[int] | None = None) -> Evidence:
+        """Of some responses, or of all, with the signal that the objective asks for."""
+        chosen = range(len(self.parts)) if which is None else which
+        return Evidence.concatenate([with_signal(self.parts[k], self.objective) for k in chosen])
+
+    def supervision(self, which: Sequence[int] | None = None) -> Supervision:
+        evidence = self.evidence(which)
+        chosen = range(len(self.parts)) if which is None else which
+        states = States(torch.cat([self.hidden[k] for k in chosen]), self.head)
+        return Supervision(evidence, self.objective.advantages(evidence), states)
+
+    def loss(self, which: Sequence[int] | None = None) -> Tensor:
+        return self.objective.loss(self.supervision(which)).total
+
+
+def with_signal(part: Evidence, objective: Objective) -> Evidence:
+    states = part.teacher.dense
+    if objective.signal.value == "dense":
+        return part
+    topk = None
+    if objective.signal.value == "topk":
+        log_probs = torch.log_softmax(states.head.logits(states.hidden), -1)
+        top = log_probs.topk(min(objective.top_k, log_probs.shape[1]), -1)
+        topk = TopLogprobs(top.indices, top.values)
+    return part.with_teacher(topk=topk)
+
+
+def evidence(
+    vocabs: VocabPair,
+    student_ids: Sequence[int],
+    stop: int | None,
+    states: tuple[States, States],
+) -> Evidence:
+    """One response; `states` of the student and of the teacher, a row each token, and one for the stop if there is."""
+    reading = Reading.of(vocabs.student, student_ids, vocabs.teacher)
+    stopped = stop is not None
+    one = Alignment([0, 1], [0, 1], [0, 1])
+    alignment = Alignment.concatenate([reading.alignment, *([one] if stopped else [])])
+    num_bytes = len(reading.data)
+    ids = [torch.tensor([*student_ids, *([stop] if stopped else [])], dtype=torch.long)]
+    ids += [torch.tensor([*reading.encoding.ids, *(vocabs.teacher_stops[:1] if stopped else [])], dtype=torch.long)]
+    last = np.full(int(stopped), num_bytes + 1)
+    ends = [np.concatenate([own, last]) for own in (vocabs.student.ends(student_ids), reading.encoding.ends)]
+    logprobs, masses = [], []
+    for side, stops, tokens in zip(states, (vocabs.student_stops, vocabs.teacher_stops), ids, strict=True):
+        log_probs = torch.log_softmax(side.head.logits(side.hidden), -1).detach()
+        row = log_probs.gather(1, tokens[:, None])[:, 0]
+        logprobs.append(row)
+        mass = row.clone()
+        if stopped:
+            mass[-1] = log_probs[-1, list(stops)].logsumexp(-1)
+        masses.append(mass)
+    is_stop = np.zeros(alignment.num_chunks, dtype=bool)
+    is_stop[alignment.num_chunks - stopped :] = True
+    return Evidence(
+        alignment,
+        is_stop,
+        np.array([0, alignment.num_chunks]),
+        vocabs,
+        StudentTokens(ids[0], torch.as_tensor(ends[0]), logprobs[0], masses[0]),
+        TeacherTokens(ids[1], torch.as_tensor(ends[1]), masses[1], states[1]),
+    )
+
+
+def case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6, 0, 3, 9), stop_unit: bool = True) -> Case:
+    """Responses of so many sampled tokens; every second one is truncated."""
+    rng, generator = Random(seed), torch.Generator().manual_seed(seed)
+    vocabs = pair(stop_unit)
+    heads = head(generator, len(vocabs.student), H_S), head(generator, len(vocabs.teacher), H_T)
+    parts, hidden = [], []
+    for number, length in enumerate(lengths):
+        ids = sampled(rng, vocabs.student, length)
+        stop = STUDENT_STOPS[0] if stop_unit and number % 2 == 0 else None
+        num_teacher = len(vocabs.teacher.encode(vocabs.student.decode(ids)).ids)
+        sizes = [(length + (stop is not None), H_S), (num_teacher + (stop is not None), H_T)]
+        both = [torch.randn(*size, generator=generator, dtype=torch.float64) for size in sizes]
+        states = States(both[0], heads[0]), States(both[1], heads[1])
+        parts.append(evidence(vocabs, ids, stop, states))
+        hidden.append(both[0].requires_grad_())
+    return Case(parts, hidden, heads[0], objective)
+
+
+def equal_case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6, 3, 9)) -> Case:
+    """Student and teacher are one model with one vocabulary, and the student's tokens are the teacher's."""
+    rng, generator = Random(seed), torch.Generator().manual_seed(seed)
+    vocabs = VocabPair(vocab(TEACHER_PIECES), vocab(TEACHER_PIECES), TEACHER_STOPS, TEACHER_STOPS)
+    both = head(generator, len(vocabs.teacher), H_T)
+    parts, hidden = [], []
+    for length in lengths:
+        text = bytes(rng.choices(b"ab ", k=length))
+        ids = vocabs.teacher.encode(text).ids.tolist()
+        rows = torch.randn(len(ids) + 1, H_T, generator=generator, dtype=torch.float64)
+        parts.append(evidence(vocabs, ids, TEACHER_STOPS[1], (States(rows, both), States(rows, both))))
+        hidden.append(rows.clone().requires_grad_())
+    return Case(parts, hidden, both, objective)

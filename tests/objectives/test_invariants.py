@@ -1,0 +1,85 @@
+"""What holds for every objective, on small random cases in float64."""
+
+import pytest
+import torch
+
+from crossdistill.objectives import available, get
+from tests.objectives.cases import case, equal_case
+
+VARIANTS: dict[str, list[dict[str, object]]] = {
+    "dpca": [{}, {"credit": "uniform"}, {"credit": "last"}],
+}
+"""Options with which each objective is tried; one without an entry fails the first test."""
+AT_EQUALITY: dict[str, float | None] = {}
+"""The value where student and teacher are one model; 0 where not named, None where the method has no fixed one."""
+NO_GRADCHECK: dict[str, str] = {}
+"""Objectives whose gradient is not that of their value, and why."""
+EACH = [
+    pytest.param(name, options, id="-".join([name, *map(str, options.values())]))
+    for name, variants in VARIANTS.items()
+    for options in variants
+]
+CLOSE = {"rtol": 1e-9, "atol": 1e-9}
+
+
+def test_every_objective_is_tried():
+    assert set(VARIANTS) == set(available())
+
+
+@pytest.mark.parametrize(("name", "options"), EACH)
+@pytest.mark.parametrize("stop_unit", [True, False])
+def test_the_sum_over_responses_is_that_of_all(name, options, stop_unit):
+    whole = case(get(name, **options), seed=1, stop_unit=stop_unit)
+    together = whole.loss()
+    assert together.abs() > 1e-6
+    torch.testing.assert_close(sum(whole.loss([k]) for k in range(len(whole.parts))), together, **CLOSE)
+
+
+@pytest.mark.parametrize(("name", "options"), EACH)
+def test_the_order_of_responses_does_not_matter(name, options):
+    whole = case(get(name, **options), seed=2)
+    torch.testing.assert_close(whole.loss([3, 1, 0, 2]), whole.loss(), **CLOSE)
+
+
+@pytest.mark.parametrize(("name", "options"), EACH)
+def test_weights_add_up(name, options):
+    whole = case(get(name, **options), seed=3)
+    parts = [whole.objective.weight(whole.evidence([k])) for k in range(len(whole.parts))]
+    assert sum(parts) == pytest.approx(whole.objective.weight(whole.evidence()))
+    assert parts[1] == 0
+    assert sum(parts) > 0
+
+
+@pytest.mark.parametrize(("name", "options"), EACH)
+def test_no_tokens_give_exactly_zero_and_zero_gradient(name, options):
+    empty = case(get(name, **options), lengths=(0,), stop_unit=False)
+    empty.head.weight.requires_grad_()
+    total = empty.loss()
+    assert total.item() == 0
+    total.backward()
+    assert not empty.head.weight.grad.any()
+
+
+@pytest.mark.parametrize(("name", "options"), EACH)
+@pytest.mark.parametrize("seed", [4, 5])
+def test_gradients_are_those_of_the_value(name, options, seed):
+    if name in NO_GRADCHECK:
+        pytest.skip(NO_GRADCHECK[name])
+    whole = case(get(name, **options), seed=seed, lengths=(4, 3))
+    supervision = whole.supervision()
+
+    def loss(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        head = type(whole.head)(weight, bias, whole.head.scale, whole.head.softcap)
+        student = supervision.student._replace(hidden=hidden, head=head)
+        return whole.objective.loss(type(supervision)(supervision.evidence, supervision.advantages, student)).total
+
+    leaves = [supervision.student.hidden.detach(), whole.head.weight.detach(), whole.head.bias.detach()]
+    assert torch.autograd.gradcheck(loss, [leaf.clone().requires_grad_() for leaf in leaves], atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), EACH)
+def test_the_value_at_equality(name, options):
+    expected = AT_EQUALITY.get(name, 0.0)
+    if expected is None:
+        pytest.skip("the method has no fixed value there")
+    assert equal_case(get(name, **options)).loss().item() == pytest.approx(expected, abs=1e-9)
