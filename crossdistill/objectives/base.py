@@ -39,15 +39,22 @@ class LossSum(NamedTuple):
 class Objective(ABC):
     """A method. The trainer knows nothing else of it.
 
-    signal: what it needs of the teacher. A method whose options decide that sets it in its constructor.
+    name: in the registry. on_policy_only: whether it holds for the student's own samples alone, and not for text that
+    someone else wrote.
     """
 
     name: ClassVar[str]
-    signal: Signal
-    top_k: int = 0
-    """Tokens a position that it needs where its signal is TOPK."""
     on_policy_only: ClassVar[bool] = False
-    """Whether it holds for the student's own samples alone, and not for text that someone else wrote."""
+
+    @property
+    @abstractmethod
+    def signal(self) -> Signal:
+        """What it needs of the teacher; an attribute of the class where no option decides."""
+
+    @property
+    def top_k(self) -> int:
+        """Tokens a position that it needs where its signal is TOPK."""
+        return 0
 
     @property
     def loss_signal(self) -> Signal:
@@ -56,7 +63,7 @@ class Objective(ABC):
 
     def check(self, pair: VocabPair) -> None:
         """Raises InputError where it means nothing for these two vocabularies."""
-        return None
+        return
 
     def advantages(self, evidence: Evidence) -> Tensor:
         """Once per rollout: what each student token is told, nats, float32 [N_S], constant.
@@ -71,4 +78,4 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, supervision: Supervision) -> LossSum:
-        """At each optimisation step: the sum over these responses. Exactly 0 with zero gradient where they are empty."""
+        """At each optimisation step: the sum over these responses; exactly 0 with zero gradient for no tokens."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from crossdistill.errors import InputError
 
 FLOOR_NATS = -100.0
-"""A smaller log-probability counts as this one: a probability of exactly 0 on one side must not make a loss infinite."""
+"""A smaller log-probability counts as this one: a probability of 0 on one side must not make a loss infinite."""
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -66,17 +66,14 @@ class DPCA(Objective):
         student, ids = supervision.student, supervision.evidence.student.ids
         policy = token_logprobs(student.hidden, student.head, ids, supervision.temperature)
         old = supervision.evidence.student.sampled_logprobs
-        total, stats = self.clipped(policy.logprobs, old, supervision.advantages)
-        return LossSum(total, stats, policy.entropy.sum())
+        return self.clipped(policy.logprobs, old, supervision.advantages)._replace(entropy=policy.entropy.sum())
 
-    def clipped(
-        self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The module's L and what is logged of it, as sums; all three [N], nats. Only `logprobs` carries gradient."""
+    def clipped(self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor) -> LossSum:
+        """The module's L; all three [N], nats. Only `logprobs` carries gradient."""
         ratio = torch.exp((logprobs - old_logprobs).clamp(max=_MAX_LOG_RATIO))
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         term = torch.minimum(ratio * advantages, clipped * advantages)
         term = torch.where(advantages < 0, torch.maximum(term, self.dual_clip * advantages), term)
         is_clipped = (term != ratio * advantages).float()
         stats = {"ratio": ratio.detach().sum(), "clipped": is_clipped.sum(), "abs_advantage": advantages.abs().sum()}
-        return -term.sum(), stats
+        return LossSum(-term.sum(), stats)

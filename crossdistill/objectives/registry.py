@@ -22,7 +22,7 @@ def get(name: str, /, **options: Any) -> Objective:
     """The objective of that name with the given options; unknown names and options are InputErrors."""
     if name not in _OBJECTIVES:
         raise InputError(f"there is no objective {name!r}; choose one of {', '.join(available())}.")
-    known = {field.name: field.type for field in fields(_OBJECTIVES[name]) if field.init}
+    known: dict[str, Any] = {field.name: field.type for field in fields(_OBJECTIVES[name]) if field.init}
     for option, value in options.items():
         if option not in known:
             raise InputError(f"objective {name!r} has no option {option!r}; it takes {', '.join(known) or 'none'}.")

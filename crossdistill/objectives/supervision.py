@@ -1,7 +1,7 @@
 """What an objective sees: aligned responses, what the teacher says of them, and the student's states.
 
-Shapes: C chunks, N_S student tokens, N_T teacher tokens, of one response or of several put one after the other; H hidden
-size. Shift: a state stands in the row of the token that it predicts, not of the token that it has read.
+Shapes: C chunks, N_S student tokens, N_T teacher tokens, of one response or of several put one after the other; H
+hidden size. Shift: a state stands in the row of the token that it predicts, not of the token that it has read.
 """
 
 from collections.abc import Callable, Sequence

@@ -93,7 +93,8 @@ class _TiledSum(torch.autograd.Function):
                 logits = [head.finish(raw)]
                 if teacher is not None:
                     with torch.no_grad():
-                        logits.append(teacher[1].logits(teacher[0][part]))
+                        theirs = teacher[0][part].to(teacher[1].weight.device)  # it may lie on another device
+                        logits.append(teacher[1].logits(theirs).to(raw.device))
                 share = function(*logits, *row_parts, numbers)
                 loss = share.loss.sum()
             total += loss.detach()

@@ -1,16 +1,18 @@
 """A teacher in this process."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import Signal
-from crossdistill.ops import LMHead, last_hidden_states, log_mass, token_logprobs
+from crossdistill.objectives import Signal, States
+from crossdistill.ops import LMHead, TopLogprobs, last_hidden_states, log_mass, token_logprobs, top_logprobs
 from crossdistill.teachers.base import TeacherRequest, TeacherScore
 from crossdistill.tokens import ByteVocab
 
@@ -30,6 +32,7 @@ class LocalTeacher:
     """
 
     signal = Signal.DENSE
+    max_top_k: int | None = None
 
     def __init__(
         self,
@@ -56,12 +59,15 @@ class LocalTeacher:
         self._batch_tokens = batch_tokens
         self._temperature = temperature
 
-    def score(self, requests: Sequence[TeacherRequest]) -> list[TeacherScore | DropReason]:
+    def score(
+        self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0
+    ) -> list[TeacherScore | DropReason]:
         """One score a request, in order; DropReason.TEACHER_CONTEXT where it does not fit the model's context."""
         answers: list[TeacherScore | DropReason] = [DropReason.TEACHER_CONTEXT] * len(requests)
         fitting = [k for k, request in enumerate(requests) if self._fits(request)]
         for batch in _batches(fitting, [_length(request) for request in requests], self._batch_tokens):
-            for k, score in zip(batch, self._score_batch([requests[k] for k in batch]), strict=True):
+            scores = self._score_batch([requests[k] for k in batch], signal, top_k)
+            for k, score in zip(batch, scores, strict=True):
                 answers[k] = score
         return answers
 
@@ -69,7 +75,7 @@ class LocalTeacher:
         return self.max_length is None or _length(request) <= self.max_length
 
     @torch.no_grad()
-    def _score_batch(self, requests: Sequence[TeacherRequest]) -> Iterator[TeacherScore]:
+    def _score_batch(self, requests: Sequence[TeacherRequest], signal: Signal, top_k: int) -> Iterator[TeacherScore]:
         device = self._head.weight.device
         rows = [torch.tensor([*request.prompt_ids, *request.response_ids]) for request in requests]
         input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
@@ -77,15 +83,25 @@ class LocalTeacher:
         mask = (torch.arange(input_ids.shape[1], device=device) < lengths[:, None]).long()
         hidden = last_hidden_states(self.model, input_ids, mask)
         # the state before a token predicts it; the state at the last token predicts what follows the response
-        states = [hidden[b, len(r.prompt_ids) - 1 : len(rows[b]) - 1] for b, r in enumerate(requests)]
+        states = [hidden[b, len(r.prompt_ids) - 1 : len(rows[b])] for b, r in enumerate(requests)]
         tokens = [row[len(r.prompt_ids) :] for row, r in zip(rows, requests, strict=True)]
-        flat = token_logprobs(torch.cat(states), self._head, torch.cat(tokens).to(device), self._temperature)
-        final = hidden[torch.arange(len(rows), device=device), lengths - 1]
-        stops = torch.tensor(self.stop_ids, device=device)
-        stop_logprobs = log_mass(final, self._head, stops, self._temperature).tolist()
-        logprobs = flat.logprobs.cpu().split([len(part) for part in tokens])
-        for request, part, stop in zip(requests, logprobs, stop_logprobs, strict=True):
-            yield TeacherScore(part.numpy().astype(np.float32), stop if request.stopped else None)
+        before = torch.cat([part[:-1] for part in states])
+        logprobs = token_logprobs(before, self._head, torch.cat(tokens).to(device), self._temperature).logprobs
+        final = torch.stack([part[-1] for part in states])
+        stops = log_mass(final, self._head, torch.tensor(self.stop_ids, device=device), self._temperature).tolist()
+        split = logprobs.cpu().split([len(part) for part in tokens])
+        for request, part, stop, own in zip(requests, split, stops, states, strict=True):
+            score = TeacherScore(part.numpy().astype(np.float32), stop if request.stopped else None)
+            yield self._with_signal(score, own, signal, top_k)
+
+    def _with_signal(self, score: TeacherScore, states: Tensor, signal: Signal, top_k: int) -> TeacherScore:
+        """With what else is asked for, of one response's states."""
+        if signal is Signal.DENSE:
+            return replace(score, states=States(states.to("cpu", copy=True), self._head))
+        if signal is Signal.TOPK:
+            top = top_logprobs(states, self._head, top_k, self._temperature)
+            return replace(score, topk=TopLogprobs(top.ids.cpu(), top.logprobs.cpu()))
+        return score
 
 
 def _length(request: TeacherRequest) -> int:

@@ -17,7 +17,6 @@ from crossdistill.objectives import Objective, Signal
 from crossdistill.teachers import Teacher
 from crossdistill.train.turns import Side
 
-_ORDER = [Signal.SAMPLED, Signal.TOPK, Signal.DENSE]
 _NUM_FIRST, _NUM_LONGEST = 1000, 100
 _UNREAD_COLUMNS = ("chat_template_kwargs", "tools")
 _LOGGER = logging.getLogger("crossdistill")
@@ -263,8 +262,13 @@ def _check_header(path: Path) -> None:
 
 def check_signal(objective: Objective, teacher: Teacher) -> None:
     """The teacher must be able to give what the objective needs."""
-    if _ORDER.index(teacher.signal) < _ORDER.index(objective.signal):
+    if not teacher.signal.covers(objective.signal):
         raise InputError(
             f"objective {objective.name!r} needs {objective.signal.value} probabilities and this teacher gives only "
             f"{teacher.signal.value} ones: choose an objective for {teacher.signal.value} signals, or a local teacher."
+        )
+    if objective.signal is Signal.TOPK and teacher.max_top_k is not None and objective.top_k > teacher.max_top_k:
+        raise InputError(
+            f"objective {objective.name!r} needs the {objective.top_k} most probable tokens and this teacher names "
+            f"{teacher.max_top_k}: lower the objective's top_k, or raise the limit of the teacher's server."
         )

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from crossdistill.ops import LMHead, TokenLogprobs, last_hidden_states, log_mass, token_logprobs
+from crossdistill.objectives import States
+from crossdistill.ops import LMHead, last_hidden_states, log_mass, token_logprobs
 
 
 class PolicyBatch(TypedDict):
@@ -39,10 +40,9 @@ def collate(
     }
 
 
-def policy_logprobs(model: Any, batch: PolicyBatch, mask: Tensor, temperature: float) -> TokenLogprobs:
-    """Of the response tokens that bool [B, C] `mask` selects, in row order: [N]."""
-    states = _predicting_states(_hidden(model, batch), batch, mask)
-    return token_logprobs(states, LMHead.from_model(model), batch["completion_ids"][mask], temperature)
+def policy_states(model: Any, batch: PolicyBatch, mask: Tensor) -> States:
+    """The states that predict the response tokens that bool [B, C] `mask` selects, in row order: [N, H]."""
+    return States(_predicting_states(_hidden(model, batch), batch, mask), LMHead.from_model(model))
 
 
 @torch.no_grad()

@@ -1,66 +1,30 @@
-"""From sampled responses to one advantage a student token, with every token accounted for."""
+"""From sampled responses to the evidence that an objective sees, with every token accounted for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from crossdistill.align import Alignment, Coverage, DropReason
 from crossdistill.chat import Response, TemplateRefusalError, render_prompt, split_response
 from crossdistill.chat.messages import Prompt
-from crossdistill.objectives import Objective
-from crossdistill.reading import Reading
+from crossdistill.objectives import Evidence, Objective, Signal, VocabPair
 from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.tokens import ByteVocab, Encoding
+from crossdistill.train.aligned import AlignedResponse
+from crossdistill.train.evidence import evidence_of, supervised_positions
 from crossdistill.train.stopwatch import Stopwatch
-
-_ONE = np.array([0, 1])
-STOP_UNIT = Alignment(_ONE, _ONE, _ONE)
-"""The student's stop token against the teacher's, as one 1:1 chunk (its byte is a place-holder)."""
-
-
-@dataclass(frozen=True)
-class AlignedResponse:
-    """A response in both models' tokens.
-
-    reading: of its text. student_positions: where the alignment's student tokens stand in ``response.ids``, int64.
-    """
-
-    response: Response
-    reading: Reading
-
-    @classmethod
-    def of_batch(cls, responses: Sequence[Response], student: ByteVocab, teacher: ByteVocab) -> list["AlignedResponse"]:
-        """Encode the bytes of each response for the teacher and align."""
-        readings = Reading.of_batch(student, [response.text_ids for response in responses], teacher)
-        return [cls(*pair) for pair in zip(responses, readings, strict=True)]
-
-    @property
-    def encoding(self) -> Encoding:
-        return self.reading.encoding
-
-    @property
-    def alignment(self) -> Alignment:
-        return self.reading.alignment
-
-    @property
-    def student_positions(self) -> np.ndarray:
-        return self.response.text_positions[self.reading.student_positions]
-
-    @property
-    def teacher_positions(self) -> np.ndarray:
-        return self.reading.teacher_positions
 
 
 @dataclass(frozen=True)
 class ScoredResponse:
     """One response, or one turn of a conversation with tools, with its teacher signal.
 
-    prompt: what it answers. student_logprobs: nats, float32 [sampled tokens], of the policy that sampled. teacher:
-    None where it was dropped, for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask` (bool,
-    supervised) is False. num_teacher_tokens: prompt and response in the teacher's tokens; 0 where it was shown none.
+    prompt: what it answers. student_logprobs: nats, float32 [sampled tokens], of the policy that sampled. teacher,
+    evidence: None where it was dropped, for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask`
+    (bool, supervised) is False. weight: by how much it counts in the loss. num_teacher_tokens: prompt and response in
+    the teacher's tokens; 0 where it was shown none.
     """
 
     prompt: Prompt
@@ -68,8 +32,10 @@ class ScoredResponse:
     student_logprobs: np.ndarray
     teacher: TeacherScore | None
     dropped: DropReason | None
+    evidence: Evidence | None
     advantages: np.ndarray
     mask: np.ndarray
+    weight: float
     num_teacher_tokens: int
 
     @property
@@ -119,6 +85,7 @@ class RolloutScorer:
     """Aligns sampled responses with the teacher's tokens, has them scored, and assigns credit.
 
     Attributes:
+        pair: both vocabularies; without stop tokens where the end of the turn is not taught.
         stopwatch: of its parts: render, align, teacher, credit.
     """
 
@@ -138,6 +105,8 @@ class RolloutScorer:
         self.teacher = teacher
         self.stop_unit = stop_unit
         self.stopwatch = Stopwatch()
+        stops = (tuple(sorted(student_stop_ids)), tuple(teacher.stop_ids)) if stop_unit else ((), ())
+        self.pair = VocabPair(student_vocab, teacher.vocab, *stops)
         self._teacher_template_kwargs = teacher_template_kwargs
         self._tools = tools
 
@@ -168,9 +137,12 @@ class RolloutScorer:
         with self.stopwatch.timed("teacher"):
             answers = self._answers(requests)
         with self.stopwatch.timed("credit"):
-            advantages = self._advantages(aligned, student_logprobs, student_stop_logprobs, answers)
-        rows = zip(prompts, aligned, student_logprobs, answers, advantages, requests, strict=True)
-        return [_scored(*row) for row in rows]
+            rows = zip(aligned, answers, student_logprobs, student_stop_logprobs, strict=True)
+            evidence = [self._evidence(*row) for row in rows]
+            advantages = self._advantages(evidence)
+            kept = [part and self._reduced(part) for part in evidence]
+        together = zip(prompts, aligned, student_logprobs, answers, kept, advantages, requests, strict=True)
+        return [self._scored(*row) for row in together]
 
     def _request(self, prompt: Prompt, aligned: AlignedResponse, has_sampled_text: bool) -> TeacherRequest | None:
         """What the teacher is asked; None where its template cannot show what is answered.
@@ -188,32 +160,64 @@ class RolloutScorer:
 
     def _answers(self, requests: Sequence[TeacherRequest | None]) -> list[TeacherScore | DropReason]:
         asked = [request for request in requests if request is not None]
-        scores = iter([_checked(*pair) for pair in zip(self.teacher.score(asked), asked, strict=True)])
+        answers = self.teacher.score(asked, self.objective.signal, self.objective.top_k)
+        scores = iter([_checked(*pair) for pair in zip(answers, asked, strict=True)])
         return [DropReason.TEACHER_TEMPLATE if request is None else next(scores) for request in requests]
 
-    def _advantages(
+    def _evidence(
         self,
-        aligned: Sequence[AlignedResponse],
-        student_logprobs: Sequence[np.ndarray],
-        student_stop_logprobs: Sequence[float | None],
-        answers: Sequence[TeacherScore | DropReason],
-    ) -> list[np.ndarray]:
-        """Of the supervised tokens of each response (`_supervised_positions`), computed on the whole batch at once."""
-        student, teacher, chunks, sizes = [], [], [], []
-        rows = zip(aligned, student_logprobs, student_stop_logprobs, answers, strict=True)
-        for item, logprobs, stop_logprob, answer in rows:
-            sizes.append(len(_supervised_positions(item, answer)))
-            if isinstance(answer, DropReason):
-                continue
-            student.append(logprobs[item.student_positions])
-            teacher.append(answer.logprobs[item.teacher_positions])
-            chunks.append(item.alignment)
-            if answer.stop_logprob is not None:
-                student.append(np.array([stop_logprob], dtype=np.float32))
-                teacher.append(np.array([answer.stop_logprob], dtype=np.float32))
-                chunks.append(STOP_UNIT)
-        flat = self.objective.advantages(_tensor(student), _tensor(teacher), Alignment.concatenate(chunks)).numpy()
-        return np.split(flat, np.cumsum(sizes)[:-1]) if sizes else []
+        aligned: AlignedResponse,
+        answer: TeacherScore | DropReason,
+        logprobs: np.ndarray,
+        stop_logprob: float | None,
+    ) -> Evidence | None:
+        if isinstance(answer, DropReason):
+            return None
+        return evidence_of(aligned, answer, logprobs, stop_logprob, self.pair)
+
+    def _advantages(self, evidence: Sequence[Evidence | None]) -> list[np.ndarray]:
+        """Of the supervised tokens of each response: all at once, or one by one where the teacher's states are read."""
+        parts = [part for part in evidence if part is not None]
+        groups = [parts] if self.objective.signal is Signal.SAMPLED and parts else [[part] for part in parts]
+        flat = [self.objective.advantages(Evidence.concatenate(group)).numpy() for group in groups]
+        sizes = [0 if part is None else len(part.student.ids) for part in evidence]
+        return np.split(np.concatenate([np.zeros(0, dtype=np.float32), *flat]), np.cumsum(sizes)[:-1]) if sizes else []
+
+    def _reduced(self, part: Evidence) -> Evidence:
+        """Without what the loss does not need: states are large."""
+        needed, teacher = self.objective.loss_signal, part.teacher
+        return part.with_teacher(
+            teacher.states if needed is Signal.DENSE else None, teacher.topk if needed is Signal.TOPK else None
+        )
+
+    def _scored(
+        self,
+        prompt: Prompt,
+        aligned: AlignedResponse,
+        student_logprobs: np.ndarray,
+        answer: TeacherScore | DropReason,
+        evidence: Evidence | None,
+        values: np.ndarray,
+        request: TeacherRequest | None,
+    ) -> ScoredResponse:
+        score = None if isinstance(answer, DropReason) else answer
+        positions = np.zeros(0, dtype=np.int64) if score is None else supervised_positions(aligned, score)
+        advantages = np.zeros(len(aligned.response.ids), dtype=np.float32)
+        advantages[positions] = values
+        mask = np.zeros(len(aligned.response.ids), dtype=bool)
+        mask[positions] = True
+        return ScoredResponse(
+            prompt,
+            aligned,
+            student_logprobs,
+            teacher=score and TeacherScore(score.logprobs, score.stop_logprob),
+            dropped=answer if isinstance(answer, DropReason) else None,
+            evidence=evidence,
+            advantages=advantages,
+            mask=mask,
+            weight=0.0 if evidence is None else self.objective.weight(evidence),
+            num_teacher_tokens=0 if request is None else len(request.prompt_ids) + len(request.response_ids),
+        )
 
 
 def _checked(answer: TeacherScore | DropReason, request: TeacherRequest) -> TeacherScore | DropReason:
@@ -227,41 +231,3 @@ def _checked(answer: TeacherScore | DropReason, request: TeacherRequest) -> Teac
         )
     stop = 0.0 if answer.stop_logprob is None else answer.stop_logprob
     return answer if np.isfinite(answer.logprobs).all() and np.isfinite(stop) else DropReason.NON_FINITE
-
-
-def _supervised_positions(aligned: AlignedResponse, answer: TeacherScore | DropReason) -> np.ndarray:
-    if isinstance(answer, DropReason):
-        return np.zeros(0, dtype=np.int64)
-    if answer.stop_logprob is None:
-        return aligned.student_positions
-    assert aligned.response.stop_position is not None  # no other response is asked for its stop
-    return np.append(aligned.student_positions, aligned.response.stop_position)
-
-
-def _tensor(parts: Sequence[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate([np.zeros(0, dtype=np.float32), *parts]))
-
-
-def _scored(
-    prompt: Prompt,
-    aligned: AlignedResponse,
-    student_logprobs: np.ndarray,
-    answer: TeacherScore | DropReason,
-    values: np.ndarray,
-    request: TeacherRequest | None,
-) -> ScoredResponse:
-    positions = _supervised_positions(aligned, answer)
-    advantages = np.zeros(len(aligned.response.ids), dtype=np.float32)
-    advantages[positions] = values
-    mask = np.zeros(len(aligned.response.ids), dtype=bool)
-    mask[positions] = True
-    return ScoredResponse(
-        prompt,
-        aligned,
-        student_logprobs,
-        teacher=None if isinstance(answer, DropReason) else answer,
-        dropped=answer if isinstance(answer, DropReason) else None,
-        advantages=advantages,
-        mask=mask,
-        num_teacher_tokens=0 if request is None else len(request.prompt_ids) + len(request.response_ids),
-    )

@@ -7,6 +7,7 @@ checkpoints, loggers and the hub are inherited.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -29,9 +30,10 @@ from crossdistill.train import checks
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.ledger import Ledger, matmul_parameters
 from crossdistill.train.loading import load_teacher, load_tokenizer
+from crossdistill.train.loss import loss_of
 from crossdistill.train.metrics import RolloutSums
 from crossdistill.train.notes import ConversationNotes
-from crossdistill.train.policy import PolicyBatch, collate, policy_logprobs
+from crossdistill.train.policy import PolicyBatch, collate, policy_states
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.promise import CoverageGuard
 from crossdistill.train.rollout import RolloutScorer, ScoredResponse
@@ -144,6 +146,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
             args.stop_unit,
             tools,
         )
+        self.objective.check(self._scorer.pair)
         self._teacher_side = Side(self.teacher.tokenizer, teacher_kwargs, self.tools)
         self._notes = ConversationNotes(self.student_side, self._teacher_side, self.accelerator.is_main_process)
         self._notes.see(looked_at)
@@ -152,6 +155,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
         teacher_params = matmul_parameters(self.teacher.model) if isinstance(self.teacher, LocalTeacher) else 0
         self.ledger = Ledger(Costs(matmul_parameters(student), teacher_params))
         self.scored: list[ScoredResponse] = []
+        self._by_row: dict[str, list[list[ScoredResponse]]] = {}
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
         use_progress(self, Progress())
         self.coverage_guard = CoverageGuard.of(self)
@@ -187,13 +191,15 @@ class CrossTokenizerTrainer(SamplingTrainer):
         )
         self._sums[mode].add(self.accelerator.reduce(sums, "sum").tolist())
         self._log_samples(rollout)
-        parts = {
-            "loss_mask": [item.mask for item in scored],
-            "advantages": [item.advantages for item in scored],
-            "old_logprobs": [item.student_logprobs for item in scored],
+        self._by_row[mode] = rollout.by_row(scored)
+        mask = padded(rollout.spread([item.mask for item in scored]), batch["completion_mask"])
+        weight = torch.tensor(sum(item.weight for item in scored), dtype=torch.float64, device=mask.device)
+        return {
+            **batch,
+            "loss_mask": mask,
+            "row": torch.arange(len(mask), device=mask.device),  # finds its evidence again after a shuffle
+            "num_items_in_batch": self.accelerator.gather(weight.float()).sum(),
         }
-        rows = {name: padded(rollout.spread(values), batch["completion_mask"]) for name, values in parts.items()}
-        return {**batch, **rows, "num_items_in_batch": self.accelerator.gather(rows["loss_mask"].sum()).sum()}
 
     def score_prompts(self, prompts: Sequence[Prompt]) -> list[ScoredResponse]:
         """Sample a response to each prompt and score it, without training: for evaluation and reports.
@@ -228,23 +234,27 @@ class CrossTokenizerTrainer(SamplingTrainer):
     ) -> tuple[Tensor, Tensor, Tensor]:
         mask = inputs["loss_mask"]
         with self.accelerator.autocast():  # the redirection passes by the one that accelerate puts on the forward
-            policy = policy_logprobs(unwrapped_student, inputs, mask, self.temperature)
-        loss = self.objective.loss(policy.logprobs, inputs["old_logprobs"][mask], inputs["advantages"][mask])
-        self._loss_stats = {name: value.detach() for name, value in loss.stats.items()}
-        if num_items_in_batch is None:  # in evaluation TRL divides by the tokens of this process alone
+            states = policy_states(unwrapped_student, inputs, mask)
+            by_row = self._by_row["train" if self.model.training else "eval"]
+            items = [item for row in inputs["row"].tolist() for item in by_row[row]]
+            loss, entropy = loss_of(self.objective, items, states, self.temperature)
+        self._loss_stats = {"weight": sum(item.weight for item in items)}
+        self._loss_stats.update({name: float(value) for name, value in loss.stats.items()})
+        if num_items_in_batch is None:  # in evaluation TRL divides by the units of this process alone
             num_items_in_batch = inputs["num_items_in_batch"].clamp(min=1) / self.accelerator.num_processes
-        return loss.total / num_items_in_batch, policy.entropy.sum(), mask.sum()
+        return loss.total / num_items_in_batch, entropy, mask.sum()
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         mode = "train" if self.model.training else "eval"
-        names = sorted(self._loss_stats)
-        sums = torch.stack([inputs["loss_mask"].sum().float(), *(self._loss_stats[name].float() for name in names)])
-        num_tokens, *totals = self.accelerator.reduce(sums, "sum").tolist()
-        for name, total in zip(names, totals, strict=True):
-            self._metrics[mode][name].append(total / max(1.0, num_tokens))
+        totals: Counter[str] = Counter()
+        for stats in gather_object([self._loss_stats]):
+            totals.update(stats)
+        weight = totals.pop("weight")
+        for name, total in totals.items():
+            self._metrics[mode][name].append(total / max(1.0, weight))
         return result
 
     # ---- figures --------------------------------------------------------------------------------------------------

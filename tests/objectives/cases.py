@@ -65,6 +65,17 @@ def head(generator: torch.Generator, vocab_size: int, hidden_size: int) -> LMHea
     return LMHead(weight, bias, scale=0.8, softcap=6.0)
 
 
+def plain_evidence(student: Tensor, teacher: Tensor, alignment: Alignment) -> Evidence:
+    """Of log-probabilities alone, of tokens that nobody looks at."""
+    sides = []
+    for logprobs in (student, teacher):
+        ids = torch.zeros(len(logprobs), dtype=torch.long)
+        sides.append((ids, torch.arange(1, len(ids) + 1), logprobs))
+    chunks = alignment.num_chunks
+    ours = StudentTokens(*sides[0][:2], student, student)
+    return Evidence(alignment, np.zeros(chunks, bool), np.array([0, chunks]), pair(), ours, TeacherTokens(*sides[1]))
+
+
 @dataclass
 class Case:
     """Responses and what both models make of them, in the order of the responses.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from crossdistill import Alignment, InputError
 from crossdistill.objectives import Signal
 from crossdistill.objectives.dpca import DPCA
+from tests.objectives.cases import plain_evidence
 from tests.oracles import dpca as oracle
 
 ADVANTAGE = st.floats(-10, 10).map(lambda value: round(value, 6))  # no products that vanish
@@ -22,7 +23,7 @@ def columns(rows: list[tuple[float, float, float]]) -> list[torch.Tensor]:
 
 def value_and_gradient(objective: DPCA, logprobs: torch.Tensor, old: torch.Tensor, advantages: torch.Tensor):
     logprobs = logprobs.clone().requires_grad_()
-    loss = objective.loss(logprobs, old, advantages)
+    loss = objective.clipped(logprobs, old, advantages)
     (gradient,) = torch.autograd.grad(loss.total, logprobs)
     return loss, gradient
 
@@ -101,7 +102,7 @@ def test_a_ratio_beyond_floating_point_is_bounded_and_pulls_no_more(advantage, l
 
 @given(rows=st.lists(TOKEN, max_size=12), cut=st.integers(0, 12))
 def test_the_sum_over_parts_is_the_sum_of_the_whole(rows, cut):
-    whole, *parts = (DPCA().loss(*columns(part)) for part in (rows, rows[:cut], rows[cut:]))
+    whole, *parts = (DPCA().clipped(*columns(part)) for part in (rows, rows[:cut], rows[cut:]))
     assert sum(part.total.item() for part in parts) == pytest.approx(whole.total.item(), abs=1e-9)
     for name, value in whole.stats.items():
         assert sum(part.stats[name].item() for part in parts) == pytest.approx(value.item(), abs=1e-9)
@@ -110,7 +111,7 @@ def test_the_sum_over_parts_is_the_sum_of_the_whole(rows, cut):
 def test_an_empty_micro_batch_gives_zero_and_a_gradient_of_zero():
     logprobs = torch.zeros(0, requires_grad=True)
     parameter = torch.ones(3, requires_grad=True)
-    loss = DPCA().loss(torch.cat([logprobs, parameter[:0]]), torch.zeros(0), torch.zeros(0))
+    loss = DPCA().clipped(torch.cat([logprobs, parameter[:0]]), torch.zeros(0), torch.zeros(0))
     loss.total.backward()
     assert loss.total.item() == 0
     assert parameter.grad.tolist() == [0, 0, 0]
@@ -119,7 +120,7 @@ def test_an_empty_micro_batch_gives_zero_and_a_gradient_of_zero():
 
 def test_only_the_current_log_probabilities_carry_gradient():
     old, advantages = torch.zeros(2), torch.tensor([1.0, -1.0])
-    loss = DPCA().loss(torch.zeros(2, requires_grad=True), old, advantages)
+    loss = DPCA().clipped(torch.zeros(2, requires_grad=True), old, advantages)
     assert all(not value.requires_grad for value in loss.stats.values())
 
 
@@ -130,7 +131,7 @@ CHUNK = Alignment([0, 2, 3], [0, 1, 2], [0, 4, 5])
 def test_a_teacher_equal_to_the_student_teaches_nothing(credit):
     student = torch.tensor([-1.0, -3.0, -0.5])
     objective = DPCA(credit=credit)
-    advantages = objective.advantages(student, torch.tensor([-4.0, -0.5]), CHUNK)
+    advantages = objective.advantages(plain_evidence(student, torch.tensor([-4.0, -0.5]), CHUNK))
     loss, gradient = value_and_gradient(objective, student, student, advantages)
     assert advantages.tolist() == [0, 0, 0]
     assert loss.total.item() == 0
@@ -139,13 +140,16 @@ def test_a_teacher_equal_to_the_student_teaches_nothing(credit):
 
 def test_advantages_are_bounded_on_both_sides_and_shared_as_the_credit_says():
     student, teacher = torch.tensor([-1.0, -3.0, -20.0]), torch.tensor([-40.0, -0.5])
-    torch.testing.assert_close(DPCA().advantages(student, teacher, CHUNK), torch.tensor([-9.0, -10.0, 10.0]))
     torch.testing.assert_close(
-        DPCA(credit="uniform", max_advantage=15.0).advantages(student, teacher, CHUNK),
+        DPCA().advantages(plain_evidence(student, teacher, CHUNK)), torch.tensor([-9.0, -10.0, 10.0])
+    )
+    torch.testing.assert_close(
+        DPCA(credit="uniform", max_advantage=15.0).advantages(plain_evidence(student, teacher, CHUNK)),
         torch.tensor([-15.0, -15.0, 15.0]),
     )
     torch.testing.assert_close(
-        DPCA(credit="last", max_advantage=50.0).advantages(student, teacher, CHUNK), torch.tensor([0.0, -36.0, 19.5])
+        DPCA(credit="last", max_advantage=50.0).advantages(plain_evidence(student, teacher, CHUNK)),
+        torch.tensor([0.0, -36.0, 19.5]),
     )
 
 

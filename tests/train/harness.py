@@ -105,9 +105,9 @@ def watched(trainer: CrossTokenizerTrainer) -> list[TeacherRequest]:
     requests: list[TeacherRequest] = []
     score = trainer.teacher.score
 
-    def watching(asked: Sequence[TeacherRequest]) -> Any:
+    def watching(asked: Sequence[TeacherRequest], *signal: Any) -> Any:
         requests.extend(asked)
-        return score(asked)
+        return score(asked, *signal)
 
     trainer.teacher.score = watching
     return requests

@@ -282,7 +282,7 @@ def test_an_ignored_coverage_is_not_even_asked_for(vocabs):
 def test_a_run_stops_in_good_order_and_can_be_resumed(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(promise, "MIN_BYTES", 1)
     monkeypatch.setattr(promise, "MIN_ROLLOUTS", 2)
-    monkeypatch.setattr(LocalTeacher, "score", lambda self, requests: [DropReason.NON_FINITE] * len(requests))
+    monkeypatch.setattr(LocalTeacher, "score", lambda self, requests, *signal: [DropReason.NON_FINITE] * len(requests))
     trainer = make_trainer(pair, tmp_path, max_steps=4)
     with pytest.raises(LowCoverageError, match=r"at step 2.*Bytes lost: non finite .*check the teacher's weights"):
         trainer.train()
@@ -298,7 +298,7 @@ def test_a_run_whose_cause_was_removed_goes_on(pair: Pair, tmp_path: Path, monke
     monkeypatch.setattr(promise, "MIN_BYTES", 1)
     monkeypatch.setattr(promise, "MIN_ROLLOUTS", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(LocalTeacher, "score", lambda self, requests: [DropReason.NON_FINITE] * len(requests))
+        patch.setattr(LocalTeacher, "score", lambda self, requests, *signal: [DropReason.NON_FINITE] * len(requests))
         with pytest.raises(LowCoverageError, match=r"at step 1"):
             make_trainer(pair, tmp_path, max_steps=3).train()
     resumed = make_trainer(pair, tmp_path, max_steps=3)

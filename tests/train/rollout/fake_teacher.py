@@ -46,12 +46,16 @@ class FakeTeacher:
     """answers: one a request, in turn; score_of where there are none left."""
 
     signal = Signal.SAMPLED
+    max_top_k = None
+    stop_ids = (0,)
 
     def __init__(self, tokenizer: Any, vocab: ByteVocab, answers: Sequence[Callable[[TeacherRequest], Answer]] = ()):
         self.tokenizer, self.vocab, self.answers = tokenizer, vocab, list(answers)
         self.requests: list[TeacherRequest] = []
 
-    def score(self, requests: Sequence[TeacherRequest]) -> list[Answer]:
+    def score(
+        self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0
+    ) -> list[Answer]:
         self.requests += requests
         answers = [*self.answers, *[score_of] * (len(requests) - len(self.answers))]
         return [answer(request) for answer, request in zip(answers, requests, strict=True)]
