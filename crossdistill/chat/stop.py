@@ -27,6 +27,19 @@ def stop_ids(tokenizer: Any, declared: int | Iterable[int] | None = None) -> tup
     return tuple(sorted(ids))
 
 
+def taught_stop(tokenizer: Any) -> int:
+    """The token with which the student learns to end a text that it is given: the end-of-text token, or its only stop.
+
+    Raises InputError where it has none.
+    """
+    stops = stop_ids(tokenizer)
+    if not stops:
+        raise InputError(
+            "the student's tokenizer has no end-of-text token: set eos_token, so that it can learn to stop."
+        )
+    return int(stops[0] if tokenizer.eos_token_id is None else tokenizer.eos_token_id)
+
+
 def token_name(tokenizer: Any, token_id: int) -> str:
     """Of a control token, or of an id by which the model's vocabulary is padded beyond its tokenizer."""
     return tokenizer.convert_ids_to_tokens(int(token_id)) or f"<id {token_id}>"

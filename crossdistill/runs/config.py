@@ -43,6 +43,9 @@ class RunConfig(_File):
     eval_split: str = Field(default="test", description="Split of a hub data set for evaluation.")
     eval_rows: int | None = Field(default=None, ge=1, description="Use this many of the held-out prompts alone.")
     prompt_column: str = Field(default="prompt", description="Column with the prompts: texts or lists of messages.")
+    completion_column: str = Field(
+        default="completion", description="Column with given responses (texts), where on_policy_share takes them."
+    )
     preset: str | None = Field(
         default=None, description='Named settings that the others override; "paper" for the paper\'s.'
     )

@@ -9,7 +9,8 @@ from rich.progress import track
 from transformers import AutoModelForCausalLM, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from crossdistill.chat import ensure_template, render_prompt, stop_ids
+from crossdistill.chat import ensure_template, render_prompt
+from crossdistill.chat.stop import taught_stop
 from crossdistill.errors import InputError
 from crossdistill.report.run_file import versions, write_json
 from crossdistill.runs.config import SFTRunConfig, build
@@ -106,7 +107,7 @@ def sft_trainer(
     student: a folder, a hub id or a model. rows: with ``prompt`` and ``completion``.
     """
     ensure_template(tokenizer)
-    stop = _stop_token(tokenizer)
+    stop = taught_stop(tokenizer)
     dataset = rows.map(
         lambda row: sft_example(tokenizer, vocab, row["prompt"], row["completion"], stop),
         remove_columns=rows.column_names,
@@ -215,13 +216,3 @@ def read_written(path: Path) -> list[dict[str, Any]]:
         path.write_bytes(whole)
     lines = whole.split(b"\n")[:-1]  # str.splitlines would also cut at U+2028 and the like
     return [json.loads(line) for line in lines]
-
-
-def _stop_token(tokenizer: Any) -> int:
-    """The token with which the student learns to end: the end-of-text token, or the only stop token it has."""
-    stops = stop_ids(tokenizer)
-    if not stops:
-        raise InputError(
-            "the student's tokenizer has no end-of-text token: set eos_token, so that it can learn to stop."
-        )
-    return tokenizer.eos_token_id if tokenizer.eos_token_id is not None else stops[0]

@@ -18,6 +18,7 @@ from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.checks import check_pair, setting_up
+from crossdistill.train.mixing import GIVEN
 from crossdistill.train.rollout import ScoredResponse
 
 _NUM_SAMPLES = 3
@@ -149,7 +150,9 @@ def _teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:
 
 def _datasets(config: RunConfig) -> tuple[Any, Any]:
     columns = {"prompt": config.prompt_column}
-    prompts = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
+    takes_given = config.train.get("on_policy_share", 1) < 1 and config.train.get("off_policy", GIVEN) == GIVEN
+    given = {"completion": config.completion_column} if takes_given else {}
+    prompts = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns | given)
     if config.eval_dataset is None:
         return prompts, None
     held_out = load_rows(config.eval_dataset, config.eval_split, config.dataset_name, columns)

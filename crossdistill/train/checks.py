@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
@@ -15,6 +16,7 @@ from crossdistill.chat.messages import Prompt
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective, Signal
 from crossdistill.teachers import Teacher
+from crossdistill.train.mixing import check_responses
 from crossdistill.train.turns import Side
 
 _NUM_FIRST, _NUM_LONGEST = 1000, 100
@@ -67,6 +69,7 @@ def check_inputs(model: Any, teacher: Any, args: Any, train_dataset: Any, eval_d
     check_prompts(train_dataset, "the training data")
     check_prompts(eval_dataset, "the evaluation data")
     check_batches(train_dataset, args)
+    check_responses(train_dataset, args.on_policy_share, args.off_policy)
     for side, name in (("student", model), ("teacher", teacher)):
         check_budget(name, args.max_completion_length, side, **hub_options(args, side))
 
@@ -258,6 +261,16 @@ def _check_header(path: Path) -> None:
             return
     except SafetensorError as error:
         raise InputError(f"the weights {path} are damaged ({error}): fetch or save them again.") from None
+
+
+def check_finite(logprobs: Iterable[np.ndarray], step: int) -> None:
+    """A student whose weights or activations have overflowed cannot be trained on: every gradient would be NaN."""
+    if not all(np.isfinite(row).all() for row in logprobs):
+        raise InputError(
+            f"the student's log-probabilities are not finite after step {step}: its weights or logits have overflowed. "
+            "Go back to an earlier checkpoint with a lower learning_rate or max_grad_norm, or train in bfloat16 or "
+            "float32 instead of float16."
+        )
 
 
 def check_signal(objective: Objective, teacher: Teacher) -> None:

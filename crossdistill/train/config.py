@@ -11,6 +11,7 @@ from trl import DistillationConfig
 from crossdistill.chat.template import check_template_kwargs
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective, get
+from crossdistill.train.mixing import check_mixing
 from crossdistill.train.promise import check_settings
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -73,6 +74,20 @@ class CrossTokenizerConfig(DistillationConfig):
             "takes effect; save_steps must then be a multiple of it, so that a checkpoint falls between two rollouts."
         },
     )
+    on_policy_share: float = field(
+        default=1.0,
+        metadata={
+            "help": "Probability that a batch's responses are the student's own samples (lambda of GKD); the others "
+            "come from `off_policy`. Below 1 the objective must hold on any text."
+        },
+    )
+    off_policy: str = field(
+        default="given",
+        metadata={
+            "help": "The other batches' responses: given (the data's `completion` column) or teacher (a local teacher "
+            "writes them)."
+        },
+    )
     stop_unit: bool = field(
         default=True,
         metadata={
@@ -117,7 +132,8 @@ class CrossTokenizerConfig(DistillationConfig):
         super().__post_init__()
         for template_kwargs in (self.chat_template_kwargs, self.teacher_chat_template_kwargs):
             check_template_kwargs(cast(dict[str, Any] | None, template_kwargs))
-        self.make_objective()  # an unknown name or option is refused here
+        objective = self.make_objective()  # an unknown name or option is refused here
+        check_mixing(self.on_policy_share, self.off_policy, objective)
         check_settings(self.min_coverage, self.low_coverage)
         check_training(self)
         for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens"):

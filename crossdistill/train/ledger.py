@@ -26,16 +26,21 @@ class Ledger:
         coverage: Coverage,
         prompt_tokens: int,
         num_iterations: int,
+        writer: Part | None,
         rescored: bool,
     ) -> None:
         """Count one batch of rollouts, on which `num_iterations` optimisation steps are made.
 
-        prompt_tokens: of the student's prompts; a rollout reads them too. rescored: whether the student's
-        log-probabilities took a forward pass of their own (vLLM gives them along).
+        prompt_tokens: of the student's prompts; a rollout reads them too. writer: whose rollout it is; None where the
+        responses were given. rescored: whether the student's log-probabilities took a forward pass of their own (vLLM
+        gives them along).
         """
         student_tokens = prompt_tokens + sum(len(item.response.ids) for item in scored)
         self.coverage.add(coverage)
-        self.costs.add(Part.STUDENT_ROLLOUT, student_tokens)
+        if writer is Part.STUDENT_ROLLOUT:
+            self.costs.add(writer, student_tokens)
+        elif writer is not None:
+            self.costs.add(writer, sum(item.num_teacher_tokens for item in scored))
         self.costs.add(Part.STUDENT_SCORE, student_tokens if rescored else 0)
         self.costs.add(Part.STUDENT_STEP, student_tokens * num_iterations)
         self.costs.add(Part.TEACHER_PREFILL, sum(item.num_teacher_tokens for item in scored))

@@ -64,7 +64,7 @@ class SamplingTrainer(DistillationTrainer):
         Args:
             batch: the rollout's rows. stops: position of each turn's stop token in it, None where it has none.
         """
-        if self.use_vllm:
+        if self.use_vllm and rollout.is_sampled:
             rows = self._turn_logprobs.take(rollout)
             return rows, [None if stop is None else float(row[stop]) for row, stop in zip(rows, stops, strict=True)]
         stop_mask = torch.zeros_like(batch["completion_mask"])

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from accelerate.utils import gather_object
@@ -19,26 +19,26 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from crossdistill.align import Coverage
-from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
-from crossdistill.chat.text_tokens import check_text_tokens
-from crossdistill.costs import Costs
+from crossdistill.costs import Costs, Part
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train import checks
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.ledger import Ledger, matmul_parameters
-from crossdistill.train.loading import load_teacher, load_tokenizer
+from crossdistill.train.loading import load_teacher
 from crossdistill.train.loss import loss_of
 from crossdistill.train.metrics import RolloutSums
+from crossdistill.train.mixing import Mixture
 from crossdistill.train.notes import ConversationNotes
 from crossdistill.train.policy import PolicyBatch, collate, policy_states
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.promise import CoverageGuard
 from crossdistill.train.rollout import RolloutScorer, ScoredResponse
 from crossdistill.train.sampling import SamplingTrainer
-from crossdistill.train.tools import check_tools
+from crossdistill.train.setup import Setup
 from crossdistill.train.turns import Histories, Rollout, Side, padded
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 
@@ -88,41 +88,15 @@ class CrossTokenizerTrainer(SamplingTrainer):
         tools: list[Callable[..., Any]] | None = None,
     ):
         args = args or CrossTokenizerConfig("crossdistill-output")
-        model, teacher = (str(name) if isinstance(name, Path) else name for name in (model, teacher))
-        checks.check_inputs(model, teacher, args, train_dataset, eval_dataset)
-        hub = {side: checks.hub_options(args, side) for side in ("student", "teacher")}
-        processing_class = load_tokenizer(model, "student", processing_class, padding_side="left", **hub["student"])
-        if isinstance(teacher, str | torch.nn.Module):
-            teacher_processing_class = load_tokenizer(teacher, "teacher", teacher_processing_class, **hub["teacher"])
-        ensure_template(processing_class)
-        teacher_tokenizer = teacher.tokenizer if teacher_processing_class is None else teacher_processing_class
-        ensure_template(teacher_tokenizer)
-        teacher_kwargs = cast(dict[str, Any], args.teacher_chat_template_kwargs or {})
-        sides = {
-            "student": Side(processing_class, cast(dict[str, Any], args.chat_template_kwargs or {}), tools or []),
-            "teacher": Side(teacher_tokenizer, teacher_kwargs, tools or []),
-        }
-        text_tokens = args.text_tokens or []
-        check_text_tokens(text_tokens, {name: side.tokenizer for name, side in sides.items()})
-        if tools:
-            check_tools(sides["student"], sides["teacher"])
-        contexts = {
-            "student": checks.context_of(model, **hub["student"]),
-            "teacher": checks.context_of(teacher, **hub["teacher"]),
-        }
-        looked_at = checks.check_conversations(
-            sides, contexts, [train_dataset, eval_dataset], args.max_completion_length
-        )
-        checks.check_weights(model)
-        checks.check_weights(teacher)
-
+        tokenizers = processing_class, teacher_processing_class
+        setup = Setup.of(model, teacher, args, (train_dataset, eval_dataset), tokenizers, tools)
         super().__init__(
-            model=model,
+            model=setup.student,
             teacher_model=None,
             args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
-            processing_class=processing_class,
+            processing_class=setup.tokenizer,
             callbacks=callbacks,
             optimizers=optimizers,
             quantization_config=quantization_config,
@@ -131,25 +105,26 @@ class CrossTokenizerTrainer(SamplingTrainer):
         )
         student = self.accelerator.unwrap_model(self.model)
         LMHead.from_model(student).verify(student)
-        self.stop_at(stop_ids(processing_class, self.eos_token_ids))
-        self.teacher = self._load_teacher(teacher, teacher_processing_class)
+        self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))
+        self.teacher = self._load_teacher(setup.teacher, setup.teacher_tokenizer)
         self.objective = args.make_objective()
         checks.check_signal(self.objective, self.teacher)
         size = student.get_input_embeddings().weight.shape[0]
-        self.student_vocab = ByteVocab.from_tokenizer(processing_class, size, text_tokens)
+        self.student_vocab = ByteVocab.from_tokenizer(setup.tokenizer, size, args.text_tokens or ())
         self._scorer = RolloutScorer(
             self.objective,
             self.student_vocab,
             self.eos_token_ids,
             self.teacher,
-            teacher_kwargs,
+            setup.teacher_kwargs,
             args.stop_unit,
             tools,
         )
         self.objective.check(self._scorer.pair)
-        self._teacher_side = Side(self.teacher.tokenizer, teacher_kwargs, self.tools)
+        self._teacher_side = Side(self.teacher.tokenizer, setup.teacher_kwargs, self.tools)
         self._notes = ConversationNotes(self.student_side, self._teacher_side, self.accelerator.is_main_process)
-        self._notes.see(looked_at)
+        self._notes.see(setup.looked_at)
+        self._mixture = Mixture(args, self.student_side, self.student_vocab, self.teacher)
         if self.use_vllm:
             self.vllm_generation = KeepSampledLogprobs(self.vllm_generation)
         teacher_params = matmul_parameters(self.teacher.model) if isinstance(self.teacher, LocalTeacher) else 0
@@ -172,14 +147,18 @@ class CrossTokenizerTrainer(SamplingTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         mode = "train" if self.model.training else "eval"
-        rollout, batch, scored = self._rollout([row["prompt"] for row in inputs])
+        written = self._mixture.rollout(inputs, self.state.global_step) if mode == "train" else None
+        rollout, batch, scored = self._rollout([row["prompt"] for row in inputs], written)
         self.scored = scored
         coverage = Coverage()
         for item in scored:
             coverage.add(item.coverage)
         if mode == "train":
             given_tokens = rollout.num_prompt_tokens + rollout.num_tool_tokens
-            self.ledger.record(scored, coverage, given_tokens, self.args.num_iterations, rescored=not self.use_vllm)
+            vllm_scored = self.use_vllm and rollout.is_sampled
+            writer = Part.STUDENT_ROLLOUT if rollout.is_sampled else self._mixture.writer
+            self.ledger.record(scored, coverage, given_tokens, self.args.num_iterations, writer, not vllm_scored)
+            self._metrics[mode]["on_policy"].append(float(rollout.is_sampled))
         with self._scorer.stopwatch.timed("render"):
             histories = Histories.of(rollout, self.student_side, self._teacher_side)
         self._notes.see_histories(histories)
@@ -189,7 +168,8 @@ class CrossTokenizerTrainer(SamplingTrainer):
             dtype=torch.float64,
             device=batch["input_ids"].device,
         )
-        self._sums[mode].add(self.accelerator.reduce(sums, "sum").tolist())
+        if rollout.is_sampled:  # the figures are about what the student says
+            self._sums[mode].add(self.accelerator.reduce(sums, "sum").tolist())
         self._log_samples(rollout)
         self._by_row[mode] = rollout.by_row(scored)
         mask = padded(rollout.spread([item.mask for item in scored]), batch["completion_mask"])
@@ -212,10 +192,12 @@ class CrossTokenizerTrainer(SamplingTrainer):
         self.model.train(was_training)
         return scored
 
-    def _rollout(self, prompts: list[Prompt]) -> tuple[Rollout, PolicyBatch, list[ScoredResponse]]:
+    def _rollout(
+        self, prompts: list[Prompt], written: Rollout | None = None
+    ) -> tuple[Rollout, PolicyBatch, list[ScoredResponse]]:
         self._notes.see(prompts)
         with self._scorer.stopwatch.timed("rollout"):
-            rollout = self.sample(prompts)
+            rollout = written or self.sample(prompts)
         turns = rollout.turns
         responses = self._scorer.split([turn.ids for turn in turns])
         batch = collate(
@@ -223,6 +205,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
         )
         with self._scorer.stopwatch.timed("student"):
             logprobs, stops = self.sampled_logprobs(rollout, batch, [item.stop_position for item in responses])
+        checks.check_finite(logprobs, self.state.global_step)
         has_sampled_text = [turn.has_sampled_text for turn in turns]
         scored = self._scorer.score([turn.prompt for turn in turns], responses, logprobs, stops, has_sampled_text)
         return rollout, batch, scored

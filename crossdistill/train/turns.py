@@ -38,13 +38,14 @@ class Turn:
 class Rollout:
     """A batch of completions and their turns.
 
-    prompts, prompt_ids, completion_ids: a row each. turns: of all rows, in order.
+    prompts, prompt_ids, completion_ids: a row each. turns: of all rows, in order. is_sampled: by the student.
     """
 
     prompts: list[Prompt]
     prompt_ids: list[list[int]]
     completion_ids: list[list[int]]
     turns: list[Turn]
+    is_sampled: bool = True
 
     @classmethod
     def of(
@@ -54,6 +55,7 @@ class Rollout:
         completion_ids: Sequence[Sequence[int]],
         sampled_masks: Sequence[Sequence[int]] | None,
         conversations: Sequence[Sequence[Message]] | None,
+        is_sampled: bool = True,
     ) -> "Rollout":
         """Cut completions into turns.
 
@@ -69,7 +71,8 @@ class Rollout:
                 turns.append(Turn(row, 0, list(ids), prompt))
             else:
                 turns += _turns(row, prompt, ids, sampled_masks[row], conversations[row])
-        return cls(list(prompts), [list(ids) for ids in prompt_ids], [list(ids) for ids in completion_ids], turns)
+        rows = [[list(ids) for ids in part] for part in (prompt_ids, completion_ids)]
+        return cls(list(prompts), rows[0], rows[1], turns, is_sampled)
 
     @property
     def num_prompt_tokens(self) -> int:

@@ -173,3 +173,27 @@ def test_a_head_that_is_not_understood_is_refused(monkeypatch):
     monkeypatch.setattr(type(model), "forward", rewritten)
     with pytest.raises(InputError, match="this architecture is not supported"):
         LocalTeacher(model, build("gpt2"))
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_states_predict_the_tokens_and_what_follows(name):
+    teacher, asked = teacher_of(name), requests()
+    for request, answer in zip(asked, teacher.score(asked, Signal.DENSE), strict=True):
+        states = answer.states
+        assert states.hidden.shape[0] == len(request.response_ids) + 1
+        log_probs = oracle.log_softmax(states.head.logits(states.hidden))
+        rows = log_probs[:-1].gather(1, torch.tensor(request.response_ids, dtype=torch.long)[:, None])[:, 0]
+        np.testing.assert_allclose(answer.logprobs, rows, **CLOSE)
+        _, stop = oracle.sequence(teacher.model, request.prompt_ids, request.response_ids, teacher.stop_ids)
+        assert log_probs[-1, list(teacher.stop_ids)].logsumexp(-1).item() == pytest.approx(stop, rel=1e-4, abs=2e-5)
+        assert answer.topk is None
+
+
+def test_the_top_k_are_the_most_probable_at_the_teachers_temperature():
+    teacher, asked = teacher_of(temperature=0.6), requests()
+    for answer, dense in zip(teacher.score(asked, Signal.TOPK, 5), teacher.score(asked, Signal.DENSE), strict=True):
+        log_probs = oracle.log_softmax(dense.states.head.logits(dense.states.hidden), 0.6)
+        expected = log_probs.topk(5, -1)
+        assert answer.topk.ids.tolist() == expected.indices.tolist()
+        np.testing.assert_allclose(answer.topk.logprobs, expected.values, **CLOSE)
+        assert answer.states is None

@@ -1,0 +1,153 @@
+"""Every row of the evidence is the token that it says, with the state that predicts it and the byte where it ends."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from crossdistill.chat import split_response
+from crossdistill.objectives import Evidence, LossSum, Objective, Signal, States, Supervision, get
+from crossdistill.ops import LMHead, TopLogprobs
+from crossdistill.teachers import TeacherRequest, TeacherScore
+from crossdistill.train.rollout import RolloutScorer
+from tests.tokenizers_in_process import NAMES
+from tests.train.rollout.fake_teacher import PROMPT, FakeTeacher, score_of, student_logprobs
+
+TEXTS = ("The quick brown fox, 120 ...]", "naïve café 你好 🤗", "\u0344 e\u0301 \x00 \ufdfa x", "42")
+
+
+@dataclass(frozen=True)
+class Wants(Objective):
+    """Asks for a signal and computes nothing."""
+
+    name: ClassVar[str] = "wants"
+    wanted: Signal
+    late: Signal | None = None
+
+    @property
+    def signal(self) -> Signal:
+        return self.wanted
+
+    @property
+    def loss_signal(self) -> Signal:
+        return self.late or self.wanted
+
+    @property
+    def top_k(self) -> int:
+        return 2
+
+    def loss(self, supervision: Supervision) -> LossSum:
+        raise NotImplementedError
+
+
+class NumberingTeacher(FakeTeacher):
+    """Its state at row j of a request is j, and its most probable tokens are j and j + 1."""
+
+    signal = Signal.DENSE
+    head = LMHead(torch.zeros(3, 1))
+
+    def score(self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0) -> list:
+        self.asked = signal, top_k
+        self.requests += requests
+        return [self._one(request, signal) for request in requests]
+
+    def _one(self, request: TeacherRequest, signal: Signal) -> TeacherScore:
+        rows = torch.arange(len(request.response_ids) + 1)[:, None]
+        base = score_of(request)
+        return TeacherScore(
+            base.logprobs,
+            base.stop_logprob,
+            States(rows.float(), self.head) if signal is Signal.DENSE else None,
+            TopLogprobs(torch.cat([rows, rows + 1], 1), -rows.float().expand(-1, 2)) if signal is Signal.TOPK else None,
+        )
+
+
+def completions(student, special) -> list[list[int]]:
+    control, stop = special
+    rows = [[*student.encode(text).ids.tolist(), stop] for text in TEXTS]
+    return [*rows, [control, *rows[0][:5], control, *rows[1][3:-1]], [stop], [], rows[2][:-1]]
+
+
+def scored(objective: Objective, sides, name: str, student, special, **options) -> tuple[NumberingTeacher, list]:
+    teacher = NumberingTeacher(*sides[name])
+    scorer = RolloutScorer(objective, student, special[1:], teacher, **options)
+    rows = completions(student, special)
+    responses = scorer.split(rows)
+    masses = [None if item.stop_position is None else -0.25 for item in responses]
+    items = scorer.score([PROMPT] * len(rows), responses, [student_logprobs(ids) for ids in rows], masses)
+    return teacher, items
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_are_the_tokens_they_say(sides, student, special, name):
+    teacher, items = scored(Wants(Signal.DENSE), sides, name, student, special)
+    for item in items:
+        evidence, response = item.evidence, split_response(item.response.ids, student, set(special[1:]))
+        chunks, stopped = evidence.alignment, response.stop_position is not None
+        assert evidence.is_stop.tolist() == [False] * (chunks.num_chunks - stopped) + [True] * stopped
+        positions = np.flatnonzero(item.mask)
+        ours, theirs = evidence.student, evidence.teacher
+        assert ours.ids.tolist() == item.response.ids[positions].tolist()
+        np.testing.assert_array_equal(ours.sampled_logprobs, item.student_logprobs[positions])
+        assert ours.logprobs[:-1].tolist() == ours.sampled_logprobs[:-1].tolist()
+        if stopped:
+            assert (ours.logprobs[-1], theirs.logprobs[-1]) == (-0.25, -0.75)
+        rows = [*item.aligned.teacher_positions, *([len(item.encoding.ids)] if stopped else [])]
+        assert theirs.states.hidden[:, 0].tolist() == rows
+        text_rows = rows[: len(rows) - stopped]
+        assert theirs.ids[: len(text_rows)].tolist() == item.encoding.ids[text_rows].tolist()
+        assert theirs.logprobs[: len(text_rows)].tolist() == item.teacher.logprobs[text_rows].tolist()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ends_are_those_of_the_chunks_and_of_the_pieces(sides, student, special, name):
+    _, items = scored(Wants(Signal.DENSE), sides, name, student, special)
+    for evidence in [*(item.evidence for item in items), Evidence.concatenate([item.evidence for item in items])]:
+        chunks = evidence.alignment
+        for side, splits in ((evidence.student, chunks.student_splits), (evidence.teacher, chunks.teacher_splits)):
+            assert side.ends[splits[1:] - 1].tolist() == chunks.byte_splits[1:].tolist()
+            assert (np.diff(side.ends) >= 0).all()
+        widths = np.diff([0, *evidence.student.ends.tolist()])
+        is_text = np.repeat(~evidence.is_stop, chunks.student_sizes)
+        assert widths[is_text].tolist() == student.lengths[evidence.student.ids.numpy()[is_text]].tolist()
+
+
+def test_one_of_several_is_the_several_one_after_the_other(sides, student, special):
+    _, items = scored(Wants(Signal.DENSE), sides, "gemma", student, special)
+    parts = [item.evidence for item in items]
+    whole = Evidence.concatenate(parts)
+    sizes = [part.alignment.num_chunks for part in parts]
+    assert whole.response_splits.tolist() == list(itertools.accumulate(sizes, initial=0))
+    assert whole.alignment.num_chunks == sum(sizes)
+    assert whole.teacher.dense.hidden[:, 0].tolist() == [row for p in parts for row in p.teacher.dense.hidden[:, 0]]
+    again = Evidence.concatenate([Evidence.concatenate(parts[:3]), Evidence.concatenate(parts[3:])])
+    assert again.response_splits.tolist() == whole.response_splits.tolist()
+    assert again.teacher.ends.tolist() == whole.teacher.ends.tolist()
+
+
+def test_an_objective_gets_what_it_asks_for_and_the_loss_what_it_needs(sides, student, special):
+    teacher, items = scored(Wants(Signal.TOPK), sides, "qwen", student, special)
+    assert teacher.asked == (Signal.TOPK, 2)
+    top = items[0].evidence.teacher.most_probable
+    assert top.ids[:, 0].tolist() == [*items[0].aligned.teacher_positions, len(items[0].encoding.ids)]
+    assert items[0].evidence.teacher.states is None
+    teacher, items = scored(Wants(Signal.DENSE, late=Signal.SAMPLED), sides, "qwen", student, special)
+    assert teacher.asked[0] is Signal.DENSE
+    assert all(item.evidence.teacher.states is None and item.evidence.teacher.topk is None for item in items)
+    assert all(item.teacher.states is None for item in items)
+
+
+def test_weights_are_the_objectives(sides, student, special):
+    _, items = scored(get("dpca"), sides, "qwen", student, special)
+    assert [item.weight for item in items] == [item.mask.sum() for item in items]
+
+
+def test_without_the_stop_unit_no_stop_is_named(sides, student, special):
+    _, items = scored(Wants(Signal.DENSE), sides, "qwen", student, special, stop_unit=False)
+    assert not any(item.evidence.is_stop.any() for item in items)
+    assert {item.evidence.pair.student_stops for item in items} == {()}
+    assert {item.evidence.pair.teacher_stops for item in items} == {()}

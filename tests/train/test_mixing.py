@@ -1,0 +1,145 @@
+"""Batches that the student did not sample: what they hold, what is learned from them, what they cost."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from crossdistill import InputError
+from crossdistill.costs import Part
+from crossdistill.objectives import LossSum, Objective, Signal, Supervision, registry
+from crossdistill.teachers.writing import write_responses
+from tests.models import MESSAGES
+from tests.train.harness import BATCH, RecordingTrainer, arguments, load, sampled_logprobs
+
+ANSWERS = ["It is 42.", "jumps over", "naïve déjà vu", "世界你好", "Ответ: сорок два", "🤗", "", "return x * x"]
+
+
+@dataclass(frozen=True)
+class Likelihood(Objective):
+    """-log p of every token: what holds on any text."""
+
+    name: ClassVar[str] = "likelihood"
+    signal = Signal.SAMPLED
+
+    def loss(self, supervision: Supervision) -> LossSum:
+        return LossSum(-supervision.student_logprobs().sum(), {})
+
+
+@pytest.fixture(autouse=True)
+def with_likelihood(monkeypatch):
+    monkeypatch.setitem(registry._OBJECTIVES, "likelihood", Likelihood)
+
+
+def trainer_of(pair, output, *, given: bool = True, **options) -> RecordingTrainer:
+    columns = {"prompt": list(MESSAGES), **({"completion": ANSWERS} if given else {})}
+    settings = {"objective": "likelihood", "on_policy_share": 0.0, "max_completion_length": 24, **options}
+    args = arguments(output, **settings)
+    return RecordingTrainer(pair.student, pair.teacher, args, train_dataset=Dataset.from_dict(columns))
+
+
+def ids_of(trainer: RecordingTrainer, batch: int) -> list[list[int]]:
+    return [item.response.ids.tolist() for item in trainer.rollouts[batch]]
+
+
+def test_given_responses_are_learned_with_their_end(pair, output):
+    trainer = trainer_of(pair, output, max_steps=1)
+    trainer.train()
+    by_prompt = {str(prompt): answer for prompt, answer in zip(MESSAGES, ANSWERS, strict=True)}
+    stop, vocab = trainer.processing_class.eos_token_id, trainer.student_vocab
+    model, nll = load(pair.student), []
+    for item in trainer.rollouts[0]:
+        answer = by_prompt[str(item.prompt)]
+        assert item.response.ids.tolist() == [*vocab.encode(answer).ids.tolist(), stop]
+        assert item.mask.all()
+        prompt_ids = trainer.student_side.render(item.prompt)
+        with torch.no_grad():
+            nll += (-sampled_logprobs(model, prompt_ids, item.response.ids.tolist())).tolist()
+    step = trainer.steps[0]
+    assert step["loss"] == pytest.approx(np.mean(nll), rel=1e-3)
+    assert step["on_policy"] == 0
+    assert "teacher_gap" not in step  # what it says of samples would be said of another's text
+    spent = trainer.ledger.costs.tokens
+    assert Part.STUDENT_ROLLOUT not in spent
+    assert Part.TEACHER_ROLLOUT not in spent
+    assert spent[Part.STUDENT_STEP] > 0
+
+
+def test_a_response_longer_than_the_budget_is_cut_and_has_no_end(pair, output):
+    trainer = trainer_of(pair, output, max_steps=2, max_completion_length=3)
+    trainer.train()
+    lengths = [len(ids) for batch in range(2) for ids in ids_of(trainer, batch)]
+    assert max(lengths) == 3
+    cut = [item for rollout in trainer.rollouts for item in rollout if len(item.response.ids) == 3]
+    assert any(item.response.stop_position is None for item in cut)
+
+
+def test_the_teacher_writes_in_its_own_words(pair, output):
+    trainer = trainer_of(pair, output, given=False, off_policy="teacher", max_steps=2)
+    trainer.train()
+    for step, rollout in enumerate(trainer.rollouts):
+        prompts = [item.prompt for item in rollout]
+        teacher = trainer.teacher
+        written = write_responses(
+            teacher.model, teacher.tokenizer, prompts, 24, 1.0, seed=trainer.args.seed, first_row=step * BATCH
+        )
+        for item, response in zip(rollout, written, strict=True):
+            ids = trainer.student_vocab.encode(response.text).ids.tolist()
+            assert (
+                item.response.ids.tolist() == [*ids, *[trainer.processing_class.eos_token_id] * response.stopped][:24]
+            )
+    assert trainer.ledger.costs.tokens[Part.TEACHER_ROLLOUT] > 0
+
+
+def test_batches_are_mixed_by_seed_and_step_alone(pair, output):
+    trainer = trainer_of(pair, output, max_steps=8, on_policy_share=0.5)
+    trainer.train()
+    expected = [np.random.default_rng([trainer.args.seed, step]).random() < 0.5 for step in range(8)]
+    assert [bool(step["on_policy"]) for step in trainer.steps] == expected
+    assert len(set(expected)) == 2
+    assert ["response_tokens" in step for step in trainer.steps] == expected
+
+
+def test_evaluation_is_on_samples(pair, output):
+    trainer = trainer_of(pair, output)
+    trainer.eval_dataset = trainer.train_dataset
+    assert trainer.evaluate()["eval_response_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": "dpca"}, "objective 'dpca' weighs what the student itself sampled"),
+        ({"on_policy_share": 1.5}, r"on_policy_share is a share of the batches, from 0 to 1, not 1\.5"),
+        ({"on_policy_share": float("nan")}, "on_policy_share is a share"),
+        ({"off_policy": "web"}, "off_policy must be one of given, teacher, not 'web'"),
+        ({"given": False}, "takes responses from the training data, which has no 'completion' column, only prompt"),
+    ],
+)
+def test_what_cannot_work_is_refused(pair, output, options, message):
+    with pytest.raises(InputError, match=message):
+        trainer_of(pair, output, **options)
+
+
+def test_a_completion_that_is_no_text_is_named(pair, output):
+    rows = Dataset.from_dict({"prompt": list(MESSAGES), "completion": list(range(len(MESSAGES)))})
+    args = arguments(output, objective="likelihood", on_policy_share=0.5)
+    with pytest.raises(InputError, match="the completion of row 0 is 0: it must be a text"):
+        RecordingTrainer(pair.student, pair.teacher, args, train_dataset=rows)
+
+
+def test_a_student_that_has_overflowed_stops_the_run(pair, output):
+    trainer = trainer_of(pair, output, on_policy_share=1.0, objective="dpca")
+    sampled = trainer.sampled_logprobs
+
+    def overflowed(*arguments):
+        rows, stops = sampled(*arguments)
+        rows[1][0] = np.nan
+        return rows, stops
+
+    trainer.sampled_logprobs = overflowed
+    with pytest.raises(InputError, match="the student's log-probabilities are not finite after step 0"):
+        trainer.train()
