@@ -50,7 +50,8 @@ class RunConfig(_File):
         default=None, description='Named settings that the others override; "paper" for the paper\'s.'
     )
     objective: str | None = Field(
-        default=None, description='Name of the objective ("dpca" unless the preset names another).'
+        default=None,
+        description='Name of the objective ("dpca" unless the preset names another), or "auto": it suits the pair.',
     )
     objective_options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of CrossTokenizerConfig.")
@@ -70,8 +71,9 @@ class RunConfig(_File):
         if self.preset is not None and self.preset not in PRESETS:
             raise InputError(f"there is no preset {self.preset!r}; choose one of {', '.join(PRESETS)}.")
         preset = dict(PRESETS[self.preset]) if self.preset else {}
-        options = {**preset.pop("objective_options", {}), **self.objective_options}
-        objective = self.objective or preset.pop("objective", "dpca")
+        preset_objective, preset_options = preset.pop("objective", "dpca"), preset.pop("objective_options", {})
+        objective = self.objective or preset_objective
+        options = {**(preset_options if objective == preset_objective else {}), **self.objective_options}
         return {**preset, "objective": objective, "objective_options": options, "report_to": "none", **self.train}
 
 

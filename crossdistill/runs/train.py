@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import set_seed
+from rich.console import Console
 
+from crossdistill.inspection.choice import AUTO
 from crossdistill.report.html import write_report
 from crossdistill.report.run_file import SAMPLES_FILE, versions, write_json, write_text
 from crossdistill.report.view import SampleView
@@ -44,6 +46,8 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
             folder.check(_identity(config), resume)
     set_seed(arguments.seed)
     trainer = _trainer(config, arguments, prompts, held_out, stop)
+    if arguments.objective == AUTO and trainer.accelerator.is_main_process:
+        Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
     checkpoint = folder.latest_checkpoint(arguments.world_size) if resume else None
     wants_before = held_out is not None and not folder.before.exists()
     trainer.accelerator.wait_for_everyone()  # every process has looked before one writes
@@ -86,6 +90,7 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
     ledger = trainer.total_ledger().as_dict()
     return {
         "objective": trainer.objective.name,
+        "objective_reason": trainer.choice.reason,
         "student": config.student,
         "teacher": config.teacher,
         "seed": trainer.args.seed,

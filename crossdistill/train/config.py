@@ -10,6 +10,7 @@ from trl import DistillationConfig
 
 from crossdistill.chat.template import check_template_kwargs
 from crossdistill.errors import InputError
+from crossdistill.inspection.choice import AUTO
 from crossdistill.objectives import Objective, get
 from crossdistill.train.mixing import check_mixing
 from crossdistill.train.promise import check_settings
@@ -63,7 +64,13 @@ class CrossTokenizerConfig(DistillationConfig):
     activation_checkpointing: bool | None = field(
         default=True, metadata={"help": "Recompute activations in the backward pass: less memory, more time."}
     )
-    objective: str = field(default="dpca", metadata={"help": "Name of the objective (crossdistill.objectives)."})
+    objective: str = field(
+        default="dpca",
+        metadata={
+            "help": "Name of the objective (crossdistill.objectives), or auto: chosen by what the teacher gives and "
+            "what `crossdistill inspect` says of the pair."
+        },
+    )
     objective_options: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Options of the objective, such as credit or clip_low."}
     )
@@ -132,8 +139,14 @@ class CrossTokenizerConfig(DistillationConfig):
         super().__post_init__()
         for template_kwargs in (self.chat_template_kwargs, self.teacher_chat_template_kwargs):
             check_template_kwargs(cast(dict[str, Any] | None, template_kwargs))
-        objective = self.make_objective()  # an unknown name or option is refused here
-        check_mixing(self.on_policy_share, self.off_policy, objective)
+        if self.objective == AUTO and self.objective_options:
+            raise InputError(
+                f"objective {AUTO!r} takes no options, because it is not known yet: leave objective_options out, or "
+                "name an objective."
+            )
+        # an unknown name or option is refused here
+        named = None if self.objective == AUTO else self.make_objective()
+        check_mixing(self.on_policy_share, self.off_policy, named)
         check_settings(self.min_coverage, self.low_coverage)
         check_training(self)
         for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens"):

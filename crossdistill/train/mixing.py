@@ -24,13 +24,13 @@ GIVEN, WRITTEN = "given", "teacher"
 SOURCES = (GIVEN, WRITTEN)
 
 
-def check_mixing(share: float, source: str, objective: Objective) -> None:
-    """Raises InputError for settings that mean nothing."""
+def check_mixing(share: float, source: str, objective: Objective | None) -> None:
+    """Raises InputError for settings that mean nothing; objective: None where it is chosen later, to suit them."""
     if not 0 <= share <= 1 or math.isnan(share):
         raise InputError(f"on_policy_share is a share of the batches, from 0 to 1, not {share}.")
     if source not in SOURCES:
         raise InputError(f"off_policy must be one of {', '.join(SOURCES)}, not {source!r}.")
-    if share < 1 and objective.on_policy_only:
+    if share < 1 and objective is not None and objective.on_policy_only:
         raise InputError(
             f"objective {objective.name!r} weighs what the student itself sampled, so it has no meaning on other "
             "responses: set on_policy_share to 1, or choose another objective."

@@ -22,10 +22,12 @@ from crossdistill.align import Coverage
 from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
 from crossdistill.costs import Costs, Part
+from crossdistill.objectives import get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train import checks
+from crossdistill.train.choice import choice_for
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.ledger import Ledger, matmul_parameters
 from crossdistill.train.loading import load_teacher
@@ -61,6 +63,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
         ledger: what this process has spent and what became of every token that it sampled in training.
         scored: the responses of the latest batch (their turns, where tools are called), with alignments and advantages.
         student_vocab: the student's tokens as bytes.
+        choice: the objective's name and options, and why it was taken where the configuration says "auto".
         coverage_guard: what share of the bytes the pair promises to supervise, and what the run must reach.
 
     Raises InputError for what cannot work, before a model is loaded where that is possible.
@@ -107,10 +110,11 @@ class CrossTokenizerTrainer(SamplingTrainer):
         LMHead.from_model(student).verify(student)
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))
         self.teacher = self._load_teacher(setup.teacher, setup.teacher_tokenizer)
-        self.objective = args.make_objective()
-        checks.check_signal(self.objective, self.teacher)
         size = student.get_input_embeddings().weight.shape[0]
         self.student_vocab = ByteVocab.from_tokenizer(setup.tokenizer, size, args.text_tokens or ())
+        self.choice = choice_for(args, self.student_vocab, self.teacher)
+        self.objective = get(self.choice.objective, **self.choice.options)
+        checks.check_signal(self.objective, self.teacher)
         self._scorer = RolloutScorer(
             self.objective,
             self.student_vocab,

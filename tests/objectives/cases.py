@@ -22,6 +22,8 @@ STUDENT_PIECES = (b"", b"a", b"b", b" ", b"aa", b"ab", b"a b", b"a", b"bb", b"",
 """Two ids spell `a`; id 0 ends a response and id 9 is a control token."""
 TEACHER_PIECES = (b"b", b"", b"aa", b"a", b" ", b"ab", b"aab", b"", b" b", b"b", b"abb", b"  ", b"")
 """Two ids spell `b`; ids 1 and 7 end a response and id 12 is a control token."""
+LETTERS_APART = ((b"", b"a", b"b"), (b"", b"aa", b"ab", b"ba", b"bb"))
+"""Two vocabularies over two letters that share no entry."""
 STUDENT_STOPS, TEACHER_STOPS = (0,), (1, 7)
 H_S, H_T = 5, 4
 
