@@ -4,11 +4,13 @@ from abc import ABC, abstractmethod
 from enum import Enum
 from typing import ClassVar, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from crossdistill.credit import assign_credit
 from crossdistill.objectives.pair import VocabPair
-from crossdistill.objectives.supervision import Evidence, Supervision
+from crossdistill.objectives.supervision import Evidence, States, Supervision
+from crossdistill.ops import token_logprobs
 
 
 class Signal(Enum):
@@ -65,6 +67,13 @@ class Objective(ABC):
         """Raises InputError where it means nothing for these two vocabularies."""
         return
 
+    def attach(self, student: nn.Module) -> None:
+        """Hang into the student what is trained beside it (:mod:`crossdistill.objectives.companion`), if anything.
+
+        Called once, before there is an optimizer, with the model that is trained, adapters included.
+        """
+        return
+
     def advantages(self, evidence: Evidence) -> Tensor:
         """Once per rollout: what each student token is told, nats, float32 [N_S], constant.
 
@@ -79,3 +88,7 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, supervision: Supervision) -> LossSum:
         """At each optimisation step: the sum over these responses; exactly 0 with zero gradient for no tokens."""
+
+    def nothing(self, states: States) -> Tensor:
+        """Exactly 0, from no tokens: every parameter that :meth:`loss` trains has a gradient, as DDP expects."""
+        return token_logprobs(*states, torch.zeros(0, dtype=torch.long, device=states.hidden.device)).logprobs.sum()

@@ -4,8 +4,9 @@
     and, where A_i < 0, m_i = max( m_i, dual_clip A_i )
     r_i = exp( log pi_theta(s_i) - log pi_old(s_i) ),   A_i held constant, |A_i| <= max_advantage
 
-A_i is the share of student token i in its chunk's log-ratio L_T - L_S (crossdistill.credit). At student == teacher
-every A_i, and so the loss and its gradient, is 0.
+A_i is the share of student token i in its chunk's log-ratio L_T - L_S (crossdistill.credit), or, with credit
+"marginal", the teacher's own score of token i less log p_i (module `marginal`), which also adds up to L_T - L_S. At
+student == teacher every A_i, and so the loss and its gradient, is 0.
 """
 
 from dataclasses import dataclass
@@ -17,8 +18,12 @@ from torch import Tensor
 from crossdistill.credit import METHODS, assign_credit
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.marginal import marginal_credit
 from crossdistill.objectives.supervision import Evidence, Supervision
 from crossdistill.ops import token_logprobs
+
+MARGINAL = "marginal"
+CREDITS = (*METHODS, MARGINAL)
 
 _MAX_LOG_RATIO = 20.0  # beyond e^20 every ratio is bounded anyway, and exp would overflow into NaN gradients
 
@@ -27,14 +32,15 @@ _MAX_LOG_RATIO = 20.0  # beyond e^20 every ratio is bounded anyway, and exp woul
 class DPCA(Objective):
     """Clipped importance-sampling objective on chunk-aligned advantages; the defaults are the paper's.
 
-    credit: how a chunk's log-ratio is shared among its student tokens.
+    credit: how a chunk's log-ratio is shared among its student tokens. "marginal" needs the teacher's whole
+        distribution (DENSE), or some of it where `top_k` > 0; the others need its sampled log-probabilities.
+    top_k: for "marginal" alone: use only the so many most probable tokens of the teacher, a lower bound.
     clip_low, clip_high: the ratio is clipped to [1 - clip_low, 1 + clip_high].
     dual_clip: bounds the loss of one token with a negative advantage at ``-dual_clip * A``.
     max_advantage: bound of |A|, in nats.
     """
 
     name: ClassVar[str] = "dpca"
-    signal: ClassVar[Signal] = Signal.SAMPLED
     on_policy_only: ClassVar[bool] = True
 
     credit: str = "semantic_prior"
@@ -42,10 +48,15 @@ class DPCA(Objective):
     clip_high: float = 0.28
     dual_clip: float = 10.0
     max_advantage: float = 10.0
+    top_k: int = 0
 
     def __post_init__(self) -> None:
-        if self.credit not in METHODS:
-            raise InputError(f"there is no credit method {self.credit!r}; choose one of {', '.join(METHODS)}.")
+        if self.credit not in CREDITS:
+            raise InputError(f"there is no credit method {self.credit!r}; choose one of {', '.join(CREDITS)}.")
+        if self.top_k < 0 or (self.top_k and self.credit != MARGINAL):
+            raise InputError(
+                f"top_k, for credit {MARGINAL!r} alone, is at least 0 (0: use all tokens), not {self.top_k}."
+            )
         if not (0 <= self.clip_low <= 1 and self.clip_high >= 0):
             raise InputError(
                 f"clip_low must lie in [0, 1] and clip_high be >= 0, not {self.clip_low}, {self.clip_high}."
@@ -55,10 +66,23 @@ class DPCA(Objective):
                 f"dual_clip must be > 1 and max_advantage > 0, not {self.dual_clip}, {self.max_advantage}."
             )
 
+    @property
+    def signal(self) -> Signal:
+        if self.credit != MARGINAL:
+            return Signal.SAMPLED
+        return Signal.TOPK if self.top_k else Signal.DENSE
+
+    @property
+    def loss_signal(self) -> Signal:
+        return Signal.SAMPLED
+
     def advantages(self, evidence: Evidence) -> Tensor:
         """Bounded advantages in nats, [N_S]; see the module's equation."""
-        logprobs = evidence.student.logprobs, evidence.teacher.logprobs
-        credit = assign_credit(*logprobs, evidence.alignment, self.credit)
+        if self.credit == MARGINAL:
+            credit = marginal_credit(evidence)
+        else:
+            logprobs = evidence.student.logprobs, evidence.teacher.logprobs
+            credit = assign_credit(*logprobs, evidence.alignment, self.credit)
         return credit.clamp(-self.max_advantage, self.max_advantage)
 
     def loss(self, supervision: Supervision) -> LossSum:

@@ -6,10 +6,23 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from crossdistill.errors import InputError
+from crossdistill.objectives.alm import ALM
 from crossdistill.objectives.base import Objective
+from crossdistill.objectives.bld import BLD
+from crossdistill.objectives.bpm import BPM
+from crossdistill.objectives.cdm import CDM
 from crossdistill.objectives.dpca import DPCA
+from crossdistill.objectives.gkd import GKD
+from crossdistill.objectives.gold import GOLD
+from crossdistill.objectives.multilevel_ot import MultiLevelOT
+from crossdistill.objectives.shared_vocab import SharedVocab
+from crossdistill.objectives.simct import SimCT
+from crossdistill.objectives.strict import Strict
+from crossdistill.objectives.uld import ULD
 
-_OBJECTIVES: dict[str, type[Any]] = {kind.name: kind for kind in (DPCA,)}
+_OBJECTIVES: dict[str, type[Any]] = {
+    kind.name: kind for kind in (ALM, CDM, DPCA, BLD, BPM, GKD, GOLD, MultiLevelOT, ULD, SharedVocab, SimCT, Strict)
+}
 _KINDS = {float: "a number", str: "a text", int: "a whole number", bool: "true or false"}
 
 

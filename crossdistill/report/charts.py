@@ -28,21 +28,29 @@ _NUM_POINTS_TO_SMOOTH = 60
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity of the history: the key of its rows, a title, and the unit of its axis."""
+    """Figures of the history that share a chart: by the key of its rows what each is called, a title, a unit."""
 
-    key: str
+    lines: dict[str, str]
     title: str
     unit: str
 
 
 CURVES = (
-    Curve("teacher_gap", "Gap to the teacher", "nats per byte"),
-    Curve("loss", "Loss", "loss"),
-    Curve("completions/mean_length", "Response length", "tokens"),
-    Curve("stopped", "Responses that stopped by themselves", "share"),
-    Curve("accuracy", "Accuracy", "share"),
-    Curve("entropy", "Entropy of the student", "nats per token"),
+    Curve({"teacher_gap": ""}, "Gap to the teacher", "nats per byte"),
+    Curve(
+        {"teacher_gap/digits": "digits", "teacher_gap/white_space": "white space", "teacher_gap/rest": "the rest"},
+        "Gap to the teacher by what the bytes spell",
+        "nats per byte",
+    ),
+    Curve({"loss": ""}, "Loss", "loss"),
+    Curve({"coverage": ""}, "Sampled bytes that are supervised", "share"),
+    Curve({"completions/mean_length": ""}, "Response length", "tokens"),
+    Curve({"stopped": ""}, "Responses that stopped by themselves", "share"),
+    Curve({"share/digits": "digits", "share/white_space": "white space"}, "Bytes of the samples", "share"),
+    Curve({"accuracy": ""}, "Accuracy", "share"),
+    Curve({"entropy": "in training", "sampled_entropy": "of the samples"}, "Entropy of the student", "nats per token"),
 )
+_LINE_STYLES = ("-", "--", ":")
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,29 @@ def learning_curves(history: Iterable[dict[str, Any]]) -> list[Chart]:
     rows = list(history)
     charts = []
     for curve in CURVES:
-        points = [
-            (row["step"], row[curve.key]) for row in rows if _is_number(row, "step") and _is_number(row, curve.key)
-        ]
-        if points:
-            steps, values = (list(column) for column in zip(*points, strict=True))
-            caption = f"{values[0]:.4g} at step {steps[0]:g}, {values[-1]:.4g} at step {steps[-1]:g}"
-            charts.append(Chart(curve.title, _draw(curve, steps, values), caption))
+        lines = [_Line(name, *points) for key, name in curve.lines.items() if (points := _points(rows, key))]
+        if lines:
+            caption = "; ".join(line.caption for line in lines)
+            charts.append(Chart(curve.title, _draw(curve, lines), caption))
     return charts
+
+
+@dataclass(frozen=True)
+class _Line:
+    name: str
+    steps: list[float]
+    values: list[float]
+
+    @property
+    def caption(self) -> str:
+        ends = ((self.values[at], self.steps[at]) for at in (0, -1))
+        return f"{self.name} ".lstrip() + ", ".join(f"{value:.4g} at step {step:g}" for value, step in ends)
+
+
+def _points(rows: Sequence[dict[str, Any]], key: str) -> tuple[list[float], list[float]] | None:
+    """Steps and values; None where there are none."""
+    points = [(row["step"], row[key]) for row in rows if _is_number(row, "step") and _is_number(row, key)]
+    return ([step for step, _ in points], [value for _, value in points]) if points else None
 
 
 def smoothed(values: Sequence[float], reach: int) -> list[float]:
@@ -79,28 +102,39 @@ def _is_number(row: dict[str, Any], key: str) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _draw(curve: Curve, steps: list[float], values: list[float]) -> str:
+def _draw(curve: Curve, lines: Sequence[_Line]) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
     # the salt names the ids of clip paths and markers, which must differ between the charts of a page
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": curve.key}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": curve.title}):
         figure = Figure(figsize=(4.6, 2.5), layout="constrained")
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()
         axes.patch.set_alpha(0)
         axes.grid(visible=True, linewidth=0.6)
         axes.set_axisbelow(True)
-        if len(values) >= _NUM_POINTS_TO_SMOOTH:
-            axes.plot(steps, values, color=_RAW, linewidth=0.8)
-            values = smoothed(values, len(values) // 40)
-        axes.plot(steps, values, color=_LINE, linewidth=1.8, marker="o" if len(values) < 3 else None, markersize=4)
+        for line, style in zip(lines, _LINE_STYLES, strict=False):
+            _draw_line(axes, line, style, shows_raw=len(lines) == 1)
+        if len(lines) > 1:
+            axes.legend(frameon=False, fontsize=9)
         axes.set_xlabel("step")
         axes.set_ylabel(curve.unit)
         buffer = io.StringIO()
         metadata = {"Creator": None, "Date": None, "Format": None, "Type": None}
         figure.savefig(buffer, format="svg", metadata=metadata)
     return _for_page(buffer.getvalue(), curve.title)
+
+
+def _draw_line(axes: Any, line: _Line, style: str, shows_raw: bool) -> None:
+    """One line, smoothed where it has many points; beside others without the points themselves."""
+    values = line.values
+    if len(values) >= _NUM_POINTS_TO_SMOOTH:
+        if shows_raw:
+            axes.plot(line.steps, values, color=_RAW, linewidth=0.8)
+        values = smoothed(values, len(values) // 40)
+    marker = "o" if len(values) < 3 else None
+    axes.plot(line.steps, values, style, color=_LINE, linewidth=1.8, marker=marker, markersize=4, label=line.name)
 
 
 def _for_page(svg: str, title: str) -> str:

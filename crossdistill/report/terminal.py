@@ -1,7 +1,8 @@
-"""The alignment of a sample in the terminal."""
+"""A run in the terminal: the alignment of a sample, and what the run was warned of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
+from typing import Any
 
 from rich import box
 from rich.cells import cell_len
@@ -38,6 +39,12 @@ def print_sample(console: Console, view: SampleView, *, max_rows: int = 40) -> N
     if len(mismatched) > max_rows:
         console.print(Text(f"and {len(mismatched) - max_rows} more mismatched chunks", style="dim"))
     console.print(Text(summary(view)))
+
+
+def print_warnings(console: Console, warnings: Iterable[dict[str, Any]]) -> None:
+    """Print the ``warnings`` of ``run.json``, each in a line of its own; nothing where there are none."""
+    for warning in warnings:
+        console.print(Text(f"warning at step {warning['step']}: {warning['message']}", style="yellow"), soft_wrap=True)
 
 
 def summary(view: SampleView) -> str:

@@ -4,7 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 
+import numpy as np
+
 from crossdistill.align import Coverage
+from crossdistill.train.byte_classes import ByteClass, ClassSums
 from crossdistill.train.rollout import ScoredResponse
 from crossdistill.train.turns import Histories, Rollout
 
@@ -14,12 +17,15 @@ class RolloutSums:
     """Sums over the responses of one or more batches. Bytes, tokens, nats and seconds as named.
 
     A response with tools is several turns and the tools' results between them; its gap is that of its turns together.
+    sampled_nats: -log p of the sampled tokens. digit_*, white_space_*: the bytes that spell them, and the gap on the
+    chunks of that class (see :mod:`crossdistill.train.byte_classes`); what is neither is the rest.
     """
 
     responses: float = 0
     turns: float = 0
     stopped: float = 0
     sampled_tokens: float = 0
+    sampled_nats: float = 0
     supervised_tokens: float = 0
     sampled_bytes: float = 0
     supervised_bytes: float = 0
@@ -29,6 +35,12 @@ class RolloutSums:
     gap_nats_squared: float = 0
     gap_nats_times_bytes: float = 0
     gap_bytes_squared: float = 0
+    digit_bytes: float = 0
+    white_space_bytes: float = 0
+    digit_gap_nats: float = 0
+    digit_gap_bytes: float = 0
+    white_space_gap_nats: float = 0
+    white_space_gap_bytes: float = 0
     tool_tokens: float = 0
     student_histories: float = 0
     teacher_histories: float = 0
@@ -42,6 +54,7 @@ class RolloutSums:
         """The sums of a rollout, whose turns are `scored` and have that coverage together."""
         rows = rollout.by_row(scored)
         gaps = [(sum(item.gap_nats for item in row), sum(item.gap_bytes for item in row)) for row in rows]
+        classes = ClassSums.of(scored)
         return cls(
             responses=len(rows),
             turns=len(scored),
@@ -50,6 +63,7 @@ class RolloutSums:
                 for turn, item in zip(rollout.turns, scored, strict=True)
             ),
             sampled_tokens=coverage.sampled.tokens,
+            sampled_nats=-sum(float(item.student_logprobs.sum(dtype=np.float64)) for item in scored),
             supervised_tokens=coverage.supervised.tokens,
             sampled_bytes=coverage.sampled.bytes,
             supervised_bytes=coverage.supervised.bytes,
@@ -59,6 +73,12 @@ class RolloutSums:
             gap_nats_squared=sum(nats * nats for nats, _ in gaps),
             gap_nats_times_bytes=sum(nats * size for nats, size in gaps),
             gap_bytes_squared=sum(size * size for _, size in gaps),
+            digit_bytes=float(classes.sampled_bytes[ByteClass.DIGITS]),
+            white_space_bytes=float(classes.sampled_bytes[ByteClass.WHITE_SPACE]),
+            digit_gap_nats=float(classes.gap_nats[ByteClass.DIGITS]),
+            digit_gap_bytes=float(classes.gap_bytes[ByteClass.DIGITS]),
+            white_space_gap_nats=float(classes.gap_nats[ByteClass.WHITE_SPACE]),
+            white_space_gap_bytes=float(classes.gap_bytes[ByteClass.WHITE_SPACE]),
             tool_tokens=rollout.num_tool_tokens,
             student_histories=histories.student,
             teacher_histories=histories.teacher,
@@ -79,9 +99,12 @@ class RolloutSums:
 
         teacher_gap: log student - log teacher, nats per byte, over the responses' text (an estimate of the sequence
         reverse KL per byte). teacher_gap_se: its standard error over responses (ratio estimator), from two on.
-        coverage: share of the sampled bytes that is supervised. stopped: share of the responses that ended by a stop
-        token. turns, tool_tokens: of a response, where tools were called. history_changed/*: share of the conversations
-        with earlier answers of the assistant that a side's template does not show as they were.
+        teacher_gap/*: the same on chunks with digits, on those of white space alone and on the rest, where there are
+        such. share/*: of the sampled bytes, those that spell digits and white space. sampled_entropy: mean -log p of
+        the sampled tokens, nats; its expectation is the student's entropy, except that top_k, top_p and min_p make it
+        too low. coverage: share of the sampled bytes that is supervised. stopped: share of the responses that ended by
+        a stop token. turns, tool_tokens: of a response, where tools were called. history_changed/*: share of the
+        conversations with earlier answers of the assistant that a side's template does not show as they were.
         """
         if not self.responses:
             return {}
@@ -91,6 +114,11 @@ class RolloutSums:
             "coverage": self.supervised_bytes / self.sampled_bytes if self.sampled_bytes else 1.0,
             "token_coverage": self.supervised_tokens / self.sampled_tokens if self.sampled_tokens else 1.0,
         }
+        if self.sampled_tokens:
+            metrics["sampled_entropy"] = self.sampled_nats / self.sampled_tokens
+        if self.sampled_bytes:
+            metrics["share/digits"] = self.digit_bytes / self.sampled_bytes
+            metrics["share/white_space"] = self.white_space_bytes / self.sampled_bytes
         if self.tool_tokens:
             metrics["turns"] = self.turns / self.responses
             metrics["tool_tokens"] = self.tool_tokens / self.responses
@@ -98,11 +126,24 @@ class RolloutSums:
             metrics["history_changed/student"] = self.student_histories_changed / self.student_histories
         if self.teacher_histories:
             metrics["history_changed/teacher"] = self.teacher_histories_changed / self.teacher_histories
-        if self.gap_bytes:
-            gap = self.gap_nats / self.gap_bytes
-            metrics["teacher_gap"] = gap
+        return metrics | self._gaps()
+
+    def _gaps(self) -> dict[str, float]:
+        """Those of the teacher, as far as there are bytes."""
+        gap = self.gap_nats / self.gap_bytes if self.gap_bytes else 0.0
+        metrics = {"teacher_gap": gap} if self.gap_bytes else {}
+        for name, (nats, size) in self.gaps_by_class().items():
+            if size:
+                metrics[f"teacher_gap/{name}"] = nats / size
         if self.gap_responses > 1:
             residual = self.gap_nats_squared - 2 * gap * self.gap_nats_times_bytes + gap * gap * self.gap_bytes_squared
             variance = max(0.0, residual) * self.gap_responses / (self.gap_responses - 1)
             metrics["teacher_gap_se"] = math.sqrt(variance) / self.gap_bytes
         return metrics
+
+    def gaps_by_class(self) -> dict[str, tuple[float, float]]:
+        """Nats and bytes of the gap on digits, white space and the rest."""
+        digits = self.digit_gap_nats, self.digit_gap_bytes
+        spaces = self.white_space_gap_nats, self.white_space_gap_bytes
+        rest = self.gap_nats - digits[0] - spaces[0], self.gap_bytes - digits[1] - spaces[1]
+        return {"digits": digits, "white_space": spaces, "rest": rest}

@@ -67,6 +67,26 @@ def head(generator: torch.Generator, vocab_size: int, hidden_size: int) -> LMHea
     return LMHead(weight, bias, scale=0.8, softcap=6.0)
 
 
+class OutputLayer(torch.nn.Module):
+    """As much of a model as an objective looks at that hangs something into it."""
+
+    def __init__(self, head: LMHead):
+        super().__init__()
+        self.register_buffer("weight", head.weight)
+
+    def get_output_embeddings(self) -> "OutputLayer":
+        return self
+
+
+def attach(objective: Objective, head: LMHead, generator: torch.Generator) -> torch.nn.Module:
+    """A model in which random weights stand in for what the objective trains beside the student, if anything."""
+    model = OutputLayer(head)
+    objective.attach(model)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.01, generator=generator)
+    return model
+
+
 def plain_evidence(student: Tensor, teacher: Tensor, alignment: Alignment) -> Evidence:
     """Of log-probabilities alone, of tokens that nobody looks at."""
     sides = []
@@ -169,6 +189,7 @@ def case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6, 0, 3,
         states = States(both[0], heads[0]), States(both[1], heads[1])
         parts.append(evidence(vocabs, ids, stop, states))
         hidden.append(both[0].requires_grad_())
+    attach(objective, heads[0], generator)
     return Case(parts, hidden, heads[0], objective)
 
 
@@ -184,4 +205,5 @@ def equal_case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6,
         rows = torch.randn(len(ids) + 1, H_T, generator=generator, dtype=torch.float64)
         parts.append(evidence(vocabs, ids, TEACHER_STOPS[1], (States(rows, both), States(rows, both))))
         hidden.append(rows.clone().requires_grad_())
+    attach(objective, both, generator)
     return Case(parts, hidden, both, objective)

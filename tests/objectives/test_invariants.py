@@ -7,10 +7,43 @@ from crossdistill.objectives import available, get
 from tests.objectives.cases import case, equal_case
 
 VARIANTS: dict[str, list[dict[str, object]]] = {
-    "dpca": [{}, {"credit": "uniform"}, {"credit": "last"}],
+    "cdm": [{}, {"divergence": "jsd", "mix": 0.3, "temperature": 2.0}, {"max_distance": 0.0}],
+    "dpca": [
+        {},
+        {"credit": "uniform"},
+        {"credit": "last"},
+        {"credit": "marginal"},
+        {"credit": "marginal", "top_k": 4},
+    ],
+    "alm": [
+        {},
+        {"debias": False},
+        {"debias": False, "divergence": "tvd", "tau": 5.0},
+        {"divergence": "reverse", "tau": 1.0, "threshold": 0.5},
+    ],
+    "bld": [{}, {"divergence": "jsd", "num_bytes": 1, "byte_nll": 0.5, "token_nll": 0.3}],
+    "bpm": [
+        {},
+        {"divergence": "forward", "temperature": 1.5},
+        {"divergence": "reverse"},
+        {"divergence": "skew_reverse", "mix": 0.1, "skip_white_space": True},
+    ],
+    "gkd": [{}, {"beta": 0.0}, {"beta": 1.0, "temperature": 2.0}],
+    "gold": [{}, {"merge": "bayesian", "beta": 0.0}, {"hybrid": False}],
+    "multilevel_ot": [{}, {"ranks": 4, "window": 3}],
+    "shared_vocab": [{}, {"divergence": "jsd", "mix": 0.3, "temperature": 2.0}],
+    "simct": [
+        {},
+        {"divergence": "forward", "temperature": 1.5},
+        {"unit": False},
+        {"one_to_one": True},
+        {"coarsen": 0.5, "seed": 3, "divergence": "skew_reverse", "mix": 0.1},
+    ],
+    "strict": [{}, {"top_k": 13}, {"top_k": 3, "chosen_by": "student", "temperature": 0.7}],
+    "uld": [{}, {"temperature": 0.5}],
 }
 """Options with which each objective is tried; one without an entry fails the first test."""
-AT_EQUALITY: dict[str, float | None] = {}
+AT_EQUALITY: dict[str, float | None] = {"bld": None, "multilevel_ot": None}
 """The value where student and teacher are one model; 0 where not named, None where the method has no fixed one."""
 NO_GRADCHECK: dict[str, str] = {}
 """Objectives whose gradient is not that of their value, and why."""

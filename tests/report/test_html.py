@@ -277,6 +277,16 @@ def test_the_promise_stands_beside_the_coverage(tmp_path: Path, run: dict[str, A
     assert "promised 100.0 % (crossdistill inspect); the run was to reach 95.0 % , and to stop below" in text
 
 
+def test_warnings_stand_first_and_are_text(tmp_path: Path, run: dict[str, Any]) -> None:
+    write_report(tmp_path / "report.html", run | {"warnings": []}, [], [])
+    assert "Warnings" not in Page(tmp_path / "report.html").text
+    run["warnings"] = [{"step": 40, "kind": "entropy", "message": "the student's <b>entropy</b> collapses"}]
+    write_report(tmp_path / "report.html", run, [], [])
+    text = Page(tmp_path / "report.html").text
+    assert "Warnings Step 40 : the student's <b>entropy</b> collapses" in text
+    assert text.index("Warnings") < text.index("Results")
+
+
 def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from crossdistill import ByteVocab
 from crossdistill.align import DropReason
-from crossdistill.report.terminal import print_sample, summary
+from crossdistill.report.terminal import print_sample, print_warnings, summary
 from crossdistill.report.view import DroppedToken, SampleView, TokenView
 from tests.report.views import view_of
 
@@ -81,3 +81,10 @@ def test_summary_counts_dropped_tokens(student_vocab: ByteVocab, teacher_vocab: 
     )
     assert summary(view) == "1 chunk · 100.0 % of student tokens 1:1 · largest chunk 1:1 (x) · 1 token dropped"
     assert summary(SampleView("", ())) == "0 chunks · 100.0 % of student tokens 1:1"
+
+
+def test_warnings_are_lines_of_text() -> None:
+    console = Console(file=io.StringIO(), width=40, color_system=None)
+    print_warnings(console, [{"step": 7, "kind": "length", "message": "longer [bold]and longer[/bold] than the line"}])
+    print_warnings(console, [])
+    assert console.file.getvalue() == "warning at step 7: longer [bold]and longer[/bold] than the line\n"  # type: ignore[attr-defined]

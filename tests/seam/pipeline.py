@@ -11,7 +11,8 @@ import torch
 
 from crossdistill import ByteVocab
 from crossdistill.chat import ensure_template, render_prompt, stop_ids
-from crossdistill.objectives import get
+from crossdistill.objectives import Objective
+from crossdistill.objectives.dpca import DPCA
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train.policy import collate, sampled_logprobs
 from crossdistill.train.rollout import RolloutScorer, ScoredResponse
@@ -19,6 +20,7 @@ from tests.seam import toy_models
 from tests.seam.source import Outcome, Source
 
 ASCII = ("a", "b")
+UNBOUNDED = DPCA(max_advantage=1e6)
 PROMPTS = [
     [{"role": "user", "content": "?"}],
     [{"role": "user", "content": "a longer question, so that rows are padded"}],
@@ -66,6 +68,7 @@ def run(
     *,
     alphabet: tuple[str, str] = ASCII,
     family: str = toy_models.BYTE_LEVEL,
+    objective: Objective = UNBOUNDED,
     prepare: Callable[[RolloutScorer], Any] = lambda scorer: None,
 ) -> Run:
     """What the trainer does with sampled ids, with a student that sampled exactly `sampled`."""
@@ -79,7 +82,7 @@ def run(
         completions.append([*ids, stops[k % len(stops)]] if outcome.stopped else ids)
     prompts = [PROMPTS[k % len(PROMPTS)] for k in range(len(sampled))]
     scorer = RolloutScorer(
-        get("dpca", max_advantage=1e6),
+        objective,
         ByteVocab.from_tokenizer(tokenizer, size=len(tokenizer)),
         stops,
         LocalTeacher(*toy_models.teacher(teacher_source, alphabet, family), batch_tokens=4096),

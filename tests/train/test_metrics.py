@@ -37,3 +37,17 @@ def test_of_one_response_nothing_is_known():
 def test_responses_without_signal_do_not_count():
     gaps = [(1.0, 10), (4.0, 10), (0.0, 0)]
     assert sums(gaps).metrics()["teacher_gap_se"] == pytest.approx(sums(gaps[:2]).metrics()["teacher_gap_se"])
+
+
+def test_classes_that_were_not_sampled_have_no_gap():
+    metrics = sums([(3.0, 10)]).metrics()
+    assert "teacher_gap/digits" not in metrics
+    assert metrics["teacher_gap/rest"] == metrics["teacher_gap"]
+    digits = RolloutSums(responses=1, gap_nats=3, gap_bytes=10, digit_gap_nats=3, digit_gap_bytes=10).metrics()
+    assert digits["teacher_gap/digits"] == pytest.approx(0.3)
+    assert "teacher_gap/rest" not in digits
+
+
+def test_a_silent_student_has_no_entropy():
+    assert "sampled_entropy" not in RolloutSums(responses=2).metrics()
+    assert RolloutSums(responses=2, sampled_tokens=4, sampled_nats=2).metrics()["sampled_entropy"] == 0.5

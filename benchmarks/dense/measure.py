@@ -1,0 +1,189 @@
+"""One way at one size, in a process of its own: python -m benchmarks.dense.measure '{"way": ..., ...}' result.json"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.dense.case import Case, World
+from benchmarks.dense.cell import FLOOR, GOLD_HYBRID, GOLD_PLAIN, NAIVE, Setting, Size
+from benchmarks.dense.memory import OutOfMemoryError, cap, peak_of
+from benchmarks.dense.naive import FORMS
+from benchmarks.dense.products import BareProducts, counted
+from crossdistill.objectives import Objective, get
+from crossdistill.ops import LMHead
+from crossdistill.report.run_file import versions, write_json
+
+SMALL_TOKENS = 24
+"""Of the case that warms up, and on which ours and the naive form must agree."""
+SAME_VOCABULARY = ("gkd",)
+"""Objectives for two models of one vocabulary."""
+
+Step = Callable[[], Tensor | None]
+"""Forward and backward; returns the loss."""
+
+
+class Output(nn.Module):
+    """As much of a student as an objective looks at that hangs something into it."""
+
+    def __init__(self, head: LMHead):
+        super().__init__()
+        self.weight = head.weight.detach()
+
+    def get_output_embeddings(self) -> "Output":
+        return self
+
+
+def objective_of(name: str, world: World) -> Objective:
+    objective = get(name)
+    objective.check(world.pair)
+    objective.attach(Output(world.heads[0]))
+    return objective
+
+
+def step_of(way: str, world: World) -> Callable[[Case], Step]:
+    """How to do it once, given a case."""
+    if way == FLOOR:
+        return BareProducts
+    if way in (GOLD_HYBRID, GOLD_PLAIN):
+        from benchmarks.dense.gold import Fed, loss_function
+
+        function = loss_function(world, way == GOLD_HYBRID)
+
+        def gold(case: Case) -> Step:
+            fed = Fed(case, world)
+            return lambda: _backward(fed.loss(function))
+
+        return gold
+    objective = objective_of(way.removeprefix(NAIVE), world)
+    form = FORMS[way.removeprefix(NAIVE)] if way.startswith(NAIVE) else lambda given: objective.loss(given).total
+
+    def ours(case: Case) -> Step:
+        supervision = case.supervision(objective)
+        return lambda: _backward(form(supervision))
+
+    return ours
+
+
+def _backward(total: Tensor) -> Tensor:
+    total.backward()
+    return total.detach()
+
+
+def agreement(name: str, world: World, case: Case) -> dict[str, float] | None:
+    """How far ours and the naive form are apart, relative to the naive form: in the value and in the gradients."""
+    if name not in FORMS:
+        return None
+    found = []
+    for way in (name, NAIVE + name):
+        value = step_of(way, world)(case)()
+        assert value is not None
+        found.append((value.double(), torch.cat([_gradient(leaf).flatten().double() for leaf in case.leaves])))
+        _forget(case)
+    (value, gradient), (naive_value, naive_gradient) = found
+    return {
+        "value": float((value - naive_value).abs() / naive_value.abs()),
+        "gradient": float((gradient - naive_gradient).norm() / naive_gradient.norm()),
+    }
+
+
+def _gradient(leaf: Tensor) -> Tensor:
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def _forget(case: Case) -> None:
+    for leaf in case.leaves:
+        leaf.grad = None
+
+
+def timed(step: Step, device: str) -> tuple[float, float]:
+    """Seconds: on the clock, and of all this process's cores."""
+    _synchronise(device)
+    start, start_cpu = time.perf_counter(), time.process_time()
+    step()
+    _synchronise(device)
+    return time.perf_counter() - start, time.process_time() - start_cpu
+
+
+def _synchronise(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def measure(way: str, size: Size, setting: Setting) -> dict[str, Any]:
+    """Of one way; `status` is "ok", or says why there are no figures."""
+    name = way.removeprefix(NAIVE)
+    world = World(size, setting, same_vocabulary=name in SAME_VOCABULARY)
+    small, case = world.case(SMALL_TOKENS), world.case(size.tokens)
+    make = step_of(way, world)
+    result: dict[str, Any] = {"fed": fed(case), "machine": machine(setting)}
+    if way == name:
+        result["agreement"] = agreement(name, world, small)
+    timed(make(small), setting.device)  # libraries, tables of the vocabularies
+    _forget(small)
+    step = make(case)
+    cap(setting.cap_bytes, setting.device)
+    try:
+        with peak_of(setting.device) as peak, counted() as flop:
+            times = [timed(step, setting.device)]
+    except OutOfMemoryError as error:
+        return result | {"status": "out of memory", "extra_bytes_at_least": peak.extra_bytes, "reason": str(error)}
+    gradients = [leaf.grad for leaf in case.leaves if leaf.grad is not None]
+    while len(times) < setting.repeats and sum(wall for wall, _ in times) < setting.cheap_seconds:
+        _forget(case)
+        times.append(timed(step, setting.device))
+    walls = sorted(wall for wall, _ in times)
+    return result | {
+        "status": "ok",
+        "seconds": walls[(len(walls) - 1) // 2],
+        "seconds_of_each": [wall for wall, _ in times],
+        "core_seconds_of_each": [cores for _, cores in times],
+        "extra_bytes": peak.extra_bytes,
+        "gradient_bytes": sum(gradient.nbytes for gradient in gradients),
+        "product_flop": BareProducts(case).flop if way == FLOOR else sum(flop),
+    }
+
+
+def fed(case: Case) -> dict[str, Any]:
+    """What the text looks like."""
+    alignment, pair = case.evidence.alignment, case.evidence.pair
+    return {
+        "responses": len(case.responses),
+        "student_tokens": int(alignment.student_splits[-1]),
+        "teacher_tokens": int(alignment.teacher_splits[-1]),
+        "chunks": alignment.num_chunks,
+        "share_of_chunks_one_to_one": float(alignment.is_one_to_one.mean()),
+        "shared_entries": pair.num_shared,
+    }
+
+
+def machine(setting: Setting) -> dict[str, Any]:
+    on_cpu = setting.device == "cpu"
+    return {
+        "device": f"{platform.machine()}, {os.cpu_count()} cores" if on_cpu else torch.cuda.get_device_name(),
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+
+def job(way: str, size: Size, setting: Setting) -> str:
+    """What :func:`main` reads."""
+    return json.dumps({"way": way, "size": asdict(size), "setting": asdict(setting)})
+
+
+def main(text: str, output: Path) -> None:
+    given = json.loads(text)
+    write_json(output, measure(given["way"], Size(**given["size"]), Setting(**given["setting"])))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

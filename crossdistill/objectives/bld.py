@@ -1,0 +1,129 @@
+"""Byte-level distillation (Singh et al., arXiv 2604.07466).
+
+    L = sum over bytes b of D( S_b, T_b )  [ + byte_nll * -log S_b(b) + token_nll * -log pi_S(token) ]
+
+Student token i is predicted from state h_i; light linear heads k = 0, 1, ... read its bytes off the same state,
+S_{i,k} = softmax(W_k h_i + c_k), over the 256 values and the end of the response. They are trained along with the
+student and thrown away: the student's own output layer learns of D through the trunk alone.
+
+T is the teacher's distribution over its next token, turned into one over the next byte: where `read` bytes of the
+teacher's realised token are known, T(x) is the mass of its tokens that begin with read + x, over that of all its tokens
+that go on beyond `read`. The realised tokens are the path that is followed (a beam of one).
+
+The minimum of D is 0; at student == teacher L has no fixed value, for the heads have to learn first, and a state does
+not know the bytes between itself and byte k. The signal is DENSE; the sum over no bytes is 0.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from crossdistill.errors import InputError
+from crossdistill.objectives import companion
+from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.byte_heads import ByteHeads, per_byte
+from crossdistill.objectives.divergence import Divergence
+from crossdistill.objectives.next_bytes import ByteSlots, NextBytes, next_bytes
+from crossdistill.objectives.prefixes import on
+from crossdistill.objectives.supervision import Evidence, States, Supervision
+from crossdistill.ops import Share, tiled_sum
+from crossdistill.ops.hidden import causal_lm
+
+
+@dataclass(frozen=True)
+class BLD(Objective):
+    """A divergence between byte distributions, the student's by heads that :meth:`attach` hangs into it.
+
+    divergence, mix: see :mod:`crossdistill.objectives.divergence`.
+    num_bytes: heads; the bytes of a student token beyond these are left out.
+    head_speed: how much faster than the trunk the heads learn, see :class:`ByteHeads`.
+    byte_nll, token_nll: weights of the paper's other two terms, the cross-entropies of the text's next byte and next
+        token. They mean something on text that the student did not write.
+    """
+
+    name: ClassVar[str] = "bld"
+    signal: ClassVar[Signal] = Signal.DENSE
+
+    divergence: str = "forward"
+    mix: float = 0.5
+    num_bytes: int = 8
+    head_speed: float = 100.0
+    byte_nll: float = 0.0
+    token_nll: float = 0.0
+    _heads: list[ByteHeads] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        Divergence(self.divergence, self.mix)
+        if not 1 <= self.num_bytes <= 256:
+            raise InputError(f"num_bytes, the heads, must lie in 1 ... 256, not {self.num_bytes}.")
+        if not (0 < self.head_speed < math.inf):
+            raise InputError(f"head_speed must be a finite number > 0, not {self.head_speed}.")
+        if not (0 <= self.byte_nll < math.inf and 0 <= self.token_nll < math.inf):
+            raise InputError(
+                f"byte_nll and token_nll must be finite and >= 0, not {self.byte_nll} and {self.token_nll}."
+            )
+
+    def attach(self, student: nn.Module) -> None:
+        """New heads in the student, on its device, in float32 at least; they replace those of an earlier call."""
+        weight = causal_lm(student).get_output_embeddings().weight
+        heads = ByteHeads(weight.shape[1], self.num_bytes, self.head_speed)
+        heads.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
+        companion.attach(student, heads)
+        self._heads[:] = [heads]
+
+    @property
+    def heads(self) -> ByteHeads:
+        assert self._heads, "attach() comes before the loss"
+        return self._heads[0]
+
+    def weight(self, evidence: Evidence) -> float:
+        """The number of bytes that the heads predict."""
+        return float(len(ByteSlots.of(evidence, self.num_bytes).tokens))
+
+    def nothing(self, states: States) -> Tensor:
+        heads = tiled_sum(lambda logits, numbers: Share(logits.sum(-1)), states.hidden[:0], self.heads())
+        return super().nothing(states) + heads.total
+
+    def loss(self, supervision: Supervision) -> LossSum:
+        """Sum over bytes.
+
+        Stats: byte_nll, of the heads; ended, the teacher's probability that its token would have ended before the byte;
+        how many bytes the teacher ruled out, and how many were left out.
+
+        The student's output layer takes part with no rows, so that every parameter has a gradient, as DDP expects.
+        """
+        evidence, states = supervision.evidence, supervision.student
+        slots = ByteSlots.of(evidence, self.num_bytes)
+        teacher = next_bytes(slots, evidence.pair, evidence.teacher.dense, evidence.device)
+        byte_sum = tiled_sum(self._function(slots, teacher), states.hidden, self.heads())
+        total = byte_sum.total + super().nothing(states)
+        if self.token_nll:
+            total = total - self.token_nll * supervision.student_logprobs().sum()
+        stats = {
+            **byte_sum.stats,
+            "ended": teacher.ended.sum(),
+            "ruled_out": (~teacher.usable).sum(),
+            "left_out": torch.tensor(float(slots.num_left_out)),
+        }
+        return LossSum(total, stats)
+
+    def _function(self, slots: ByteSlots, teacher: NextBytes) -> Callable[..., Share]:
+        divergence = Divergence(self.divergence, self.mix)
+        device = teacher.log_probs.device
+        tokens, places, symbols = (on(values, device) for values in (slots.tokens, slots.places, slots.symbols))
+        num_symbols = teacher.log_probs.shape[1]
+
+        def share(logits: Tensor, numbers: Tensor) -> Share:
+            first, last = numbers[[0, -1]].tolist()
+            part = slice(int(slots.splits[first]), int(slots.splits[last + 1]))
+            rows = tokens[part] - first
+            log_probs = per_byte(logits, num_symbols)[rows, places[part]].log_softmax(-1)
+            nll = -log_probs.gather(1, symbols[part, None])[:, 0]
+            loss = divergence(log_probs, teacher.log_probs[part]) * teacher.usable[part] + self.byte_nll * nll
+            return Share(loss.new_zeros(len(logits)).index_add(0, rows, loss), {"byte_nll": nll})
+
+        return share

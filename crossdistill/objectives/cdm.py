@@ -1,0 +1,137 @@
+"""Contextual dynamic mapping (Chen et al., 2502.11104).
+
+    L = sum_c  mean_{g in c}  D( softmax(z_S[map]) || softmax(z_T[map]) )
+
+In each chunk c the realised tokens of both sides are paired by entropy-weighted dynamic time warping
+(:mod:`crossdistill.objectives.warping`), which gives groups g of tokens that are compared as one: the mean of the
+log-probabilities at their positions. There the teacher's top k are mapped to student tokens
+(:mod:`crossdistill.objectives.mapping`), and D compares both models over the mapped tokens alone, each renormalised;
+the paper's D is KL(T || S).
+
+Value at student == teacher: 0 if the top k hold all tokens of the same bytes. Signal: TOPK. No chunks, or no two mapped
+tokens at a position: 0 with zero gradient.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from crossdistill.errors import InputError
+from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.divergence import FLOOR_NATS, Divergence
+from crossdistill.objectives.edits import Strings
+from crossdistill.objectives.mapped import Mapped, map_groups
+from crossdistill.objectives.mapping import Tops, mapper
+from crossdistill.objectives.pair import VocabPair
+from crossdistill.objectives.supervision import Evidence, States, Supervision
+from crossdistill.objectives.warping import Group, Tokens, entropy_weights, warp
+from crossdistill.ops.logprobs import TILE_ELEMENTS
+
+
+@dataclass(frozen=True)
+class CDM(Objective):
+    """Divergence over dynamically mapped tokens.
+
+    top_k: tokens of each side that are looked at, at each position.
+    max_distance: a token without a counterpart of the same bytes is mapped to one nearer than this; 0: to none.
+    divergence, mix: over the mapped tokens (:mod:`crossdistill.objectives.divergence`).
+    temperature: divides the log-probabilities of both over the mapped tokens.
+    """
+
+    name: ClassVar[str] = "cdm"
+    signal: ClassVar[Signal] = Signal.TOPK
+
+    top_k: int = 100
+    max_distance: float = 0.3
+    divergence: str = "forward"
+    mix: float = 0.5
+    temperature: float = 1.0
+    _between: Divergence = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.top_k < 2:
+            raise InputError(f"top_k must be at least 2, or there is nothing to compare, not {self.top_k}.")
+        if not 0 <= self.max_distance <= 1:
+            raise InputError(f"max_distance, of two tokens, lies in [0, 1], not {self.max_distance}.")
+        if not 0 < self.temperature < float("inf"):
+            raise InputError(f"temperature must be a finite number > 0, not {self.temperature}.")
+        object.__setattr__(self, "_between", Divergence(self.divergence, self.mix))
+
+    def check(self, pair: VocabPair) -> None:
+        """Raises InputError where no token of one vocabulary has the bytes of one of the other."""
+        pair.check_shared(self.name)
+
+    def weight(self, evidence: Evidence) -> float:
+        """Its chunks."""
+        return float(evidence.alignment.num_chunks)
+
+    def loss(self, supervision: Supervision) -> LossSum:
+        """Sum over chunks. All that is discrete is decided first, on the CPU; then a few logits a position are made."""
+        evidence, student = supervision.evidence, supervision.student
+        ours, entropy = student_tops(student, self.top_k)
+        theirs = teacher_tops(evidence, self.top_k)
+        groups = _groups(evidence, entropy, top_entropies(theirs))
+        tokens = mapper(evidence.pair)
+        entries = map_groups(tokens, groups, ours, theirs, self.max_distance)
+        mapped = Mapped.of(groups, entries, tokens.groups, student.hidden.device)
+        scores = mapped.student(student)
+        teacher = mapped.teacher.to(scores).masked_fill(~mapped.mask[:, : mapped.teacher.shape[1]], -torch.inf)
+        divergence = self._between(*((side / self.temperature).log_softmax(-1) for side in (scores, teacher)))
+        shares = _shares(groups)
+        weights = torch.as_tensor(shares, device=scores.device, dtype=scores.dtype)[mapped.groups]
+        masses = np.exp(entries.logprobs) * shares[entries.rows]
+        stats = {"mapped_mass": masses.sum(), "similar_mass": masses[entries.similar].sum()}
+        return LossSum(
+            (weights * divergence).sum(),
+            {name: weights.new_tensor(value) for name, value in stats.items()},
+            weights.new_tensor(entropy.sum()),
+        )
+
+
+def _groups(evidence: Evidence, student_entropy: np.ndarray, teacher_entropy: np.ndarray) -> list[Group]:
+    """The groups of tokens that are compared as one."""
+    sides = []
+    for tokens, vocab, splits, entropy in (
+        (evidence.student, evidence.pair.student, evidence.alignment.student_splits, student_entropy),
+        (evidence.teacher, evidence.pair.teacher, evidence.alignment.teacher_splits, teacher_entropy),
+    ):
+        strings = Strings.of(vocab.pieces[token] for token in tokens.ids.tolist())
+        weights = entropy_weights(entropy, splits[evidence.response_splits])
+        sides.append(Tokens(strings, tokens.ends.cpu().numpy(), weights))
+    return warp(evidence.alignment, *sides)
+
+
+def _shares(groups: list[Group]) -> np.ndarray:
+    """What each group counts: each chunk 1 in all, float64 [groups]."""
+    chunks = np.fromiter((group.chunk for group in groups), np.int64, len(groups))
+    return 1 / np.bincount(chunks)[chunks] if len(chunks) else np.zeros(0)
+
+
+@torch.no_grad()
+def student_tops(student: States, k: int) -> tuple[Tops, np.ndarray]:
+    """The student's most probable tokens at each of its N positions, and its entropies there, nats float64 [N]."""
+    hidden, head = student
+    k = min(k, head.vocab_size)
+    tops = []
+    for tile in hidden.split(max(1, TILE_ELEMENTS // head.vocab_size)):  # of no positions one empty tile
+        log_probs = head.logits(tile).log_softmax(-1)
+        top = log_probs.topk(k, -1)
+        entropy = -torch.einsum("nv,nv->n", log_probs.exp(), log_probs.clamp_(min=FLOOR_NATS))
+        tops.append((top.indices.cpu(), top.values.double().cpu(), entropy.double().cpu()))
+    ids, logprobs, entropies = (torch.cat(parts).numpy() for parts in zip(*tops, strict=True))
+    return Tops(ids, logprobs), entropies
+
+
+def teacher_tops(evidence: Evidence, k: int) -> Tops:
+    """The teacher's, of which it may have been asked for more or have fewer."""
+    ids, logprobs = (part[:, :k].cpu() for part in evidence.teacher.most_probable)
+    return Tops(ids.numpy(), logprobs.double().numpy())
+
+
+def top_entropies(tops: Tops) -> np.ndarray:
+    """Entropies of distributions whose top k is known, nats [N]: at most theirs, as the rest counts as one outcome."""
+    rest = np.maximum(1 - np.exp(tops.logprobs).sum(-1), 0)
+    logs = np.maximum(tops.logprobs, FLOOR_NATS)
+    return -(np.exp(logs) * logs).sum(-1) - rest * np.log(np.maximum(rest, 1e-300))

@@ -1,0 +1,96 @@
+"""Generalised knowledge distillation, for two models of one vocabulary (GKD, Agarwal et al. 2306.13649, section 3).
+
+    L = sum_c JSD_beta( T_c || S_c ),   JSD_beta = beta KL(T || M) + (1 - beta) KL(S || M),   M = beta T + (1 - beta) S
+
+S_c and T_c are softmax(z / tau) of the two models' logits at the start of chunk c. With one vocabulary a chunk is one
+token of each side, save where the student sampled a spelling that the tokenizer would not have chosen. JSD_beta fades
+to 0 at either end of beta; there, as in TRL, the loss is the divergence that it becomes when divided by beta or by
+1 - beta: KL(T || S) for beta = 0, KL(S || T) for beta = 1. At student == teacher it is 0. Signal: DENSE. No chunks: 0.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from crossdistill.errors import InputError
+from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.divergence import Divergence
+from crossdistill.objectives.pair import VocabPair
+from crossdistill.objectives.supervision import Evidence, Supervision
+from crossdistill.ops import Share, tiled_sum
+
+_OTHERS = 'choose an objective for two tokenizers, such as "dpca", "bpm" or "shared_vocab".'
+
+
+def generalised_jsd(beta: float) -> Divergence:
+    """JSD_beta of the module; InputError where beta is no share."""
+    if not 0 <= beta <= 1:
+        raise InputError(f"beta, the teacher's share in the mixture, lies in [0, 1], not {beta}.")
+    if beta in (0, 1):
+        return Divergence("reverse" if beta else "forward")
+    return Divergence("jsd", beta)
+
+
+@dataclass(frozen=True)
+class GKD(Objective):
+    """The reference for two models with the same tokenizer.
+
+    beta: 0 is the forward divergence, 1 the reverse one. temperature: divides both models' logits.
+    """
+
+    name: ClassVar[str] = "gkd"
+    signal: ClassVar[Signal] = Signal.DENSE
+
+    beta: float = 0.5
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise InputError(f"temperature must be > 0, not {self.temperature}.")
+        generalised_jsd(self.beta)
+
+    @cached_property
+    def _divergence(self) -> Divergence:
+        return generalised_jsd(self.beta)
+
+    def check(self, pair: VocabPair) -> None:
+        """InputError where an id does not stand for the same bytes on both sides, or no stop token ends both."""
+        for token_id, (ours, theirs) in enumerate(zip(pair.student.pieces, pair.teacher.pieces, strict=False)):
+            if ours != theirs:
+                raise InputError(
+                    f"objective 'gkd' compares id with id, and id {token_id} is {ours!r} to the student and {theirs!r} "
+                    f"to the teacher: {_OTHERS}"
+                )
+        short, long = sorted((pair.student.pieces, pair.teacher.pieces), key=len)
+        if any(long[len(short) :]):
+            raise InputError(
+                f"objective 'gkd' compares id with id, and one vocabulary has text beyond the {len(short)} ids of the "
+                f"other: {_OTHERS}"
+            )
+        if pair.student_stops and pair.teacher_stops and not set(pair.student_stops) & set(pair.teacher_stops):
+            raise InputError(
+                "objective 'gkd' compares id with id, and no stop token of the teacher ends the student's response: "
+                f"{_OTHERS}"
+            )
+
+    def weight(self, evidence: Evidence) -> float:
+        """Chunks."""
+        return float(evidence.alignment.num_chunks)
+
+    def loss(self, supervision: Supervision) -> LossSum:
+        """Sum over chunks."""
+        evidence, student = supervision.evidence, supervision.student
+        teacher = evidence.teacher.dense
+        ours = student.hidden[evidence.student_splits[:-1]]
+        theirs = teacher.hidden[evidence.teacher_splits[:-1]]
+        total, stats = tiled_sum(self._divergences, ours, student.head, theirs, teacher.head)
+        return LossSum(total, stats)
+
+    def _divergences(self, student: Tensor, teacher: Tensor, _numbers: Tensor) -> Share:
+        """Over the ids that both heads have; what one has more is padding."""
+        width = min(student.shape[1], teacher.shape[1])
+        ours, theirs = (torch.log_softmax(z[:, :width] / self.temperature, -1) for z in (student, teacher))
+        return Share(self._divergence(ours, theirs))

@@ -1,0 +1,199 @@
+"""Dynamic vocabulary mapping: which student token stands for a token among the teacher's top k (CDM, 2502.11104).
+
+At each position a teacher token is mapped to the student token of the same bytes, if there is one. The others,
+the most probable first, are mapped to the nearest (:mod:`crossdistill.objectives.edits`) of the tokens among the
+student's own top k that no teacher token has taken, if it is nearer than a threshold; of equally near ones to the more
+probable. No student token is taken twice.
+
+A name is what tokens are told apart by: their bytes, or that they end a response. Control tokens have none and are left
+out. Shapes: G positions, k tokens at each, E entries: mapped names at all positions, one after the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from crossdistill.objectives.edits import Strings, edit_distances, lower_bounds, normalised
+from crossdistill.objectives.pair import Groups, VocabPair
+
+_PAIRS_AT_ONCE = 2**21  # of tokens whose distance is bounded together
+
+
+class Tops(NamedTuple):
+    """The most probable tokens at G positions, in descending order: ids int64 [G, k], logprobs nats float64 [G, k]."""
+
+    ids: np.ndarray
+    logprobs: np.ndarray
+
+
+class Entries(NamedTuple):
+    """What is mapped: rows int64 [E], ascending; names int64 [E], of the student, each at most once a row; logprobs
+    float64 [E], of the teacher's tokens of that name together; similar bool [E], whether their bytes differ."""
+
+    rows: np.ndarray
+    names: np.ndarray
+    logprobs: np.ndarray
+    similar: np.ndarray
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one vocabulary.
+
+    texts: bytes of each name; empty for the stop, which comes last, if it is taught. ids: the token ids of each name.
+    of_token: int64 [V], the name of each token id. named: bool [V], whether it has one.
+    """
+
+    texts: Sequence[bytes]
+    ids: Sequence[Sequence[int]]
+    of_token: np.ndarray
+    named: np.ndarray
+
+    @classmethod
+    def of(cls, size: int, by_text: Mapping[bytes, Sequence[int]], stops: Sequence[int]) -> "Names":
+        """`size`: of the vocabulary. `stops`: the ids that end a response."""
+        ids = [*by_text.values(), *([stops] if stops else [])]
+        of_token, named = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=bool)
+        for name, tokens in enumerate(ids):
+            of_token[list(tokens)], named[list(tokens)] = name, True
+        return cls([*by_text, *([b""] if stops else [])], ids, of_token, named)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def strings(self) -> Strings:
+        return Strings.of(self.texts)
+
+    @cached_property
+    def spelled(self) -> np.ndarray:
+        """Whether a name is bytes and not the stop, bool [names]."""
+        return np.fromiter((len(text) > 0 for text in self.texts), bool, len(self.texts))
+
+    def listed(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows and the names of the tokens in a table [G, k] that have one, row by row, each [n]."""
+        rows, columns = np.nonzero(self.named[ids])
+        return rows, self.of_token[ids[rows, columns]]
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """student, teacher: their names. exact: int64 [teacher's names], the student's of the same bytes. has: whether it
+    has one, bool [teacher's names]."""
+
+    student: Names
+    teacher: Names
+    exact: np.ndarray
+    has: np.ndarray
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The student's token ids of each of its names."""
+        return Groups.of(self.student.ids)
+
+    def __call__(self, student_ids: np.ndarray, teacher: Tops, max_distance: float) -> Entries:
+        """Map at G positions.
+
+        Args:
+            student_ids: int64 [G, k], the student's most probable tokens, in descending order.
+            max_distance: only a student token that is nearer is similar.
+        """
+        rows, theirs = self.teacher.listed(teacher.ids)
+        ours, known = self.exact[theirs], self.has[theirs]
+        similar = ~known
+        for at, name in self._similar(student_ids, rows, theirs, max_distance):
+            ours[at], known[at] = name, True
+        logprobs = teacher.logprobs[self.teacher.named[teacher.ids]]
+        keys = rows[known] * len(self.student) + ours[known]
+        found, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        total = np.full(len(found), -np.inf)
+        np.logaddexp.at(total, inverse, logprobs[known])
+        return Entries(rows[known][first], ours[known][first], total, similar[known][first])
+
+    def _similar(
+        self, student_ids: np.ndarray, rows: np.ndarray, theirs: np.ndarray, max_distance: float
+    ) -> list[tuple[int, int]]:
+        """(entry among `theirs`, student's name) of each teacher token that gets a similar one."""
+        exact = self.has[theirs]
+        left = np.flatnonzero(~exact & self.teacher.spelled[theirs])
+        free_rows, free = self.student.listed(student_ids)
+        taken = np.isin(
+            free_rows * len(self.student) + free, rows[exact] * len(self.student) + self.exact[theirs[exact]]
+        )
+        free_rows, free = (values[~taken & self.student.spelled[free]] for values in (free_rows, free))
+        strings = self.teacher.strings, self.student.strings
+        chosen: dict[tuple[int, int], int] = {}
+        used: set[tuple[int, int]] = set()
+        for at, candidate in _near(strings, (rows[left], theirs[left]), (free_rows, free), max_distance):
+            row, token, name = int(rows[left[at]]), int(theirs[left[at]]), int(free[candidate])
+            if (row, token) not in chosen and (row, name) not in used:
+                chosen[row, token] = name
+                used.add((row, name))
+        keys = zip(left.tolist(), rows[left].tolist(), theirs[left].tolist(), strict=True)
+        return [(entry, chosen[row, token]) for entry, row, token in keys if (row, token) in chosen]
+
+
+@lru_cache(maxsize=4)
+def mapper(pair: VocabPair) -> Mapper:
+    """The mapper of two vocabularies; made once."""
+    student = Names.of(len(pair.student), pair.student_ids, pair.student_stops)
+    teacher = Names.of(len(pair.teacher), pair.teacher_ids, pair.teacher_stops)
+    numbers = {text: name for name, text in enumerate(student.texts)}
+    has = np.fromiter((text in numbers for text in teacher.texts), bool, len(teacher))
+    exact = np.fromiter((numbers.get(text, 0) for text in teacher.texts), np.int64, len(teacher))
+    return Mapper(student, teacher, exact, has)
+
+
+def _near(
+    strings: tuple[Strings, Strings],
+    teacher: tuple[np.ndarray, np.ndarray],
+    student: tuple[np.ndarray, np.ndarray],
+    max_distance: float,
+) -> list[tuple[int, int]]:
+    """Pairs of a row's teacher tokens and student tokens that are nearer than `max_distance`.
+
+    teacher, student: rows, ascending, and names, each [n]. The pairs are indices into these, teacher token after
+    teacher token, the nearest first.
+    """
+    counts = np.bincount(student[0], minlength=int(teacher[0].max(initial=-1)) + 1)
+    begins = np.cumsum(counts) - counts
+    sizes = counts[teacher[0]]
+    found = []
+    for block in _blocks(sizes):
+        left = np.repeat(block, sizes[block])
+        inner = np.arange(len(left)) - np.repeat(np.cumsum(sizes[block]) - sizes[block], sizes[block])
+        right = begins[teacher[0][left]] + inner
+        found.append(_within(strings, (left, right), (teacher[1][left], student[1][right]), max_distance))
+    left, right, distances = (np.concatenate(column) for column in zip(*found, strict=True)) if found else [_NONE] * 3
+    order = np.lexsort((right, distances, left))
+    return list(zip(left[order].tolist(), right[order].tolist(), strict=True))
+
+
+_NONE = np.zeros(0, dtype=np.int64)
+
+
+def _blocks(sizes: np.ndarray) -> list[np.ndarray]:
+    """Indices of `sizes`, cut so that the sizes of a block sum up to `_PAIRS_AT_ONCE` or a little more."""
+    if not len(sizes):
+        return []
+    number = np.cumsum(sizes) // _PAIRS_AT_ONCE
+    return np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(number)) + 1)
+
+
+def _within(
+    strings: tuple[Strings, Strings],
+    pairs: tuple[np.ndarray, np.ndarray],
+    names: tuple[np.ndarray, np.ndarray],
+    max_distance: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs that are near enough, and their distances; each different pair of names is measured once."""
+    total = strings[0].lengths[names[0]] + strings[1].lengths[names[1]]
+    near = np.flatnonzero(normalised(lower_bounds(*strings, *names), total) < max_distance)
+    keys, inverse = np.unique(names[0][near] * len(strings[1].texts) + names[1][near], return_inverse=True)
+    measured = edit_distances(*strings, *np.divmod(keys, max(1, len(strings[1].texts))))
+    distances = normalised(measured[inverse], total[near])
+    kept = distances < max_distance
+    return pairs[0][near][kept], pairs[1][near][kept], distances[kept]

@@ -1,0 +1,71 @@
+"""Credit by byte-prefix marginals: the teacher's own score of each student token.
+
+    A_i = score_i - log p_i,   score_i = F(end of i) - F(start of i)
+    F(x) = sum over the chunk's teacher tokens that end up to byte x of log q_j
+           + log M_j(l), where x lies l bytes inside teacher token j
+    M_j(l) = total probability, where token j is predicted, of the tokens that begin with its first l bytes
+
+F is 0 at the start of a chunk and L_T at its end, so the scores add up to L_T and the advantages to L_T - L_S in every
+chunk. In a chunk of one teacher token, score_i is the log-probability that the teacher's next token goes on with the
+bytes of student token i, given those before. Where a chunk has several, the path of the realised teacher tokens is
+followed, a lower bound: other tokenisations of the same bytes are left out. At student == teacher (one vocabulary)
+every chunk is 1:1 and A is 0.
+
+The signal is DENSE, where M is exact, or TOPK, where it is a lower bound from the k tokens that are known, and never
+less than the realised token's own probability. Chunks in which the teacher's normaliser rewrote the text are credited
+by the semantic prior: nothing is known of the insides of their tokens.
+"""
+
+import torch
+from torch import Tensor
+
+from crossdistill.credit import assign_credit
+from crossdistill.objectives.borders import Borders
+from crossdistill.objectives.masses import Questions, dense_masses, topk_masses
+from crossdistill.objectives.prefixes import on, prefixes_of
+from crossdistill.objectives.supervision import Evidence
+
+_IMPOSSIBLE_NATS = -1e6  # instead of -inf, which has no differences
+
+
+def marginal_credit(evidence: Evidence) -> Tensor:
+    """Advantages in nats, [N_S], constant; empty for no tokens. The teacher's states are used if there are any."""
+    student, teacher = evidence.student.logprobs.detach(), evidence.teacher.logprobs.detach()
+    prior = assign_credit(student, teacher, evidence.alignment)
+    borders = Borders.of(evidence)
+    starts = _path_scores(evidence, borders)
+    ends = starts.roll(-1)
+    ends[evidence.student_splits[1:] - 1] = _cumulated(evidence)[evidence.teacher_splits].diff()
+    credit = (ends - starts).to(student.dtype) - student
+    return torch.where(on(borders.spelled[borders.chunks], student.device), credit, prior)
+
+
+def _path_scores(evidence: Evidence, borders: Borders) -> Tensor:
+    """F at the start of each student token, float64 [N_S], counted from the start of its chunk."""
+    device, inner = evidence.device, borders.inner
+    scores = torch.zeros(len(borders.starts), dtype=torch.float64, device=device)
+    cumulated, rows = _cumulated(evidence), on(borders.rows[inner], device)
+    firsts = evidence.teacher_splits[on(borders.chunks[inner], device)]
+    read = cumulated[rows] - cumulated[firsts]
+    scores[on(inner, device)] = read + _inner_masses(evidence, borders)
+    return scores
+
+
+def _inner_masses(evidence: Evidence, borders: Borders) -> Tensor:
+    """log M at the start of each inner student token, float64."""
+    inner, tables, teacher = borders.inner, prefixes_of(evidence.pair), evidence.teacher
+    questions = Questions.of(borders.rows[inner], borders.prefixes(inner), tables)
+    rows = on(questions.rows, evidence.device)
+    realised = teacher.logprobs.detach()[rows].double()
+    if teacher.states is not None:
+        masses = dense_masses(questions, tables, teacher.states)
+    else:
+        masses = topk_masses(questions, tables, teacher.most_probable, teacher.ids[rows], realised)
+    masses = masses.to(realised)
+    return torch.maximum(masses, realised).clamp(_IMPOSSIBLE_NATS, 0.0)  # both bounds hold but for rounding
+
+
+def _cumulated(evidence: Evidence) -> Tensor:
+    """Sums of the teacher's log-probabilities before each of its tokens and after all, float64 [N_T + 1]."""
+    logprobs = evidence.teacher.logprobs.detach().double().clamp(min=_IMPOSSIBLE_NATS)
+    return torch.cat([logprobs.new_zeros(1), logprobs.cumsum(0)])

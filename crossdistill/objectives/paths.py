@@ -1,0 +1,114 @@
+"""What a teacher gives to student tokens that span several of its own, along the path of the realised tokens."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossdistill.objectives.borders import Borders
+from crossdistill.objectives.masses import Questions, dense_masses
+from crossdistill.objectives.prefixes import BytePrefixes, on
+from crossdistill.objectives.supervision import Evidence
+from crossdistill.ops import token_logprobs
+
+
+class _Step(NamedTuple):
+    """A student token (`column`) that is longer than what is left of the teacher token `row` and that fits the text.
+
+    token: the student token in whose row it competes. source: the column to which its probability went so far. last,
+    inside: the teacher token in which it ends, and after how many bytes of it.
+    """
+
+    token: int
+    source: int
+    column: int
+    row: int
+    last: int
+    inside: int
+
+
+class Moves(NamedTuple):
+    """Probability that moves on to a longer student token, nested ones in ascending order.
+
+    tokens, sources, columns: int64 [P], the row and the columns. masses: probabilities, [P].
+    """
+
+    tokens: Tensor
+    sources: Tensor
+    columns: Tensor
+    masses: Tensor
+
+    def of(self, tokens: Tensor) -> "Moves":
+        """Those of some student tokens (ascending), each by its number among these."""
+        here = torch.isin(self.tokens, tokens)
+        numbers = torch.searchsorted(tokens, self.tokens[here])
+        return Moves(numbers, self.sources[here], self.columns[here], self.masses[here])
+
+    def applied(self, target: Tensor, own: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A tile's target and columns with them, and how much left its shorter token: [R]. Writes to `target`.
+
+        target: probabilities [R, V_S + 1]. own: bool [R or 1, V_S + 1], its columns. numbers: those of the R rows.
+        """
+        moved = target.new_zeros(len(target))
+        here = torch.isin(self.tokens, numbers)
+        if not here.any():
+            return target, own, moved
+        rows, masses = self.tokens[here] - numbers[0], self.masses[here].to(target.dtype)
+        for columns, signed in ((self.sources[here], -masses), (self.columns[here], masses)):
+            target.index_put_((rows, columns), signed, accumulate=True)
+        own = own.expand_as(target).contiguous()
+        own[rows, self.columns[here]] = True
+        outermost = rows.diff(prepend=rows[:1] - 1) > 0  # the next ones only move on what this one moved
+        return target.clamp_(min=0), own, moved.index_add(0, rows[outermost], masses[outermost])
+
+
+@torch.no_grad()
+def moves_along(evidence: Evidence, borders: Borders, tables: BytePrefixes, temperature: float) -> Moves:
+    """For each student token that the text goes on with beyond a teacher token, within a chunk: the probability
+
+    q(t_j | its bytes read so far) * q(t_j+1) * ... * M_k(bytes of t_k in it), with M as in the module `marginal`.
+    """
+    steps = _steps(evidence, borders, tables)
+    device = evidence.device
+    table = np.array(steps, dtype=np.int64).reshape(-1, len(_Step._fields))
+    tokens, sources, columns, rows, last, inside = table.T
+    pieces = evidence.pair.teacher.pieces
+    ids = evidence.teacher.ids[on(last, device)].tolist()
+    begun = [pieces[token_id][:size] for token_id, size in zip(ids, inside.tolist(), strict=True)]
+    states = evidence.teacher.dense
+    log_masses = _path_logprobs(evidence, rows, last, temperature)
+    log_masses += dense_masses(Questions.of(last, begun, tables), tables, states, temperature)
+    inside_first = np.flatnonzero(borders.offsets[tokens])  # before others nothing is read: the mass of all is 1
+    read = Questions.of(rows[inside_first], borders.prefixes(tokens[inside_first]), tables)
+    log_masses[on(inside_first, log_masses.device)] -= dense_masses(read, tables, states, temperature)
+    masses = log_masses.exp().to(device)
+    return Moves(on(tokens, device), on(sources, device), on(columns, device), masses)
+
+
+def _steps(evidence: Evidence, borders: Borders, tables: BytePrefixes) -> list[_Step]:
+    ends, chunk_ends = borders.teacher_ends, evidence.alignment.byte_splits[borders.chunks + 1]
+    going_on = (ends[borders.rows] < chunk_ends) & borders.spelled[borders.chunks]
+    steps = []
+    for token in np.flatnonzero(going_on).tolist():
+        start, row = int(borders.starts[token]), int(borders.rows[token])
+        left = int(ends[row]) - start
+        source = tables.column(borders.data[start : start + left])
+        for column, size in tables.longer(borders.data[start : int(chunk_ends[token])], left):
+            last = int(np.searchsorted(ends, start + size))
+            steps.append(_Step(token, source, column, row, last, start + size - int(ends[last - 1])))
+            source = column
+    return steps
+
+
+def _path_logprobs(evidence: Evidence, rows: np.ndarray, last: np.ndarray, temperature: float) -> Tensor:
+    """Sums of the realised teacher tokens' log-probabilities from `rows` up to before `last`, nats, float64."""
+    hidden, head = evidence.teacher.dense
+    sizes = last - rows
+    used = np.unique(np.repeat(rows, sizes) + np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes))
+    device = head.weight.device
+    ids = evidence.teacher.ids[on(used, evidence.device)].to(device)
+    logprobs = token_logprobs(hidden[on(used, hidden.device)].to(device), head, ids, temperature).logprobs.double()
+    sums = torch.cat([logprobs.new_zeros(1), logprobs.cumsum(0)])
+    first, stop = (on(np.searchsorted(used, border), device) for border in (rows, last))
+    return sums[stop] - sums[first]

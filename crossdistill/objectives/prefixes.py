@@ -1,0 +1,119 @@
+"""Two vocabularies by the bytes that their tokens begin with, as tables.
+
+Shapes: V_S, V_T vocabularies; M teacher tokens that carry bytes. A *column* is what a teacher token's probability can
+go to: int64, the student's token id (the smallest of several that spell the same bytes, and one stop token for all), or
+V_S for the residual, where no student token fits.
+"""
+
+from bisect import bisect_left
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossdistill.objectives.pair import Groups, VocabPair
+
+
+class BytePrefixes:
+    """Which teacher tokens begin with given bytes, and which student token what is left of each of them begins with.
+
+    Stop tokens stand for no bytes here, whatever they are called; other tokens without bytes are in no range.
+
+    Attributes:
+        order: int64 [M], the ids of the teacher's tokens in the order of their bytes.
+        rank: int64 [V_T], where each of these stands in that order; -1 for the others.
+        residual: the column V_S.
+        stop: the column of the student's stop tokens; the residual where the end of a response is not taught.
+        groups: the student's ids of each column that has more than one.
+    """
+
+    def __init__(self, pair: VocabPair):
+        stops, self._teacher_stops = pair.student_stops, pair.teacher_stops
+        self.residual = len(pair.student)
+        self.stop = stops[0] if stops else self.residual
+        spelled = ([k for k in ids if k not in stops] for ids in pair.student_ids.values())
+        groups = [ids for ids in spelled if ids]
+        self._column = {pair.student.pieces[ids[0]]: ids[0] for ids in groups}
+        self._longest = max(map(len, self._column), default=0)
+        self.groups = Groups.of([ids for ids in [*groups, stops] if len(ids) > 1])
+        pieces = np.array(pair.teacher.pieces, dtype=object)
+        pieces[list(self._teacher_stops)] = b""
+        self.order = np.array(sorted(np.flatnonzero(pieces), key=pieces.__getitem__), dtype=np.int64)
+        self.rank = np.full(len(pieces), -1)
+        self.rank[self.order] = np.arange(len(self.order))
+        self._sorted = pieces[self.order].tolist()
+        self._columns: dict[bytes, np.ndarray] = {}
+
+    def within(self, prefix: bytes) -> tuple[int, int]:
+        """The range in `order` of the teacher's tokens that begin with `prefix`; empty where none does."""
+        after = _successor(prefix)
+        low = bisect_left(self._sorted, prefix)
+        return low, len(self._sorted) if after is None else bisect_left(self._sorted, after, lo=low)
+
+    def column(self, data: bytes) -> int:
+        """Of the longest student token that `data` begins with."""
+        for size in range(min(len(data), self._longest), 0, -1):
+            found = self._column.get(data[:size])
+            if found is not None:
+                return found
+        return self.residual
+
+    def longer(self, data: bytes, size: int) -> list[tuple[int, int]]:
+        """(column, bytes) of the student's tokens of over `size` bytes that `data` begins with, ascending."""
+        found = ((self._column.get(data[:k]), k) for k in range(size + 1, min(len(data), self._longest) + 1))
+        return [(column, k) for column, k in found if column is not None]
+
+    def columns(self, prefix: bytes) -> np.ndarray:
+        """Of what is left after `prefix` of each token in ``order[slice(*within(prefix))]``; made once."""
+        if prefix not in self._columns:
+            pieces, skip = self._sorted[slice(*self.within(prefix))], len(prefix)
+            self._columns[prefix] = np.array([self.column(piece[skip:]) for piece in pieces], dtype=np.int64)
+        return self._columns[prefix]
+
+    def whole(self) -> np.ndarray:
+        """Of every teacher token where nothing is read yet, the stop tokens' too: int64 [V_T]."""
+        whole = np.full(len(self.rank), self.residual)
+        whole[self.order] = self.columns(b"")
+        whole[list(self._teacher_stops)] = self.stop
+        return whole
+
+
+def merged(log_probs: Tensor, groups: Groups) -> Tensor:
+    """Log of the mass of every column but the residual: [R, V_S] -> [R, V_S], differentiable.
+
+    groups: ``BytePrefixes.groups``. The columns of `doubles` are none.
+    """
+    if not len(groups.first):
+        return log_probs
+    sums = log_probs[:, groups.ids.flatten()].unflatten(1, groups.ids.shape)
+    return log_probs.index_copy(1, groups.first, sums.masked_fill(~groups.mask, -torch.inf).logsumexp(-1))
+
+
+def doubles(groups: Groups, num_tokens: int) -> Tensor:
+    """The student's tokens whose mass is in another's column: bool [V_S]."""
+    found = torch.zeros(num_tokens, dtype=torch.bool, device=groups.first.device)
+    found[groups.ids[groups.mask]] = True
+    found[groups.first] = False
+    return found
+
+
+_TABLES: "WeakKeyDictionary[VocabPair, BytePrefixes]" = WeakKeyDictionary()
+
+
+def prefixes_of(pair: VocabPair) -> BytePrefixes:
+    """The tables of a pair, made once."""
+    if pair not in _TABLES:
+        _TABLES[pair] = BytePrefixes(pair)
+    return _TABLES[pair]
+
+
+def on(values: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a tensor on a device."""
+    return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+
+def _successor(prefix: bytes) -> bytes | None:
+    """The smallest byte string after all that begin with `prefix`; None where there is none."""
+    head = prefix.rstrip(b"\xff")
+    return head[:-1] + bytes([head[-1] + 1]) if head else None

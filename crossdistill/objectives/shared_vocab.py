@@ -1,0 +1,38 @@
+"""Shared-vocabulary on-policy distillation, the simplest baseline of SimCT (2605.07711).
+
+    L = sum_c  D( p_S(. | prefix of chunk c), p_T(. | prefix of chunk c) )
+
+with both distributions at the first position of chunk c, restricted to the candidates that both vocabularies can name
+(crossdistill.objectives.pair) and renormalised; D is KL(S || T) by default. Every chunk has a term, also where its
+tokens differ: at its first position both models have read the same bytes. What the tokens after the first say is left
+out. At student == teacher the loss and its gradient are 0. Signal: DENSE. No chunks: 0.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from crossdistill.objectives.base import LossSum
+from crossdistill.objectives.candidates import SharedCandidates, at, shared_divergence
+from crossdistill.objectives.supervision import Evidence, Supervision
+
+
+@dataclass(frozen=True)
+class SharedVocab(SharedCandidates):
+    """The divergence over the shared candidates at the first position of every chunk.
+
+    divergence, mix: how far the student is from the teacher (crossdistill.objectives.divergence).
+    temperature: divides the logits of both sides.
+    """
+
+    name: ClassVar[str] = "shared_vocab"
+
+    def weight(self, evidence: Evidence) -> float:
+        """Chunks."""
+        return float(evidence.alignment.num_chunks)
+
+    def loss(self, supervision: Supervision) -> LossSum:
+        """Sum over chunks."""
+        evidence = supervision.evidence
+        student = at(supervision.student, evidence.student_splits[:-1])
+        teacher = at(evidence.teacher.dense, evidence.teacher_splits[:-1])
+        return LossSum(*shared_divergence(evidence.pair, student, teacher, self.distance, self.temperature))

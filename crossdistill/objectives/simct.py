@@ -1,0 +1,109 @@
+"""SimCT: shared tokens and units of several tokens as candidates (2605.07711, section 3.3, Eqs. 6-9).
+
+    U_c  = the candidates that both vocabularies can name, and the realised unit u_c where chunk c is not 1:1
+    s_M(v) = log p_M(v | prefix)  of a token,  s_M(u_c) = mean_j log p_M(u_j | prefix, u_<j)  of the unit in M's tokens
+    q_M(v) = exp s_M(v) / sum_{v' in U_c} exp s_M(v')
+    L = sum_c  D( q_S, q_T )
+
+for M the student S and the teacher T, at the first position of every minimal chunk c; D is KL(S || T) by default. A
+score of a unit is a mean, so that U_c is a set of candidates and not a partition of all text: q is no probability of
+the unit. At student == teacher the loss and its gradient are 0. Signal: DENSE. No chunks: 0.
+
+Ablations: without units it is `shared_vocab`; at 1:1 chunks alone it is `strict`; with `coarsen` it has fewer and
+longer units.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossdistill.errors import InputError
+from crossdistill.objectives.base import LossSum
+from crossdistill.objectives.candidates import SharedCandidates, UnitLogits, at, shared_divergence
+from crossdistill.objectives.supervision import Evidence, Supervision
+from crossdistill.objectives.units import unit_logits
+
+
+@dataclass(frozen=True)
+class SimCT(SharedCandidates):
+    """The divergence over the shared candidates and the realised unit, at the first position of every chunk.
+
+    divergence, mix: how far the student is from the teacher (crossdistill.objectives.divergence).
+    temperature: divides the logits of both sides, for units too.
+    unit: whether a chunk that is not 1:1 is a candidate.
+    one_to_one: only 1:1 chunks have a term.
+    coarsen: probability that a chunk is merged with the next one of its response; a stop unit is never merged.
+    seed: of these draws, which depend on it and on the sampled tokens of a response alone.
+    """
+
+    name: ClassVar[str] = "simct"
+
+    unit: bool = True
+    one_to_one: bool = False
+    coarsen: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.coarsen <= 1:
+            raise InputError(
+                f"coarsen, the probability that two chunks are merged, lies in [0, 1], not {self.coarsen}."
+            )
+        if self.seed < 0:
+            raise InputError(f"seed must be >= 0, not {self.seed}.")
+
+    def weight(self, evidence: Evidence) -> float:
+        """Chunks that have a term, merged ones counted once."""
+        return float(len(self._chunks(evidence)[0]))
+
+    def loss(self, supervision: Supervision) -> LossSum:
+        """Sum over chunks. Stats: how many of them have a unit."""
+        evidence = supervision.evidence
+        sides = self._chunks(evidence)
+        ours, theirs = (torch.as_tensor(spans, device=evidence.device) for spans in sides)
+        several = ((ours.diff() > 1) | (theirs.diff() > 1))[:, 0] & self.unit
+        units = None
+        if several.any():
+            units = self._units(supervision, several, ours[several], theirs[several])
+        student = at(supervision.student, ours[:, 0])
+        teacher = at(evidence.teacher.dense, theirs[:, 0])
+        total = shared_divergence(evidence.pair, student, teacher, self.distance, self.temperature, units).total
+        return LossSum(total, {"units": several.sum()})
+
+    def _chunks(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+        """The (first, after the last) token of each chunk that has a term: int64 [C, 2] of each side."""
+        borders = self._borders(evidence)
+        sides = (evidence.alignment.student_splits[borders], evidence.alignment.teacher_splits[borders])
+        student, teacher = (np.stack([splits[:-1], splits[1:]], -1) for splits in sides)
+        if self.one_to_one:
+            kept = ((np.diff(student) == 1) & (np.diff(teacher) == 1))[:, 0]
+            student, teacher = student[kept], teacher[kept]
+        return student, teacher
+
+    def _borders(self, evidence: Evidence) -> np.ndarray:
+        """Which borders between chunks are left, bool [chunks + 1]."""
+        kept = np.ones(evidence.alignment.num_chunks + 1, dtype=bool)
+        if not self.coarsen:
+            return kept
+        ids = evidence.student.ids.cpu().numpy()
+        splits = evidence.alignment.student_splits
+        for first, end in zip(evidence.response_splits[:-1], evidence.response_splits[1:], strict=True):
+            response = ids[splits[first] : splits[end]].astype(np.int64)
+            draws = np.random.default_rng([self.seed, crc32(response.tobytes())]).random(max(end - first - 1, 0))
+            kept[first + 1 : end] = draws >= self.coarsen
+        kept[:-1] |= evidence.is_stop
+        return kept
+
+    def _units(self, supervision: Supervision, several: Tensor, student: Tensor, teacher: Tensor) -> UnitLogits:
+        """Of C chunks, `several` of which are units (bool [C]) with these spans."""
+        evidence = supervision.evidence
+        ours = unit_logits(supervision.student, evidence.student.ids, student, self.temperature)
+        with torch.no_grad():
+            theirs = unit_logits(evidence.teacher.dense, evidence.teacher.ids, teacher, self.temperature)
+        rows = several.nonzero()[:, 0]
+        nowhere = ours.new_full((len(several),), -torch.inf)
+        return UnitLogits(nowhere.index_copy(0, rows, ours), nowhere.index_copy(0, rows, theirs.to(ours.dtype)))

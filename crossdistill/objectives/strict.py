@@ -1,0 +1,133 @@
+"""Strict 1:1: the divergence at chunks of one student and one teacher token alone (2610.08448).
+
+    L = sum over 1:1 chunks c of  D( p_S(. | prefix of c), p_T(. | prefix of c) )
+
+with both distributions restricted to candidates K_c that both vocabularies can name and renormalised over them; D is
+KL(S || T) by default. K_c is
+
+    top_k = 0                           all shared candidates                              Signal: DENSE
+    top_k = k, chosen_by = "teacher"    those among the teacher's k most probable tokens   Signal: TOPK
+    top_k = k, chosen_by = "student"    the student's k most probable shared ones, the     Signal: DENSE
+                                        paper's choice
+
+What lies outside K_c, on either side, is left out and not gathered in a rest: where the teacher chooses, the student
+is not held back from tokens that the teacher did not name. A position at which the teacher names no shared candidate,
+or one, says nothing and counts with a loss of 0. A candidate with several ids has the sum of those that it names.
+
+At student == teacher the loss and its gradient are 0 (up to ids left out as just said). No 1:1 chunks: 0.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from crossdistill.errors import InputError
+from crossdistill.objectives.base import LossSum, Signal
+from crossdistill.objectives.candidates import (
+    RowLoss,
+    SharedCandidates,
+    SharedHead,
+    at,
+    lowest,
+    normalised,
+    shared_divergence,
+    tiled_rows,
+)
+from crossdistill.objectives.pair import Groups, VocabPair
+from crossdistill.objectives.supervision import Evidence, States, Supervision
+from crossdistill.objectives.units import chosen_logits
+from crossdistill.ops import TopLogprobs
+
+CHOOSERS = ("teacher", "student")
+
+
+@dataclass(frozen=True)
+class Strict(SharedCandidates):
+    """The divergence over shared candidates at 1:1 chunks, a stop unit among them.
+
+    divergence, mix: how far the student is from the teacher (crossdistill.objectives.divergence).
+    temperature: divides the logits of both sides.
+    top_k: how many candidates; 0 for all. chosen_by: whose most probable ones, "teacher" or "student".
+    """
+
+    name: ClassVar[str] = "strict"
+
+    top_k: int = 0
+    chosen_by: str = "teacher"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.top_k < 0:
+            raise InputError(f"top_k must be >= 0 (0: all shared candidates), not {self.top_k}.")
+        if self.chosen_by not in CHOOSERS:
+            raise InputError(f"candidates are chosen_by one of {', '.join(CHOOSERS)}, not {self.chosen_by!r}.")
+
+    @property
+    def signal(self) -> Signal:
+        return Signal.TOPK if self.top_k and self.chosen_by == "teacher" else Signal.DENSE
+
+    def weight(self, evidence: Evidence) -> float:
+        """1:1 chunks."""
+        return float(evidence.alignment.is_one_to_one.sum())
+
+    def loss(self, supervision: Supervision) -> LossSum:
+        """Sum over 1:1 chunks."""
+        evidence, pair = supervision.evidence, supervision.evidence.pair
+        kept = torch.as_tensor(evidence.alignment.is_one_to_one, device=evidence.device)
+        student = at(supervision.student, evidence.student_splits[:-1][kept])
+        rows = evidence.teacher_splits[:-1][kept]
+        if self.signal is Signal.TOPK:
+            top = TopLogprobs(*(values[rows] for values in evidence.teacher.most_probable))
+            return LossSum(self._of_teachers_choice(pair, student, top), {})
+        teacher = at(evidence.teacher.dense, rows)
+        if self.top_k:
+            return LossSum(*tiled_rows(self._of_students_choice, pair, student, teacher, self.temperature))
+        return LossSum(*shared_divergence(pair, student, teacher, self.distance, self.temperature))
+
+    def _of_students_choice(self, ours: SharedHead, theirs: SharedHead) -> RowLoss:
+        def row_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+            student, teacher = ours.candidates(student_logits), theirs.candidates(teacher_logits)
+            chosen = student.detach().topk(min(self.top_k, student.shape[1])).indices
+            return self.distance(*(normalised(side.gather(1, chosen)) for side in (student, teacher)))
+
+        return row_loss
+
+    def _of_teachers_choice(self, pair: VocabPair, student: States, top: TopLogprobs) -> Tensor:
+        shared = pair.shared(top.ids.device)
+        columns, teacher = _merged_columns(shared.teacher, top.ids, top.logprobs / self.temperature)
+        ids, present = _table(shared.student)
+        ids, present = ids[columns], present[columns]
+        logits = chosen_logits(student.hidden, student.head, ids.flatten(1)).unflatten(1, ids.shape[1:])
+        merged = (logits / self.temperature).masked_fill(~present, -torch.inf).logsumexp(-1)
+        named = ~teacher.isneginf()
+        sides = (side.masked_fill(~named, lowest(merged)) for side in (merged, teacher.to(merged.dtype)))
+        return self.distance(*(normalised(side) for side in sides)).sum()
+
+
+def _merged_columns(groups: Groups, ids: Tensor, logprobs: Tensor) -> tuple[Tensor, Tensor]:
+    """The candidates among the named tokens, each once: their columns and log-probabilities, [N, k] each.
+
+    Places left over hold column 0 and -inf.
+    """
+    own, present = _table(groups)
+    column_of = own.new_full((1 + max(int(own.max()), int(ids.max()) if ids.numel() else 0),), len(own))
+    column_of[own[present]] = torch.arange(len(own), device=own.device)[:, None].expand_as(own)[present]
+    columns, order = column_of[ids].sort(-1)  # those that the student lacks are last
+    place = torch.zeros_like(columns)
+    place[:, 1:] = (columns.diff() != 0).cumsum(-1)
+    probs = logprobs.gather(1, order).exp().masked_fill(columns == len(own), 0)
+    merged = torch.zeros_like(probs).scatter_add(1, place, probs).log()
+    return torch.zeros_like(columns).scatter(1, place, columns).masked_fill(merged.isneginf(), 0), merged
+
+
+def _table(groups: Groups) -> tuple[Tensor, Tensor]:
+    """The ids of each candidate, int64 [K, W], and which of them there are, bool [K, W]."""
+    width = max(1, groups.ids.shape[1])
+    ids = groups.first[:, None].expand(-1, width).clone()
+    present = torch.zeros_like(ids, dtype=torch.bool)
+    present[:, 0] = True
+    ids[groups.several, : groups.ids.shape[1]] = groups.ids
+    present[groups.several, : groups.ids.shape[1]] = groups.mask
+    return ids, present

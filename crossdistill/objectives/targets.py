@@ -1,0 +1,86 @@
+"""A teacher's distribution over its next token as one over student tokens, by byte prefixes.
+
+Shapes: R positions, V_S and V_T vocabularies. A target has V_S + 1 columns (see `prefixes`), the residual last.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from crossdistill.objectives.masses import log_sums, spread
+from crossdistill.objectives.prefixes import BytePrefixes, on
+from crossdistill.ops.logprobs import TILE_ELEMENTS
+
+_TERM_ELEMENTS = 6  # one term of a sum takes about as much memory as so many logits
+
+
+class Targets(Protocol):
+    """Makes a tile's targets."""
+
+    def __call__(self, teacher_logits: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Of R positions, by their logits [R, V_T] and their numbers int64 [R].
+
+        Returns probabilities [R, V_S + 1], and which columns some teacher token goes to, bool [R or 1, V_S + 1].
+        """
+        ...
+
+    def tile_elements(self, width: int) -> int:
+        """Logits to hold at once where a row has `width` of them."""
+        ...
+
+
+class FirstTargets:
+    """Where a student token begins with a teacher token: the teacher's whole distribution."""
+
+    def __init__(self, tables: BytePrefixes, device: torch.device):
+        self._columns = on(tables.whole(), device)
+        self._own = torch.zeros(1, tables.residual + 1, dtype=torch.bool, device=device)
+        self._own[0, self._columns] = True
+        self._own[0, -1] = True
+
+    def __call__(self, teacher_logits: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        target = teacher_logits.new_zeros(len(teacher_logits), self._own.shape[1])
+        return target.index_add_(1, self._columns, teacher_logits.softmax(-1)), self._own
+
+    def tile_elements(self, width: int) -> int:
+        return TILE_ELEMENTS
+
+
+class InnerTargets:
+    """Where a student token begins inside a teacher token: the tokens that begin with the bytes already read.
+
+    prefixes: these bytes at each position, in the order of the positions' numbers.
+    """
+
+    def __init__(self, tables: BytePrefixes, prefixes: Sequence[bytes], device: torch.device):
+        self._num_columns = tables.residual + 1
+        self._order = on(tables.order, device)
+        ranges, columns, offset = {}, [torch.zeros(0, dtype=torch.long)], 0
+        for prefix in dict.fromkeys(prefixes):
+            low, high = tables.within(prefix)
+            ranges[prefix] = (low, high - low, offset)
+            columns.append(torch.from_numpy(tables.columns(prefix)))
+            offset += high - low
+        self._columns = torch.cat(columns).to(device)
+        rows = [ranges[prefix] for prefix in prefixes]
+        self._low, self._sizes, self._offsets = torch.tensor(rows, device=device).reshape(-1, 3).long().unbind(-1)
+
+    def __call__(self, teacher_logits: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        rows, terms = spread(self._sizes[numbers])
+        values = teacher_logits[rows, self._order[self._low[numbers][rows] + terms]]
+        sums = log_sums(values, rows, len(numbers))
+        probs = (values - sums.masked_fill(sums == -torch.inf, 0.0)[rows]).exp()
+        columns = self._columns[self._offsets[numbers][rows] + terms]
+        target = teacher_logits.new_zeros(len(numbers), self._num_columns)
+        target.view(-1).index_add_(0, rows * self._num_columns + columns, probs)
+        target[:, -1] += (sums == -torch.inf).to(target)  # a teacher that rules out what was read says nothing
+        own = torch.zeros(target.shape, dtype=torch.bool, device=target.device)
+        own[rows, columns] = True
+        own[:, -1] = True
+        return target, own
+
+    def tile_elements(self, width: int) -> int:
+        largest = int(self._sizes.max()) if len(self._sizes) else 0
+        return TILE_ELEMENTS * width // (width + _TERM_ELEMENTS * largest)

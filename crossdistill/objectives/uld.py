@@ -1,0 +1,55 @@
+"""Universal logit distillation (ULD, Boizard et al. 2402.12030, section 3).
+
+    L = sum_c D( softmax(z_S(c) / tau), softmax(z_T(c) / tau) ),   D the L1 distance of the sorted probabilities
+
+z_S(c), z_T(c) are the two models' logits at the start of chunk c, where both have read the same bytes, and tau the
+option `temperature`. D is the Wasserstein distance of the paper for the cost that it takes: nothing is said of which
+token is which, so the vocabularies need not share one. At student == teacher the loss is 0. Signal: DENSE. No chunks:
+0.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from crossdistill.errors import InputError
+from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.sorting import sorted_distance
+from crossdistill.objectives.supervision import Evidence, Supervision
+from crossdistill.ops import Share, tiled_sum
+
+
+@dataclass(frozen=True)
+class ULD(Objective):
+    """Compares what the two distributions look like, not what they name.
+
+    temperature: divides both models' logits.
+    """
+
+    name: ClassVar[str] = "uld"
+    signal: ClassVar[Signal] = Signal.DENSE
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise InputError(f"temperature must be > 0, not {self.temperature}.")
+
+    def weight(self, evidence: Evidence) -> float:
+        """Chunks."""
+        return float(evidence.alignment.num_chunks)
+
+    def loss(self, supervision: Supervision) -> LossSum:
+        """Sum over chunks."""
+        evidence, student = supervision.evidence, supervision.student
+        teacher = evidence.teacher.dense
+        ours = student.hidden[evidence.student_splits[:-1]]
+        theirs = teacher.hidden[evidence.teacher_splits[:-1]]
+        total, stats = tiled_sum(self._distances, ours, student.head, theirs, teacher.head)
+        return LossSum(total, stats)
+
+    def _distances(self, student: Tensor, teacher: Tensor, _numbers: Tensor) -> Share:
+        probs = (torch.softmax(logits / self.temperature, -1) for logits in (student, teacher))
+        return Share(sorted_distance(*probs))

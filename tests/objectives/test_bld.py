@@ -1,0 +1,325 @@
+"""Byte-level distillation: heads on the student against the teacher's next-byte probabilities."""
+
+import itertools
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from crossdistill import ByteVocab, InputError
+from crossdistill.objectives import Evidence, States, Supervision, VocabPair, bld, companion, get
+from crossdistill.objectives.byte_heads import NUM_SYMBOLS, STOP
+from crossdistill.objectives.next_bytes import ByteSlots, next_bytes
+from crossdistill.ops import LMHead, last_hidden_states
+from tests.objectives.cases import (
+    H_S,
+    STUDENT_STOPS,
+    TEACHER_PIECES,
+    TEACHER_STOPS,
+    Case,
+    attach,
+    case,
+    evidence,
+    head,
+    pair,
+    vocab,
+)
+from tests.oracles import bld as oracle
+from tests.seam import toy_models
+from tests.seam.source import Source, source, strings, tokens_of
+
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+CPU = torch.device("cpu")
+
+
+def responses(whole: Case) -> list[oracle.Response]:
+    """A case as the oracle reads it."""
+    found = []
+    for part, hidden in zip(whole.parts, whole.hidden, strict=True):
+        stopped = bool(part.is_stop.any())
+        sides = [
+            [vocabulary.pieces[k] for k in tokens.ids.tolist()]
+            for vocabulary, tokens in ((part.pair.student, part.student), (part.pair.teacher, part.teacher))
+        ]
+        for pieces in sides:
+            pieces[len(pieces) - stopped :] = [None] * stopped
+        logits = whole.objective.heads().logits(hidden).unflatten(-1, (-1, NUM_SYMBOLS))
+        states = part.teacher.dense
+        found.append(oracle.Response(*sides, logits, states.head.logits(states.hidden).softmax(-1)))
+    return found
+
+
+def parameters(whole: Case) -> list[torch.Tensor]:
+    return [*(hidden for hidden in whole.hidden if len(hidden)), *whole.objective.heads.parameters()]
+
+
+# ---- the value ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop_unit", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("options", [{}, {"num_bytes": 2, "byte_nll": 0.7}])
+def test_value_and_gradients_are_those_of_the_definition(options, seed, stop_unit):
+    whole = case(get("bld", **options), seed=seed, stop_unit=stop_unit)
+    expected, count = oracle.loss(
+        responses(whole), TEACHER_PIECES, TEACHER_STOPS if stop_unit else (), options.get("byte_nll", 0.0)
+    )
+    total = whole.loss()
+    torch.testing.assert_close(total, expected, **EXACT)
+    assert whole.objective.weight(whole.evidence()) == count
+    ours, theirs = (torch.autograd.grad(value, parameters(whole)) for value in (total, expected))
+    assert all(gradient.abs().max() > 1e-3 for gradient in ours[:1])
+    for gradient, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(gradient, reference, **EXACT)
+
+
+def test_tiles_smaller_than_the_batch_change_nothing(monkeypatch):
+    whole = case(get("bld"), seed=5)
+    total = whole.loss()
+    gradients = torch.autograd.grad(total, parameters(whole))
+    for name in ("tiled_sum", "next_bytes"):
+        monkeypatch.setattr(f"crossdistill.objectives.bld.{name}", partial(getattr(bld, name), tile_elements=1))
+    again = whole.loss()
+    torch.testing.assert_close(again, total, **EXACT)
+    for gradient, reference in zip(torch.autograd.grad(again, parameters(whole)), gradients, strict=True):
+        torch.testing.assert_close(gradient, reference, **EXACT)
+
+
+def test_a_byte_by_hand():
+    """The student wrote `a`, `b`; the teacher reads `ab`. Its next tokens: ab 0.4, aa 0.1, b 0.2, stop 0.3."""
+    objective = get("bld", num_bytes=1)
+    vocabs = VocabPair(vocab([b"", b"a", b"b"]), vocab([b"", b"ab", b"aa", b"b", b"a"]), (0,), (0,))
+    teacher = States(torch.ones(1, 1), LMHead(torch.tensor([[0.3], [0.4], [0.1], [0.2], [1e-30]]).log()))
+    states = States(torch.zeros(2, H_S, requires_grad=True), LMHead(torch.zeros(3, H_S)))
+    part = evidence(vocabs, [1, 2], None, (states, teacher))
+    attach(objective, states.head, torch.Generator())
+    for parameter in objective.heads.parameters():
+        torch.nn.init.zeros_(parameter)  # every symbol has 1 / 257
+    supervision = Supervision(part, torch.zeros(2), states)
+    first = 0.5 * math.log(0.5) + 0.2 * math.log(0.2) + 0.3 * math.log(0.3) + math.log(257)
+    second = 0.8 * math.log(0.8) + 0.2 * math.log(0.2) + math.log(257)
+    loss = objective.loss(supervision)
+    assert loss.total.item() == pytest.approx(first + second, rel=1e-5)
+    assert objective.weight(part) == 2
+    assert loss.stats["byte_nll"].item() == pytest.approx(2 * math.log(257), rel=1e-5)
+    assert loss.stats["left_out"] == loss.stats["ruled_out"] == 0
+
+
+def test_token_nll_is_the_cross_entropy_of_the_tokens():
+    plain, with_tokens = (case(get("bld", token_nll=weight), seed=6) for weight in (0.0, 0.5))
+    tokens = with_tokens.supervision().student_logprobs().sum()
+    torch.testing.assert_close(with_tokens.loss() - plain.loss(), -0.5 * tokens, **EXACT)
+
+
+def test_bytes_beyond_the_heads_are_counted():
+    whole = case(get("bld", num_bytes=1), seed=7)
+    supervision = whole.supervision()
+    num_bytes = int(supervision.evidence.alignment.byte_splits[-1])
+    left_out = objective_stats(whole)["left_out"]
+    assert left_out > 0
+    assert whole.objective.weight(supervision.evidence) + left_out == num_bytes
+
+
+def objective_stats(whole: Case) -> dict[str, float]:
+    return {name: float(value) for name, value in whole.objective.loss(whole.supervision()).stats.items()}
+
+
+# ---- the teacher's bytes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop_unit", [True, False])
+def test_byte_probabilities_sum_to_one(stop_unit):
+    everything = case(get("bld"), seed=8, stop_unit=stop_unit).evidence()
+    found = next_bytes(ByteSlots.of(everything, 8), everything.pair, everything.teacher.dense, CPU)
+    assert found.usable.all()
+    assert found.log_probs.shape[1] == (257 if stop_unit else 256)
+    torch.testing.assert_close(found.log_probs.exp().sum(-1), torch.ones_like(found.ended), **EXACT)
+
+
+def toy_evidence(teacher: Source, text: str, stopped: bool, alphabet: tuple[str, str]) -> Evidence:
+    """A text of the toy language in the tokens of its two models, with the teacher's states."""
+    letters = dict(zip("ab", alphabet, strict=True))
+    models = toy_models.student(teacher, alphabet), toy_models.teacher(teacher, alphabet)
+    vocabs, states = [], []
+    for model, tokenizer in models:
+        vocabs.append(ByteVocab.from_tokenizer(tokenizer))
+        prompt = tokenizer.eos_token_id
+        ids = torch.tensor([[prompt, *tokenizer("".join(letters[char] for char in text)).input_ids]])
+        hidden = last_hidden_states(model, ids, torch.ones_like(ids))[0]
+        states.append(States(hidden if stopped else hidden[:-1], LMHead.from_model(model)))
+    stops = [tuple(tokenizer.convert_tokens_to_ids(stop) for stop in toy_models.STOPS) for _, tokenizer in models]
+    both = VocabPair(*vocabs, *stops)
+    student_ids = models[0][1]("".join(letters[char] for char in text)).input_ids
+    return evidence(both, student_ids, stops[0][0] if stopped else None, (states[0], states[1]))
+
+
+@pytest.mark.parametrize("alphabet", [("a", "b"), ("é", "x")])
+@pytest.mark.parametrize(
+    "language",
+    [
+        source(start=(0.5, 0.3, 0.2), after_a=(0.4, 0.6, 0.0), after_b=(0.3, 0.3, 0.4)),
+        source(start=(0.3, 0.6, 0.1), after_a=(0.5, 0.1, 0.4), after_b=(0.35, 0.05, 0.6)),
+    ],
+)
+def test_next_bytes_on_the_toy_language_are_those_of_the_enumeration(language, alphabet):
+    """Exact at the teacher's borders; inside a token, given that it goes on; exact there too if it always does.
+
+    After the token `a` alone, which says that the response ends, the teacher's answer is of the token and not of the
+    text; only that one is not the language's.
+    """
+    first = [letter.encode()[0] for letter in alphabet]
+    inside = 0
+    for text in itertools.chain.from_iterable(map(strings, range(1, 5))):
+        part = toy_evidence(language, text, True, alphabet)
+        found = next_bytes(ByteSlots.of(part, 8), part.pair, part.teacher.dense, CPU)
+        borders = set(np.cumsum([len(token) for token in tokens_of(text)]).tolist()) | {0}
+        place = 0
+        for k, state in enumerate(["", *text]):
+            after_token_a = k == len(text) and tokens_of(text)[-1] == "a"
+            row = found.log_probs[place].exp()
+            steps = dict(language.steps[state])
+            ended = 0.0
+            if k not in borders:
+                ended = steps.pop(".")
+                inside += 1
+            total = sum(steps.values())
+            expected = {"a": first[0], "b": first[1], ".": STOP}
+            for char, probability in steps.items():
+                value = (1.0 if char == "." else 0.0) if after_token_a else probability / total
+                assert row[expected[char]].item() == pytest.approx(value, abs=1e-6), (text, k, char)
+            assert found.ended[place].item() == pytest.approx(ended, abs=1e-6)
+            place += len(alphabet["ab".index(text[k])].encode()) if k < len(text) else 1
+        assert place == len(found.ended)
+    assert inside > 20
+
+
+def test_a_teacher_that_masks_its_vocabulary_gives_no_target_where_it_rules_out_what_was_read():
+    whole = case(get("bld"), seed=9)
+    states = whole.parts[0].teacher.dense
+    masked = [k for k, piece in enumerate(TEACHER_PIECES) if piece.startswith(b"a")]
+    bias = states.head.bias.clone()
+    bias[masked] = -torch.inf
+    banned = LMHead(states.head.weight, bias)
+    whole.parts = [part.with_teacher(states=part.teacher.dense._replace(head=banned)) for part in whole.parts]
+    stats, total = objective_stats(whole), whole.loss()
+    assert stats["ruled_out"] > 0
+    total.backward()
+    assert math.isfinite(total.item())
+    assert all(hidden.grad.isfinite().all() for hidden in whole.hidden)
+
+
+@pytest.mark.parametrize("size", [1e4, 1e-4])
+def test_large_logits_stay_finite(size):
+    whole = case(get("bld"), seed=10)
+    for part in whole.parts:
+        part.teacher.dense.hidden.mul_(size)
+    with torch.no_grad():
+        for hidden in whole.hidden:
+            hidden.mul_(size)
+    total = whole.loss()
+    gradients = torch.autograd.grad(total, parameters(whole))
+    assert total.isfinite()
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_nothing_is_known_inside_a_token_that_the_normaliser_rewrote():
+    """Two ids of the teacher in one chunk spell something else than the text: only the chunk's first byte counts."""
+    vocabs, generator = pair(), torch.Generator().manual_seed(0)
+    sides = ((vocabs.student, 5, 3), (vocabs.teacher, 4, 2))
+    student, teacher = (
+        States(torch.ones(rows, size, dtype=torch.float64), head(generator, len(side), size))
+        for side, size, rows in sides
+    )
+    part = evidence(vocabs, [1, 1], STUDENT_STOPS[0], (student, teacher))
+    assert len(ByteSlots.of(part, 8).tokens) == 3
+    part.teacher.ids[0] = TEACHER_PIECES.index(b"ab")  # two bytes as well, but not those that were read
+    slots = ByteSlots.of(part, 8)
+    assert slots.tokens.tolist() == [0, 2]
+    assert slots.symbols.tolist() == [ord("a"), STOP]
+    assert slots.num_left_out == 1
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def tiny_llama() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=11, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2
+    )
+    return LlamaForCausalLM(config)
+
+
+def test_steps_lower_the_byte_loss_and_move_the_trunk():
+    objective = get("bld", head_speed=10.0)
+    whole = case(objective, seed=11, lengths=(6,))
+    model = tiny_llama()
+    objective.attach(model)
+    everything = whole.evidence()
+    ids = torch.cat([torch.tensor([0]), everything.student.ids])[None, :-1]
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+
+    def loss() -> torch.Tensor:
+        hidden = last_hidden_states(model, ids, torch.ones_like(ids))[0]
+        states = States(hidden, LMHead.from_model(model))
+        return objective.loss(Supervision(everything, everything.student.logprobs, states)).total
+
+    first = loss()
+    first.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())  # as DDP expects
+    assert not any(value.grad.any() for name, value in model.named_parameters() if name.startswith("model."))
+    for _ in range(40):
+        optimizer.step()
+        optimizer.zero_grad()
+        last = loss()
+        last.backward()
+    assert last.item() < 0.2 * first.item()
+    moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert "model.layers.0.mlp.up_proj.weight" in moved
+    assert {f"{companion.NAME}.weight", f"{companion.NAME}.bias"} <= moved
+    assert "lm_head.weight" not in moved  # learns through the trunk alone
+
+
+def test_an_empty_step_touches_every_parameter():
+    objective, model = get("bld"), tiny_llama()
+    objective.attach(model)
+    hidden = last_hidden_states(model, torch.tensor([[1, 2]]), torch.ones(1, 2))[0]
+    nothing = objective.nothing(States(hidden, LMHead.from_model(model)))
+    nothing.backward()
+    assert nothing.item() == 0
+    assert all(value.grad is not None and not value.grad.any() for value in model.parameters())
+
+
+def test_attaching_again_replaces_the_heads():
+    objective, model = get("bld", num_bytes=2), tiny_llama().double()
+    objective.attach(model)
+    first = objective.heads
+    objective.attach(model)
+    assert objective.heads is not first
+    assert companion.companion_of(model) is objective.heads
+    assert objective.heads.weight.shape == (2 * NUM_SYMBOLS, 16)
+    assert objective.heads.weight.dtype == torch.float64
+
+
+# ---- options ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_bytes": 0}, r"num_bytes, the heads, must lie in 1 \.\.\. 256, not 0"),
+        ({"head_speed": 0.0}, "head_speed must be a finite number > 0"),
+        ({"byte_nll": -1.0}, "byte_nll and token_nll must be finite and >= 0"),
+        ({"token_nll": math.inf}, "byte_nll and token_nll must be finite and >= 0"),
+        ({"divergence": "l2"}, "there is no divergence 'l2'"),
+        ({"mix": 2.0}, "mix"),
+        ({"_heads": 1}, "has no option '_heads'"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        get("bld", **options)

@@ -1,0 +1,165 @@
+"""The bpm loss against its definition."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from crossdistill import InputError
+from crossdistill.objectives import Signal, VocabPair, get
+from crossdistill.objectives import targets as targets_module
+from crossdistill.objectives.bpm import BPM
+from tests.objectives.byte_prefixes import HALVES, LETTERS, logits, one_chunk, responses, states_of, text_of, total_of
+from tests.objectives.cases import case, vocab
+from tests.oracles import bpm as oracle
+
+OPTIONS = [
+    {"divergence": "forward"},
+    {"divergence": "jsd", "temperature": 2.0},
+    {"divergence": "jsd", "mix": 0.3},
+    {"divergence": "skew_reverse", "mix": 0.1},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("seed", [0, 4])
+@pytest.mark.parametrize("stop_unit", [True, False])
+def test_value_and_gradient_equal_the_definition(options, seed, stop_unit):
+    whole = case(BPM(**options), seed=seed, stop_unit=stop_unit)
+    expected = total_of(
+        [
+            oracle.loss(
+                text_of(whole.parts[k]),
+                *logits(whole, k),
+                options["divergence"],
+                options.get("mix", 0.5),
+                options.get("temperature", 1.0),
+            )
+            for k in responses(whole)
+        ]
+    )
+    leaves = [whole.hidden[k] for k in responses(whole)]
+    ours = whole.loss()
+    torch.testing.assert_close(ours, expected)
+    for got, wanted in zip(torch.autograd.grad(ours, leaves), torch.autograd.grad(expected, leaves), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_small_tiles_give_the_same(monkeypatch):
+    whole = case(BPM(), seed=4)
+    expected = whole.loss()
+    monkeypatch.setattr(targets_module, "TILE_ELEMENTS", 60)  # two positions, or one
+    torch.testing.assert_close(whole.loss(), expected)
+
+
+def test_the_residual_is_what_no_student_token_begins():
+    """And what moves on is what the path gives to longer tokens; both as sums over the student tokens."""
+    whole = case(BPM(), seed=4)
+    stats, residual, moved = whole.objective.loss(whole.supervision()).stats, 0.0, 0.0
+    for k in responses(whole):
+        text, probs = text_of(whole.parts[k]), torch.softmax(logits(whole, k)[1], -1)
+        for _, tokens, read, ahead in oracle.positions(text):
+            residual += float(oracle.target(text, probs, tokens, read, ahead).get(oracle.OTHER, 0.0))
+            near = oracle.target(text, probs, tokens[:1], read, ahead)
+            far = oracle.target(text, probs, tokens, read, ahead)
+            moved += sum(abs(float(far.get(key, 0.0) - near.get(key, 0.0))) for key in {*near, *far}) / 2
+    assert stats["residual"].item() == pytest.approx(residual)
+    assert stats["moved"].item() == pytest.approx(moved)
+    assert moved > 0.1
+
+
+# ---- by hand ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_student_that_is_finer():
+    """The teacher reads `ab` and the student `a`, `b`.
+
+    At `a` the student faces a: 0.2 + 0.4, b: 0.1, stop: 0.1, rest: 0.2 (`c`). Inside `ab` the teacher's tokens that
+    begin with `a` are `a`, of which nothing is left (1/3), and `ab` (2/3).
+    """
+    states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    supervision = one_chunk(LETTERS, [[1, 2], [2]], states)
+    loss = BPM(divergence="forward").loss(supervision)
+    first = [(0.6, 0.5), (0.1, 0.3), (0.1, 0.2), (0.2, math.exp(-100))]  # no student token is left for the residual
+    second = [(2 / 3, 0.6), (1 / 3, 0.4)]
+    assert loss.total.item() == pytest.approx(sum(q * math.log(q / p) for q, p in [*first, *second]))
+    assert loss.stats["residual"].item() == pytest.approx(0.2 + 1 / 3)
+
+
+def test_a_student_that_is_coarser():
+    """The teacher reads `a`, `b` and the student `ab`: of the `a`, 0.5 goes on with `b`.
+
+    The target is ab: 0.4 + 0.2 * 0.5, a: 0.2 * 0.5, b: 0.1, stop: 0.1, rest: 0.2.
+    """
+    states = states_of([[0.2, 0.1, 0.3, 0.4]], [[0.1, 0.2, 0.4, 0.1, 0.2], [0.2, 0.1, 0.1, 0.5, 0.1]])
+    loss = BPM(divergence="skew_forward", mix=0.5).loss(one_chunk(HALVES, [[3], [1, 3]], states))
+    pairs = [(0.5, 0.4), (0.1, 0.1), (0.1, 0.3), (0.1, 0.2), (0.2, 0.0)]
+    assert loss.total.item() == pytest.approx(sum(q * math.log(q / (q / 2 + p / 2)) for q, p in pairs))
+    assert loss.stats["moved"].item() == pytest.approx(0.1)
+
+
+# ---- bad weather -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("divergence", ["forward", "reverse", "jsd", "skew_forward", "skew_reverse"])
+def test_a_teacher_that_masks_tokens_and_large_logits_stay_finite(divergence):
+    student, teacher = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    bounds = torch.tensor([[0.0, -torch.inf, 0.0, 0.0, -torch.inf], [0.0, -torch.inf, -torch.inf, 0.0, 0.0]]).double()
+    masked = [
+        teacher._replace(head=replace(teacher.head, bias=bias)) for bias in bounds
+    ]  # the second rules the text out
+    large = [side._replace(hidden=side.hidden * 1e4) for side in (student, teacher)]
+    for states in ((student, masked[0]), (student, masked[1]), (large[0], large[1])):
+        supervision = one_chunk(LETTERS, [[1, 2], [2]], states)
+        hidden = supervision.student.hidden.requires_grad_()
+        (grad,) = torch.autograd.grad(BPM(divergence=divergence).loss(supervision).total, hidden)
+        assert BPM(divergence=divergence).loss(supervision).total.isfinite()
+        assert grad.isfinite().all()
+
+
+def test_inside_a_token_that_was_rewritten_nothing_is_taught():
+    states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    supervision = one_chunk(LETTERS, [[1, 2], [2]], states)
+    teacher = replace(supervision.evidence.teacher, ids=torch.tensor([3]))
+    evidence = replace(supervision.evidence, teacher=teacher)
+    first = one_chunk(LETTERS, [[1], [1]], (states[0]._replace(hidden=states[0].hidden[:1]), states[1]))
+    assert BPM().weight(supervision.evidence) == 2
+    assert BPM().weight(evidence) == 1
+    left = BPM().loss(replace(supervision, evidence=evidence)).total
+    torch.testing.assert_close(left, BPM().loss(first).total)
+
+
+def test_white_space_can_be_left_out():
+    whole = case(BPM(), seed=2)
+    ids = whole.evidence().student.ids
+    skipping = BPM(skip_white_space=True)
+    assert (ids == 3).any()  # token 3 is a space
+    assert skipping.weight(whole.evidence()) == len(ids) - int((ids == 3).sum())
+    assert skipping.loss(whole.supervision()).total < whole.loss()
+
+
+def test_a_pair_without_a_common_beginning_is_refused():
+    with pytest.raises(InputError, match="no teacher token begins with one"):
+        BPM().check(VocabPair(vocab((b"", b"a")), vocab((b"", b"b"))))
+    BPM().check(HALVES)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"divergence": "kl"}, "there is no divergence 'kl'"),
+        ({"mix": 1.5}, r"lies in \[0, 1\], not 1.5"),
+        ({"temperature": 0.0}, "temperature must be a finite number > 0, not 0.0"),
+        ({"temperature": math.nan}, "temperature must be a finite number > 0, not nan"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        BPM(**options)
+
+
+def test_what_it_needs():
+    objective = get("bpm")
+    assert (objective.signal, objective.loss_signal, objective.on_policy_only) == (Signal.DENSE, Signal.DENSE, False)
+    assert (objective.divergence, objective.mix, objective.temperature) == ("jsd", 0.5, 1.0)

@@ -1,0 +1,117 @@
+"""Credit by byte-prefix marginals against its definition."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from crossdistill import InputError
+from crossdistill.credit import assign_credit, chunk_sums
+from crossdistill.objectives import Evidence, Signal, get
+from crossdistill.objectives import masses as masses_module
+from crossdistill.objectives.borders import Borders
+from crossdistill.objectives.dpca import DPCA
+from crossdistill.objectives.marginal import marginal_credit
+from tests.objectives.byte_prefixes import LETTERS, logits, one_chunk, responses, states_of, text_of
+from tests.objectives.cases import case, equal_case, pair
+from tests.oracles import bpm as oracle
+
+SEEDS = [0, 2, 4]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("stop_unit", [True, False])
+def test_scores_equal_the_definition(seed, stop_unit):
+    whole = case(DPCA(credit="marginal"), seed=seed, stop_unit=stop_unit)
+    inside = 0
+    for k in responses(whole):
+        part = whole.parts[k]
+        expected = torch.tensor(oracle.scores(text_of(part), logits(whole, k)[1]), dtype=torch.float64)
+        torch.testing.assert_close(marginal_credit(part), expected - part.student.logprobs)
+        inside += len(Borders.of(part).inner)
+    assert inside > 2  # some scores are not those of whole tokens
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_k": 1}])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_advantages_of_a_chunk_add_up_to_its_log_ratio(options, seed):
+    evidence = case(DPCA(credit="marginal", **options), seed=seed).evidence()
+    student = chunk_sums(evidence.student.logprobs, evidence.student_splits)
+    teacher = chunk_sums(evidence.teacher.logprobs, evidence.teacher_splits)
+    torch.testing.assert_close(chunk_sums(marginal_credit(evidence), evidence.student_splits), teacher - student)
+
+
+def test_small_tiles_give_the_same(monkeypatch):
+    evidence = case(DPCA(credit="marginal"), seed=4).evidence()
+    expected = marginal_credit(evidence)
+    monkeypatch.setattr(masses_module.dense_masses, "__defaults__", (1.0, 8))  # one row, one question
+    torch.testing.assert_close(marginal_credit(evidence), expected)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_top_k_gives_bounds_that_close_with_k(seed):
+    """Of the mass of the bytes up to the end of each token, from the first of its chunk."""
+    bounds = []
+    for k in (1, 3, 6, len(pair().teacher)):
+        evidence = case(DPCA(credit="marginal", top_k=k), seed=seed).evidence()
+        bounds.append(prefix_scores(evidence, marginal_credit(evidence)))
+    exact = case(DPCA(credit="marginal"), seed=seed).evidence()
+    bounds.append(prefix_scores(exact, marginal_credit(exact)))
+    for lower, upper in itertools.pairwise(bounds):
+        assert (lower <= upper + 1e-9).all()
+    assert (bounds[0] < bounds[-1] - 1e-3).any()
+    torch.testing.assert_close(bounds[-2], bounds[-1])
+    realised = chunk_sums(exact.teacher.logprobs, exact.teacher_splits)[torch.as_tensor(Borders.of(exact).chunks)]
+    assert (bounds[0] >= realised - 1e-9).all()  # a chunk's bytes are never more probable than their beginning
+
+
+def prefix_scores(evidence: Evidence, credit: torch.Tensor) -> torch.Tensor:
+    """Sums of the scores from the start of the chunk up to each token."""
+    scores = credit + evidence.student.logprobs
+    sums = scores.cumsum(0)
+    before = torch.cat([sums.new_zeros(1), sums])[evidence.student_splits[:-1]]
+    return sums - before[torch.as_tensor(Borders.of(evidence).chunks)]
+
+
+def test_by_hand():
+    """The teacher reads `ab` with 0.4, and begins with `a` with 0.2 + 0.4; the student wrote `a` and `b`."""
+    states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    evidence = one_chunk(LETTERS, [[1, 2], [2]], states).evidence
+    expected = [math.log(0.6 / 0.5), math.log(0.4 / 0.6 / 0.6)]
+    assert marginal_credit(evidence).tolist() == pytest.approx(expected)
+    assert DPCA(credit="marginal").advantages(evidence).tolist() == pytest.approx(expected)
+    assert DPCA(credit="marginal", max_advantage=0.1).advantages(evidence).tolist() == pytest.approx([0.1, 0.1])
+
+
+def test_where_text_was_rewritten_the_semantic_prior_credits():
+    states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    evidence = one_chunk(LETTERS, [[1, 2], [2]], states).evidence
+    other = replace(evidence, teacher=replace(evidence.teacher, ids=torch.tensor([3])))  # `b` does not spell `ab`
+    prior = assign_credit(evidence.student.logprobs, evidence.teacher.logprobs, evidence.alignment)
+    torch.testing.assert_close(marginal_credit(other), prior)
+    assert (marginal_credit(evidence) - prior).abs().max() > 0.01
+
+
+def test_a_text_that_the_teacher_rules_out_is_bounded():
+    """Its first bytes are credited by what the teacher allows; the last token takes the whole loss."""
+    student, teacher = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    masked = teacher._replace(head=replace(teacher.head, bias=torch.tensor([0, 0, -torch.inf, 0, 0]).double()))
+    evidence = one_chunk(LETTERS, [[1, 2], [2]], (student, masked)).evidence
+    advantages = DPCA(credit="marginal").advantages(evidence)
+    assert advantages.tolist() == pytest.approx([math.log(0.2 / 0.6 / 0.5), -10])
+
+
+def test_student_and_teacher_alike_give_nothing():
+    evidence = equal_case(DPCA(credit="marginal")).evidence()
+    torch.testing.assert_close(marginal_credit(evidence), torch.zeros_like(evidence.student.logprobs))
+
+
+def test_what_it_needs():
+    dense, topk = get("dpca", credit="marginal"), get("dpca", credit="marginal", top_k=8)
+    assert (dense.signal, dense.loss_signal) == (Signal.DENSE, Signal.SAMPLED)
+    assert (topk.signal, topk.top_k, topk.loss_signal) == (Signal.TOPK, 8, Signal.SAMPLED)
+    for options in ({"top_k": 8}, {"credit": "marginal", "top_k": -1}):
+        with pytest.raises(InputError, match="top_k, for credit 'marginal' alone, is at least 0"):
+            DPCA(**options)

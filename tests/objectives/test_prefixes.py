@@ -1,0 +1,149 @@
+"""Tables of byte prefixes, and what a teacher gives to ranges of them, against a look at every token."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossdistill.objectives import States, VocabPair
+from crossdistill.objectives.borders import Borders
+from crossdistill.objectives.dpca import DPCA
+from crossdistill.objectives.masses import Questions, dense_masses, topk_masses
+from crossdistill.objectives.prefixes import BytePrefixes, doubles, merged, prefixes_of
+from crossdistill.ops import LMHead, TopLogprobs
+from tests.objectives.byte_prefixes import LETTERS, one_chunk, states_of
+from tests.objectives.cases import STUDENT_PIECES, TEACHER_PIECES, case, pair, vocab
+
+PIECE = st.lists(st.sampled_from([b"a", b"b", b"\xfe", b"\xff"]), max_size=4).map(b"".join)
+PIECES = st.lists(PIECE, min_size=2, max_size=12).map(tuple)
+
+
+def begins_with(pieces: tuple[bytes, ...], stops: tuple[int, ...], prefix: bytes) -> set[int]:
+    return {k for k, piece in enumerate(pieces) if piece and k not in stops and piece.startswith(prefix)}
+
+
+def column(pieces: tuple[bytes, ...], stops: tuple[int, ...], data: bytes) -> int:
+    """The first id of the longest piece that `data` begins with; as many as there are ids for none."""
+    fitting = [k for k, piece in enumerate(pieces) if piece and k not in stops and data.startswith(piece)]
+    return max(fitting, key=lambda k: (len(pieces[k]), -k), default=len(pieces))
+
+
+@given(student=PIECES, teacher=PIECES, prefix=PIECE, taught=st.booleans())
+def test_tables_equal_a_look_at_every_token(student, teacher, prefix, taught):
+    stops = ((1,), (0, 1)) if taught else ((), ())
+    tables = BytePrefixes(VocabPair(vocab(student), vocab(teacher), *stops))
+    low, high = tables.within(prefix)
+    ids = tables.order[low:high]
+    assert set(ids.tolist()) == begins_with(teacher, stops[1], prefix)
+    assert len(ids) == high - low
+    assert [tables.rank[k] for k in ids] == list(range(low, high))
+    expected = [column(student, stops[0], teacher[k][len(prefix) :]) for k in ids]
+    assert tables.columns(prefix).tolist() == expected
+    assert tables.columns(prefix) is tables.columns(prefix)
+    whole = [column(student, stops[0], piece) for piece in teacher]
+    for stop in stops[1]:
+        whole[stop] = stops[0][0]
+    assert tables.whole().tolist() == whole
+    longer = {(column(student, stops[0], prefix[:k]), k) for k in range(2, len(prefix) + 1)}
+    assert tables.longer(prefix, 1) == sorted(
+        (c for c in longer if c[0] < len(student) and len(student[c[0]]) == c[1]), key=lambda item: item[1]
+    )
+
+
+def test_ids_that_spell_the_same_share_a_column():
+    """Token 1 and 7 are both `a`; the stops are 0 and 9."""
+    tables = BytePrefixes(VocabPair(vocab(STUDENT_PIECES), vocab(TEACHER_PIECES), (0, 9), (1, 7)))
+    log_probs = torch.log_softmax(torch.randn(3, len(STUDENT_PIECES), dtype=torch.float64), -1)
+    hidden = doubles(tables.groups, len(STUDENT_PIECES))
+    masses = merged(log_probs, tables.groups).exp().masked_fill(hidden, 0.0)
+    probs = log_probs.exp()
+    torch.testing.assert_close(masses[:, 1], probs[:, 1] + probs[:, 7])
+    torch.testing.assert_close(masses[:, 0], probs[:, 0] + probs[:, 9])
+    assert hidden.nonzero()[:, 0].tolist() == [7, 9]
+    torch.testing.assert_close(masses[:, 2:7], probs[:, 2:7])
+    torch.testing.assert_close(masses.sum(-1), torch.ones(3, dtype=torch.float64))
+
+
+def test_the_tables_of_a_pair_are_made_once_and_let_go():
+    one = pair()
+    assert prefixes_of(one) is prefixes_of(one)
+    assert prefixes_of(one) is not prefixes_of(pair())
+
+
+PREFIXES = [b"a", b"", b"ab", b"b", b"zz", b" "]
+
+
+@pytest.mark.parametrize("tile_elements", [2**24, 40, 1])
+def test_masses_equal_sums_over_tokens(tile_elements):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, len(TEACHER_PIECES), generator=generator, dtype=torch.float64) * 3
+    logits[2] = -torch.inf
+    logits[2, 1] = 0.0  # nothing but a stop
+    states = States(torch.arange(4)[:, None].eq(torch.arange(4)).double(), LMHead(logits.nan_to_num(neginf=-1e30).T))
+    rows = np.array([3, 0, 0, 2, 1, 3])
+    tables = prefixes_of(pair())
+    ours = dense_masses(Questions.of(rows, PREFIXES, tables), tables, states, 0.7, tile_elements=tile_elements).exp()
+    probs = torch.softmax(logits / 0.7, -1)
+    wanted = [
+        probs[row, list(begins_with(TEACHER_PIECES, (1, 7), prefix))].sum()
+        for row, prefix in zip(rows, PREFIXES, strict=True)
+    ]
+    torch.testing.assert_close(ours, torch.stack(wanted))
+    assert ours[[3, 4]].tolist() == [0, 0]
+
+
+def test_masses_of_no_questions():
+    tables, states = prefixes_of(pair()), States(torch.zeros(2, 3), LMHead(torch.zeros(len(TEACHER_PIECES), 3)))
+    assert dense_masses(Questions.of(np.zeros(0, dtype=int), [], tables), tables, states).shape == (0,)
+
+
+def test_the_realised_token_is_counted_once():
+    """Tokens 2, 5, 6 are aa, ab, aab and 3 is a; 10 is no beginning with `a` of these."""
+    tables = prefixes_of(pair())
+    questions = Questions.of(np.array([0, 0, 0]), [b"a", b"a", b"ab"], tables)
+    topk = TopLogprobs(torch.tensor([[5, 0, 2]]), torch.tensor([[0.5, 0.3, 0.1]]).log())
+    realised, logprobs = torch.tensor([5, 6, 5]), torch.tensor([0.5, 0.05, 0.5]).log()
+    ours = topk_masses(questions, tables, topk, realised, logprobs).exp()
+    torch.testing.assert_close(ours, torch.tensor([0.6, 0.65, 0.5]))
+
+
+def test_borders_say_where_student_tokens_begin():
+    evidence = case_evidence()
+    borders = Borders.of(evidence)
+    assert borders.data == b"abab\x00"
+    assert borders.rows.tolist() == [0, 0, 1, 2, 3]
+    assert borders.offsets.tolist() == [0, 1, 0, 0, 0]
+    assert borders.first.tolist() == [0, 2, 3, 4]
+    assert borders.inner.tolist() == [1]
+    assert borders.prefixes(np.array([1, 2])) == [b"a", b""]
+    assert borders.spelled.all()
+    other = replace(evidence, teacher=replace(evidence.teacher, ids=torch.tensor([3, 1, 3, 0])))
+    assert Borders.of(other).spelled.tolist() == [False, True, True, True]
+    assert Borders.of(other).inner.tolist() == []
+
+
+def case_evidence():
+    """`ab` in one teacher token and in two, and a stop."""
+    states = states_of([[0.2, 0.5, 0.3]] * 2, [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    first = one_chunk(LETTERS, [[1, 2], [2]], states).evidence
+    one = states_of([[0.2, 0.5, 0.3]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    others = [one_chunk(LETTERS, [[k], [j]], one).evidence for k, j in ((1, 1), (2, 3), (1, 1))]
+    stop = replace(
+        others[2],
+        is_stop=np.array([True]),
+        student=replace(others[2].student, ids=torch.tensor([0])),
+        teacher=replace(others[2].teacher, ids=torch.tensor([0])),
+    )
+    return type(first).concatenate([first, *others[:2], stop])
+
+
+def test_borders_of_nothing():
+    empty = case_borders(lengths=(0,))
+    assert (len(empty.starts), len(empty.inner), len(empty.first), empty.data) == (0, 0, 0, b"")
+
+
+def case_borders(**options) -> Borders:
+    return Borders.of(case(DPCA(credit="marginal"), stop_unit=False, **options).evidence())

@@ -1,0 +1,35 @@
+"""Which figures share a chart, and what is said of them."""
+
+from crossdistill.report.charts import CURVES, learning_curves
+
+HISTORY = [
+    {"step": step, "teacher_gap/digits": 0.5 / step, "teacher_gap/rest": 0.25, "share/digits": 0.01 * step}
+    for step in (1, 2, 4)
+]
+
+
+def test_classes_share_a_chart_with_a_legend():
+    by_class, shares = learning_curves(HISTORY)
+    assert by_class.title == "Gap to the teacher by what the bytes spell"
+    assert by_class.caption == "digits 0.5 at step 1, 0.125 at step 4; the rest 0.25 at step 1, 0.25 at step 4"
+    for name in ("digits", "the rest"):
+        assert f">{name}</text>" in by_class.svg
+    assert "white space" not in by_class.svg
+    assert "stroke-dasharray" in by_class.svg
+    assert shares.caption == "digits 0.01 at step 1, 0.04 at step 4"
+    assert ">digits</text>" not in shares.svg  # of a single line the caption speaks
+
+
+def test_points_are_shown_behind_a_smooth_line_that_is_alone():
+    def shows_points(**figures):
+        (chart,) = learning_curves([{"step": step, **figures} for step in range(80)])
+        return "var(--raw)" in chart.svg
+
+    assert shows_points(entropy=1.0)
+    assert not shows_points(entropy=1.0, sampled_entropy=1.0)
+
+
+def test_every_figure_is_drawn_once():
+    keys = [key for curve in CURVES for key in curve.lines]
+    assert len(keys) == len(set(keys))
+    assert {"coverage", "stopped", "completions/mean_length", "sampled_entropy", "share/white_space"} <= set(keys)
