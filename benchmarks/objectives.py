@@ -7,14 +7,16 @@ All ways begin at the same hidden states and end with the gradients of the stude
 --frozen-head): the products with both output layers are in every figure. The floor, "products", is these alone. Each
 way at each size runs in a process of its own, after a warm-up on a few tokens, so that its peak of memory is its own:
 resident memory above what was held before the call on a CPU (Linux), allocated memory on a GPU. What would not fit is
-not tried, and what its matrices would take is computed. Text and vocabularies are made up (benchmarks.dense), or those of
-two real tokenizers with --student and --teacher.
+not tried, and what its matrices would take is computed. Text and vocabularies are made up (benchmarks.dense), or those
+of two real tokenizers with --student and --teacher.
 """
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.dense.cell import FLOOR, GOLD_HYBRID, GOLD_PLAIN, NAIVE, Setting, Size, least_bytes
 from benchmarks.dense.compare import compared, disagreeing, growth
-from benchmarks.dense.measure import SAME_VOCABULARY, job
+from benchmarks.dense.measure import SAME_VOCABULARY, STARTED, job
 from benchmarks.dense.memory import available_bytes
 from benchmarks.dense.naive import FORMS
 from crossdistill.objectives import Signal, available, get
@@ -58,18 +60,104 @@ def run_one(way: str, size: Size, setting: Setting, most_seconds: float) -> dict
     """The figures of one way, from a process of its own, with the load of the machine around it."""
     needed = least_bytes(way, size, setting.dtype)
     if needed > setting.cap_bytes:
-        return {"status": "does not fit", "computed_bytes_at_least": needed, "cap_bytes": setting.cap_bytes}
+        return {"status": "does not fit", "computed_bytes_at_least": needed}
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "result.json"
         command = [sys.executable, "-m", "benchmarks.dense.measure", job(way, size, setting), str(output)]
         root = Path(__file__).parents[1]
+        reason = ""
         try:
             done = subprocess.run(command, cwd=root, timeout=most_seconds, capture_output=True, text=True, check=False)  # noqa: S603
+            reason = "\n".join(done.stderr.strip().splitlines()[-3:])
         except subprocess.TimeoutExpired:
-            # its start is in it: a few seconds too many, which an "at least" must not have
-            return {"status": "time-out", "seconds_at_least": most_seconds - START_SECONDS, "load_before": load}
-        if not output.exists():
-            return {"status": "failed", "reason": done.stderr.strip().splitlines()[-3:], "returncode": done.returncode}
-        result = read_json(output)
+            reason = "time-out"
+        result = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {"status": "failed"}
+    if result["status"] == STARTED:
+        began = result.pop("began")
+        result |= {"status": "failed"}
+        if reason == "time-out":
+            result |= {"status": "time-out", "seconds_at_least": time.time() - began}
+    if result["status"] == "failed":
+        result["reason"] = reason
     return result | {"load_before": load, "load_after": os.getloadavg()[0]}
+
+
+def ways_at(size: Size, objectives: Sequence[str], naive: Sequence[str]) -> list[str]:
+    """What is measured at a size: the floor, ours, the naive forms, GOLD."""
+    one_vocabulary = size.student_vocab == size.teacher_vocab
+    fitting = [name for name in objectives if one_vocabulary or name not in SAME_VOCABULARY]
+    return [FLOOR, *fitting, *(NAIVE + name for name in fitting if name in naive), GOLD_HYBRID, GOLD_PLAIN]
+
+
+def show(size: Size, ways: dict[str, Any], ratios: dict[str, Any]) -> Table:
+    table = Table("way", "seconds", "extra MiB", "GOLD / ours: time", "memory", "of the bare rate", title=str(size))
+    for way, result in ways.items():
+        if result["status"] != "ok":
+            why = result["status"] + (f", {result['reason']}" if "reason" in result else "")
+            table.add_row(way, why, f"{least_bytes(way, size, 'float32') / 2**20:,.0f}+" if "fit" in why else "")
+            continue
+        line = ratios.get(way, {})
+        gold = [line.get(GOLD_PLAIN, {}).get(key) for key in ("time", "memory")]
+        share = line.get("share_of_bare_rate")
+        table.add_row(
+            way,
+            f"{result['seconds']:.3f}",
+            f"{result['extra_bytes'] / 2**20:,.0f}",
+            *("" if ratio is None else f"{ratio:.1f}" for ratio in gold),
+            "" if share is None else f"{share:.0%}",
+        )
+    return table
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def main(
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16: of states and output weights.")] = "float32",
+    sizes: Annotated[str, typer.Option(help="TOKENS:V_S/H_S:V_T/H_T, by commas; none for those of the device.")] = "",
+    objectives: Annotated[str, typer.Option(help="Names, by commas; none for all dense ones.")] = "",
+    naive: Annotated[str, typer.Option(help=f"Those of {', '.join(FORMS)} whose naive form is measured.")] = "simct",
+    growth_objective: Annotated[str, typer.Option(help="Of which memory is measured at more tokens.")] = "simct",
+    growth_tokens: Annotated[str, typer.Option(help="How many, by commas; empty for none.")] = "1024,2048,4096",
+    growth_pair: Annotated[str, typer.Option(help="V_S/H_S:V_T/H_T.")] = GROWTH_PAIR,
+    frozen_head: Annotated[bool, typer.Option(help="The student's output weight gets no gradient (LoRA).")] = False,
+    response_tokens: Annotated[int, typer.Option(min=8, help="Of the longest response.")] = 1024,
+    repeats: Annotated[int, typer.Option(min=1, help="Of a call, as long as they are cheap.")] = 3,
+    cheap_seconds: Annotated[float, typer.Option(help="No repetition begins after so many.")] = 12.0,
+    seconds: Annotated[float, typer.Option(help="Time-out of one way at one size, its start included.")] = 420.0,
+    cap_gib: Annotated[float | None, typer.Option(help="Extra memory of one way; 85 % of what is free.")] = None,
+    student: Annotated[str, typer.Option(help="Folder of a real tokenizer; --sizes then names its vocabulary.")] = "",
+    teacher: Annotated[str, typer.Option(help="The teacher's; both or none.")] = "",
+    output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
+) -> None:
+    """Measure the dense objectives."""
+    if bool(student) != bool(teacher):
+        raise typer.BadParameter("give both tokenizers or none")
+    cap_bytes = int(available_bytes(device) * RESERVE if cap_gib is None else cap_gib * 2**30)
+    setting = Setting(
+        device, dtype, not frozen_head, response_tokens, cap_bytes, repeats, cheap_seconds, 0, student, teacher
+    )
+    names, cells, console = listed(objectives) or dense_objectives(), [], Console()
+    for size in map(Size.parse, listed(sizes) or SIZES[device]):
+        ways = {way: run_one(way, size, setting, seconds) for way in ways_at(size, names, listed(naive))}
+        ratios = compared(ways, size, dtype)
+        cells.append({"size": str(size), "ways": ways, "compared": ratios})
+        console.print(show(size, ways, ratios))
+    longer = [Size.parse(f"{tokens}:{growth_pair}") for tokens in listed(growth_tokens)]
+    grown = growth(longer, [run_one(growth_objective, size, setting, seconds) for size in longer], dtype)
+    console.print({key: value for key, value in grown.items() if key != "lines"})
+    if output is not None:
+        command = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python -m benchmarks.objectives "
+        figures = {"command": command + " ".join(sys.argv[1:]), "setting": vars(setting), "cells": cells}
+        write_json(output, figures | {"growth_objective": growth_objective, "growth": grown})
+    wrong = {cell["size"]: disagreeing(cell["ways"], TOLERANCE[dtype]) for cell in cells}
+    if any(wrong.values()):
+        console.print(f"not what the naive form gives: {wrong}")
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -127,7 +128,7 @@ class World:
         vocabs = self.pair.student, self.pair.teacher
         ids = vocabs[0].encode(texts(16 * sum(lengths))["English"][: 16 * sum(lengths)]).ids.tolist()
         cuts = np.cumsum([0, *lengths]).tolist()
-        rows = [ids[first:stop] for first, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+        rows = [ids[first:stop] for first, stop in pairwise(cuts)]
         readings = Reading.of_batch(vocabs[0], rows, vocabs[1])
         return [(row, reading.encoding.ids.tolist()) for row, reading in zip(rows, readings, strict=True)]
 

@@ -13,7 +13,7 @@ _BYTES = {"float32": 4, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class Size:
-    """tokens: of the student, in all responses. vocab_size, hidden_size: of a head, the student's then the teacher's."""
+    """tokens: of the student, in all responses, their stops among them. The rest: of the two output layers."""
 
     tokens: int
     student_vocab: int
@@ -30,9 +30,7 @@ class Size:
         return cls(*map(int, found.groups()))
 
     def __str__(self) -> str:
-        return (
-            f"{self.tokens}:{self.student_vocab}/{self.student_hidden}:{self.teacher_vocab}/{self.teacher_hidden}"
-        )
+        return f"{self.tokens}:{self.student_vocab}/{self.student_hidden}:{self.teacher_vocab}/{self.teacher_hidden}"
 
     @property
     def pair(self) -> str:
@@ -44,9 +42,10 @@ class Size:
 class Setting:
     """What is alike in all cells of a run.
 
-    dtype: of states and heads. trains_head: whether the student's output weights get a gradient too (they do not under
-    LoRA). response_tokens: of the longest response. cap_bytes: extra memory that a way may take. repeats: of a call that
-    takes less than `cheap_seconds` in all. student, teacher: folders of real tokenizers, or "" for made-up vocabularies.
+    dtype: of states and heads. trains_head: whether the student's output weight gets a gradient too (it does not under
+    LoRA). response_tokens: of the longest response. cap_bytes: extra memory that a way may take. repeats: of a call,
+    as long as all of them took less than `cheap_seconds`. student, teacher: folders of real tokenizers, or "" for
+    made-up vocabularies.
     """
 
     device: str

@@ -40,7 +40,12 @@ def loss_function(world: World, hybrid: bool) -> ULDLoss:
     with tempfile.TemporaryDirectory() as folder:
         on_cpu = world.setting.device == "cpu"
         config = GOLDConfig(
-            output_dir=folder, use_uld_loss=True, uld_use_hybrid_loss=hybrid, use_cpu=on_cpu, bf16=False, report_to="none"
+            output_dir=folder,
+            use_uld_loss=True,
+            uld_use_hybrid_loss=hybrid,
+            use_cpu=on_cpu,
+            bf16=False,
+            report_to="none",
         )
         return ULDLoss(config, *tokenizers, device=torch.device(world.setting.device))
 

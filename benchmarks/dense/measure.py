@@ -27,6 +27,9 @@ SMALL_TOKENS = 24
 SAME_VOCABULARY = ("gkd",)
 """Objectives for two models of one vocabulary."""
 
+STARTED = "started"
+"""The status in the result's file while the call is under way."""
+
 Step = Callable[[], Tensor | None]
 """Forward and backward; returns the loss."""
 
@@ -119,7 +122,7 @@ def _synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def measure(way: str, size: Size, setting: Setting) -> dict[str, Any]:
+def measure(way: str, size: Size, setting: Setting, output: Path) -> dict[str, Any]:
     """Of one way; `status` is "ok", or says why there are no figures."""
     name = way.removeprefix(NAIVE)
     world = World(size, setting, same_vocabulary=name in SAME_VOCABULARY)
@@ -131,6 +134,7 @@ def measure(way: str, size: Size, setting: Setting) -> dict[str, Any]:
     timed(make(small), setting.device)  # libraries, tables of the vocabularies
     _forget(small)
     step = make(case)
+    write_json(output, result | {"status": STARTED, "began": time.time()})
     cap(setting.cap_bytes, setting.device)
     try:
         with peak_of(setting.device) as peak, counted() as flop:
@@ -182,7 +186,7 @@ def job(way: str, size: Size, setting: Setting) -> str:
 
 def main(text: str, output: Path) -> None:
     given = json.loads(text)
-    write_json(output, measure(given["way"], Size(**given["size"]), Setting(**given["setting"])))
+    write_json(output, measure(given["way"], Size(**given["size"]), Setting(**given["setting"]), output))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,5 @@ def _jsd(student: Tensor, teacher: Tensor) -> Tensor:
     return 0.5 * (ours * (student - mixture)).sum(-1) + 0.5 * (theirs * (teacher - mixture)).sum(-1)
 
 
-FORMS: dict[str, Naive] = {
-    form.__name__: form for form in (shared_vocab, strict, simct, uld, gkd, gold)
-}
+FORMS: dict[str, Naive] = {form.__name__: form for form in (shared_vocab, strict, simct, uld, gkd, gold)}
 """By the name of the objective. bpm, bld and multilevel_ot have none: their oracles are in tests/oracles."""

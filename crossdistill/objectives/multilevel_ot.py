@@ -15,7 +15,6 @@ teacher HAD is 0; SL is the cross-entropy of the kept entries with themselves an
 above 0, so L has no fixed value there, and its gradient is not 0. Signal: DENSE. No chunks: 0.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
@@ -86,10 +85,12 @@ class MultiLevelOT(Objective):
         theirs = [self._constant(teacher._replace(hidden=teacher.hidden[part]), ranks) for part in responses]
         return self._of_ranked(ours, [side.to(ours.device) for side in theirs], responses)
 
+    @torch.no_grad()
     def _constant(self, states: States, ranks: int) -> Tensor:
         """log of t_i(c) in one response: [c, k]."""
-        kept = _top_of_sum(states, ranks, self.temperature)
-        return torch.cat([tile[:, kept] for tile in _log_probs(states, self.temperature)]).clamp(min=FLOOR_NATS)
+        kept, normaliser = _top_of_sum(states, ranks, self.temperature)
+        logits = _few(states.head, kept).logits(states.hidden) / self.temperature
+        return (logits - normaliser[:, None]).clamp(min=FLOOR_NATS)
 
     def _ranked(self, states: States, responses: list[slice], ranks: int) -> Tensor:
         """log of s_i(c) in all responses: [C, k], differentiable.
@@ -98,7 +99,7 @@ class MultiLevelOT(Objective):
         """
         hidden, head = states
         parts = [hidden[part] for part in responses]
-        kept = [_top_of_sum(States(part.detach(), head), ranks, self.temperature) for part in parts]
+        kept = [_top_of_sum(States(part.detach(), head), ranks, self.temperature).ids for part in parts]
         rows = [ids[:1].expand(len(part)) for ids, part in zip(kept, parts, strict=True)]
         first = torch.cat([torch.zeros(0, dtype=torch.long, device=hidden.device), *rows])
         anchor = token_logprobs(hidden, head, first, self.temperature).logprobs[:, None]
@@ -155,21 +156,24 @@ def _windows(part: slice, most: int) -> list[slice]:
     return [slice(*pair) for pair in pairwise(ends)]
 
 
+class _Top(NamedTuple):
+    """ids: int64 [k]. normaliser: log of the sum of the exponentials of each row's logits, [c]."""
+
+    ids: Tensor
+    normaliser: Tensor
+
+
 @torch.no_grad()
-def _log_probs(states: States, temperature: float) -> Iterator[Tensor]:
-    """log softmax of a tile of rows at a time: [R, V]."""
+def _top_of_sum(states: States, ranks: int, temperature: float) -> _Top:
+    """The entries of the largest probability summed over all rows, in descending order."""
     hidden, head = states
+    sums = torch.zeros(head.vocab_size, dtype=torch.float64, device=hidden.device)
+    normalisers = []
     for tile in hidden.split(max(1, TILE_ELEMENTS // head.vocab_size)):
-        yield torch.log_softmax(head.logits(tile) / temperature, -1)
-
-
-@torch.no_grad()
-def _top_of_sum(states: States, ranks: int, temperature: float) -> Tensor:
-    """The entries of the largest probability summed over all rows, in descending order: int64 [k]."""
-    sums = torch.zeros(states.head.vocab_size, dtype=torch.float64, device=states.hidden.device)
-    for tile in _log_probs(states, temperature):
-        sums += tile.exp().sum(0)
-    return sums.topk(ranks).indices
+        logits = head.logits(tile) / temperature
+        normalisers.append(logits.logsumexp(-1))
+        sums += (logits - normalisers[-1][:, None]).exp_().sum(0)
+    return _Top(sums.topk(ranks).indices, torch.cat(normalisers))
 
 
 def _few(head: LMHead, ids: Tensor) -> LMHead:

@@ -84,7 +84,8 @@ def test_a_teacher_that_masks_candidates(with_units):
     assert loss.max() == loss[2]
 
 
-def test_a_broken_teacher_is_not_hidden():
-    given = rows(True)
+@pytest.mark.parametrize("with_units", [False, True])
+def test_a_broken_teacher_is_not_hidden(with_units):
+    given = rows(with_units)
     given[1][3, 1] = math.nan
     assert value_and_gradients(reverse_by_hand, given)[0].isnan().tolist() == [k == 3 for k in range(6)]
