@@ -41,9 +41,12 @@ def command(
         "objective": objective,
     }
     config = read_config(RunConfig, file, overrides, named)
+    from crossdistill.report.terminal import print_warnings
     from crossdistill.runs.train import train
 
     with reporting_interruption():
-        train(config, output, resume)
-    Console().print(f"model, figures and report are in {output}")
+        _, run = train(config, output, resume)
+    console = Console()
+    print_warnings(console, run["warnings"])
+    console.print(f"model, figures and report are in {output}")
     return None

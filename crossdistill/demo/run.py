@@ -16,7 +16,7 @@ from crossdistill.errors import InputError
 from crossdistill.eval.interval import Proportion, wilson
 from crossdistill.report.html import write_report
 from crossdistill.report.run_file import write_json
-from crossdistill.report.terminal import print_sample
+from crossdistill.report.terminal import print_sample, print_warnings
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.folder import RunFolder
 
@@ -97,6 +97,7 @@ def run_demo(output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS) -> 
     print_sample(console, views[0])
     console.print(results_table(results, run))
     console.print(CONTROL_NOTE)
+    print_warnings(console, run["warnings"])
     console.print(f"report: {folder.report}   figures: {folder.run}")
     return run
 

@@ -98,6 +98,7 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         "config": config.model_dump(mode="json"),
         **ledger,
         "coverage": {**ledger["coverage"], **trainer.coverage_guard.as_dict()},
+        "warnings": trainer.watchdog.as_list(),
     }
 
 

@@ -43,6 +43,7 @@ from crossdistill.train.sampling import SamplingTrainer
 from crossdistill.train.setup import Setup
 from crossdistill.train.turns import Histories, Rollout, Side, padded
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
+from crossdistill.train.watchdog import Watchdog
 
 
 class CrossTokenizerTrainer(SamplingTrainer):
@@ -65,6 +66,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
         student_vocab: the student's tokens as bytes.
         choice: the objective's name and options, and why it was taken where the configuration says "auto".
         coverage_guard: what share of the bytes the pair promises to supervise, and what the run must reach.
+        watchdog: what the run was warned of.
 
     Raises InputError for what cannot work, before a model is loaded where that is possible.
     """
@@ -136,6 +138,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
         self.scored: list[ScoredResponse] = []
         self._by_row: dict[str, list[list[ScoredResponse]]] = {}
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
+        self.watchdog = Watchdog(self.accelerator.is_main_process)
         use_progress(self, Progress())
         self.coverage_guard = CoverageGuard.of(self)
         self.add_callback(self.coverage_guard)
@@ -173,7 +176,10 @@ class CrossTokenizerTrainer(SamplingTrainer):
             device=batch["input_ids"].device,
         )
         if rollout.is_sampled:  # the figures are about what the student says
-            self._sums[mode].add(self.accelerator.reduce(sums, "sum").tolist())
+            of_all = self.accelerator.reduce(sums, "sum").tolist()
+            self._sums[mode].add(of_all)
+            if mode == "train":
+                self.watchdog.see(RolloutSums(*of_all), self.state.global_step)
         self._log_samples(rollout)
         self._by_row[mode] = rollout.by_row(scored)
         mask = padded(rollout.spread([item.mask for item in scored]), batch["completion_mask"])
@@ -274,6 +280,8 @@ class CrossTokenizerTrainer(SamplingTrainer):
         self._scorer.stopwatch.take()  # training is timed from here
         if resume_from_checkpoint is not None and self.accelerator.is_main_process:
             self.ledger.load(resume_from_checkpoint)
+        if resume_from_checkpoint is not None:
+            self.watchdog.load(resume_from_checkpoint)
         self._seconds_before = self.ledger.seconds
         result = super().train(resume_from_checkpoint, **kwargs)
         self.coverage_guard.check()
@@ -290,5 +298,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         total = self.total_ledger()
         if self.accelerator.is_main_process:
-            total.save(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+            checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            total.save(checkpoint)
+            self.watchdog.save(checkpoint)
         super()._save_checkpoint(model, trial)
