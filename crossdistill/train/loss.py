@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from crossdistill.objectives import Evidence, LossSum, Objective, States, Supervision
-from crossdistill.ops import token_logprobs
 from crossdistill.train.rollout import ScoredResponse
 
 
@@ -23,7 +22,7 @@ def loss_of(
     evidence = [item.evidence for item in kept if item.evidence is not None]
     device = states.hidden.device
     if not evidence:  # all parameters still take part, as the other processes expect
-        nothing = token_logprobs(*states, torch.zeros(0, dtype=torch.long, device=device)).logprobs.sum()
+        nothing = objective.nothing(states)
         return LossSum(nothing, {}), nothing.detach()
     together = Evidence.concatenate(evidence).to(device)
     advantages = torch.from_numpy(np.concatenate([item.advantages[item.mask] for item in kept])).to(device)

@@ -22,7 +22,7 @@ from crossdistill.align import Coverage
 from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
 from crossdistill.costs import Costs, Part
-from crossdistill.objectives import get
+from crossdistill.objectives import companion, get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.tokens import ByteVocab
@@ -117,6 +117,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
         self.choice = choice_for(args, self.student_vocab, self.teacher)
         self.objective = get(self.choice.objective, **self.choice.options)
         checks.check_signal(self.objective, self.teacher)
+        self.objective.attach(student)
         self._scorer = RolloutScorer(
             self.objective,
             self.student_vocab,
@@ -302,3 +303,16 @@ class CrossTokenizerTrainer(SamplingTrainer):
             total.save(checkpoint)
             self.watchdog.save(checkpoint)
         super()._save_checkpoint(model, trial)
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        companion.save(self.accelerator.unwrap_model(self.model), folder, self.accelerator.is_main_process)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """The plain student, without what is trained beside it."""
+        with companion.set_aside(self.accelerator.unwrap_model(self.model)):
+            super()._save(output_dir, None if state_dict is None else companion.plain(state_dict))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        student = self.accelerator.unwrap_model(self.model)
+        with companion.set_aside(student):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        companion.load(student, Path(resume_from_checkpoint))
