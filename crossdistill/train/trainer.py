@@ -1,32 +1,30 @@
 """The trainer: TRL's DistillationTrainer with a teacher that reads text in its own tokens.
 
-Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), beside what :mod:`crossdistill.train.sampling`
-overrides: ``_generate_and_score_completions`` (adds the teacher's signal), ``_compute_loss`` (the objective instead of
-a divergence over one vocabulary), ``compute_loss`` and ``log`` (figures). Generation, tools, PEFT, distribution,
-checkpoints, loggers and the hub are inherited.
+Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), beside what :mod:`crossdistill.train.sampling` and
+:mod:`crossdistill.train.checkpoints` override: ``_generate_and_score_completions`` (adds the teacher's signal),
+``_compute_loss`` (the objective instead of a divergence over one vocabulary), ``compute_loss`` and ``log`` (figures).
+Generation, tools, PEFT, distribution, loggers and the hub are inherited.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from crossdistill.align import Coverage
 from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
 from crossdistill.costs import Costs, Part
-from crossdistill.objectives import companion, get
+from crossdistill.objectives import get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train import checks
+from crossdistill.train.checkpoints import CheckpointingTrainer
 from crossdistill.train.choice import choice_for
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.ledger import Ledger, matmul_parameters
@@ -39,14 +37,13 @@ from crossdistill.train.policy import PolicyBatch, collate, policy_states
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.promise import CoverageGuard
 from crossdistill.train.rollout import RolloutScorer, ScoredResponse
-from crossdistill.train.sampling import SamplingTrainer
 from crossdistill.train.setup import Setup
 from crossdistill.train.turns import Histories, Rollout, Side, padded
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 from crossdistill.train.watchdog import Watchdog
 
 
-class CrossTokenizerTrainer(SamplingTrainer):
+class CrossTokenizerTrainer(CheckpointingTrainer):
     """Trains a student on its own samples under a teacher with another tokenizer.
 
     Args:
@@ -61,12 +58,10 @@ class CrossTokenizerTrainer(SamplingTrainer):
             their results are not.
 
     Attributes:
-        ledger: what this process has spent and what became of every token that it sampled in training.
         scored: the responses of the latest batch (their turns, where tools are called), with alignments and advantages.
         student_vocab: the student's tokens as bytes.
         choice: the objective's name and options, and why it was taken where the configuration says "auto".
         coverage_guard: what share of the bytes the pair promises to supervise, and what the run must reach.
-        watchdog: what the run was warned of.
 
     Raises InputError for what cannot work, before a model is loaded where that is possible.
     """
@@ -133,7 +128,7 @@ class CrossTokenizerTrainer(SamplingTrainer):
         self._notes.see(setup.looked_at)
         self._mixture = Mixture(args, self.student_side, self.student_vocab, self.teacher)
         if self.use_vllm:
-            self.vllm_generation = KeepSampledLogprobs(self.vllm_generation)
+            self.vllm_generation = KeepSampledLogprobs(self.vllm_generation, student)
         teacher_params = matmul_parameters(self.teacher.model) if isinstance(self.teacher, LocalTeacher) else 0
         self.ledger = Ledger(Costs(matmul_parameters(student), teacher_params))
         self.scored: list[ScoredResponse] = []
@@ -271,48 +266,8 @@ class CrossTokenizerTrainer(SamplingTrainer):
         self._logs["prompt"].extend(gather_object([str(prompt) for prompt in rollout.prompts]))
         self._logs["completion"].extend(gather_object(texts))
 
-    # ---- the run ---------------------------------------------------------------------------------------------------
-
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """As TRL's; `resume_from_checkpoint` is a checkpoint's path, or True for the last one. The ledger goes on."""
-        if isinstance(resume_from_checkpoint, bool):
-            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint else None
-        self._began_at = time.perf_counter()
         self._scorer.stopwatch.take()  # training is timed from here
-        if resume_from_checkpoint is not None and self.accelerator.is_main_process:
-            self.ledger.load(resume_from_checkpoint)
-        if resume_from_checkpoint is not None:
-            self.watchdog.load(resume_from_checkpoint)
-        self._seconds_before = self.ledger.seconds
         result = super().train(resume_from_checkpoint, **kwargs)
         self.coverage_guard.check()
         return result
-
-    def total_ledger(self) -> Ledger:
-        """The ledger of all processes together; every process must ask."""
-        self.ledger.seconds = self._seconds_before + time.perf_counter() - self._began_at
-        total = Ledger(Costs(self.ledger.costs.student_params, self.ledger.costs.teacher_params))
-        for entry in gather_object([self.ledger.as_dict()]):
-            total.add(entry)
-        return total
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        total = self.total_ledger()
-        if self.accelerator.is_main_process:
-            checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            total.save(checkpoint)
-            self.watchdog.save(checkpoint)
-        super()._save_checkpoint(model, trial)
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        companion.save(self.accelerator.unwrap_model(self.model), folder, self.accelerator.is_main_process)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """The plain student, without what is trained beside it."""
-        with companion.set_aside(self.accelerator.unwrap_model(self.model)):
-            super()._save(output_dir, None if state_dict is None else companion.plain(state_dict))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        student = self.accelerator.unwrap_model(self.model)
-        with companion.set_aside(student):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        companion.load(student, Path(resume_from_checkpoint))

@@ -1,22 +1,32 @@
-"""The log-probabilities that vLLM sampled with, which TRL's distillation discards."""
+"""The log-probabilities that vLLM sampled with, which TRL's distillation discards, and the weights that it is sent."""
 
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from crossdistill.errors import InputError
+from crossdistill.objectives import companion
 
 
 class KeepSampledLogprobs:
-    """Wraps TRL's ``VLLMGeneration``: asks for the sampled token's log-probability and keeps the latest ones."""
+    """Wraps TRL's ``VLLMGeneration``: asks for the sampled token's log-probability and keeps the latest ones.
 
-    def __init__(self, generation: Any):
+    What an objective trains beside `student` is not sent along with its weights: vLLM has no place for it.
+    """
+
+    def __init__(self, generation: Any, student: nn.Module):
         self._generation = generation
+        self._student = student
         self._latest: list[np.ndarray] = []
         generation.logprobs = 0  # the sampled token's alone
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._generation, name)
+
+    def sync_weights(self) -> None:
+        with companion.set_aside(self._student):
+            self._generation.sync_weights()
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         result = self._generation.generate(*args, **kwargs)

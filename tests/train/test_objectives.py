@@ -1,11 +1,16 @@
 """Every objective through the trainer: what a step minimises is the objective on the evidence, divided once."""
 
+from typing import Any
+
 import pytest
 import torch
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crossdistill import InputError
-from crossdistill.objectives import Signal, States, Supervision, available
+from crossdistill.objectives import Signal, States, Supervision, available, companion
 from crossdistill.ops import LMHead
+from tests.models import Pair
 from tests.train.harness import BATCH, RecordingTrainer, load, make_trainer
 
 GENTLE = {"learning_rate": 1e-3, "max_steps": 2}
@@ -14,6 +19,7 @@ GENTLE = {"learning_rate": 1e-3, "max_steps": 2}
 def expected_loss(trainer: RecordingTrainer, batch: int, step: int) -> float:
     """Response by response, each alone through the model with the weights before `step`."""
     model = load(trainer.student_folder)
+    trainer.objective.attach(model)
     model.load_state_dict(trainer.weights[step], strict=False)
     head, total, weight = LMHead.from_model(model), 0.0, 0.0
     for prompt_ids, item in zip(trainer.prompt_ids[batch], trainer.rollouts[batch], strict=True):
@@ -28,11 +34,23 @@ def expected_loss(trainer: RecordingTrainer, batch: int, step: int) -> float:
     return total / weight
 
 
-@pytest.mark.parametrize("name", sorted(set(available()) - {"gkd", "bld"}))  # these two have tests of their own
+def teacher_of(pair: Pair, name: str) -> dict[str, Any]:
+    """The pair's, and where one vocabulary is needed a model of the student's tokenizer with other weights."""
+    if name != "gkd":
+        return {}
+    other = load(pair.student)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1 + 0.5 * torch.randn_like(parameter))
+    tokenizer = AutoTokenizer.from_pretrained(pair.student)
+    return {"teacher": other, "trainer_options": {"teacher_processing_class": tokenizer}}
+
+
+@pytest.mark.parametrize("name", available())
 def test_a_step_minimises_the_mean_over_all_responses(pair, output, name):
-    trainer = make_trainer(
-        pair, output, objective=name, per_device_train_batch_size=BATCH // 2, gradient_accumulation_steps=2, **GENTLE
-    )
+    halves = {"per_device_train_batch_size": BATCH // 2, "gradient_accumulation_steps": 2}
+    trainer = make_trainer(pair, output, objective=name, **halves, **GENTLE, **teacher_of(pair, name))
     trainer.student_folder = pair.student
     trainer.train()
     for step in range(2):
@@ -42,9 +60,9 @@ def test_a_step_minimises_the_mean_over_all_responses(pair, output, name):
         assert trainer.steps[step]["entropy"] > 0
 
 
-@pytest.mark.parametrize("name", sorted(set(available()) - {"gkd", "bld", "dpca"}))
+@pytest.mark.parametrize("name", sorted(set(available()) - {"dpca"}))
 def test_states_are_kept_no_longer_than_the_loss_needs_them(pair, output, name):
-    trainer = make_trainer(pair, output, objective=name, max_steps=1)
+    trainer = make_trainer(pair, output, objective=name, max_steps=1, **teacher_of(pair, name))
     trainer.train()
     for item in trainer.scored:
         assert (item.evidence.teacher.states is not None) == (trainer.objective.loss_signal is Signal.DENSE)
@@ -68,3 +86,49 @@ def test_the_choice_is_made_for_the_pair_and_told(pair, output):
 def test_the_choice_takes_no_options(pair, output):
     with pytest.raises(InputError, match="objective 'auto' takes no options"):
         make_trainer(pair, output, objective="auto", objective_options={"credit": "first"})
+
+
+# --- what is trained beside the student
+
+
+BYTES = {"objective": "bld", "objective_options": {"num_bytes": 2}}
+
+
+def test_byte_heads_are_trained_and_not_saved_with_the_student(pair, output):
+    trainer = make_trainer(pair, output, **BYTES, max_steps=3)
+    trainer.train()
+    for part in ("weight", "bias"):
+        name = f"{companion.NAME}.{part}"
+        assert not trainer.weights[0][name].any()
+        assert trainer.weights[-1][name].any()
+    trunk = "model.layers.0.mlp.down_proj.weight"
+    assert torch.equal(trainer.weights[1][trunk], trainer.weights[0][trunk])  # heads of 0 move nothing
+    assert not torch.equal(trainer.weights[2][trunk], trainer.weights[1][trunk])
+    trainer.save_model(str(output / "student"))
+    saved, report = AutoModelForCausalLM.from_pretrained(output / "student", output_loading_info=True)
+    assert not report["unexpected_keys"]
+    assert torch.equal(dict(saved.named_parameters())[trunk], trainer.weights[-1][trunk])
+    assert companion.companion_of(trainer.model) is trainer.objective.heads
+
+
+@pytest.mark.parametrize("adapter", [None, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")])
+def test_a_resumed_run_goes_on_with_its_byte_heads(pair, output, adapter):
+    options = {**BYTES, "save_strategy": "steps", "save_steps": 2, "trainer_options": {"peft_config": adapter}}
+    whole = make_trainer(pair, output / "whole", **options, max_steps=4)
+    whole.train()
+    make_trainer(pair, output / "parts", **options, max_steps=2).train()
+    resumed = make_trainer(pair, output / "parts", **options, max_steps=4)
+    resumed.train(resume_from_checkpoint=True)
+    for name, value in whole.weights[-1].items():
+        torch.testing.assert_close(resumed.weights[-1][name], value, msg=name)
+    checkpoint = output / "parts" / "checkpoint-4"
+    assert (checkpoint / companion.FILE).exists()
+    assert not any(companion.NAME.encode() in path.read_bytes() for path in checkpoint.glob("*model.safetensors"))
+
+
+def test_heads_of_another_size_are_refused(pair, output):
+    options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    make_trainer(pair, output, **BYTES, **options).train()
+    other = make_trainer(pair, output, objective="bld", objective_options={"num_bytes": 3}, **options)
+    with pytest.raises(InputError, match="other sizes"):
+        other.train(resume_from_checkpoint=True)

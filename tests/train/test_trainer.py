@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.chat import render_prompt
+from crossdistill.objectives import companion
 from crossdistill.teachers import LocalTeacher, TeacherScore
 from crossdistill.train.rollout import ScoredResponse
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
@@ -493,7 +494,7 @@ def test_the_ratio_corrects_the_mismatch_with_vllm(pair, output):
     trainer = make_trainer(pair, output, max_steps=1)
     fake = FakeVLLM(uneven, logprob)
     trainer.use_vllm, trainer._last_loaded_step = True, -1
-    trainer.vllm_generation = KeepSampledLogprobs(fake)
+    trainer.vllm_generation = KeepSampledLogprobs(fake, trainer.model)
     trainer.train()
     assert (fake.logprobs, fake.synced) == (0, 1)
     for ids, item in zip(trainer.prompt_ids[0], trainer.rollouts[0], strict=True):
@@ -513,8 +514,21 @@ def test_vllm_ends_where_the_trainer_does(pair, output):
     assert trainer.eos_token_ids == trainer.generation_config.eos_token_id == [7, 9]
 
 
+def test_vllm_gets_the_weights_of_the_student_alone():
+    student = torch.nn.Linear(2, 2)
+    companion.attach(student, torch.nn.Linear(3, 3))
+    fake, sent = FakeVLLM(lambda _: [], lambda *_: []), []
+    fake.sync_weights = lambda: sent.extend(name for name, _ in student.named_parameters())  # type: ignore[method-assign]
+    KeepSampledLogprobs(fake, student).sync_weights()
+    assert sent == ["weight", "bias"]
+    assert companion.companion_of(student) is not None
+
+
 def test_missing_log_probabilities_of_vllm_are_refused():
-    kept = KeepSampledLogprobs(FakeVLLM(lambda _: [1, 2], lambda *_: [-1.0, None]))  # type: ignore[list-item]
+    kept = KeepSampledLogprobs(
+        FakeVLLM(lambda _: [1, 2], lambda *_: [-1.0, None]),  # type: ignore[list-item]
+        torch.nn.Module(),
+    )
     with pytest.raises(InputError, match="NaN"):
         kept.generate([[1]], None, 1)
     kept.sync_weights()

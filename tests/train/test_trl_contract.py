@@ -19,6 +19,7 @@ from trl.trainer import distillation_trainer
 from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.train import CrossTokenizerTrainer
+from crossdistill.train.checkpoints import CheckpointingTrainer
 from crossdistill.train.sampling import SamplingTrainer
 from tests.train.harness import load, make_trainer, rows
 
@@ -35,6 +36,8 @@ SIGNATURES = {
     "log": "self, logs, start_time=None",
     "_get_train_sampler": "self, dataset=None",
     "_save_checkpoint": "self, model, trial",
+    "_save": "self, output_dir=None, state_dict=None",
+    "_load_from_checkpoint": "self, resume_from_checkpoint, model=None",
     "training_step": "self, model, inputs, num_items_in_batch",
     "__init__": "self, model, teacher_model=None, args=None, train_dataset=None, eval_dataset=None, "
     "processing_class=None, callbacks=None, optimizers=(None, None), quantization_config=None, peft_config=None, "
@@ -50,6 +53,8 @@ OVERRIDDEN = {
     "_prepare_inputs",
     "_get_train_sampler",
     "_save_checkpoint",
+    "_save",
+    "_load_from_checkpoint",
     "compute_loss",
     "log",
     "train",
@@ -79,7 +84,7 @@ def test_signature(name):
 
 
 def test_nothing_else_is_overridden():
-    classes = (SamplingTrainer, CrossTokenizerTrainer)
+    classes = (SamplingTrainer, CheckpointingTrainer, CrossTokenizerTrainer)
     ours = {name for kind in classes for name, value in vars(kind).items() if callable(value)}
     assert {name for name in ours if hasattr(DistillationTrainer, name)} == OVERRIDDEN
 
@@ -131,6 +136,12 @@ def test_vllm_reads_the_attributes_that_are_set_on_it_at_every_call():
     assert source.count('"logprobs": self.logprobs') == 2  # served and colocated
     assert '"generation_kwargs": self.generation_kwargs' in source
     assert "generation_kwargs.update(self.generation_kwargs)" in source
+
+
+def test_vllm_is_sent_the_parameters_that_the_model_has_at_that_time():
+    sync = inspect.getsource(vllm_generation.VLLMGeneration.sync_weights)
+    assert "self._iter_named_params()" in sync
+    assert ".named_parameters()" in inspect.getsource(vllm_generation.VLLMGeneration._iter_named_params)
 
 
 def test_the_trainer_sets_nothing_on_vllm_generation_after_it_is_built():

@@ -116,5 +116,5 @@ def trainer_with_tools(
         from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 
         trainer.use_vllm, trainer._last_loaded_step, trainer.vllm_mode = True, -1, "server"
-        trainer.vllm_generation = KeepSampledLogprobs(FakeVLLM(say, vllm))
+        trainer.vllm_generation = KeepSampledLogprobs(FakeVLLM(say, vllm), trainer.model)
     return trainer

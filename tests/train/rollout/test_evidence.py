@@ -84,7 +84,7 @@ def scored(objective: Objective, sides, name: str, student, special, **options) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_the_tokens_they_say(sides, student, special, name):
-    teacher, items = scored(Wants(Signal.DENSE), sides, name, student, special)
+    _, items = scored(Wants(Signal.DENSE), sides, name, student, special)
     for item in items:
         evidence, response = item.evidence, split_response(item.response.ids, student, set(special[1:]))
         chunks, stopped = evidence.alignment, response.stop_position is not None

@@ -1,0 +1,75 @@
+"""What a checkpoint holds beside TRL's: what the run has spent, what it was warned of, what is trained beside it.
+
+Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``train``, ``_save_checkpoint``, ``_save`` and
+``_load_from_checkpoint``.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from transformers.trainer_utils import get_last_checkpoint
+
+from crossdistill.costs import Costs
+from crossdistill.objectives import companion
+from crossdistill.train.ledger import Ledger
+from crossdistill.train.sampling import SamplingTrainer
+from crossdistill.train.watchdog import Watchdog
+
+
+class CheckpointingTrainer(SamplingTrainer):
+    """Goes on after an interruption as if there had been none. What it saves of the student is the plain model.
+
+    Attributes:
+        ledger: what this process has spent and what became of every token that it sampled in training.
+        watchdog: what the run was warned of.
+    """
+
+    ledger: Ledger
+    watchdog: Watchdog
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """As TRL's; `resume_from_checkpoint` is a checkpoint's path, or True for the last one. The ledger goes on."""
+        if isinstance(resume_from_checkpoint, bool):
+            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint else None
+        self._began_at = time.perf_counter()
+        if resume_from_checkpoint is not None and self.accelerator.is_main_process:
+            self.ledger.load(resume_from_checkpoint)
+        if resume_from_checkpoint is not None:
+            self.watchdog.load(resume_from_checkpoint)
+        self._seconds_before = self.ledger.seconds
+        return super().train(resume_from_checkpoint, **kwargs)
+
+    def total_ledger(self) -> Ledger:
+        """The ledger of all processes together; every process must ask."""
+        self.ledger.seconds = self._seconds_before + time.perf_counter() - self._began_at
+        total = Ledger(Costs(self.ledger.costs.student_params, self.ledger.costs.teacher_params))
+        for entry in gather_object([self.ledger.as_dict()]):
+            total.add(entry)
+        return total
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        is_writer = self.accelerator.is_main_process
+        total = self.total_ledger()
+        if is_writer:
+            total.save(checkpoint)
+            self.watchdog.save(checkpoint)
+        companion.save(self._student, checkpoint, is_writer)
+        super()._save_checkpoint(model, trial)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        with companion.set_aside(self._student):
+            super()._save(output_dir, None if state_dict is None else companion.plain(state_dict))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        with companion.set_aside(self._student):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        companion.load(self._student, Path(resume_from_checkpoint))
+
+    @property
+    def _student(self) -> nn.Module:
+        student: nn.Module = self.accelerator.unwrap_model(self.model)
+        return student
