@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from crossdistill.objectives import available, get
 from crossdistill.runs.config import RunConfig
 from crossdistill.train import CrossTokenizerConfig
 from tests.models import Pair
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/quickstart.md")
+OBJECTIVES = "docs/objectives.md"
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 
 
@@ -52,6 +54,43 @@ def test_recipes_are_valid(path: Path, tmp_path: Path) -> None:
 
 def test_there_are_recipes() -> None:
     assert len(RECIPES) >= 2
+
+
+def test_run_files_of_the_page_on_objectives_are_valid(tmp_path: Path) -> None:
+    texts = blocks(OBJECTIVES, "toml")
+    assert len(texts) >= 2
+    for text in texts:
+        check(RunConfig.model_validate(tomllib.loads(text)), tmp_path)
+
+
+def test_python_of_the_page_on_objectives_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(OBJECTIVES, "python")
+    scope: dict[str, object] = {}
+    exec(compile(code.replace('output_dir="out"', 'output_dir="out", use_cpu=True'), OBJECTIVES, "exec"), scope)
+    args = scope["args"]
+    assert isinstance(args, CrossTokenizerConfig)
+    assert args.make_objective() == get("dpca", credit="marginal", top_k=64)
+
+
+def test_every_objective_is_compared_with_its_signal_and_has_a_page() -> None:
+    text = (ROOT / OBJECTIVES).read_text()
+    rows = re.findall(
+        r"^\| \[(\w+)\]\(math/(\w+)\.md\) \| (\w+ ?k?)[^|]* \|.*\| (yes|no) \|[^|]*\|$", text, flags=re.MULTILINE
+    )
+    found = {name: (page, signal.strip().replace(" ", ""), given) for name, page, signal, given in rows}
+    expected = {
+        name: (name, get(name).signal.value, "no" if get(name).on_policy_only else "yes") for name in available()
+    }
+    assert found == expected
+    costs = re.findall(r"^\| (\w+) \| [^|]+ \|$", text, flags=re.MULTILINE)
+    assert set(available()) <= set(costs)
+    assert {path.stem for path in (ROOT / "docs/math").glob("*.md")} == set(available())
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = set(re.findall(r"^ +- (?:[\w ]+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE))
+    assert listed == {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
 
 
 @pytest.mark.parametrize("page", [*PAGES, *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))])

@@ -36,7 +36,7 @@ def choose(
     """
     if signal is Signal.SAMPLED:
         return _of_samples(any_text)
-    if signal is Signal.DENSE and pair.student.pieces == pair.teacher.pieces:
+    if signal is Signal.DENSE and _is_one_vocabulary(pair):
         return Choice("gkd", "both models have one vocabulary, so that their whole distributions can be compared")
     share = measure().one_to_one_share if pair.num_shared else 0.0
     if share >= ENOUGH_ONE_TO_ONE:
@@ -48,6 +48,12 @@ def choose(
             "its mass is carried over to the student's tokens by their bytes, so that every token is supervised",
         )
     return _of_samples(any_text)
+
+
+def _is_one_vocabulary(pair: VocabPair) -> bool:
+    """Whether every id means the same on both sides, the end of a response too, where it is taught."""
+    stops = set(pair.student_stops), set(pair.teacher_stops)
+    return pair.student.pieces == pair.teacher.pieces and (not all(stops) or not stops[0].isdisjoint(stops[1]))
 
 
 def _strict(signal: Signal, max_top_k: int | None, share: float) -> Choice:
@@ -63,7 +69,8 @@ def _strict(signal: Signal, max_top_k: int | None, share: float) -> Choice:
 
 def _of_samples(any_text: bool) -> Choice:
     if any_text:
-        return Choice("alm", "it compares the probabilities of whole chunks, which holds on any text")
+        why = "it compares the probabilities of whole chunks, which holds on any text"
+        return Choice("alm", why, {"debias": False})  # debiasing needs whole distributions
     return Choice(
         "dpca",
         "it needs the probability of the sampled bytes alone, and every chunk that both models spell is supervised",

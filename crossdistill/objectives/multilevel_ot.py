@@ -107,7 +107,7 @@ class MultiLevelOT(Objective):
             return anchor
         few = [_few(head, ids).logits(part) / self.temperature for ids, part in zip(kept, parts, strict=True)]
         logits = torch.cat(few)
-        return anchor + (logits - logits[:, :1])
+        return (anchor + (logits - logits[:, :1])).clamp(min=FLOOR_NATS)
 
     def _of_ranked(self, ours: Tensor, theirs: list[Tensor], responses: list[slice]) -> LossSum:
         """The loss of log s, [C, k], and of log t of each response, [c, k].
@@ -135,7 +135,7 @@ class MultiLevelOT(Objective):
         """HAD, SL and SD of log s and log t, [c, k]."""
         t = theirs.exp()
         absolute = (t - ours.exp()).abs().sum()
-        logarithmic = -(t * ours.clamp(min=FLOOR_NATS)).sum()
+        logarithmic = -(t * ours).sum()
         soft_t, soft_s = (torch.softmax(side / self.sinkhorn_temperature, -1) for side in (theirs, ours))
         return _Parts(absolute, logarithmic, self._transport(torch.cdist(soft_t, soft_s, p=1)))
 

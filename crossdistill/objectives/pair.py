@@ -40,10 +40,10 @@ class Groups:
 
     def select(self, log_probs: Tensor) -> Tensor:
         """Log of the total probability of each column: [R, V] -> [R, K]. Differentiable."""
-        chosen = log_probs[:, self.first]
+        chosen = log_probs.index_select(1, self.first)
         if not len(self.several):
             return chosen
-        parts = log_probs[:, self.ids.flatten()].unflatten(1, self.ids.shape)
+        parts = log_probs.index_select(1, self.ids.flatten()).unflatten(1, self.ids.shape)
         return chosen.index_copy(1, self.several, parts.masked_fill(~self.mask, -torch.inf).logsumexp(-1))
 
     def to(self, device: torch.device) -> "Groups":

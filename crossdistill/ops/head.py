@@ -63,7 +63,7 @@ class LMHead:
 
     def finish(self, raw: Tensor) -> Tensor:
         """What the model does to these to get its logits: scale and soft cap."""
-        scaled = raw * self.scale
+        scaled = raw if self.scale == 1 else raw * self.scale
         return scaled if self.softcap is None else self.softcap * torch.tanh(scaled / self.softcap)
 
     @torch.no_grad()

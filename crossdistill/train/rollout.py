@@ -81,11 +81,17 @@ class ScoredResponse:
         return coverage
 
 
+def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: Teacher, stop_unit: bool) -> VocabPair:
+    """Both vocabularies; without stop tokens where the end of the turn is not taught."""
+    stops = (tuple(sorted(student_stop_ids)), tuple(teacher.stop_ids)) if stop_unit else ((), ())
+    return VocabPair(student_vocab, teacher.vocab, *stops)
+
+
 class RolloutScorer:
     """Aligns sampled responses with the teacher's tokens, has them scored, and assigns credit.
 
     Attributes:
-        pair: both vocabularies; without stop tokens where the end of the turn is not taught.
+        pair: both vocabularies, see :func:`pair_of`.
         stopwatch: of its parts: render, align, teacher, credit.
     """
 
@@ -105,8 +111,7 @@ class RolloutScorer:
         self.teacher = teacher
         self.stop_unit = stop_unit
         self.stopwatch = Stopwatch()
-        stops = (tuple(sorted(student_stop_ids)), tuple(teacher.stop_ids)) if stop_unit else ((), ())
-        self.pair = VocabPair(student_vocab, teacher.vocab, *stops)
+        self.pair = pair_of(student_vocab, student_stop_ids, teacher, stop_unit)
         self._teacher_template_kwargs = teacher_template_kwargs
         self._tools = tools
 
@@ -221,7 +226,10 @@ class RolloutScorer:
 
 
 def _checked(answer: TeacherScore | DropReason, request: TeacherRequest) -> TeacherScore | DropReason:
-    """A score with a NaN or an infinity teaches nothing and would poison the whole step: the sample is dropped."""
+    """A score with a NaN or an infinity teaches nothing and would poison the whole step: the sample is dropped.
+
+    Among the most probable tokens a probability of 0 means what it says.
+    """
     if isinstance(answer, DropReason):
         return answer
     if len(answer.logprobs) != len(request.response_ids) or (answer.stop_logprob is not None) != request.stopped:
@@ -230,4 +238,7 @@ def _checked(answer: TeacherScore | DropReason, request: TeacherRequest) -> Teac
             f"{len(request.response_ids)} tokens with stopped={request.stopped}"
         )
     stop = 0.0 if answer.stop_logprob is None else answer.stop_logprob
-    return answer if np.isfinite(answer.logprobs).all() and np.isfinite(stop) else DropReason.NON_FINITE
+    is_sound = np.isfinite(answer.logprobs).all() and np.isfinite(stop)
+    if answer.topk is not None:
+        is_sound = is_sound and not answer.topk.logprobs.isnan().any()
+    return answer if is_sound else DropReason.NON_FINITE

@@ -10,6 +10,8 @@ import torch
 from crossdistill.chat import ensure_template
 from crossdistill.chat.messages import Prompt
 from crossdistill.chat.text_tokens import check_text_tokens
+from crossdistill.inspection.choice import AUTO
+from crossdistill.objectives import get
 from crossdistill.train import checks
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import load_tokenizer
@@ -46,6 +48,8 @@ class Setup:
         """
         model, teacher = (str(name) if isinstance(name, Path) else name for name in (model, teacher))
         checks.check_inputs(model, teacher, args, *datasets)
+        if not isinstance(teacher, str | torch.nn.Module) and args.objective != AUTO:
+            checks.check_signal(get(args.objective, **(args.objective_options or {})), teacher)
         hub = {side: checks.hub_options(args, side) for side in ("student", "teacher")}
         tokenizer = load_tokenizer(model, "student", tokenizers[0], padding_side="left", **hub["student"])
         theirs = tokenizers[1]

@@ -36,7 +36,7 @@ from crossdistill.train.notes import ConversationNotes
 from crossdistill.train.policy import PolicyBatch, collate, policy_states
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.promise import CoverageGuard
-from crossdistill.train.rollout import RolloutScorer, ScoredResponse
+from crossdistill.train.rollout import RolloutScorer, ScoredResponse, pair_of
 from crossdistill.train.setup import Setup
 from crossdistill.train.turns import Histories, Rollout, Side, padded
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
@@ -109,9 +109,10 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         self.teacher = self._load_teacher(setup.teacher, setup.teacher_tokenizer)
         size = student.get_input_embeddings().weight.shape[0]
         self.student_vocab = ByteVocab.from_tokenizer(setup.tokenizer, size, args.text_tokens or ())
-        self.choice = choice_for(args, self.student_vocab, self.teacher)
+        pair = pair_of(self.student_vocab, self.eos_token_ids, self.teacher, args.stop_unit)
+        self.choice = choice_for(args, pair, self.teacher)
         self.objective = get(self.choice.objective, **self.choice.options)
-        checks.check_signal(self.objective, self.teacher)
+        self.objective.check(pair)
         self.objective.attach(student)
         self._scorer = RolloutScorer(
             self.objective,
@@ -122,7 +123,6 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             args.stop_unit,
             tools,
         )
-        self.objective.check(self._scorer.pair)
         self._teacher_side = Side(self.teacher.tokenizer, setup.teacher_kwargs, self.tools)
         self._notes = ConversationNotes(self.student_side, self._teacher_side, self.accelerator.is_main_process)
         self._notes.see(setup.looked_at)

@@ -4,7 +4,7 @@ import pytest
 
 from crossdistill.inspection import Measure
 from crossdistill.inspection.choice import ENOUGH_ONE_TO_ONE, NUM_TOP, choose
-from crossdistill.objectives import Signal, VocabPair
+from crossdistill.objectives import Signal, VocabPair, get
 from tests.objectives.cases import LETTERS_APART, vocab
 
 
@@ -23,12 +23,23 @@ def pair(vocabs) -> VocabPair:
 
 def test_a_teacher_that_scores_samples_alone_needs_no_look_at_the_pair(pair):
     assert choose(Signal.SAMPLED, None, pair, asked_for_nothing).objective == "dpca"
-    assert choose(Signal.SAMPLED, None, pair, asked_for_nothing, any_text=True).objective == "alm"
+    found = choose(Signal.SAMPLED, None, pair, asked_for_nothing, any_text=True)
+    assert found.objective == "alm"
+    assert get(found.objective, **found.options).signal is Signal.SAMPLED
 
 
 def test_one_vocabulary_is_compared_whole(vocabs):
     same = VocabPair(vocabs["gpt2"], vocabs["gpt2"])
     assert choose(Signal.DENSE, None, same, asked_for_nothing).objective == "gkd"
+
+
+@pytest.mark.parametrize(
+    ("student_stops", "teacher_stops", "name"),
+    [((0, 1), (1, 2), "gkd"), ((0,), (1,), "strict"), ((), (), "gkd")],
+)
+def test_one_vocabulary_with_other_stop_tokens_is_not(vocabs, student_stops, teacher_stops, name):
+    same = VocabPair(vocabs["gpt2"], vocabs["gpt2"], student_stops, teacher_stops)
+    assert choose(Signal.DENSE, None, same, measure(100)).objective == name
 
 
 @pytest.mark.parametrize(("one_to_one", "name"), [(80, "strict"), (50, "strict"), (49, "bpm"), (0, "bpm")])

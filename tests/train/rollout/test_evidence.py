@@ -1,6 +1,7 @@
 """Every row of the evidence is the token that it says, with the state that predicts it and the byte where it ends."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from crossdistill.align import DropReason
 from crossdistill.chat import split_response
 from crossdistill.objectives import Evidence, LossSum, Objective, Signal, States, Supervision, get
 from crossdistill.ops import LMHead, TopLogprobs
@@ -49,6 +51,8 @@ class NumberingTeacher(FakeTeacher):
 
     signal = Signal.DENSE
     head = LMHead(torch.zeros(3, 1))
+    last_top = -9.0
+    """Log-probability of the second of the most probable tokens in the last row."""
 
     def score(self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0) -> list:
         self.asked = signal, top_k
@@ -57,12 +61,13 @@ class NumberingTeacher(FakeTeacher):
 
     def _one(self, request: TeacherRequest, signal: Signal) -> TeacherScore:
         rows = torch.arange(len(request.response_ids) + 1)[:, None]
-        base = score_of(request)
+        base, top = score_of(request), -rows.float().expand(-1, 2)
+        top = torch.cat([top[:-1], torch.tensor([[top[-1, 0], self.last_top]])])
         return TeacherScore(
             base.logprobs,
             base.stop_logprob,
             States(rows.float(), self.head) if signal is Signal.DENSE else None,
-            TopLogprobs(torch.cat([rows, rows + 1], 1), -rows.float().expand(-1, 2)) if signal is Signal.TOPK else None,
+            TopLogprobs(torch.cat([rows, rows + 1], 1), top) if signal is Signal.TOPK else None,
         )
 
 
@@ -151,3 +156,10 @@ def test_without_the_stop_unit_no_stop_is_named(sides, student, special):
     assert not any(item.evidence.is_stop.any() for item in items)
     assert {item.evidence.pair.student_stops for item in items} == {()}
     assert {item.evidence.pair.teacher_stops for item in items} == {()}
+
+
+@pytest.mark.parametrize(("value", "reason"), [(math.nan, DropReason.NON_FINITE), (-math.inf, None)])
+def test_a_nan_among_the_most_probable_tokens_drops_the_sample(sides, student, special, monkeypatch, value, reason):
+    monkeypatch.setattr(NumberingTeacher, "last_top", value)
+    _, items = scored(Wants(Signal.TOPK), sides, "gemma", student, special)
+    assert {item.dropped for item in items} == {reason}
