@@ -45,23 +45,30 @@ _OF_TEACHER = {Part.TEACHER_PREFILL, Part.TEACHER_ROLLOUT}
 class Costs:
     """Tokens by part, and the FLOPs they come to.
 
-    student_params, teacher_params: parameters in matrix products (see the module's text).
+    student_params, teacher_params: parameters in matrix products (see the module's text). flops: exact integers, parts
+    without tokens left out.
     """
 
     student_params: int
     teacher_params: int
     tokens: dict[Part, int] = field(default_factory=dict)
+    flops: dict[Part, int] = field(default_factory=dict)
 
-    def add(self, part: Part, tokens: int) -> None:
-        """Count `tokens` (prompt and response, no padding) under `part`."""
+    def add(self, part: Part, tokens: int, params: int | None = None) -> None:
+        """Count `tokens` (prompt and response, no padding) under `part`.
+
+        params: of the model that reads them, where there are several teachers.
+        """
         if tokens < 0:
             raise ValueError(f"cannot spend {tokens} tokens")
-        self.tokens[part] = self.tokens.get(part, 0) + tokens
+        if params is None:
+            params = self.teacher_params if part in _OF_TEACHER else self.student_params
+        self.include(part, tokens, FLOPS_PER_PARAMETER_AND_TOKEN[part] * params * tokens)
 
-    @property
-    def flops(self) -> dict[Part, int]:
-        """FLOPs by part: exact integers, parts without tokens left out."""
-        return {part: self._flops_per_token(part) * tokens for part, tokens in self.tokens.items()}
+    def include(self, part: Part, tokens: int, flops: int) -> None:
+        """Count what is known to have been spent."""
+        self.tokens[part] = self.tokens.get(part, 0) + tokens
+        self.flops[part] = self.flops.get(part, 0) + flops
 
     @property
     def total_flops(self) -> int:
@@ -72,7 +79,3 @@ class Costs:
         tokens = {part.value: count for part, count in self.tokens.items()}
         flops = {part.value: count for part, count in self.flops.items()}
         return {"tokens": tokens, "flops": {**flops, "total": self.total_flops}}
-
-    def _flops_per_token(self, part: Part) -> int:
-        params = self.teacher_params if part in _OF_TEACHER else self.student_params
-        return FLOPS_PER_PARAMETER_AND_TOKEN[part] * params

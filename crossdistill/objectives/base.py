@@ -42,11 +42,13 @@ class Objective(ABC):
     """A method. The trainer knows nothing else of it.
 
     name: in the registry. on_policy_only: whether it holds for the student's own samples alone, and not for text that
-    someone else wrote.
+    someone else wrote. mixes_teachers: whether all that its loss reads of a teacher are the advantages, so that several
+    teachers' can be averaged.
     """
 
     name: ClassVar[str]
     on_policy_only: ClassVar[bool] = False
+    mixes_teachers: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -29,6 +29,7 @@ from crossdistill.train.checks import (
     config_of,
     context_of,
     reading,
+    rows_to_render,
     setting_up,
     vocab_size,
 )
@@ -156,7 +157,7 @@ def checked_tokenizer(teacher: str, rows: Any, budget: int) -> Any:
     check_budget(teacher, budget, "teacher", "max_new_tokens")
     tokenizer = read_tokenizer(teacher)
     ensure_template(tokenizer)
-    check_conversations({"teacher": Side(tokenizer, {}, [])}, {"teacher": context_of(teacher)}, [rows], budget)
+    check_conversations("teacher", Side(tokenizer, {}, []), context_of(teacher), rows_to_render([rows]), budget)
     return tokenizer
 
 

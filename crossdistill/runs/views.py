@@ -18,7 +18,7 @@ def response_view(trainer: CrossTokenizerTrainer, scored: ScoredResponse, prompt
         aligned.response.ids[ours],
         trainer.student_vocab,
         aligned.encoding.ids[theirs],
-        trainer.teacher.vocab,
+        trainer.teachers[scored.teacher_name].vocab,
         aligned.alignment,
         prompt=_plain(prompt),
         student_logprobs=scored.student_logprobs[ours],

@@ -45,7 +45,7 @@ class Teacher(Protocol):
 
     signal: the most that it can give. max_top_k: how many tokens a position it names where that is TOPK, None where
     there is no limit. vocab: its tokens as bytes. tokenizer: renders prompts (crossdistill.chat). stop_ids: the token
-    ids that end its turn.
+    ids that end its turn. is_remote: whether it computes elsewhere, so that it is asked early and waited for late.
     """
 
     signal: Signal
@@ -53,6 +53,7 @@ class Teacher(Protocol):
     vocab: ByteVocab
     tokenizer: Any
     stop_ids: tuple[int, ...]
+    is_remote: bool
 
     def score(
         self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0

@@ -33,6 +33,7 @@ class LocalTeacher:
 
     signal = Signal.DENSE
     max_top_k: int | None = None
+    is_remote = False
 
     def __init__(
         self,

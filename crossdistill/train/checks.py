@@ -2,7 +2,7 @@
 
 import heapq
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,15 +63,19 @@ def check_pair(student: Any, teacher: Any) -> None:
         raise InputError("student and teacher are the same model object: name two models.")
 
 
-def check_inputs(model: Any, teacher: Any, args: Any, train_dataset: Any, eval_dataset: Any) -> None:
-    """Everything that needs neither tokenizers nor weights."""
-    check_pair(model, teacher)
+def check_data(args: Any, train_dataset: Any, eval_dataset: Any) -> None:
+    """What the data alone tell."""
     check_prompts(train_dataset, "the training data")
     check_prompts(eval_dataset, "the evaluation data")
     check_batches(train_dataset, args)
     check_responses(train_dataset, args.on_policy_share, args.off_policy)
-    for side, name in (("student", model), ("teacher", teacher)):
-        check_budget(name, args.max_completion_length, side, **hub_options(args, side))
+
+
+def check_models(student: Any, teacher: Any, args: Any, label: str) -> None:
+    """What needs neither tokenizers nor weights; label: what the teacher is called."""
+    check_pair(student, teacher)
+    check_budget(student, args.max_completion_length, "student", **hub_options(args, "student"))
+    check_budget(teacher, args.max_completion_length, label, **hub_options(args, "teacher"))
 
 
 def hub_options(args: Any, side: str) -> dict[str, Any]:
@@ -208,19 +212,30 @@ def check_budget(model: Any, budget: int | None, side: str, name: str = "max_com
 
 
 def check_conversations(
-    sides: dict[str, Side], contexts: dict[str, int | None], datasets: Iterable[Any], budget: int
-) -> list[Prompt]:
-    """The prompts of all data sets that are looked at, each of which both sides can render within their contexts.
+    name: str,
+    side: Side,
+    context: int | None,
+    rows: Iterable[tuple[int, Mapping[str, Any]]],
+    budget: int,
+) -> None:
+    """A side called `name` can render the prompts of these numbered rows within its context.
 
-    sides, contexts: of the student and of the teacher, in tokens. budget: tokens of a response.
+    context, budget: tokens of prompt and response together, and of a response.
     """
-    looked_at: list[Prompt] = []
-    for rows in (prompts_to_render(part) for dataset in datasets for part in parts(dataset)):
-        for name, side in sides.items():
-            for row, prompt in rows:
-                check_rendering(name, side, row, prompt, budget, contexts[name])
-        looked_at += [prompt for _, prompt in rows]
-    return looked_at
+    for number, row in rows:
+        check_rendering(name, side, number, row["prompt"], budget, context)
+
+
+def rows_to_render(datasets: Iterable[Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The rows whose prompts are rendered before a run, each with its number in its data set."""
+    every = [part for dataset in datasets for part in parts(dataset)]
+    return [(number, part[number]) for part in every for number, _ in prompts_to_render(part)]
+
+
+def rows_of(dataset: Any) -> Iterator[Mapping[str, Any]]:
+    """All rows; none of a stream."""
+    for part in parts(dataset):
+        yield from part if hasattr(part, "__len__") else ()
 
 
 def check_rendering(name: str, side: Side, row: int, prompt: Prompt, budget: int, context: int | None) -> None:

@@ -108,6 +108,17 @@ class CrossTokenizerConfig(DistillationConfig):
     teacher_chat_template_kwargs: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Keyword arguments of the teacher's chat template, such as enable_thinking."}
     )
+    teacher_rules: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Of several teachers, name -> regular expression: a prompt goes to the first one whose expression "
+            "is found in its text. Without rules and weights, the data's column `teacher` names one."
+        },
+    )
+    teacher_weights: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "Of several teachers, name -> weight: all judge every response; advantages are averaged."},
+    )
     text_tokens: list[str] | None = field(
         default=None,
         metadata={
@@ -131,6 +142,8 @@ class CrossTokenizerConfig(DistillationConfig):
         *DistillationConfig._VALID_DICT_FIELDS,
         "objective_options",
         "teacher_chat_template_kwargs",
+        "teacher_rules",
+        "teacher_weights",
     ]
 
     def __post_init__(self) -> None:

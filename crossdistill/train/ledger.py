@@ -14,9 +14,13 @@ FILE_NAME = "ledger.json"
 
 @dataclass
 class Ledger:
-    """coverage: of every sampled token. costs: tokens and FLOPs by part. seconds: of training."""
+    """coverage: of every sampled token. costs: tokens and FLOPs by part. seconds: of training.
+
+    teacher_params: by the teachers' names (see :class:`crossdistill.costs.Costs`), 0 where they are not known.
+    """
 
     costs: Costs
+    teacher_params: dict[str, int] = field(default_factory=dict)
     coverage: Coverage = field(default_factory=Coverage)
     seconds: float = 0.0
 
@@ -43,7 +47,9 @@ class Ledger:
             self.costs.add(writer, sum(item.num_teacher_tokens for item in scored))
         self.costs.add(Part.STUDENT_SCORE, student_tokens if rescored else 0)
         self.costs.add(Part.STUDENT_STEP, student_tokens * num_iterations)
-        self.costs.add(Part.TEACHER_PREFILL, sum(item.num_teacher_tokens for item in scored))
+        for judgement in (one for item in scored for one in (item, *item.others)):
+            params = self.teacher_params.get(judgement.teacher_name)
+            self.costs.add(Part.TEACHER_PREFILL, judgement.num_teacher_tokens, params)
 
     def as_dict(self) -> dict[str, Any]:
         """``coverage``, ``tokens``, ``flops`` and ``seconds`` as in ``run.json``."""
@@ -52,7 +58,7 @@ class Ledger:
     def add(self, entry: dict[str, Any]) -> None:
         """Add what another ledger's :meth:`as_dict` gave: another process's, or an earlier part of the run."""
         for part, tokens in entry["tokens"].items():
-            self.costs.add(Part(part), tokens)
+            self.costs.include(Part(part), tokens, entry["flops"][part])
         coverage = entry["coverage"]
         self.coverage.supervise(coverage["supervised_tokens"], coverage["supervised_bytes"])
         for reason, tokens in coverage["dropped_tokens"].items():

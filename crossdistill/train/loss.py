@@ -19,12 +19,30 @@ def loss_of(
     entropy, it is estimated from the samples: -log p is its unbiased estimate.
     """
     kept = [item for item in responses if item.evidence is not None]
-    evidence = [item.evidence for item in kept if item.evidence is not None]
-    device = states.hidden.device
-    if not evidence:  # all parameters still take part, as the other processes expect
+    if not kept:  # all parameters still take part, as the other processes expect
         nothing = objective.nothing(states)
         return LossSum(nothing, {}), nothing.detach()
-    together = Evidence.concatenate(evidence).to(device)
-    advantages = torch.from_numpy(np.concatenate([item.advantages[item.mask] for item in kept])).to(device)
+    rows = torch.arange(len(states.hidden), device=states.hidden.device).split([int(item.mask.sum()) for item in kept])
+    names = [item.teacher_name for item in kept]
+    parts = []
+    for name in dict.fromkeys(names):  # an objective looks at one pair of vocabularies at a time
+        own = [k for k, other in enumerate(names) if other == name]
+        hidden = states.hidden if len(own) == len(kept) else states.hidden[torch.cat([rows[k] for k in own])]
+        parts.append(_of_one_teacher(objective, [kept[k] for k in own], states._replace(hidden=hidden), temperature))
+    losses = [loss for loss, _ in parts]
+    stats = {name: _sum([loss.stats[name] for loss in losses]) for name in losses[0].stats}
+    return LossSum(_sum([loss.total for loss in losses]), stats), _sum([nats for _, nats in parts])
+
+
+def _sum(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack([value.reshape(()) for value in values]).sum()
+
+
+def _of_one_teacher(
+    objective: Objective, items: Sequence[ScoredResponse], states: States, temperature: float
+) -> tuple[LossSum, Tensor]:
+    device = states.hidden.device
+    together = Evidence.concatenate([item.evidence for item in items if item.evidence is not None]).to(device)
+    advantages = torch.from_numpy(np.concatenate([item.advantages[item.mask] for item in items])).to(device)
     loss = objective.loss(Supervision(together, advantages, states, temperature))
     return loss, -together.student.sampled_logprobs.sum() if loss.entropy is None else loss.entropy.detach()

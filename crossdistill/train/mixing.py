@@ -55,24 +55,24 @@ class Mixture:
     """Which batches are the student's, and the rollouts of the others.
 
     Args:
-        args: the trainer's configuration. vocab: the student's. teacher: writes, where `off_policy` says so.
+        args: the trainer's configuration. vocab: the student's. teachers: the one writes, where `off_policy` says so.
 
-    Raises InputError where the teacher is to write and cannot, or tools are called.
+    Raises InputError where a teacher is to write and cannot, or tools are called.
     """
 
-    def __init__(self, args: Any, student: Side, vocab: ByteVocab, teacher: Teacher):
+    def __init__(self, args: Any, student: Side, vocab: ByteVocab, teachers: Sequence[Teacher]):
         self._args = args
         self._student = student
         self._vocab = vocab
-        self._teacher = teacher
+        self._teacher = teachers[0]
         if args.on_policy_share == 1:
             return
         self._stop = taught_stop(student.tokenizer)
         if student.tools:
             raise InputError("given or written responses call no tools: set on_policy_share to 1, or give no tools.")
-        if args.off_policy == WRITTEN and not isinstance(teacher, LocalTeacher):
+        if args.off_policy == WRITTEN and (len(teachers) > 1 or not isinstance(self._teacher, LocalTeacher)):
             raise InputError(
-                "off_policy = 'teacher' has the teacher write responses, which takes a local one: give one, or "
+                "off_policy = 'teacher' has the teacher write responses, which takes a single local one: give one, or "
                 "responses of your own (off_policy = 'given')."
             )
 

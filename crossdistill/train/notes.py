@@ -16,12 +16,18 @@ class ConversationNotes:
     """Looks at conversations as they come and tells what a user should know, each sentence once.
 
     They are warnings of the logger ``crossdistill``; of several processes one speaks.
+
+    Args:
+        name: what the teacher is called. told: sentences that were told elsewhere, too.
     """
 
-    def __init__(self, student: Side, teacher: Side, speaks: bool = True):
-        self._sides = {"student": student, "teacher": teacher}
+    def __init__(
+        self, student: Side, teacher: Side, speaks: bool = True, name: str = "teacher", told: set[str] | None = None
+    ):
+        self._sides = {"student": student, name: teacher}
+        self._teacher = name
         self._effects: dict[str, TemplateEffects] = {}
-        self._told: set[str] = set()
+        self._told = set() if told is None else told
         self._speaks = speaks
 
     def see(self, prompts: Sequence[Prompt]) -> None:
@@ -46,11 +52,14 @@ class ConversationNotes:
 
     def see_histories(self, histories: Histories) -> None:
         """What became of earlier answers in a batch of rollouts."""
-        for name, changed in (("student", histories.student_changed), ("teacher", histories.teacher_changed)):
+        for side, name, changed in (
+            ("student", "student", histories.student_changed),
+            ("teacher", self._teacher, histories.teacher_changed),
+        ):
             if changed:
                 self._tell(
                     f"the {name}'s chat template does not show earlier answers of the assistant as they were; "
-                    f"history_changed/{name} counts such conversations. {self._why(name)}"
+                    f"history_changed/{side} counts such conversations. {self._why(name)}"
                 )
 
     def see_responses(self, responses: Sequence[Response]) -> None:
@@ -64,7 +73,7 @@ class ConversationNotes:
             )
 
     def _tell_of_templates(self) -> None:
-        for sentence in mismatches(self._effects["student"], self._effects["teacher"]):
+        for sentence in mismatches(self._effects["student"], self._effects[self._teacher]):
             self._tell(sentence)
         for name, side in self._sides.items():
             if side.tools and self._effects[name].tools is not Fate.KEPT:

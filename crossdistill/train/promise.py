@@ -8,7 +8,7 @@ after thousands of steps is seen as soon as one at the start, and a resumed run 
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -55,7 +55,7 @@ class CoverageGuard(TrainerCallback):
     All processes ask for the coverage of all of them, and so decide alike.
 
     Args:
-        student, teacher: their vocabularies.
+        student: its vocabulary. teachers: theirs; of several the one that promises least counts.
         coverage: gives the coverage of the run so far, of all processes together; every process must ask.
         min_coverage: share of the bytes to reach; None for what the corpus promises less a tolerance.
         low_coverage: "stop", "warn" or "ignore".
@@ -66,14 +66,15 @@ class CoverageGuard(TrainerCallback):
     def __init__(
         self,
         student: ByteVocab,
-        teacher: ByteVocab,
+        teachers: Sequence[ByteVocab],
         coverage: Callable[[], Coverage],
         min_coverage: float | None = None,
         low_coverage: str = "stop",
         every: int = 1,
         tell: Callable[[str], None] = _LOGGER.warning,
     ):
-        self._vocabs = student, teacher
+        self._student = student
+        self._teachers = teachers
         self._coverage = coverage
         self._chosen = min_coverage
         self._reaction = low_coverage
@@ -89,7 +90,7 @@ class CoverageGuard(TrainerCallback):
         args = trainer.args
         return cls(
             trainer.student_vocab,
-            trainer.teacher.vocab,
+            [teacher.vocab for teacher in trainer.teachers.values()],
             lambda: trainer.total_ledger().coverage,
             args.min_coverage,
             args.low_coverage,
@@ -99,7 +100,7 @@ class CoverageGuard(TrainerCallback):
     @cached_property
     def promised(self) -> float:
         """Share of the bytes of the shipped corpus that this teacher can supervise."""
-        return promised_coverage(*self._vocabs)
+        return min(promised_coverage(self._student, teacher) for teacher in self._teachers)
 
     @property
     def minimum(self) -> float:

@@ -1,7 +1,9 @@
 """From sampled responses to the evidence that an objective sees, with every token accounted for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.tokens import ByteVocab, Encoding
 from crossdistill.train.aligned import AlignedResponse
 from crossdistill.train.evidence import evidence_of, supervised_positions
+from crossdistill.train.routing import ONE
 from crossdistill.train.stopwatch import Stopwatch
 
 
@@ -24,7 +27,8 @@ class ScoredResponse:
     prompt: what it answers. student_logprobs: nats, float32 [sampled tokens], of the policy that sampled. teacher,
     evidence: None where it was dropped, for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask`
     (bool, supervised) is False. weight: by how much it counts in the loss. num_teacher_tokens: prompt and response in
-    the teacher's tokens; 0 where it was shown none.
+    the teacher's tokens; 0 where it was shown none. teacher_name: whose signal it is. others: what further teachers say
+    of the same response, where several judge it (:mod:`crossdistill.train.panel`).
     """
 
     prompt: Prompt
@@ -37,6 +41,8 @@ class ScoredResponse:
     mask: np.ndarray
     weight: float
     num_teacher_tokens: int
+    teacher_name: str = ONE
+    others: tuple["ScoredResponse", ...] = ()
 
     @property
     def response(self) -> Response:
@@ -81,6 +87,19 @@ class ScoredResponse:
         return coverage
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Responses that the teacher is asked about.
+
+    requests: None where its template cannot show what is answered. answers: waits for them, in the order of the others.
+    """
+
+    prompts: Sequence[Prompt]
+    aligned: Sequence[AlignedResponse]
+    requests: Sequence[TeacherRequest | None]
+    answers: Callable[[], list[TeacherScore | DropReason]]
+
+
 def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: Teacher, stop_unit: bool) -> VocabPair:
     """Both vocabularies; without stop tokens where the end of the turn is not taught."""
     stops = (tuple(sorted(student_stop_ids)), tuple(teacher.stop_ids)) if stop_unit else ((), ())
@@ -104,13 +123,14 @@ class RolloutScorer:
         teacher_template_kwargs: dict[str, Any] | None = None,
         stop_unit: bool = True,
         tools: Sequence[Any] | None = None,
+        stopwatch: Stopwatch | None = None,
     ):
         self.objective = objective
         self.student_vocab = student_vocab
         self.student_stop_ids = frozenset(student_stop_ids)
         self.teacher = teacher
         self.stop_unit = stop_unit
-        self.stopwatch = Stopwatch()
+        self.stopwatch = stopwatch or Stopwatch()
         self.pair = pair_of(student_vocab, student_stop_ids, teacher, stop_unit)
         self._teacher_template_kwargs = teacher_template_kwargs
         self._tools = tools
@@ -127,27 +147,54 @@ class RolloutScorer:
         student_stop_logprobs: Sequence[float | None],
         has_sampled_text: Sequence[bool] | None = None,
     ) -> list[ScoredResponse]:
-        """One result a response, in order.
+        """:meth:`ask` and :meth:`finish` in one."""
+        return self.finish(self.ask(prompts, responses, has_sampled_text), student_logprobs, student_stop_logprobs)
 
-        Args:
-            student_logprobs: nats, [sampled tokens] of each response.
-            student_stop_logprobs: log of the student's stop mass where each response stopped, else None.
-            has_sampled_text: whether a model wrote some of each prompt's messages; no prompt's, where omitted.
+    def ask(
+        self, prompts: Sequence[Prompt], responses: Sequence[Response], has_sampled_text: Sequence[bool] | None = None
+    ) -> Asked:
+        """Begin to score; a teacher that computes elsewhere does so from now on.
+
+        has_sampled_text: whether a model wrote some of each prompt's messages; no prompt's, where omitted.
         """
         with self.stopwatch.timed("align"):
             aligned = AlignedResponse.of_batch(responses, self.student_vocab, self.teacher.vocab)
         with self.stopwatch.timed("render"):
             sampled = has_sampled_text or [False] * len(prompts)
             requests = [self._request(*row) for row in zip(prompts, aligned, sampled, strict=True)]
+        answer = partial(self._answers, requests)
+        if not self.teacher.is_remote:
+            return Asked(prompts, aligned, requests, answer)
+        waiting = self._elsewhere.submit(answer)
+        return Asked(prompts, aligned, requests, waiting.result)
+
+    def finish(
+        self,
+        asked: Asked,
+        student_logprobs: Sequence[np.ndarray],
+        student_stop_logprobs: Sequence[float | None],
+    ) -> list[ScoredResponse]:
+        """One result a response, in order.
+
+        Args:
+            student_logprobs: nats, [sampled tokens] of each response.
+            student_stop_logprobs: log of the student's stop mass where each response stopped, else None.
+        """
         with self.stopwatch.timed("teacher"):
-            answers = self._answers(requests)
+            answers = asked.answers()
         with self.stopwatch.timed("credit"):
-            rows = zip(aligned, answers, student_logprobs, student_stop_logprobs, strict=True)
+            rows = zip(asked.aligned, answers, student_logprobs, student_stop_logprobs, strict=True)
             evidence = [self._evidence(*row) for row in rows]
             advantages = self._advantages(evidence)
             kept = [part and self._reduced(part) for part in evidence]
-        together = zip(prompts, aligned, student_logprobs, answers, kept, advantages, requests, strict=True)
+        given = asked.prompts, asked.aligned, student_logprobs
+        together = zip(*given, answers, kept, advantages, asked.requests, strict=True)
         return [self._scored(*row) for row in together]
+
+    @cached_property
+    def _elsewhere(self) -> ThreadPoolExecutor:
+        """Where a teacher that computes elsewhere is waited for, one batch after the other."""
+        return ThreadPoolExecutor(max_workers=1, thread_name_prefix="crossdistill-teacher")
 
     def _request(self, prompt: Prompt, aligned: AlignedResponse, has_sampled_text: bool) -> TeacherRequest | None:
         """What the teacher is asked; None where its template cannot show what is answered.

@@ -1,6 +1,6 @@
 """Everything about a run that is known before weights are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -8,29 +8,43 @@ from typing import Any, cast
 import torch
 
 from crossdistill.chat import ensure_template
-from crossdistill.chat.messages import Prompt
 from crossdistill.chat.text_tokens import check_text_tokens
+from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
-from crossdistill.objectives import get
 from crossdistill.train import checks
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import load_tokenizer
+from crossdistill.train.routing import ONE, Routing
 from crossdistill.train.tools import check_tools
 from crossdistill.train.turns import Side
 
 
 @dataclass(frozen=True)
+class TeacherSetup:
+    """model: a folder, a hub id, a model or a Teacher. tokenizer: its; a Teacher's own. template_kwargs: of its chat
+    template. label: what it is called in sentences.
+    """
+
+    model: Any
+    tokenizer: Any
+    template_kwargs: dict[str, Any]
+    label: str
+
+    def side(self, tools: Sequence[Callable[..., Any]] | None) -> Side:
+        return Side(self.tokenizer, self.template_kwargs, tools or [])
+
+
+@dataclass(frozen=True)
 class Setup:
-    """student, teacher: folders, hub ids, models or (teacher) a Teacher. tokenizer, teacher_tokenizer: theirs; None
-    where a Teacher brings its own. teacher_kwargs: of its chat template. looked_at: prompts that were rendered.
+    """student: a folder, a hub id or a model. tokenizer: its. teachers: by name. looked_at: rows of the data whose
+    prompts were rendered.
     """
 
     student: Any
-    teacher: Any
     tokenizer: Any
-    teacher_tokenizer: Any
-    teacher_kwargs: dict[str, Any]
-    looked_at: list[Prompt]
+    teachers: dict[str, TeacherSetup]
+    routing: Routing
+    looked_at: list[Mapping[str, Any]]
 
     @classmethod
     def of(
@@ -42,35 +56,82 @@ class Setup:
         tokenizers: tuple[Any, Any],
         tools: list[Callable[..., Any]] | None,
     ) -> "Setup":
-        """Check it all; datasets: of training and evaluation. tokenizers: of student and teacher, where given.
+        """Check it all.
+
+        Args:
+            teacher: one, or several by name. datasets: of training and evaluation. tokenizers: of student and teacher
+                (by name where there are several), where given.
 
         Raises InputError for what cannot work.
         """
-        model, teacher = (str(name) if isinstance(name, Path) else name for name in (model, teacher))
-        checks.check_inputs(model, teacher, args, *datasets)
-        if not isinstance(teacher, str | torch.nn.Module) and args.objective != AUTO:
-            checks.check_signal(get(args.objective, **(args.objective_options or {})), teacher)
-        hub = {side: checks.hub_options(args, side) for side in ("student", "teacher")}
-        tokenizer = load_tokenizer(model, "student", tokenizers[0], padding_side="left", **hub["student"])
-        theirs = tokenizers[1]
-        if isinstance(teacher, str | torch.nn.Module):
-            theirs = load_tokenizer(teacher, "teacher", theirs, **hub["teacher"])
+        model, named = _plain(model), _named(teacher)
+        checks.check_data(args, *datasets)
+        for name, one in named.items():
+            checks.check_models(model, one, args, _label(name, named))
+        rules, weights = (cast(dict[str, Any] | None, value) for value in (args.teacher_rules, args.teacher_weights))
+        routing = Routing(tuple(named), rules, weights)
+        objective = None if args.objective == AUTO else args.make_objective()
+        routing.check((row for dataset in datasets for row in checks.rows_of(dataset)), objective)
+        tokenizer = load_tokenizer(model, "student", tokenizers[0], padding_side="left", **_hub(args, "student"))
         ensure_template(tokenizer)
-        shown = teacher.tokenizer if theirs is None else theirs
-        ensure_template(shown)
-        teacher_kwargs = cast(dict[str, Any], args.teacher_chat_template_kwargs or {})
-        sides = {
-            "student": Side(tokenizer, cast(dict[str, Any], args.chat_template_kwargs or {}), tools or []),
-            "teacher": Side(shown, teacher_kwargs, tools or []),
-        }
-        check_text_tokens(args.text_tokens or [], {name: side.tokenizer for name, side in sides.items()})
-        if tools:
-            check_tools(sides["student"], sides["teacher"])
-        contexts = {
-            "student": checks.context_of(model, **hub["student"]),
-            "teacher": checks.context_of(teacher, **hub["teacher"]),
-        }
-        looked_at = checks.check_conversations(sides, contexts, datasets, args.max_completion_length)
-        checks.check_weights(model)
-        checks.check_weights(teacher)
-        return cls(model, teacher, tokenizer, theirs, teacher_kwargs, looked_at)
+        teachers = {name: _teacher(name, named, args, tokenizers[1]) for name in named}
+        sides = {one.label: one.tokenizer for one in teachers.values()}
+        check_text_tokens(args.text_tokens or [], {"student": tokenizer, **sides})
+        rows = checks.rows_to_render(datasets)
+        student = Side(tokenizer, cast(dict[str, Any], args.chat_template_kwargs or {}), tools or [])
+        context, budget = checks.context_of(model, **_hub(args, "student")), args.max_completion_length
+        for one in teachers.values():
+            if objective is not None and not isinstance(one.model, str | torch.nn.Module):
+                checks.check_signal(objective, one.model)
+            if tools:
+                check_tools(student, one.side(tools))
+        checks.check_conversations("student", student, context, rows, budget)
+        for name, one in teachers.items():
+            own = [(number, row) for number, row in rows if name in routing.of(row)]
+            context = checks.context_of(one.model, **_hub(args, "teacher"))
+            checks.check_conversations(one.label, one.side(tools), context, own, budget)
+        for whole in (model, *named.values()):
+            checks.check_weights(whole)
+        return cls(model, tokenizer, teachers, routing, [row for _, row in rows])
+
+
+def _plain(model: Any) -> Any:
+    return str(model) if isinstance(model, Path) else model
+
+
+def _named(teacher: Any) -> dict[str, Any]:
+    if not isinstance(teacher, Mapping):
+        return {ONE: _plain(teacher)}
+    if not teacher:
+        raise InputError("the run names no teacher: give at least one.")
+    return {str(name): _plain(one) for name, one in teacher.items()}
+
+
+def _label(name: str, named: Mapping[str, Any]) -> str:
+    return ONE if len(named) == 1 else f"teacher {name!r}"
+
+
+def _hub(args: CrossTokenizerConfig, side: str) -> dict[str, Any]:
+    return checks.hub_options(args, side)
+
+
+def _of(name: str, named: Mapping[str, Any], values: Any) -> Any:
+    """A teacher's own value, where `values` are by name for several."""
+    if len(named) == 1 or values is None:
+        return values
+    if not isinstance(values, Mapping) or not values.keys() <= named.keys():
+        raise InputError(
+            "with several teachers, teacher_chat_template_kwargs and teacher_processing_class are tables by their "
+            f"names: {', '.join(named)}."
+        )
+    return values.get(name)
+
+
+def _teacher(name: str, named: Mapping[str, Any], args: CrossTokenizerConfig, tokenizers: Any) -> TeacherSetup:
+    model, label = named[name], _label(name, named)
+    if isinstance(model, str | torch.nn.Module):
+        tokenizer = load_tokenizer(model, label, _of(name, named, tokenizers), **_hub(args, "teacher"))
+    else:
+        tokenizer = model.tokenizer
+    ensure_template(tokenizer)
+    return TeacherSetup(model, tokenizer, _of(name, named, args.teacher_chat_template_kwargs) or {}, label)

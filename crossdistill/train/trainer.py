@@ -7,7 +7,7 @@ Generation, tools, PEFT, distribution, loggers and the hub are inherited.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -33,12 +33,15 @@ from crossdistill.train.loss import loss_of
 from crossdistill.train.metrics import RolloutSums
 from crossdistill.train.mixing import Mixture
 from crossdistill.train.notes import ConversationNotes
+from crossdistill.train.panel import Panel, Seat
 from crossdistill.train.policy import PolicyBatch, collate, policy_states
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.promise import CoverageGuard
 from crossdistill.train.rollout import RolloutScorer, ScoredResponse, pair_of
-from crossdistill.train.setup import Setup
-from crossdistill.train.turns import Histories, Rollout, Side, padded
+from crossdistill.train.routing import COLUMN
+from crossdistill.train.setup import Setup, TeacherSetup
+from crossdistill.train.stopwatch import Stopwatch
+from crossdistill.train.turns import Rollout, Side, padded
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 from crossdistill.train.watchdog import Watchdog
 
@@ -49,17 +52,17 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
     Args:
         model: student: a folder, a hub id, or a model.
         teacher: teacher: a folder, a hub id, a model (with `teacher_processing_class`), or any
-            :class:`crossdistill.teachers.Teacher`.
+            :class:`crossdistill.teachers.Teacher`; or several by name (:mod:`crossdistill.train.routing`).
         train_dataset: rows with a ``prompt``: a text, which both models continue as it stands, or a list of messages,
             which each model's own chat template renders.
         processing_class: the student's tokenizer; loaded from its folder where omitted.
-        teacher_processing_class: the teacher's; likewise.
+        teacher_processing_class: the teacher's; likewise. By name where there are several.
         tools: functions that the student may call, as for TRL's trainer. What it samples is supervised turn by turn;
             their results are not.
 
     Attributes:
         scored: the responses of the latest batch (their turns, where tools are called), with alignments and advantages.
-        student_vocab: the student's tokens as bytes.
+        student_vocab: the student's tokens as bytes. teachers: by name; ``"teacher"`` where there is one.
         choice: the objective's name and options, and why it was taken where the configuration says "auto".
         coverage_guard: what share of the bytes the pair promises to supervise, and what the run must reach.
 
@@ -80,7 +83,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         train_dataset: Any = None,
         eval_dataset: Any = None,
         processing_class: PreTrainedTokenizerBase | None = None,
-        teacher_processing_class: PreTrainedTokenizerBase | None = None,
+        teacher_processing_class: PreTrainedTokenizerBase | Mapping[str, PreTrainedTokenizerBase] | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
         quantization_config: Any = None,
@@ -106,31 +109,29 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         student = self.accelerator.unwrap_model(self.model)
         LMHead.from_model(student).verify(student)
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))
-        self.teacher = self._load_teacher(setup.teacher, setup.teacher_tokenizer)
         size = student.get_input_embeddings().weight.shape[0]
         self.student_vocab = ByteVocab.from_tokenizer(setup.tokenizer, size, args.text_tokens or ())
-        pair = pair_of(self.student_vocab, self.eos_token_ids, self.teacher, args.stop_unit)
-        self.choice = choice_for(args, pair, self.teacher)
+        self.routing = setup.routing
+        self.teachers = {name: self._load_teacher(one) for name, one in setup.teachers.items()}
+        pairs = [
+            pair_of(self.student_vocab, self.eos_token_ids, teacher, args.stop_unit)
+            for teacher in self.teachers.values()
+        ]
+        self.choice = choice_for(args, list(zip(self.teachers.values(), pairs, strict=True)))
         self.objective = get(self.choice.objective, **self.choice.options)
-        self.objective.check(pair)
+        for pair in pairs:
+            self.objective.check(pair)
         self.objective.attach(student)
-        self._scorer = RolloutScorer(
-            self.objective,
-            self.student_vocab,
-            self.eos_token_ids,
-            self.teacher,
-            setup.teacher_kwargs,
-            args.stop_unit,
-            tools,
-        )
-        self._teacher_side = Side(self.teacher.tokenizer, setup.teacher_kwargs, self.tools)
-        self._notes = ConversationNotes(self.student_side, self._teacher_side, self.accelerator.is_main_process)
-        self._notes.see(setup.looked_at)
-        self._mixture = Mixture(args, self.student_side, self.student_vocab, self.teacher)
+        self._panel = self._seated(setup)
+        self._panel.see([row["prompt"] for row in setup.looked_at], [self.routing.of(row) for row in setup.looked_at])
+        self._mixture = Mixture(args, self.student_side, self.student_vocab, list(self.teachers.values()))
         if self.use_vllm:
             self.vllm_generation = KeepSampledLogprobs(self.vllm_generation, student)
-        teacher_params = matmul_parameters(self.teacher.model) if isinstance(self.teacher, LocalTeacher) else 0
-        self.ledger = Ledger(Costs(matmul_parameters(student), teacher_params))
+        params = {
+            name: matmul_parameters(teacher.model) if isinstance(teacher, LocalTeacher) else 0
+            for name, teacher in self.teachers.items()
+        }
+        self.ledger = Ledger(Costs(matmul_parameters(student), next(iter(params.values()))), params)
         self.scored: list[ScoredResponse] = []
         self._by_row: dict[str, list[list[ScoredResponse]]] = {}
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
@@ -139,19 +140,44 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         self.coverage_guard = CoverageGuard.of(self)
         self.add_callback(self.coverage_guard)
 
-    def _load_teacher(self, teacher: Any, tokenizer: PreTrainedTokenizerBase | None) -> Teacher:
-        if not isinstance(teacher, str | torch.nn.Module):
+    @property
+    def teacher(self) -> Teacher:
+        """The first one, where there are several."""
+        return next(iter(self.teachers.values()))
+
+    def _load_teacher(self, setup: TeacherSetup) -> Teacher:
+        if not isinstance(setup.model, str | torch.nn.Module):
+            teacher: Teacher = setup.model
             return teacher
-        model = load_teacher(teacher, self.args, self.accelerator.device)
+        model = load_teacher(setup.model, self.args, self.accelerator.device)
         args = self.args
-        return LocalTeacher(model, tokenizer, args.teacher_batch_tokens, args.temperature, args.text_tokens or ())
+        return LocalTeacher(model, setup.tokenizer, args.teacher_batch_tokens, args.temperature, args.text_tokens or ())
+
+    def _seated(self, setup: Setup) -> Panel:
+        """Each teacher with what scores its responses."""
+        stopwatch, told, seats = Stopwatch(), set[str](), {}
+        speaks = self.accelerator.is_main_process
+        for name, one in setup.teachers.items():
+            side = Side(self.teachers[name].tokenizer, one.template_kwargs, self.tools)
+            scorer = RolloutScorer(
+                self.objective,
+                self.student_vocab,
+                self.eos_token_ids,
+                self.teachers[name],
+                one.template_kwargs,
+                self.args.stop_unit,
+                self.tools or None,
+                stopwatch,
+            )
+            seats[name] = Seat(scorer, side, ConversationNotes(self.student_side, side, speaks, one.label, told))
+        return Panel(seats, stopwatch)
 
     # ---- rollouts -------------------------------------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         mode = "train" if self.model.training else "eval"
         written = self._mixture.rollout(inputs, self.state.global_step) if mode == "train" else None
-        rollout, batch, scored = self._rollout([row["prompt"] for row in inputs], written)
+        rollout, batch, scored = self._rollout(inputs, written)
         self.scored = scored
         coverage = Coverage()
         for item in scored:
@@ -162,10 +188,8 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             writer = Part.STUDENT_ROLLOUT if rollout.is_sampled else self._mixture.writer
             self.ledger.record(scored, coverage, given_tokens, self.args.num_iterations, writer, not vllm_scored)
             self._metrics[mode]["on_policy"].append(float(rollout.is_sampled))
-        with self._scorer.stopwatch.timed("render"):
-            histories = Histories.of(rollout, self.student_side, self._teacher_side)
-        self._notes.see_histories(histories)
-        self._notes.see_responses([item.response for item in scored])
+        with self._panel.stopwatch.timed("render"):
+            histories = self._panel.see_scored(rollout, scored, self.student_side)
         sums = torch.tensor(
             RolloutSums.of(rollout, scored, coverage, histories).values(),
             dtype=torch.float64,
@@ -187,34 +211,42 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             "num_items_in_batch": self.accelerator.gather(weight.float()).sum(),
         }
 
-    def score_prompts(self, prompts: Sequence[Prompt]) -> list[ScoredResponse]:
+    def score_prompts(self, prompts: Sequence[Prompt], names: Sequence[str] | None = None) -> list[ScoredResponse]:
         """Sample a response to each prompt and score it, without training: for evaluation and reports.
 
         Where tools are called, a prompt has several: one a turn, in order, each with what it answers.
+
+        names: of each prompt's teacher, where the data's column tells it.
         """
         was_training = self.model.training
         self.model.eval()
-        _, _, scored = self._rollout(list(prompts))
+        rows: list[dict[str, Any]] = [{"prompt": prompt} for prompt in prompts]
+        for row, name in zip(rows, names or (), strict=names is not None):
+            row[COLUMN] = name
+        _, _, scored = self._rollout(rows)
         self.model.train(was_training)
         return scored
 
     def _rollout(
-        self, prompts: list[Prompt], written: Rollout | None = None
+        self, rows: Sequence[Mapping[str, Any]], written: Rollout | None = None
     ) -> tuple[Rollout, PolicyBatch, list[ScoredResponse]]:
-        self._notes.see(prompts)
-        with self._scorer.stopwatch.timed("rollout"):
+        """Sample and score. A teacher that computes elsewhere does so while the student's own probabilities are."""
+        prompts, judges = [row["prompt"] for row in rows], [self.routing.of(row) for row in rows]
+        self._panel.see(prompts, judges)
+        with self._panel.stopwatch.timed("rollout"):
             rollout = written or self.sample(prompts)
         turns = rollout.turns
-        responses = self._scorer.split([turn.ids for turn in turns])
+        responses = self._panel.split([turn.ids for turn in turns])
+        has_sampled_text = [turn.has_sampled_text for turn in turns]
+        weights = [judges[turn.row] for turn in turns]
+        question = self._panel.ask([turn.prompt for turn in turns], responses, has_sampled_text, weights)
         batch = collate(
             rollout.prompt_ids, rollout.completion_ids, self._tokenizer.pad_token_id, self.accelerator.device
         )
-        with self._scorer.stopwatch.timed("student"):
+        with self._panel.stopwatch.timed("student"):
             logprobs, stops = self.sampled_logprobs(rollout, batch, [item.stop_position for item in responses])
         checks.check_finite(logprobs, self.state.global_step)
-        has_sampled_text = [turn.has_sampled_text for turn in turns]
-        scored = self._scorer.score([turn.prompt for turn in turns], responses, logprobs, stops, has_sampled_text)
-        return rollout, batch, scored
+        return rollout, batch, self._panel.finish(question, logprobs, stops)
 
     # ---- optimisation ---------------------------------------------------------------------------------------------
 
@@ -253,7 +285,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         sums, self._sums[mode] = self._sums[mode], RolloutSums()
         figures = sums.metrics()
         if mode == "train" and figures:
-            seconds = self._scorer.stopwatch.take()  # of this process; the tokens are those of all
+            seconds = self._panel.stopwatch.take()  # of this process; the tokens are those of all
             figures["tokens_per_second"] = sums.sampled_tokens / seconds["total"]
             figures.update({f"seconds/{part}": value for part, value in seconds.items()})
         self._metrics[mode].update({name: [value] for name, value in figures.items()})
@@ -267,7 +299,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         self._logs["completion"].extend(gather_object(texts))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        self._scorer.stopwatch.take()  # training is timed from here
+        self._panel.stopwatch.take()  # training is timed from here
         result = super().train(resume_from_checkpoint, **kwargs)
         self.coverage_guard.check()
         return result

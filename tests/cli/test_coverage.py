@@ -66,7 +66,7 @@ def test_a_run_below_its_promise(pair: Pair, tmp_path: Path, monkeypatch: pytest
     assert minimum_coverage(coverage["promised"]) == 0.95
 
 
-def no_score(teacher: LocalTeacher, requests: Sequence[object]) -> list[DropReason]:
+def no_score(teacher: LocalTeacher, requests: Sequence[object], *_: object) -> list[DropReason]:
     return [DropReason.NON_FINITE] * len(requests)
 
 

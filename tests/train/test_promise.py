@@ -30,7 +30,7 @@ def control() -> Any:
 
 
 def guard(vocabs: Any, ask: Callable[[], Coverage], **options: Any) -> CoverageGuard:
-    return CoverageGuard(vocabs["gpt2"], vocabs["gemma"], ask, **options)
+    return CoverageGuard(vocabs["gpt2"], [vocabs["gemma"]], ask, **options)
 
 
 def step(on: CoverageGuard, number: int = MIN_ROLLOUTS, is_main: bool = True) -> Any:

@@ -362,7 +362,7 @@ class FakeTeacher:
 
     def __init__(self, local: LocalTeacher, answer: Callable[[Any], Any]):
         self.signal, self.vocab, self.tokenizer = local.signal, local.vocab, local.tokenizer
-        self.stop_ids, self.max_top_k = local.stop_ids, local.max_top_k
+        self.stop_ids, self.max_top_k, self.is_remote = local.stop_ids, local.max_top_k, local.is_remote
         self._answer = answer
 
     def score(self, requests: Sequence[Any], signal: Any = None, top_k: int = 0) -> list[Any]:

@@ -48,6 +48,7 @@ class FakeTeacher:
     signal = Signal.SAMPLED
     max_top_k = None
     stop_ids = (0,)
+    is_remote = False
 
     def __init__(self, tokenizer: Any, vocab: ByteVocab, answers: Sequence[Callable[[TeacherRequest], Answer]] = ()):
         self.tokenizer, self.vocab, self.answers = tokenizer, vocab, list(answers)

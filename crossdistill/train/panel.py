@@ -1,0 +1,134 @@
+"""The teachers of a run, each with a scorer of its own, and their common judgement of a response.
+
+Where several judge one response with weights w, the advantage of a token is
+
+    A_i = sum_t w_t A_i^t / sum_t w_t        over the teachers t that supervise the token.
+
+Each A^t is the difference of two log-probabilities, so that this is the advantage under the geometric mean of what the
+teachers make of the token. It is taken at the tokens that the first of them supervises (the one of the largest weight
+that did not drop the response), whose alignment, figures and counts are those of the response.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from crossdistill.chat import Response
+from crossdistill.chat.messages import Prompt
+from crossdistill.teachers import Teacher
+from crossdistill.train.notes import ConversationNotes
+from crossdistill.train.rollout import Asked, RolloutScorer, ScoredResponse
+from crossdistill.train.routing import Weights
+from crossdistill.train.stopwatch import Stopwatch
+from crossdistill.train.turns import Histories, Rollout, Side
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One teacher of a panel: its scorer, how its prompts are rendered, and what a user should know of that."""
+
+    scorer: RolloutScorer
+    side: Side
+    notes: ConversationNotes
+
+
+@dataclass(frozen=True)
+class Question:
+    """What each teacher is asked, and of which responses."""
+
+    weights: Sequence[Weights]
+    asked: Mapping[str, tuple[list[int], Asked]]
+
+
+class Panel:
+    """One or several teachers by their names, whose scorers share a stopwatch."""
+
+    def __init__(self, seats: Mapping[str, Seat], stopwatch: Stopwatch):
+        self._seats = dict(seats)
+        self.stopwatch = stopwatch
+
+    @property
+    def teachers(self) -> dict[str, Teacher]:
+        return {name: seat.scorer.teacher for name, seat in self._seats.items()}
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        return {name: seat.side for name, seat in self._seats.items()}
+
+    def split(self, completion_ids: Sequence[Sequence[int]]) -> list[Response]:
+        """The sampled token ids as responses, which are the same to all teachers."""
+        return next(iter(self._seats.values())).scorer.split(completion_ids)
+
+    def ask(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[Response],
+        has_sampled_text: Sequence[bool],
+        weights: Sequence[Weights],
+    ) -> Question:
+        """Begin to score; see :meth:`RolloutScorer.ask`. weights: of each response."""
+        asked = {}
+        for name, seat in self._seats.items():
+            rows = _rows_of(name, weights)
+            if rows:
+                own = _chosen(prompts, rows), _chosen(responses, rows), _chosen(has_sampled_text, rows)
+                asked[name] = rows, seat.scorer.ask(*own)
+        return Question(weights, asked)
+
+    def finish(
+        self,
+        question: Question,
+        student_logprobs: Sequence[np.ndarray],
+        student_stop_logprobs: Sequence[float | None],
+    ) -> list[ScoredResponse]:
+        """One result a response, in order; see :meth:`RolloutScorer.finish`."""
+        judged: list[dict[str, ScoredResponse]] = [{} for _ in question.weights]
+        for name, (rows, asked) in question.asked.items():
+            own = _chosen(student_logprobs, rows), _chosen(student_stop_logprobs, rows)
+            for row, item in zip(rows, self._seats[name].scorer.finish(asked, *own), strict=True):
+                judged[row][name] = replace(item, teacher_name=name)
+        return [_together(items, weights) for items, weights in zip(judged, question.weights, strict=True)]
+
+    def see(self, prompts: Sequence[Prompt], weights: Sequence[Weights]) -> None:
+        """Tell what the templates of student and teachers do to prompts, before they are rendered."""
+        for name, seat in self._seats.items():
+            seat.notes.see([prompts[row] for row in _rows_of(name, weights)])
+
+    def see_scored(self, rollout: Rollout, scored: Sequence[ScoredResponse], student: Side) -> Histories:
+        """Tell what became of earlier answers, and of control tokens.
+
+        student: how its prompts are rendered. Returns the former, of all teachers together.
+        """
+        parts = []
+        for name, seat in self._seats.items():
+            own = [k for k, item in enumerate(scored) if item.teacher_name == name]
+            parts.append(Histories.of(replace(rollout, turns=[rollout.turns[k] for k in own]), student, seat.side))
+            seat.notes.see_histories(parts[-1])
+            seat.notes.see_responses([scored[k].response for k in own])
+        teachers = sum(part.teacher for part in parts), sum(part.teacher_changed for part in parts)
+        return Histories(parts[0].student, teachers[0], parts[0].student_changed, teachers[1])
+
+
+def _rows_of(name: str, weights: Sequence[Weights]) -> list[int]:
+    """Responses that this teacher judges."""
+    return [row for row, judges in enumerate(weights) if name in judges]
+
+
+def _chosen(values: Sequence[T], rows: Sequence[int]) -> list[T]:
+    return [values[row] for row in rows]
+
+
+def _together(items: Mapping[str, ScoredResponse], weights: Weights) -> ScoredResponse:
+    """What all who judged a response say of it."""
+    ranked = sorted(items, key=lambda name: (items[name].dropped is not None, -weights[name]))
+    first, *others = (items[name] for name in ranked)
+    if not others:
+        return first
+    total = sum(weights[name] * items[name].mask for name in ranked)
+    value = sum(weights[name] * items[name].mask * items[name].advantages for name in ranked)
+    advantages = np.divide(value, total, out=np.zeros_like(first.advantages), where=first.mask)
+    return replace(first, advantages=advantages, others=tuple(others))

@@ -1,0 +1,107 @@
+"""Which of several teachers judge a prompt: one that a column or a rule names, or all of them with weights."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crossdistill.chat.messages import Prompt, text_of
+from crossdistill.errors import InputError
+from crossdistill.objectives import Objective
+
+ONE = "teacher"
+"""The name of a run's only teacher."""
+COLUMN = "teacher"
+"""The column of the data that names a row's teacher."""
+
+Weights = Mapping[str, float]
+"""Teacher -> its share of the judgement, above 0; they sum to 1."""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How the teachers `names` share the prompts. Where neither rules nor weights are given, the column decides.
+
+    rules: teacher -> regular expression; a prompt goes to the first one whose expression is found in its text. weights:
+    of every teacher on every prompt.
+
+    Raises InputError for rules and weights that mean nothing.
+    """
+
+    names: tuple[str, ...]
+    rules: Mapping[str, str] | None = None
+    weights: Weights | None = None
+
+    def __post_init__(self) -> None:
+        if self.rules and self.weights:
+            raise InputError("teacher_rules and teacher_weights exclude each other: route prompts, or mix teachers.")
+        for option, named in (("teacher_rules", self.rules or {}), ("teacher_weights", self.weights or {})):
+            for name in named:
+                if name not in self.names:
+                    raise InputError(f"{option} names {name!r}, which is none of the teachers: {self._all_names}.")
+        for name, rule in (self.rules or {}).items():
+            _check_rule(name, rule)
+        for name, weight in (self.weights or {}).items():
+            if not (0 < weight < math.inf):
+                raise InputError(f"teacher_weights gives {name!r} {weight}: a weight is a finite number above 0.")
+
+    @property
+    def takes_column(self) -> bool:
+        return len(self.names) > 1 and not self.rules and not self.weights
+
+    def of(self, row: Mapping[str, Any]) -> Weights:
+        """Of a row of the data. Raises InputError where it names no teacher, or no rule is for it."""
+        if len(self.names) == 1:
+            return {self.names[0]: 1.0}
+        if self.weights:
+            total = math.fsum(self.weights.values())
+            return {name: weight / total for name, weight in self.weights.items()}
+        return {self._by_rule(row["prompt"]) if self.rules else self._by_column(row.get(COLUMN)): 1.0}
+
+    def check(self, rows: Iterable[Mapping[str, Any]], objective: Objective | None) -> None:
+        """Raises InputError for rows that go to no teacher, and for weights that `objective` (None: chosen later, to
+        suit) gives no meaning."""
+        if self.weights and objective is not None and not objective.mixes_teachers:
+            raise InputError(
+                f"objective {objective.name!r} learns from one teacher a response: route prompts by a column or by "
+                "teacher_rules, or take an objective that mixes teachers, such as dpca."
+            )
+        if len(self.names) == 1 or self.weights:
+            return
+        for number, row in enumerate(rows):
+            try:
+                self.of(row)
+            except InputError as error:
+                raise InputError(f"row {number}: {error}") from None
+
+    def _by_column(self, name: Any) -> str:
+        if name not in self.names:
+            raise InputError(
+                f"the column {COLUMN!r} says {name!r}, which is none of the teachers: {self._all_names}. Without such "
+                "a column, set teacher_rules or teacher_weights."
+            )
+        return str(name)
+
+    def _by_rule(self, prompt: Prompt) -> str:
+        text = _text(prompt)
+        for name, rule in (self.rules or {}).items():
+            if re.search(rule, text):
+                return name
+        raise InputError(f'no rule is for the prompt {text[:80]!r}: add a last one that matches all, name = "".')
+
+    @property
+    def _all_names(self) -> str:
+        return ", ".join(self.names)
+
+
+def _check_rule(name: str, rule: str) -> None:
+    try:
+        re.compile(rule)
+    except re.error as error:
+        raise InputError(f"the rule of teacher {name!r}, {rule!r}, is no regular expression: {error}.") from None
+
+
+def _text(prompt: Prompt) -> str:
+    """All that is said in it."""
+    return prompt if isinstance(prompt, str) else "\n".join(text_of(message) or "" for message in prompt)

@@ -1,0 +1,201 @@
+"""Several teachers: each response is judged as its own teacher alone would, or by the weighted mean of all."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer
+
+from crossdistill import InputError
+from crossdistill.align import DropReason
+from crossdistill.costs import Part
+from crossdistill.objectives import States, Supervision, get
+from crossdistill.ops import LMHead
+from crossdistill.teachers import LocalTeacher
+from crossdistill.train.ledger import matmul_parameters
+from crossdistill.train.rollout import RolloutScorer, ScoredResponse
+from tests.models import MESSAGES, Pair
+from tests.train.harness import BATCH, RecordingTrainer, arguments, load
+from tests.train.test_families import family_model, family_tokenizer
+
+NAMES = ("first", "second")
+
+
+@pytest.fixture(scope="module")
+def teachers(pair: Pair) -> dict[str, LocalTeacher]:
+    """The pair's teacher, and one of another family."""
+    tokenizer = family_tokenizer("unigram")
+    return {
+        "first": LocalTeacher(load(pair.teacher), AutoTokenizer.from_pretrained(pair.teacher)),
+        "second": LocalTeacher(family_model(tokenizer), tokenizer),
+    }
+
+
+def trainer_of(pair: Pair, output: Any, teachers: dict[str, Any], column: bool = True, **options: Any) -> Any:
+    """Rows take turns between the teachers, where a column says so."""
+    columns: dict[str, Any] = {"prompt": list(MESSAGES)}
+    if column:
+        columns["teacher"] = [NAMES[row % 2] for row in range(len(MESSAGES))]
+    args = arguments(output, shuffle_dataset=False, low_coverage="ignore", **{"max_steps": 1, **options})
+    trainer = RecordingTrainer(pair.student, teachers, args, train_dataset=Dataset.from_dict(columns))
+    trainer.student_folder = pair.student
+    return trainer
+
+
+def alone(trainer: RecordingTrainer, teacher: LocalTeacher, item: ScoredResponse) -> ScoredResponse:
+    """What one teacher says of a response of the run, asked by itself."""
+    scorer = RolloutScorer(trainer.objective, trainer.student_vocab, trainer.eos_token_ids, teacher)
+    (response,) = scorer.split([item.response.ids.tolist()])
+    stop = None if response.stop_position is None else float(item.student_logprobs[response.stop_position])
+    (found,) = scorer.score([item.prompt], [response], [item.student_logprobs], [stop])
+    return found
+
+
+def assert_same(ours: ScoredResponse, theirs: ScoredResponse) -> None:
+    np.testing.assert_array_equal(ours.mask, theirs.mask)
+    np.testing.assert_allclose(ours.advantages[:-1], theirs.advantages[:-1], atol=2e-5)  # a stop has its own mass
+    assert ours.num_teacher_tokens == theirs.num_teacher_tokens
+
+
+def test_each_row_has_its_teacher(pair, output, teachers):
+    trainer = trainer_of(pair, output, teachers)
+    trainer.train()
+    scored = trainer.rollouts[0]
+    assert [item.teacher_name for item in scored] == [NAMES[row % 2] for row in range(BATCH)]
+    for item in scored:
+        assert item.others == ()
+        assert_same(item, alone(trainer, teachers[item.teacher_name], item))
+    advantages = np.concatenate([item.advantages[item.mask] for item in scored])
+    assert trainer.steps[0]["loss"] == pytest.approx(-advantages.mean(), rel=2e-4, abs=2e-5)
+
+
+def test_every_teachers_tokens_are_paid_at_its_own_price(pair, output, teachers):
+    trainer = trainer_of(pair, output, teachers)
+    trainer.train()
+    price = {name: matmul_parameters(teacher.model) for name, teacher in teachers.items()}
+    assert len(set(price.values())) == 2
+    scored = trainer.rollouts[0]
+    expected = sum(2 * price[item.teacher_name] * item.num_teacher_tokens for item in scored)
+    assert trainer.total_ledger().costs.flops[Part.TEACHER_PREFILL] == expected
+
+
+def test_rules_route_and_templates_are_each_teachers_own(pair, output, teachers):
+    rules = {"second": r"\d", "first": ""}
+    trainer = trainer_of(pair, output, teachers, column=False, teacher_rules=rules)
+    trainer.train()
+    for item in trainer.rollouts[0]:
+        text = "\n".join(message["content"] for message in item.prompt)
+        assert item.teacher_name == ("second" if any(map(str.isdigit, text)) else "first")
+
+
+@pytest.mark.parametrize("name", ["simct", "bpm"])
+def test_a_dense_loss_is_the_sum_over_both_teachers(pair, output, teachers, name):
+    trainer = trainer_of(pair, output, teachers, objective=name)
+    trainer.train()
+    model = load(pair.student)
+    model.load_state_dict(trainer.weights[0], strict=False)
+    total, weight = 0.0, 0.0
+    for prompt_ids, item in zip(trainer.prompt_ids[0], trainer.rollouts[0], strict=True):
+        assert item.evidence.pair.teacher is teachers[item.teacher_name].vocab
+        with torch.no_grad():
+            hidden = model.model(torch.tensor([[*prompt_ids, *item.response.ids]])).last_hidden_state[0]
+            before = len(prompt_ids) - 1 + torch.from_numpy(item.mask).nonzero()[:, 0]
+            supervision = Supervision(
+                item.evidence,
+                torch.from_numpy(item.advantages[item.mask]),
+                States(hidden[before], LMHead.from_model(model)),
+            )
+            total += trainer.objective.loss(supervision).total.item()
+        weight += trainer.objective.weight(item.evidence)
+    assert trainer.steps[0]["loss"] == pytest.approx(total / weight, rel=1e-3)
+
+
+def test_weights_average_the_advantages(pair, output, teachers):
+    trainer = trainer_of(pair, output, teachers, column=False, teacher_weights={"first": 1, "second": 3})
+    trainer.train()
+    for item in trainer.rollouts[0]:
+        assert (item.teacher_name, len(item.others)) == ("second", 1)
+        parts = {name: alone(trainer, teacher, item) for name, teacher in teachers.items()}
+        expected = []
+        for k, kept in enumerate(parts["second"].mask):
+            first, second = (parts[name].advantages[k] for name in NAMES)
+            mean = 0.25 * first + 0.75 * second if parts["first"].mask[k] else second
+            expected.append(mean if kept else 0.0)
+        np.testing.assert_allclose(item.advantages[:-1], expected[:-1], atol=2e-5)
+        np.testing.assert_array_equal(item.mask, parts["second"].mask)
+    costs = trainer.total_ledger().costs
+    read = sum(one.num_teacher_tokens for item in trainer.rollouts[0] for one in (item, *item.others))
+    assert costs.tokens[Part.TEACHER_PREFILL] == read
+
+
+def test_who_drops_a_response_leaves_it_to_the_others(pair, output, teachers):
+    heavy = teachers["second"]
+    silent = LocalTeacher(heavy.model, heavy.tokenizer)
+    silent.score = lambda requests, *_: [DropReason.TEACHER_CONTEXT] * len(requests)
+    both = {"first": teachers["first"], "second": silent}
+    trainer = trainer_of(pair, output, both, column=False, teacher_weights={"first": 1, "second": 9})
+    trainer.train()
+    for item in trainer.rollouts[0]:
+        assert (item.teacher_name, item.dropped) == ("first", None)
+        assert_same(item, alone(trainer, teachers["first"], item))
+
+
+def test_a_resumed_ledger_goes_on(pair, output, teachers):
+    options = {"save_strategy": "steps", "save_steps": 1}
+    first = trainer_of(pair, output, teachers, **options)
+    first.train()
+    second = trainer_of(pair, output, teachers, **options, max_steps=2)
+    second.train(resume_from_checkpoint=True)
+    before, after = (trainer.total_ledger().costs.flops[Part.TEACHER_PREFILL] for trainer in (first, second))
+    price = {name: matmul_parameters(teacher.model) for name, teacher in teachers.items()}
+    added = sum(2 * price[item.teacher_name] * item.num_teacher_tokens for item in second.rollouts[0])
+    assert after == before + added
+
+
+def test_one_objective_is_chosen_for_all(pair, output, teachers):
+    assert trainer_of(pair, output, teachers, objective="auto").objective.name in {"dpca", "strict", "bpm"}
+    weighted = trainer_of(
+        pair, output, teachers, column=False, objective="auto", teacher_weights={"first": 1, "second": 1}
+    )
+    assert weighted.objective.name == "dpca"
+    assert "one for all teachers" in weighted.choice.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"column": False}, "row 0: the column 'teacher' says None"),
+        ({"teacher_rules": {"third": ""}}, "teacher_rules names 'third'"),
+        ({"teacher_weights": {"first": 1}, "objective": "uld"}, "objective 'uld' learns from one teacher"),
+        ({"on_policy_share": 0.5, "off_policy": "teacher", "objective": "uld"}, "takes a single local one"),
+        ({"teacher_chat_template_kwargs": {"enable_thinking": False}}, "are tables by their names: first, second"),
+    ],
+)
+def test_what_cannot_work_is_refused(pair, output, teachers, options, message):
+    models = {"first": pair.teacher, "second": teachers["second"]}
+    with pytest.raises(InputError, match=message):
+        trainer_of(pair, output, models, **options)
+
+
+def test_no_teacher_is_refused(pair, output):
+    with pytest.raises(InputError, match="names no teacher"):
+        trainer_of(pair, output, {})
+
+
+def test_only_objectives_that_read_nothing_but_advantages_mix_teachers():
+    """What the loss of one that mixes reads of the teacher besides them must not matter."""
+    from crossdistill.objectives import available
+    from tests.objectives.cases import case
+
+    for name in available():
+        objective = get(name)
+        if not objective.mixes_teachers:
+            continue
+        supervision = case(objective).supervision()
+        teacher = supervision.evidence.teacher
+        poisoned = dataclasses.replace(teacher, logprobs=teacher.logprobs * torch.nan, states=None)
+        other = dataclasses.replace(supervision, evidence=dataclasses.replace(supervision.evidence, teacher=poisoned))
+        assert objective.loss(other).total == objective.loss(supervision).total
