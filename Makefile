@@ -29,7 +29,8 @@ demo: $(VENV)/.ready
 	$(BIN)/crossdistill demo --output $(DEMO_OUTPUT)
 
 test: check
-	$(BIN)/pytest -m "not real_models and not matrix" --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not real_models and not matrix" --numprocesses logical --dist loadfile \
+		--cov --cov-report=term:skip-covered
 
 test-real: $(VENV)/.ready
 	$(BIN)/pytest -m real_models
