@@ -1,10 +1,11 @@
-"""``crossdistill doctor``: what is installed, what works here, and what a pair of models will do."""
+"""``crossdistill doctor``: what is installed, what works here, what a pair of models or a teacher's server will do."""
 
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from crossdistill.cli.names import StudentTemplateKwargs, TeacherTemplateKwargs
 
@@ -14,8 +15,22 @@ def command(
     teacher: Annotated[str | None, typer.Argument(help="Teacher: a folder or a hub id.")] = None,
     student_template_kwargs: StudentTemplateKwargs = None,
     teacher_template_kwargs: TeacherTemplateKwargs = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--teacher", metavar="URL", help="A teacher behind a server, to be asked what it can do."),
+    ] = None,
+    teacher_tokenizer: Annotated[
+        str | None, typer.Option(help="The tokenizer of the teacher behind the server: a folder or a hub id.")
+    ] = None,
+    teacher_model: Annotated[
+        str | None, typer.Option(help="Its name on the server; the only one that is served, by default.")
+    ] = None,
 ) -> None:
-    """Say what is installed, which back-ends work here, and what a pair of models will do (as inspect does)."""
+    """Say what is installed, which back-ends work here, and what a pair of models will do (as inspect does).
+
+    With --teacher, probe a teacher's server as a run would, and measure for some seconds how fast it scores. Exit code
+    1 where it cannot teach.
+    """
     from crossdistill.cli import installation
     from crossdistill.errors import InputError
 
@@ -24,6 +39,7 @@ def command(
         raise InputError("give a student and a teacher, or neither.")
     if student is None and (student_template_kwargs is not None or teacher_template_kwargs is not None):
         raise InputError("keyword arguments of templates are about a pair: give a student and a teacher.")
+    _check_server(server, teacher_tokenizer, teacher_model)
     _print(console, "installed", installation.packages())
     _print(console, "back-ends here", installation.backends())
     if student is not None and teacher is not None:
@@ -31,6 +47,34 @@ def command(
         from crossdistill.report.inspection_terminal import print_inspection
 
         print_inspection(console, inspected(student, teacher, student_template_kwargs, teacher_template_kwargs))
+    if server is not None and teacher_tokenizer is not None:
+        _print_server(console, server, teacher_tokenizer, teacher_model)
+
+
+def _check_server(server: str | None, tokenizer: str | None, model: str | None) -> None:
+    from crossdistill.cli.names import check_there
+    from crossdistill.errors import InputError
+
+    if server is None and (tokenizer is not None or model is not None):
+        raise InputError("--teacher-tokenizer and --teacher-model are about a server: give its URL with --teacher.")
+    if server is not None and tokenizer is None:
+        raise InputError("a server is checked against its model's tokenizer: give that with --teacher-tokenizer.")
+    if tokenizer is not None:
+        check_there(tokenizer)
+
+
+def _print_server(console: Console, url: str, tokenizer: str, model: str | None) -> None:
+    from crossdistill.cli.serving import examine
+    from crossdistill.errors import InputError, TeacherError
+    from crossdistill.train.loading import read_tokenizer
+
+    loaded = read_tokenizer(tokenizer)
+    try:
+        findings = examine(url, loaded, model)
+    except (InputError, TeacherError) as reason:
+        Console(stderr=True).print(Text(f"this server cannot teach: {reason}"), soft_wrap=True)
+        raise typer.Exit(1) from None
+    _print(console, "teacher", [(name, value) for name, _, value in (line.partition(": ") for line in findings)])
 
 
 def _print(console: Console, title: str, rows: list[tuple[str, str]]) -> None:

@@ -14,7 +14,10 @@ def command(
     file: ConfigFile = None,
     output: Output = Path("crossdistill-run"),
     student: Annotated[str | None, typer.Option(help="Student: a folder or a hub id.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="Teacher: a folder or a hub id.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Teacher: a folder, a hub id or a server's URL.")] = None,
+    teacher_tokenizer: Annotated[
+        str | None, typer.Option(help="The teacher's tokenizer, for a URL: a folder or a hub id.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Prompts: a file, a saved data set's folder or a hub id.")] = None,
     eval_dataset: Annotated[str | None, typer.Option(help="Held-out prompts for the teacher gap.")] = None,
     preset: Annotated[str | None, typer.Option(help='Named settings: "paper".')] = None,
@@ -35,6 +38,7 @@ def command(
     named = {
         "student": student,
         "teacher": teacher,
+        "teacher_tokenizer": teacher_tokenizer,
         "dataset": dataset,
         "eval_dataset": eval_dataset,
         "preset": preset,

@@ -148,7 +148,7 @@ def _distil(output: Path, settings: DemoSettings, seed: int, test: list[Problem]
         },
     )
     trainer, run = train(config, output / "opd")
-    return trainer, run, fresh_samples(trainer, [message(problem) for problem in test[:3]])
+    return trainer, run, fresh_samples(trainer, {"prompt": [message(problem) for problem in test[:3]]})
 
 
 def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -> int:

@@ -12,7 +12,8 @@ followed, a lower bound: other tokenisations of the same bytes are left out. At 
 every chunk is 1:1 and A is 0.
 
 The signal is DENSE, where M is exact, or TOPK, where it is a lower bound from the k tokens that are known, and never
-less than the realised token's own probability. Chunks in which the teacher's normaliser rewrote the text are credited
+less than the realised token's own probability: what is missing is taken from the first tokens of a chunk and given to
+its last, so that the sum stays. Chunks in which the teacher's normaliser rewrote the text are credited
 by the semantic prior: nothing is known of the insides of their tokens.
 """
 
@@ -21,11 +22,9 @@ from torch import Tensor
 
 from crossdistill.credit import assign_credit
 from crossdistill.objectives.borders import Borders
-from crossdistill.objectives.masses import Questions, dense_masses, topk_masses
+from crossdistill.objectives.masses import IMPOSSIBLE_NATS, Questions, dense_masses, topk_masses
 from crossdistill.objectives.prefixes import on, prefixes_of
 from crossdistill.objectives.supervision import Evidence
-
-_IMPOSSIBLE_NATS = -1e6  # instead of -inf, which has no differences
 
 
 def marginal_credit(evidence: Evidence) -> Tensor:
@@ -62,10 +61,10 @@ def _inner_masses(evidence: Evidence, borders: Borders) -> Tensor:
     else:
         masses = topk_masses(questions, tables, teacher.most_probable, teacher.ids[rows], realised)
     masses = masses.to(realised)
-    return torch.maximum(masses, realised).clamp(_IMPOSSIBLE_NATS, 0.0)  # both bounds hold but for rounding
+    return torch.maximum(masses, realised).clamp(IMPOSSIBLE_NATS, 0.0)  # both bounds hold but for rounding
 
 
 def _cumulated(evidence: Evidence) -> Tensor:
     """Sums of the teacher's log-probabilities before each of its tokens and after all, float64 [N_T + 1]."""
-    logprobs = evidence.teacher.logprobs.detach().double().clamp(min=_IMPOSSIBLE_NATS)
+    logprobs = evidence.teacher.logprobs.detach().double().clamp(min=IMPOSSIBLE_NATS)
     return torch.cat([logprobs.new_zeros(1), logprobs.cumsum(0)])

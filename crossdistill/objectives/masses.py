@@ -14,7 +14,9 @@ from crossdistill.objectives.supervision import States
 from crossdistill.ops import TopLogprobs
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
-_TERM_BYTES_RATIO = 4  # a term of a sum takes about as much memory as so many logits
+IMPOSSIBLE_NATS = -1e6
+"""Stands for a log-probability of -inf in sums over tokens, of which differences are taken."""
+_TERM_ELEMENTS = 16  # one term of a sum takes about as much memory as so many logits
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ def dense_masses(
     step = max(1, tile_elements // head.vocab_size)
     for start in range(0, len(used), step):
         rows = on(used[start : start + step], states.hidden.device)
-        logits = head.logits(states.hidden[rows].to(device)) / temperature
+        logits = head.logits(states.hidden[rows].to(device)).div_(temperature)
         logits -= logits.logsumexp(-1, keepdim=True)
         asked = by_row[borders[start] : borders[min(start + step, len(used))]]
-        for part in _parts(asked, sizes, tile_elements // _TERM_BYTES_RATIO):
+        for part in _parts(asked, sizes, tile_elements // _TERM_ELEMENTS):
             low = on(questions.ranges[part, 0], device)
             segments, terms = spread(on(sizes[part], device))
             values = logits[on(which[part] - start, device)[segments], order[low[segments] + terms]]

@@ -18,6 +18,7 @@ from crossdistill.objectives.prefixes import on, prefixes_of
 from crossdistill.objectives.supervision import Evidence, States
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
+_TILE_COPIES = 4  # of a tile of logits, most of them in float64
 NEGLIGIBLE = 1e-12
 """Where the teacher gives what was read less than this, what it says of the next byte is not used: differences of
 cumulated probabilities would be rounding."""
@@ -55,8 +56,8 @@ class ByteSlots:
         positions, chunks = borders.starts[tokens] + places, borders.chunks[tokens]
         begins_chunk = positions == alignment.byte_splits[chunks]
         rows = np.searchsorted(borders.teacher_ends, positions, side="right")
-        rows = np.where(begins_chunk, alignment.teacher_splits[chunks], rows)
-        offsets = np.where(begins_chunk, 0, positions - np.append(0, borders.teacher_ends)[rows])
+        rows = np.where(begins_chunk, alignment.teacher_splits[chunks], rows)  # where a token without bytes comes first
+        offsets = positions - np.append(0, borders.teacher_ends)[rows]
         symbols = np.frombuffer(borders.data, dtype=np.uint8)[positions].astype(np.int64)
         symbols[evidence.is_stop[chunks]] = STOP
         known = (offsets == 0) | borders.spelled[chunks]
@@ -127,17 +128,17 @@ class _Questions:
         self._bounds, self._which = on(table.reshape(-1, 258), device), on(which, device)
         self._begins = on(np.array([not prefix for prefix in slots.prefixes], dtype=bool), device)
         stops = np.array(pair.teacher_stops, dtype=np.int64)
-        self._columns, self._num_spelled = on(np.concatenate([bounds.order, stops]), device), len(bounds.order)
+        self._columns = on(np.concatenate([[0], bounds.order, stops]), device)  # the first is a place-holder
+        self._num_spelled = len(bounds.order)
 
     def masses(self, logits: Tensor, rows: Tensor, asked: Tensor) -> Tensor:
         """Probability of what equals the prefix, of what goes on with each byte, and of the end: float64 [Q, 258].
 
         logits: [R, V_T]. rows, asked: int64 [Q], of each question the row and the slot.
         """
-        probs = logits.index_select(1, self._columns).softmax(-1)  # control tokens are ruled out
-        upto = torch.empty(len(probs), len(self._columns) + 1, dtype=torch.float64, device=probs.device)
-        upto[:, 0] = 0
-        torch.cumsum(probs, -1, dtype=torch.float64, out=upto[:, 1:])
+        spelled = logits.index_select(1, self._columns)  # control tokens are ruled out
+        spelled[:, 0] = -torch.inf  # up to the first token there is nothing
+        upto = spelled.softmax(-1, dtype=torch.float64).cumsum_(-1)
         parts = upto[rows[:, None], self._bounds[self._which[asked]]].diff(dim=-1)
         stop = (upto[:, -1] - upto[:, self._num_spelled])[rows]
         return torch.cat([parts, torch.where(self._begins[asked], stop, 0.0)[:, None]], dim=-1).clamp_(min=0)
@@ -161,7 +162,7 @@ def next_bytes(
     used, row_of = np.unique(slots.rows, return_inverse=True)
     by_row = np.argsort(row_of, kind="stable")
     borders = np.searchsorted(row_of[by_row], np.arange(len(used) + 1))
-    step = max(1, tile_elements // head.vocab_size)
+    step = max(1, tile_elements // (_TILE_COPIES * head.vocab_size))
     for start in range(0, len(used), step):
         asked = by_row[borders[start] : borders[min(start + step, len(used))]]
         hidden = states.hidden[on(used[start : start + step], states.hidden.device)].to(source)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.objectives.borders import Borders
-from crossdistill.objectives.masses import Questions, dense_masses
+from crossdistill.objectives.masses import IMPOSSIBLE_NATS, Questions, dense_masses
 from crossdistill.objectives.prefixes import BytePrefixes, on
 from crossdistill.objectives.supervision import Evidence
 from crossdistill.ops import token_logprobs
@@ -72,17 +72,19 @@ def moves_along(evidence: Evidence, borders: Borders, tables: BytePrefixes, temp
     steps = _steps(evidence, borders, tables)
     device = evidence.device
     table = np.array(steps, dtype=np.int64).reshape(-1, len(_Step._fields))
-    tokens, sources, columns, rows, last, inside = table.T
+    tokens, sources, columns, rows, last, sizes = table.T
     pieces = evidence.pair.teacher.pieces
     ids = evidence.teacher.ids[on(last, device)].tolist()
-    begun = [pieces[token_id][:size] for token_id, size in zip(ids, inside.tolist(), strict=True)]
+    begun = [pieces[token_id][:size] for token_id, size in zip(ids, sizes.tolist(), strict=True)]
     states = evidence.teacher.dense
     log_masses = _path_logprobs(evidence, rows, last, temperature)
     log_masses += dense_masses(Questions.of(last, begun, tables), tables, states, temperature)
-    inside_first = np.flatnonzero(borders.offsets[tokens])  # before others nothing is read: the mass of all is 1
-    read = Questions.of(rows[inside_first], borders.prefixes(tokens[inside_first]), tables)
-    log_masses[on(inside_first, log_masses.device)] -= dense_masses(read, tables, states, temperature)
-    masses = log_masses.exp().to(device)
+    log_read = torch.zeros_like(log_masses)  # where a student token begins with a teacher token: the mass of all is 1
+    inside = np.flatnonzero(borders.offsets[tokens])
+    read = Questions.of(rows[inside], borders.prefixes(tokens[inside]), tables)
+    log_read[on(inside, log_read.device)] = dense_masses(read, tables, states, temperature).double()
+    ruled_out = log_read == -torch.inf  # such a teacher says nothing: all of its target is the residual
+    masses = (log_masses - log_read).exp().masked_fill(ruled_out, 0.0).to(device)
     return Moves(on(tokens, device), on(sources, device), on(columns, device), masses)
 
 
@@ -109,6 +111,6 @@ def _path_logprobs(evidence: Evidence, rows: np.ndarray, last: np.ndarray, tempe
     device = head.weight.device
     ids = evidence.teacher.ids[on(used, evidence.device)].to(device)
     logprobs = token_logprobs(hidden[on(used, hidden.device)].to(device), head, ids, temperature).logprobs.double()
-    sums = torch.cat([logprobs.new_zeros(1), logprobs.cumsum(0)])
+    sums = torch.cat([logprobs.new_zeros(1), logprobs.clamp(min=IMPOSSIBLE_NATS).cumsum(0)])
     first, stop = (on(np.searchsorted(used, border), device) for border in (rows, last))
     return sums[stop] - sums[first]

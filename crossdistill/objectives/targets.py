@@ -38,7 +38,6 @@ class FirstTargets:
         self._columns = on(tables.whole(), device)
         self._own = torch.zeros(1, tables.residual + 1, dtype=torch.bool, device=device)
         self._own[0, self._columns] = True
-        self._own[0, -1] = True
 
     def __call__(self, teacher_logits: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         target = teacher_logits.new_zeros(len(teacher_logits), self._own.shape[1])
@@ -78,7 +77,6 @@ class InnerTargets:
         target[:, -1] += (sums == -torch.inf).to(target)  # a teacher that rules out what was read says nothing
         own = torch.zeros(target.shape, dtype=torch.bool, device=target.device)
         own[rows, columns] = True
-        own[:, -1] = True
         return target, own
 
     def tile_elements(self, width: int) -> int:

@@ -6,7 +6,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from crossdistill.errors import InputError
 
@@ -27,11 +36,26 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class TeacherTable(_File):
+    """One of several teachers."""
+
+    model: str = Field(description="A folder, a hub id or the URL of a server.")
+    tokenizer: str | None = Field(default=None, description="Its tokenizer, for a URL: a folder or a hub id.")
+
+
 class RunConfig(_File):
     """What ``crossdistill train`` reads."""
 
     student: str = Field(description="Student: a folder or a hub id.")
-    teacher: str = Field(description="Teacher: a folder or a hub id.")
+    teacher: str | None = Field(default=None, description="Teacher: a folder, a hub id or the URL of a server.")
+    teacher_tokenizer: str | None = Field(
+        default=None, description="The teacher's tokenizer, for a URL: a folder or a hub id."
+    )
+    teachers: dict[str, TeacherTable] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Several teachers in place of one: [teachers.NAME] with model and tokenizer.",
+    )
     dataset: str = Field(
         description="Prompts: a .jsonl/.json/.csv/.parquet file, a saved data set's folder or a hub id."
     )
@@ -56,6 +80,22 @@ class RunConfig(_File):
     objective_options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of CrossTokenizerConfig.")
     lora: LoraTable = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+
+    @field_validator("teachers")
+    @classmethod
+    def _one_teacher_or_several(
+        cls, value: dict[str, TeacherTable] | None, info: ValidationInfo
+    ) -> dict[str, TeacherTable] | None:
+        if not value and info.data.get("teacher") is None:
+            raise ValueError(f"'teacher' is missing: {cls.model_fields['teacher'].description}")
+        if value and (info.data.get("teacher") or info.data.get("teacher_tokenizer")):
+            raise ValueError("name one teacher (teacher, teacher_tokenizer) or several ([teachers.NAME]), not both.")
+        return value
+
+    @property
+    def named_teachers(self) -> dict[str, TeacherTable]:
+        """All teachers by name; one that stands alone has the name "teacher"."""
+        return self.teachers or {"teacher": TeacherTable(model=self.teacher or "", tokenizer=self.teacher_tokenizer)}
 
     @field_validator("train")
     @classmethod

@@ -19,12 +19,16 @@ from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
-from crossdistill.train.checks import check_pair, setting_up
+from crossdistill.train.checks import check_pair, is_url, setting_up
 from crossdistill.train.mixing import GIVEN
 from crossdistill.train.rollout import ScoredResponse
+from crossdistill.train.routing import COLUMN
 
 _NUM_SAMPLES = 3
-_MAY_CHANGE = ("min_coverage", "low_coverage")  # so that a run that stopped for its coverage can be resumed
+_MAY_CHANGE = (  # so that a run that stopped for its coverage, or for its teacher's server, can be resumed
+    *("min_coverage", "low_coverage"),
+    *("teacher_server", "teacher_cache", "teacher_cache_mib"),
+)
 _Z95 = 1.96  # of the normal distribution, for a gap's interval over many responses
 
 
@@ -33,10 +37,11 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
 
     Returns the trainer and the content of run.json. Raises InputError for bad input, before a model is loaded where
     that is possible, and for a coverage below what was promised (after a checkpoint); Interrupted after SIGINT or
-    SIGTERM.
+    SIGTERM; TeacherError where a teacher's server fails the run (after a checkpoint).
     """
     folder = RunFolder(output)
-    check_pair(config.student, config.teacher)
+    for table in config.named_teachers.values():
+        check_pair(config.student, table.model)
     prompts, held_out = _datasets(config)
     options = {"output_dir": str(folder.checkpoints), **config.trainer_arguments()}
     arguments = build(CrossTokenizerConfig, "train", options)
@@ -67,21 +72,28 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
 def _trainer(
     config: RunConfig, arguments: CrossTokenizerConfig, prompts: Any, held_out: Any, stop: StopOnSignal
 ) -> CrossTokenizerTrainer:
+    teachers = {name: table.model for name, table in config.named_teachers.items()}
+    tokenizers = {name: table.tokenizer for name, table in config.named_teachers.items()}
     with setting_up():
         return CrossTokenizerTrainer(
             config.student,
-            config.teacher,
+            teachers if config.teachers else config.teacher,
             arguments,
             train_dataset=prompts,
             eval_dataset=held_out,
+            teacher_processing_class=tokenizers if config.teachers else config.teacher_tokenizer,
             callbacks=[stop],
             peft_config=lora_config(config.lora),
         )
 
 
 def _identity(config: RunConfig) -> dict[str, Any]:
-    """The configuration that a resumed run must share: all but when it stops for its coverage."""
+    """The configuration that a resumed run must share: all but when it stops for its coverage and where a server is."""
     entry = config.model_dump(mode="json")
+    named = [(entry, "teacher"), *((table, "model") for table in (entry["teachers"] or {}).values())]
+    for table, key in named:
+        if is_url(table[key]):
+            table[key] = "a server"
     return {**entry, "train": {key: value for key, value in entry["train"].items() if key not in _MAY_CHANGE}}
 
 
@@ -92,7 +104,7 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         "objective": trainer.objective.name,
         "objective_reason": trainer.choice.reason,
         "student": config.student,
-        "teacher": config.teacher,
+        "teacher": ", ".join(table.model for table in config.named_teachers.values()),
         "seed": trainer.args.seed,
         "versions": versions(),
         "config": config.model_dump(mode="json"),
@@ -106,10 +118,11 @@ Sample = tuple[dict[str, Any], SampleView]
 """A response: the row that ``samples.jsonl`` keeps of it, and its view."""
 
 
-def fresh_samples(trainer: CrossTokenizerTrainer, prompts: Sequence[Any]) -> list[Sample]:
-    """Fresh responses of the student, aligned and scored."""
-    rows = zip(trainer.score_prompts(prompts), prompts, strict=True)
-    return [(sample_row(scored, prompt), response_view(trainer, scored, prompt)) for scored, prompt in rows]
+def fresh_samples(trainer: CrossTokenizerTrainer, rows: Any) -> list[Sample]:
+    """Fresh responses of the student to the prompts of these rows of a data set, aligned and scored."""
+    prompts, names = list(rows["prompt"]), list(rows[COLUMN]) if trainer.routing.takes_column else None
+    scored_rows = zip(trainer.score_prompts(prompts, names), prompts, strict=True)
+    return [(sample_row(scored, prompt), response_view(trainer, scored, prompt)) for scored, prompt in scored_rows]
 
 
 def write_samples(folder: RunFolder, samples: Sequence[Sample]) -> None:
@@ -137,7 +150,7 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
         run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": _teacher_gap(trainer)}
     run["history"] = trainer.state.log_history
     shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
-    samples = fresh_samples(trainer, shown["prompt"][:_NUM_SAMPLES])
+    samples = fresh_samples(trainer, shown.select(range(min(_NUM_SAMPLES, len(shown)))))
     if trainer.accelerator.is_main_process:
         write_json(folder.run, run)
         write_samples(folder, samples)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers.trainer_utils import get_last_checkpoint
 
 from crossdistill.costs import Costs
+from crossdistill.errors import TeacherError
 from crossdistill.objectives import companion
 from crossdistill.train.ledger import Ledger
 from crossdistill.train.sampling import SamplingTrainer
@@ -21,6 +22,8 @@ from crossdistill.train.watchdog import Watchdog
 
 class CheckpointingTrainer(SamplingTrainer):
     """Goes on after an interruption as if there had been none. What it saves of the student is the plain model.
+
+    Where a teacher behind a server fails (TeacherError, which is raised), the last optimisation step is saved first.
 
     Attributes:
         ledger: what this process has spent and what became of every token that it sampled in training.
@@ -40,7 +43,16 @@ class CheckpointingTrainer(SamplingTrainer):
         if resume_from_checkpoint is not None:
             self.watchdog.load(resume_from_checkpoint)
         self._seconds_before = self.ledger.seconds
-        return super().train(resume_from_checkpoint, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint, **kwargs)
+        except TeacherError:
+            self._save_last_step()
+            raise
+
+    def _save_last_step(self) -> None:
+        """A teacher fails while rollouts are scored, between two optimisation steps: the last one is whole."""
+        if self.state.global_step > 0:
+            self._save_checkpoint(self.model, None)
 
     def total_ledger(self) -> Ledger:
         """The ledger of all processes together; every process must ask."""

@@ -51,6 +51,11 @@ def setting_up() -> Iterator[None]:
         raise InputError(f"the run cannot be set up: {' '.join(str(error).split())}") from error
 
 
+def is_url(model: Any) -> bool:
+    """Whether a teacher is named by the address of its server."""
+    return isinstance(model, str) and model.lower().startswith(("http://", "https://"))
+
+
 def check_pair(student: Any, teacher: Any) -> None:
     """Student and teacher must be two models."""
     if isinstance(student, str) and isinstance(teacher, str):
@@ -75,7 +80,8 @@ def check_models(student: Any, teacher: Any, args: Any, label: str) -> None:
     """What needs neither tokenizers nor weights; label: what the teacher is called."""
     check_pair(student, teacher)
     check_budget(student, args.max_completion_length, "student", **hub_options(args, "student"))
-    check_budget(teacher, args.max_completion_length, label, **hub_options(args, "teacher"))
+    if not is_url(teacher):
+        check_budget(teacher, args.max_completion_length, label, **hub_options(args, "teacher"))
 
 
 def hub_options(args: Any, side: str) -> dict[str, Any]:
@@ -251,9 +257,9 @@ def check_rendering(name: str, side: Side, row: int, prompt: Prompt, budget: int
 
 
 def context_of(model: Any, **hub: Any) -> int | None:
-    """Tokens that a model reads; None where it does not say, or is elsewhere and answers for its own context."""
+    """Tokens that a model or a Teacher reads; None where it does not say."""
     if not hasattr(model, "config") and not isinstance(model, str):
-        return None
+        return getattr(model, "max_length", None)
     return getattr(config_of(model, **hub), "max_position_embeddings", None)
 
 

@@ -108,6 +108,15 @@ class CrossTokenizerConfig(DistillationConfig):
     teacher_chat_template_kwargs: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Keyword arguments of the teacher's chat template, such as enable_thinking."}
     )
+    teacher_server: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "How a teacher's server is asked: fields of crossdistill.teachers.ServedOptions."},
+    )
+    teacher_cache: str | None = field(
+        default=None,
+        metadata={"help": "Folder in which the scores of a teacher's server are kept, to be asked for once."},
+    )
+    teacher_cache_mib: int = field(default=1024, metadata={"help": "What they may take there."})
     teacher_rules: dict[str, Any] | str | None = field(
         default=None,
         metadata={
@@ -143,6 +152,7 @@ class CrossTokenizerConfig(DistillationConfig):
         "objective_options",
         "teacher_chat_template_kwargs",
         "teacher_rules",
+        "teacher_server",
         "teacher_weights",
     ]
 

@@ -15,6 +15,7 @@ from crossdistill.train import checks
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import load_tokenizer
 from crossdistill.train.routing import ONE, Routing
+from crossdistill.train.serving import check_served, served_teacher
 from crossdistill.train.tools import check_tools
 from crossdistill.train.turns import Side
 
@@ -68,6 +69,7 @@ class Setup:
         checks.check_data(args, *datasets)
         for name, one in named.items():
             checks.check_models(model, one, args, _label(name, named))
+        check_served(named, args)
         rules, weights = (cast(dict[str, Any] | None, value) for value in (args.teacher_rules, args.teacher_weights))
         routing = Routing(tuple(named), rules, weights)
         objective = None if args.objective == AUTO else args.make_objective()
@@ -121,16 +123,18 @@ def _of(name: str, named: Mapping[str, Any], values: Any) -> Any:
         return values
     if not isinstance(values, Mapping) or not values.keys() <= named.keys():
         raise InputError(
-            "with several teachers, teacher_chat_template_kwargs and teacher_processing_class are tables by their "
-            f"names: {', '.join(named)}."
+            "with several teachers, teacher_chat_template_kwargs, teacher_server and teacher_processing_class are "
+            f"tables by their names: {', '.join(named)}."
         )
     return values.get(name)
 
 
 def _teacher(name: str, named: Mapping[str, Any], args: CrossTokenizerConfig, tokenizers: Any) -> TeacherSetup:
-    model, label = named[name], _label(name, named)
+    model, label, given = named[name], _label(name, named), _of(name, named, tokenizers)
+    if checks.is_url(model):
+        model = served_teacher(model, label, given, args, _of(name, named, args.teacher_server) or {})
     if isinstance(model, str | torch.nn.Module):
-        tokenizer = load_tokenizer(model, label, _of(name, named, tokenizers), **_hub(args, "teacher"))
+        tokenizer = load_tokenizer(model, label, given, **_hub(args, "teacher"))
     else:
         tokenizer = model.tokenizer
     ensure_template(tokenizer)

@@ -27,6 +27,7 @@ from crossdistill.train import checks
 from crossdistill.train.checkpoints import CheckpointingTrainer
 from crossdistill.train.choice import choice_for
 from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.failing import failing_together
 from crossdistill.train.ledger import Ledger, matmul_parameters
 from crossdistill.train.loading import load_teacher
 from crossdistill.train.loss import loss_of
@@ -246,7 +247,9 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         with self._panel.stopwatch.timed("student"):
             logprobs, stops = self.sampled_logprobs(rollout, batch, [item.stop_position for item in responses])
         checks.check_finite(logprobs, self.state.global_step)
-        return rollout, batch, self._panel.finish(question, logprobs, stops)
+        with failing_together():
+            scored = self._panel.finish(question, logprobs, stops)
+        return rollout, batch, scored
 
     # ---- optimisation ---------------------------------------------------------------------------------------------
 

@@ -1,16 +1,15 @@
 """Byte-level distillation: heads on the student against the teacher's next-byte probabilities."""
 
-import itertools
 import math
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from crossdistill import ByteVocab, InputError
-from crossdistill.objectives import Evidence, States, Supervision, VocabPair, bld, companion, get
+from crossdistill import Alignment, InputError
+from crossdistill.objectives import States, Supervision, VocabPair, bld, companion, get
 from crossdistill.objectives.byte_heads import NUM_SYMBOLS, STOP
 from crossdistill.objectives.next_bytes import ByteSlots, next_bytes
 from crossdistill.ops import LMHead, last_hidden_states
@@ -27,9 +26,8 @@ from tests.objectives.cases import (
     pair,
     vocab,
 )
+from tests.objectives.whole import masked
 from tests.oracles import bld as oracle
-from tests.seam import toy_models
-from tests.seam.source import Source, source, strings, tokens_of
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 CPU = torch.device("cpu")
@@ -139,76 +137,36 @@ def test_byte_probabilities_sum_to_one(stop_unit):
     torch.testing.assert_close(found.log_probs.exp().sum(-1), torch.ones_like(found.ended), **EXACT)
 
 
-def toy_evidence(teacher: Source, text: str, stopped: bool, alphabet: tuple[str, str]) -> Evidence:
-    """A text of the toy language in the tokens of its two models, with the teacher's states."""
-    letters = dict(zip("ab", alphabet, strict=True))
-    models = toy_models.student(teacher, alphabet), toy_models.teacher(teacher, alphabet)
-    vocabs, states = [], []
-    for model, tokenizer in models:
-        vocabs.append(ByteVocab.from_tokenizer(tokenizer))
-        prompt = tokenizer.eos_token_id
-        ids = torch.tensor([[prompt, *tokenizer("".join(letters[char] for char in text)).input_ids]])
-        hidden = last_hidden_states(model, ids, torch.ones_like(ids))[0]
-        states.append(States(hidden if stopped else hidden[:-1], LMHead.from_model(model)))
-    stops = [tuple(tokenizer.convert_tokens_to_ids(stop) for stop in toy_models.STOPS) for _, tokenizer in models]
-    both = VocabPair(*vocabs, *stops)
-    student_ids = models[0][1]("".join(letters[char] for char in text)).input_ids
-    return evidence(both, student_ids, stops[0][0] if stopped else None, (states[0], states[1]))
-
-
-@pytest.mark.parametrize("alphabet", [("a", "b"), ("é", "x")])
-@pytest.mark.parametrize(
-    "language",
-    [
-        source(start=(0.5, 0.3, 0.2), after_a=(0.4, 0.6, 0.0), after_b=(0.3, 0.3, 0.4)),
-        source(start=(0.3, 0.6, 0.1), after_a=(0.5, 0.1, 0.4), after_b=(0.35, 0.05, 0.6)),
-    ],
-)
-def test_next_bytes_on_the_toy_language_are_those_of_the_enumeration(language, alphabet):
-    """Exact at the teacher's borders; inside a token, given that it goes on; exact there too if it always does.
-
-    After the token `a` alone, which says that the response ends, the teacher's answer is of the token and not of the
-    text; only that one is not the language's.
-    """
-    first = [letter.encode()[0] for letter in alphabet]
-    inside = 0
-    for text in itertools.chain.from_iterable(map(strings, range(1, 5))):
-        part = toy_evidence(language, text, True, alphabet)
-        found = next_bytes(ByteSlots.of(part, 8), part.pair, part.teacher.dense, CPU)
-        borders = set(np.cumsum([len(token) for token in tokens_of(text)]).tolist()) | {0}
-        place = 0
-        for k, state in enumerate(["", *text]):
-            after_token_a = k == len(text) and tokens_of(text)[-1] == "a"
-            row = found.log_probs[place].exp()
-            steps = dict(language.steps[state])
-            ended = 0.0
-            if k not in borders:
-                ended = steps.pop(".")
-                inside += 1
-            total = sum(steps.values())
-            expected = {"a": first[0], "b": first[1], ".": STOP}
-            for char, probability in steps.items():
-                value = (1.0 if char == "." else 0.0) if after_token_a else probability / total
-                assert row[expected[char]].item() == pytest.approx(value, abs=1e-6), (text, k, char)
-            assert found.ended[place].item() == pytest.approx(ended, abs=1e-6)
-            place += len(alphabet["ab".index(text[k])].encode()) if k < len(text) else 1
-        assert place == len(found.ended)
-    assert inside > 20
-
-
-def test_a_teacher_that_masks_its_vocabulary_gives_no_target_where_it_rules_out_what_was_read():
-    whole = case(get("bld"), seed=9)
-    states = whole.parts[0].teacher.dense
-    masked = [k for k, piece in enumerate(TEACHER_PIECES) if piece.startswith(b"a")]
-    bias = states.head.bias.clone()
-    bias[masked] = -torch.inf
-    banned = LMHead(states.head.weight, bias)
-    whole.parts = [part.with_teacher(states=part.teacher.dense._replace(head=banned)) for part in whole.parts]
-    stats, total = objective_stats(whole), whole.loss()
+@pytest.mark.parametrize("seed", [9, 10])
+def test_where_a_teacher_rules_out_what_was_read_there_is_no_target(seed):
+    """The other terms stay."""
+    banned = [k for k, piece in enumerate(TEACHER_PIECES) if piece.startswith(b"a")]
+    whole = masked(case(get("bld", byte_nll=0.7), seed=seed), banned)
+    stats = objective_stats(whole)
     assert stats["ruled_out"] > 0
-    total.backward()
-    assert math.isfinite(total.item())
-    assert all(hidden.grad.isfinite().all() for hidden in whole.hidden)
+    assert math.isfinite(stats["ended"])
+    expected, _ = oracle.loss(responses(whole), TEACHER_PIECES, TEACHER_STOPS, 0.7)
+    total = whole.loss()
+    torch.testing.assert_close(total, expected, **EXACT)
+    ours, theirs = (torch.autograd.grad(value, parameters(whole)) for value in (total, expected))
+    for gradient, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(gradient, reference, **EXACT)
+
+
+@pytest.mark.parametrize(("probability", "usable"), [(1e-9, True), (1e-14, False)])
+def test_of_what_is_next_to_impossible_the_teacher_says_nothing(probability, usable):
+    """The student wrote `b`, `a`; the teacher begins with `b` next to never, and then goes on with `a` or with `b`.
+
+    In float32, where such probabilities vanish beside that of `a`.
+    """
+    vocabs = VocabPair(vocab([b"", b"a", b"b"]), vocab([b"", b"ba", b"bb", b"a", b"b"]), (0,), (0,))
+    row = torch.tensor([[0.3], [probability], [3 * probability], [0.7], [1e-30]])
+    sides = States(torch.zeros(2, 1), LMHead(torch.zeros(3, 1))), States(torch.ones(1, 1), LMHead(row.log()))
+    part = evidence(vocabs, [2, 1], None, sides)
+    found = next_bytes(ByteSlots.of(part, 8), vocabs, part.teacher.dense, CPU)
+    assert found.usable.tolist() == [True, usable]
+    if usable:
+        assert found.log_probs[1].exp()[list(b"ab")].tolist() == pytest.approx([0.25, 0.75], rel=1e-5)
 
 
 @pytest.mark.parametrize("size", [1e4, 1e-4])
@@ -240,6 +198,25 @@ def test_nothing_is_known_inside_a_token_that_the_normaliser_rewrote():
     assert slots.tokens.tolist() == [0, 2]
     assert slots.symbols.tolist() == [ord("a"), STOP]
     assert slots.num_left_out == 1
+
+
+def test_a_chunk_begins_with_its_first_token_of_no_bytes_too():
+    """A normaliser may put one before the one that covers the text."""
+    vocabs, generator = pair(), torch.Generator().manual_seed(0)
+    student, teacher = (
+        States(torch.ones(rows, size, dtype=torch.float64), head(generator, len(side), size))
+        for side, size, rows in ((vocabs.student, 5, 2), (vocabs.teacher, 4, 2))
+    )
+    part = evidence(vocabs, [1], STUDENT_STOPS[0], (student, teacher))
+    tokens = replace(
+        part.teacher,
+        ids=torch.tensor([12, *part.teacher.ids.tolist()]),
+        ends=torch.tensor([0, 1, 2]),
+        logprobs=part.teacher.logprobs[[0, 0, 1]],
+    )
+    rewritten = replace(part, teacher=tokens, alignment=Alignment([0, 1, 2], [0, 2, 3], [0, 1, 2]))
+    slots = ByteSlots.of(rewritten, 8)
+    assert (slots.rows.tolist(), slots.prefixes, slots.num_left_out) == ([0, 2], [b"", b""], 0)
 
 
 # ---- training --------------------------------------------------------------------------------------------------------

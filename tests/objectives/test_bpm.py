@@ -7,11 +7,23 @@ import pytest
 import torch
 
 from crossdistill import InputError
-from crossdistill.objectives import Signal, VocabPair, get
+from crossdistill.objectives import Evidence, Signal, States, VocabPair, get
 from crossdistill.objectives import targets as targets_module
 from crossdistill.objectives.bpm import BPM
-from tests.objectives.byte_prefixes import HALVES, LETTERS, logits, one_chunk, responses, states_of, text_of, total_of
+from crossdistill.ops import LMHead
+from tests.objectives.byte_prefixes import (
+    HALVES,
+    LETTERS,
+    logits,
+    one_chunk,
+    responses,
+    states_of,
+    targets_of,
+    text_of,
+    total_of,
+)
 from tests.objectives.cases import case, vocab
+from tests.objectives.whole import masked
 from tests.oracles import bpm as oracle
 
 OPTIONS = [
@@ -38,6 +50,22 @@ def test_value_and_gradient_equal_the_definition(options, seed, stop_unit):
             )
             for k in responses(whole)
         ]
+    )
+    leaves = [whole.hidden[k] for k in responses(whole)]
+    ours = whole.loss()
+    torch.testing.assert_close(ours, expected)
+    for got, wanted in zip(torch.autograd.grad(ours, leaves), torch.autograd.grad(expected, leaves), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("banned", [[2, 5, 6], [0, 9], [3], [10, 8]])
+def test_they_do_where_the_teacher_gives_some_tokens_no_probability(seed, banned):
+    """Realised ones among them, on paths and inside tokens."""
+    whole = masked(case(BPM(divergence="skew_reverse", mix=0.4), seed=seed), banned)
+    assert any(torch.isin(part.teacher.ids, torch.tensor(banned)).any() for part in whole.parts)
+    expected = total_of(
+        [oracle.loss(text_of(whole.parts[k]), *logits(whole, k), "skew_reverse", 0.4) for k in responses(whole)]
     )
     leaves = [whole.hidden[k] for k in responses(whole)]
     ours = whole.loss()
@@ -99,6 +127,34 @@ def test_a_student_that_is_coarser():
     assert loss.stats["moved"].item() == pytest.approx(0.1)
 
 
+def test_longer_tokens_share_what_goes_on_with_them():
+    """The teacher reads `a`, `b`, `c` and the student `abc`; it also has `ab`.
+
+    Of the 0.6 of `a`, 0.6 * 0.5 goes on with `b`, and of this 0.4 with `c`.
+    """
+    pieces = (b"", b"a", b"b", b"c")
+    vocabs = VocabPair(vocab((b"", b"a", b"ab", b"abc")), vocab(pieces), (0,), (0,))
+    rows = [[0.1, 0.6, 0.2, 0.1], [0.2, 0.2, 0.5, 0.1], [0.3, 0.2, 0.1, 0.4]]
+    supervision = one_chunk(vocabs, [[3], [1, 2, 3]], states_of([[0.25, 0.25, 0.25, 0.25]], rows))
+    (target,) = targets_of(supervision.evidence)
+    assert target == pytest.approx({b"a": 0.3, b"ab": 0.18, b"abc": 0.12, "stop": 0.1, "other": 0.3})
+    stats = BPM().loss(supervision).stats
+    assert stats["moved"].item() == pytest.approx(0.3)
+    assert stats["residual"].item() == pytest.approx(0.3)
+
+
+def test_a_path_ends_with_its_chunk():
+    """The student wrote `ab` and `c`: that `abc` fits the text too is of no account, nor where two responses meet."""
+    vocabs = VocabPair(vocab((b"", b"a", b"ab", b"abc", b"c")), vocab((b"", b"a", b"b", b"c")), (0,), (0,))
+    rows = [[0.1, 0.6, 0.2, 0.1], [0.2, 0.2, 0.5, 0.1]]
+    parts = [
+        one_chunk(vocabs, [[2], [1, 2]], states_of([[0.2] * 5], rows)).evidence,
+        one_chunk(vocabs, [[4], [3]], states_of([[0.2] * 5], rows[:1])).evidence,
+    ]
+    expected = {b"a": 0.3, b"ab": 0.3, b"c": 0.1, "stop": 0.1, "other": 0.2}
+    assert targets_of(Evidence.concatenate(parts))[0] == pytest.approx(expected)
+
+
 # ---- bad weather -----------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +174,44 @@ def test_a_teacher_that_masks_tokens_and_large_logits_stay_finite(divergence):
         assert grad.isfinite().all()
 
 
+def test_all_of_a_tokens_share_may_move_on():
+    """In float32, where what is left of it may come out as a little less than nothing."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        rows = torch.rand(2, 5, generator=generator).softmax(-1)
+        rows[1] = torch.tensor([1e-20, 1e-20, 1e-20, 1.0, 1e-20])  # `a` goes on with `b`
+        states = states_of([[0.2, 0.1, 0.3, 0.4]], rows.tolist())
+        narrow = [States(side.hidden.float(), LMHead(side.head.weight.float())) for side in states]
+        supervision = one_chunk(HALVES, [[3], [1, 3]], (narrow[0], narrow[1]))
+        assert BPM().loss(supervision).total.isfinite()
+
+
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("divergence", ["jsd", "forward"])
+def test_in_low_precision_it_is_that_of_the_same_numbers(divergence, dtype, apart):
+    """The products of bfloat16 round; everything after them is in float32."""
+    whole = case(BPM(divergence=divergence), seed=4)
+    losses, slopes = [], []
+    for narrow in (torch.float64, dtype):
+        supervision = whole.supervision()
+        ours, theirs = (
+            rounded(side, dtype, narrow) for side in (supervision.student, supervision.evidence.teacher.dense)
+        )
+        evidence = supervision.evidence.with_teacher(states=theirs)
+        loss = whole.objective.loss(replace(supervision, evidence=evidence, student=ours)).total
+        losses.append(loss.double())
+        slopes.append(torch.autograd.grad(loss, ours.hidden)[0].double())
+    assert (losses[1] - losses[0]).abs() <= apart * losses[0]
+    assert (slopes[1] - slopes[0]).norm() <= apart * slopes[0].norm()
+
+
+def rounded(states: States, dtype: torch.dtype, held_in: torch.dtype) -> States:
+    """To the numbers that one type has, held in another."""
+    head = states.head
+    weight, bias, hidden = (value.detach().to(dtype).to(held_in) for value in (head.weight, head.bias, states.hidden))
+    return States(hidden.requires_grad_(), replace(head, weight=weight, bias=bias))
+
+
 def test_inside_a_token_that_was_rewritten_nothing_is_taught():
     states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
     supervision = one_chunk(LETTERS, [[1, 2], [2]], states)
@@ -130,6 +224,16 @@ def test_inside_a_token_that_was_rewritten_nothing_is_taught():
     torch.testing.assert_close(left, BPM().loss(first).total)
 
 
+def test_along_tokens_that_were_rewritten_nothing_moves_on():
+    """The teacher's `a`, `a` stands for the text `ab`: what it goes on with is not what the student wrote."""
+    states = states_of([[0.2, 0.1, 0.3, 0.4]], [[0.1, 0.2, 0.4, 0.1, 0.2], [0.2, 0.1, 0.1, 0.5, 0.1]])
+    supervision = one_chunk(HALVES, [[3], [1, 3]], states)
+    teacher = replace(supervision.evidence.teacher, ids=torch.tensor([1, 1]))
+    evidence = replace(supervision.evidence, teacher=teacher)
+    assert BPM().loss(supervision).stats["moved"] > 0
+    assert BPM().loss(replace(supervision, evidence=evidence)).stats["moved"] == 0
+
+
 def test_white_space_can_be_left_out():
     whole = case(BPM(), seed=2)
     ids = whole.evidence().student.ids
@@ -137,6 +241,14 @@ def test_white_space_can_be_left_out():
     assert (ids == 3).any()  # token 3 is a space
     assert skipping.weight(whole.evidence()) == len(ids) - int((ids == 3).sum())
     assert skipping.loss(whole.supervision()).total < whole.loss()
+
+
+def test_tabs_are_white_space_and_new_lines_are_not():
+    pieces = (b"", b" ", b"\t", b" \t", b"\n", b" a")
+    vocabs = VocabPair(vocab(pieces), vocab(pieces), (0,), (0,))
+    ids, rows = [1, 2, 3, 4, 5], [[1 / 6] * 6] * 5
+    parts = [one_chunk(vocabs, [[k], [k]], states_of(rows[:1], rows[:1])).evidence for k in ids]
+    assert BPM(skip_white_space=True).weight(Evidence.concatenate(parts)) == 2
 
 
 def test_a_pair_without_a_common_beginning_is_refused():

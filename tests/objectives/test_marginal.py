@@ -14,11 +14,15 @@ from crossdistill.objectives import masses as masses_module
 from crossdistill.objectives.borders import Borders
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.objectives.marginal import marginal_credit
+from crossdistill.ops import TopLogprobs
 from tests.objectives.byte_prefixes import LETTERS, logits, one_chunk, responses, states_of, text_of
 from tests.objectives.cases import case, equal_case, pair
 from tests.oracles import bpm as oracle
 
 SEEDS = [0, 2, 4]
+BY_HAND = [[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]]
+"""Of the student, which wrote `a` and `b`, and of the teacher, which reads `ab`."""
+ALL = TopLogprobs(torch.arange(5)[None], torch.tensor(BY_HAND[1]).log())
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -77,7 +81,7 @@ def prefix_scores(evidence: Evidence, credit: torch.Tensor) -> torch.Tensor:
 
 def test_by_hand():
     """The teacher reads `ab` with 0.4, and begins with `a` with 0.2 + 0.4; the student wrote `a` and `b`."""
-    states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    states = states_of(*BY_HAND)
     evidence = one_chunk(LETTERS, [[1, 2], [2]], states).evidence
     expected = [math.log(0.6 / 0.5), math.log(0.4 / 0.6 / 0.6)]
     assert marginal_credit(evidence).tolist() == pytest.approx(expected)
@@ -86,7 +90,7 @@ def test_by_hand():
 
 
 def test_where_text_was_rewritten_the_semantic_prior_credits():
-    states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    states = states_of(*BY_HAND)
     evidence = one_chunk(LETTERS, [[1, 2], [2]], states).evidence
     other = replace(evidence, teacher=replace(evidence.teacher, ids=torch.tensor([3])))  # `b` does not spell `ab`
     prior = assign_credit(evidence.student.logprobs, evidence.teacher.logprobs, evidence.alignment)
@@ -96,11 +100,47 @@ def test_where_text_was_rewritten_the_semantic_prior_credits():
 
 def test_a_text_that_the_teacher_rules_out_is_bounded():
     """Its first bytes are credited by what the teacher allows; the last token takes the whole loss."""
-    student, teacher = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
+    student, teacher = states_of(*BY_HAND)
     masked = teacher._replace(head=replace(teacher.head, bias=torch.tensor([0, 0, -torch.inf, 0, 0]).double()))
     evidence = one_chunk(LETTERS, [[1, 2], [2]], (student, masked)).evidence
     advantages = DPCA(credit="marginal").advantages(evidence)
     assert advantages.tolist() == pytest.approx([math.log(0.2 / 0.6 / 0.5), -10])
+
+
+def test_where_no_token_begins_like_the_text_its_first_byte_takes_the_loss():
+    student, teacher = states_of(*BY_HAND)
+    bias = torch.tensor([0, -torch.inf, -torch.inf, 0, 0]).double()
+    masked = teacher._replace(head=replace(teacher.head, bias=bias))
+    evidence = one_chunk(LETTERS, [[1, 2], [2]], (student, masked)).evidence
+    assert DPCA(credit="marginal").advantages(evidence).tolist() == pytest.approx([-10, -math.log(0.6)])
+
+
+@pytest.mark.parametrize("ruled_out", [False, True])
+def test_a_long_text_is_credited_as_a_short_one(ruled_out):
+    """In float32, where sums over all of it would round; also after a token that the teacher rules out."""
+    short = one_chunk(LETTERS, [[1, 2], [2]], states_of(*BY_HAND)).evidence
+    long = Evidence.concatenate([short.with_teacher(topk=ALL)] * 3000)
+    logprobs = long.teacher.logprobs.float()
+    logprobs[0] = -torch.inf if ruled_out else logprobs[0]
+    student = replace(long.student, logprobs=long.student.logprobs.float())
+    narrow = replace(long, student=student, teacher=replace(long.teacher, logprobs=logprobs))
+    expected = torch.tensor([math.log(0.6 / 0.5), math.log(0.4 / 0.6 / 0.6)]).repeat(2999)
+    torch.testing.assert_close(marginal_credit(narrow)[2:], expected, atol=1e-6, rtol=0)
+
+
+def test_a_small_probability_is_no_impossible_one():
+    rows = [[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 1e-30, 0.1, 0.6]]
+    evidence = one_chunk(LETTERS, [[1, 2], [2]], states_of(*rows)).evidence
+    assert marginal_credit(evidence)[1].item() == pytest.approx(math.log(1e-30 / 0.2 / 0.6))
+
+
+def test_no_token_is_more_than_certain():
+    """The realised log-probability, from another product, may round to more than that of the bytes it begins with."""
+    student, teacher = states_of(*BY_HAND)
+    alone = teacher._replace(head=replace(teacher.head, bias=torch.tensor([0, -torch.inf, 0, 0, 0]).double()))
+    evidence = one_chunk(LETTERS, [[1, 2], [2]], (student, alone)).evidence
+    rounded = replace(evidence, teacher=replace(evidence.teacher, logprobs=evidence.teacher.logprobs + 1e-3))
+    assert marginal_credit(rounded)[1].item() == pytest.approx(-math.log(0.6), abs=1e-9)
 
 
 def test_student_and_teacher_alike_give_nothing():

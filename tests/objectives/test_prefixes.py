@@ -13,6 +13,7 @@ from crossdistill.objectives.borders import Borders
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.objectives.masses import Questions, dense_masses, topk_masses
 from crossdistill.objectives.prefixes import BytePrefixes, doubles, merged, prefixes_of
+from crossdistill.objectives.targets import FirstTargets, InnerTargets
 from crossdistill.ops import LMHead, TopLogprobs
 from tests.objectives.byte_prefixes import LETTERS, one_chunk, states_of
 from tests.objectives.cases import STUDENT_PIECES, TEACHER_PIECES, case, pair, vocab
@@ -54,15 +55,15 @@ def test_tables_equal_a_look_at_every_token(student, teacher, prefix, taught):
 
 
 def test_ids_that_spell_the_same_share_a_column():
-    """Token 1 and 7 are both `a`; the stops are 0 and 9."""
-    tables = BytePrefixes(VocabPair(vocab(STUDENT_PIECES), vocab(TEACHER_PIECES), (0, 9), (1, 7)))
+    """Token 1 and 7 are both `a`; the stops are 0, 9 and 10."""
+    tables = BytePrefixes(VocabPair(vocab(STUDENT_PIECES), vocab(TEACHER_PIECES), (0, 9, 10), (1, 7)))
     log_probs = torch.log_softmax(torch.randn(3, len(STUDENT_PIECES), dtype=torch.float64), -1)
     hidden = doubles(tables.groups, len(STUDENT_PIECES))
     masses = merged(log_probs, tables.groups).exp().masked_fill(hidden, 0.0)
     probs = log_probs.exp()
     torch.testing.assert_close(masses[:, 1], probs[:, 1] + probs[:, 7])
-    torch.testing.assert_close(masses[:, 0], probs[:, 0] + probs[:, 9])
-    assert hidden.nonzero()[:, 0].tolist() == [7, 9]
+    torch.testing.assert_close(masses[:, 0], probs[:, 0] + probs[:, 9] + probs[:, 10])
+    assert hidden.nonzero()[:, 0].tolist() == [7, 9, 10]
     torch.testing.assert_close(masses[:, 2:7], probs[:, 2:7])
     torch.testing.assert_close(masses.sum(-1), torch.ones(3, dtype=torch.float64))
 
@@ -110,6 +111,15 @@ def test_the_realised_token_is_counted_once():
     torch.testing.assert_close(ours, torch.tensor([0.6, 0.65, 0.5]))
 
 
+def test_where_many_tokens_begin_with_what_was_read_tiles_are_smaller():
+    """Their sums take memory too, and as much per logit however many there are."""
+    tables, device = prefixes_of(pair()), torch.device("cpu")
+    whole = FirstTargets(tables, device).tile_elements(100)
+    few, many = (InnerTargets(tables, [prefix], device).tile_elements(100) for prefix in (b"abb", b"a"))
+    assert InnerTargets(tables, [], device).tile_elements(100) == whole
+    assert whole > few > many > 0
+
+
 def test_borders_say_where_student_tokens_begin():
     evidence = case_evidence()
     borders = Borders.of(evidence)
@@ -123,6 +133,18 @@ def test_borders_say_where_student_tokens_begin():
     other = replace(evidence, teacher=replace(evidence.teacher, ids=torch.tensor([3, 1, 3, 0])))
     assert Borders.of(other).spelled.tolist() == [False, True, True, True]
     assert Borders.of(other).inner.tolist() == []
+
+
+def test_a_chunk_begins_with_a_token_of_no_bytes_too():
+    """A normaliser may put one before the one that covers the text: of its chunk's insides nothing is known."""
+    evidence = case_evidence()
+    tokens = replace(evidence.teacher, ids=torch.tensor([0, 2, 1, 3, 0]), ends=torch.tensor([0, 2, 3, 4, 5]))
+    splits = evidence.alignment.teacher_splits + np.array([0, 1, 1, 1, 1])
+    alignment = replace(evidence.alignment, teacher_splits=splits)
+    borders = Borders.of(replace(evidence, teacher=tokens, alignment=alignment))
+    assert borders.rows.tolist() == [0, 1, 2, 3, 4]
+    assert borders.offsets.tolist() == [0, 1, 0, 0, 0]
+    assert borders.spelled.tolist() == [False, True, True, True]
 
 
 def case_evidence():

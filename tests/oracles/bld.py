@@ -25,7 +25,10 @@ class Response(NamedTuple):
 
 
 def next_byte(row: Tensor, vocabulary: Sequence[bytes], stops: Sequence[int], read: bytes) -> dict[int, Tensor]:
-    """P(next symbol | the teacher's token begins with `read` and goes on) under the probabilities [V_T] of one row."""
+    """P(next symbol | the teacher's token begins with `read` and goes on) under the probabilities [V_T] of one row.
+
+    Nothing where the teacher rules that out.
+    """
     masses: dict[int, Tensor] = {}
     for token, piece in enumerate(vocabulary):
         if token in stops:
@@ -34,7 +37,7 @@ def next_byte(row: Tensor, vocabulary: Sequence[bytes], stops: Sequence[int], re
             symbol = piece[len(read)] if piece.startswith(read) and len(piece) > len(read) else None
         if symbol is not None:
             masses[symbol] = masses.get(symbol, torch.zeros((), dtype=row.dtype)) + row[token]
-    total = sum(masses.values())
+    total = sum(masses.values(), torch.zeros((), dtype=row.dtype))
     return {symbol: mass / total for symbol, mass in masses.items() if mass > 0}
 
 

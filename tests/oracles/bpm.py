@@ -111,6 +111,8 @@ def target(text: Text, probs: Tensor, tokens: range, read: bytes, ahead: bytes) 
                 fitting = [p for p in fitting if len(p) <= left or ahead.startswith(p)]
             column = max(fitting, key=len, default=OTHER)
         found[column] = found.get(column, 0) + event.probability
+    if not total > 0:  # the teacher rules out what was read, and says nothing of what follows
+        return {column: (total if column != OTHER else total + 1) for column in [*found, OTHER]}
     return {column: value / total for column, value in found.items()}
 
 

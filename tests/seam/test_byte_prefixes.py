@@ -1,6 +1,6 @@
-"""Byte-prefix marginals on the language that can be enumerated.
+"""Byte-prefix marginals on the language that can be enumerated: marginal credit, bpm's targets and bld's bytes.
 
-Marginal credit goes through the whole pipeline; bpm's targets are made from the states of the toy models.
+Marginal credit goes through the whole pipeline too; the rest is made from the states of the toy models.
 """
 
 import itertools
@@ -10,19 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from crossdistill import ByteVocab
-from crossdistill.chat import stop_ids
-from crossdistill.objectives import Evidence, States, VocabPair
+from crossdistill.objectives.byte_heads import STOP
 from crossdistill.objectives.dpca import DPCA
-from crossdistill.ops import LMHead, last_hidden_states
+from crossdistill.objectives.marginal import marginal_credit
+from crossdistill.objectives.next_bytes import ByteSlots, next_bytes
 from tests.objectives.byte_prefixes import targets_of
-from tests.objectives.cases import evidence as evidence_of
-from tests.seam import toy_models
 from tests.seam.pipeline import ASCII, run
-from tests.seam.source import Outcome, Source, outcomes, tokens_of
+from tests.seam.source import Outcome, Source, outcomes, strings, tokens_of
 from tests.seam.test_seam import NATS, PAIRS, SEPARABLE, SPLIT, P, Q
+from tests.seam.texts import CROSSING, LETTERS, TOKENS, in_two_tokenisations, pieces
 
 PROBABILITY = 1e-5
+TEXTS = list(itertools.chain.from_iterable(map(strings, range(6))))
 LANGUAGES = [pytest.param(Q, id="any"), pytest.param(SEPARABLE, id="separable")]
 
 
@@ -108,27 +107,27 @@ def test_with_enough_of_the_most_probable_tokens_nothing_is_lost():
     assert worst > 0.05
 
 
+@pytest.mark.parametrize("teacher", [LETTERS, TOKENS])
+@pytest.mark.parametrize("student", [LETTERS, TOKENS, CROSSING])
+def test_every_token_is_credited_by_its_own_probability(student, teacher):
+    """In any two tokenisations: log P(bytes of the token | bytes before it) of the language, exactly.
+
+    The teacher's lone last `a` already says that the stop follows.
+    """
+    several = 0
+    for text, part in zip(TEXTS, in_two_tokenisations(Q, TEXTS, student, teacher), strict=True):
+        ends = np.cumsum([0, *map(len, pieces(part))])
+        expected = np.diff([math.log(Q.prefix(text[:end])) for end in ends])
+        expected = np.append(expected, math.log(Q.string(text) / Q.prefix(text)))
+        if teacher == TOKENS and tokens_of(text)[-1:] == ["a"]:
+            expected[-2:] += np.array([1, -1]) * math.log(Q.steps["a"]["."])
+        scores = (marginal_credit(part) + part.student.logprobs).numpy()
+        np.testing.assert_allclose(scores, expected, atol=NATS, rtol=1e-5)
+        several += int((part.alignment.student_sizes > 1).sum())
+    assert (several > 20) == (teacher == TOKENS and student != TOKENS)
+
+
 # ---- bpm -------------------------------------------------------------------------------------------------------------
-
-
-def letters_under_tokens(teacher: Source, text: str, stopped: bool, *, swapped: bool = False) -> Evidence:
-    """A student of letters and a teacher of the tokens aa, ab, b and a, or the other way round, after a prompt."""
-    sides = [toy_models.student(P, ASCII), toy_models.teacher(teacher, ASCII)]
-    if swapped:
-        sides = [toy_models.teacher(P, ASCII), toy_models.student(teacher, ASCII)]
-    vocabs = [ByteVocab.from_tokenizer(made, size=len(made)) for _, made in sides]
-    stops = [stop_ids(made, model.generation_config.eos_token_id) for model, made in sides]
-    pair = VocabPair(vocabs[0], vocabs[1], tuple(stops[0]), tuple(stops[1]))
-    states = []
-    for (model, _), vocabulary in zip(sides, vocabs, strict=True):
-        ids = torch.tensor([[0, *vocabulary.encode(text).ids]])  # token 0 is no letter: the language starts after it
-        hidden = last_hidden_states(model, ids, torch.ones_like(ids))[0]
-        states.append(States(hidden if stopped else hidden[:-1], LMHead.from_model(model)))
-    student_ids = pair.student.encode(text).ids.tolist()
-    return evidence_of(pair, student_ids, pair.student_stops[0] if stopped else None, (states[0], states[1]))
-
-
-TEXTS = ["", "a", "b", "aa", "ab", "aab", "abaaab", "bbaab", "aaaaa"]
 
 
 def close(ours: dict[bytes | str, float], expected: dict[bytes | str, float]) -> bool:
@@ -136,35 +135,81 @@ def close(ours: dict[bytes | str, float], expected: dict[bytes | str, float]) ->
     return all(abs(ours.get(key, 0.0) - expected.get(key, 0.0)) < PROBABILITY for key in {*ours, *expected})
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_targets_of_a_finer_student_are_the_next_characters(text):
-    """Exact. Inside a token the stop has no part: the tokens that end there have it, as the residual."""
-    targets = targets_of(letters_under_tokens(Q, text, stopped=True))
-    tokens, inside = tokens_of(text), 0
-    borders = {sum(map(len, tokens[:k])) for k in range(len(tokens) + 1)}
-    assert len(targets) == len(text) + 1
-    for position, target in enumerate(targets):
-        step = Q.steps[text[position - 1 : position]]
-        expected = {b"a": step["a"], b"b": step["b"], "stop": step["."]}
-        if position == len(text) and tokens[-1:] == ["a"]:
-            expected = {"stop": 1.0}  # the lone `a` says so
-        elif position not in borders:
-            expected["other"] = expected.pop("stop")
-            inside += 1
-        assert close(target, expected), (position, target, expected)
-    assert inside == sum(len(token) == 2 for token in tokens)
+def inside_tokens(text: str) -> set[int]:
+    """The places in a text that lie inside one of its tokens aa and ab."""
+    return set(range(len(text))) - {0, *np.cumsum([len(token) for token in tokens_of(text)]).tolist()}
 
 
-@pytest.mark.parametrize("text", TEXTS[1:])
-def test_targets_of_a_coarser_student_bound_those_of_longer_tokens(text):
+@pytest.mark.parametrize("student", [LETTERS, CROSSING])
+def test_targets_of_a_finer_student_are_the_next_characters(student):
+    """Exact. Inside a token the stop has no part: the tokens that end there have it, as the residual.
+
+    The token `ba` of the crossing student has its exact share where the text goes on with it; the path says nothing of
+    it anywhere else, and its share stays with `b`.
+    """
+    crossed = 0
+    for text, part in zip(TEXTS, in_two_tokenisations(Q, TEXTS, student, TOKENS), strict=True):
+        tokens, place = pieces(part), 0
+        for token, target in zip([*tokens, ""], targets_of(part), strict=True):
+            step = Q.steps[text[:place][-1:]]
+            expected = {b"a": step["a"], b"b": step["b"], "stop": step["."]}
+            if place == len(text) and tokens_of(text)[-1:] == ["a"]:
+                expected = {"stop": 1.0}  # the lone `a` says so
+            elif place in inside_tokens(text):
+                expected["other"] = expected.pop("stop")
+            if token == "ba":
+                both = Q.prefix(text[: place + 2]) / Q.prefix(text[:place])
+                expected |= {b"ba": both, b"b": step["b"] - both}
+                crossed += 1
+            assert close(target, expected), (text, place, target, expected)
+            place += len(token)
+    assert (crossed > 20) == (student == CROSSING)
+
+
+def test_targets_of_a_coarser_student_bound_those_of_longer_tokens():
     """The realised token has its exact share. The other long token's share stays with `a`, which it begins with."""
-    targets, tokens = targets_of(letters_under_tokens(Q, text, stopped=False, swapped=True)), tokens_of(text)
-    assert len(targets) == len(tokens)
-    for k, (target, token) in enumerate(zip(targets, tokens, strict=True)):
-        step, after = Q.steps["".join(tokens[:k])[-1:]], Q.steps["a"]
-        exact = {piece.encode(): step["a"] * after[piece[1]] for piece in ("aa", "ab")}
-        path = {token.encode(): exact[token.encode()]} if token in ("aa", "ab") else {}
-        expected = {b"a": step["a"] - sum(path.values()), b"b": step["b"], "stop": step["."], **path}
-        assert close(target, expected), (k, target, expected)
-        assert all(target.get(piece, 0.0) <= share + PROBABILITY for piece, share in exact.items())
-        assert sum(target.values()) == pytest.approx(1.0, abs=PROBABILITY)
+    for text, part in zip(TEXTS, in_two_tokenisations(Q, TEXTS, TOKENS, LETTERS, stopped=False), strict=True):
+        place, tokens = 0, pieces(part)
+        assert tokens == tokens_of(text)
+        for token, target in zip(tokens, targets_of(part), strict=True):
+            step, after = Q.steps[text[:place][-1:]], Q.steps["a"]
+            exact = {piece.encode(): step["a"] * after[piece[1]] for piece in ("aa", "ab")}
+            path = {token.encode(): exact[token.encode()]} if token in ("aa", "ab") else {}
+            expected = {b"a": step["a"] - sum(path.values()), b"b": step["b"], "stop": step["."], **path}
+            assert close(target, expected), (text, place, target, expected)
+            assert all(target.get(piece, 0.0) <= share + PROBABILITY for piece, share in exact.items())
+            assert sum(target.values()) == pytest.approx(1.0, abs=PROBABILITY)
+            place += len(token)
+
+
+# ---- bld -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("alphabet", [ASCII, SPLIT])
+@pytest.mark.parametrize(("student", "teacher"), [(LETTERS, TOKENS), (CROSSING, TOKENS), (TOKENS, LETTERS)])
+def test_next_bytes_are_those_of_the_language(student, teacher, alphabet, language):
+    """Exact at the teacher's borders; inside a token, given that it goes on; exact there too if it always does.
+
+    After the token `a` alone, which says that the response ends, the teacher's answer is of the token and not of the
+    text; only that one is not the language's. The second byte of a character is certain.
+    """
+    letters = {name: letter.encode() for name, letter in zip("ab", alphabet, strict=True)}
+    for text, part in zip(TEXTS, in_two_tokenisations(language, TEXTS, student, teacher, alphabet), strict=True):
+        found = next_bytes(ByteSlots.of(part, 8), part.pair, part.teacher.dense, torch.device("cpu"))
+        expected, ended = np.zeros((0, 257)), []
+        for place, char in enumerate([*text, "."]):
+            steps = dict(language.steps[text[:place][-1:]])
+            if place == len(text) and teacher == TOKENS and tokens_of(text)[-1:] == ["a"]:
+                steps = {"a": 0.0, "b": 0.0, ".": 1.0}
+            inside = teacher == TOKENS and place in inside_tokens(text)
+            ended.append(steps.pop(".") if inside else 0.0)
+            row = np.zeros((1, 257))
+            for name, probability in steps.items():
+                row[0, STOP if name == "." else letters[name][0]] += probability / sum(steps.values())
+            rest = [letters[char][1:]] if char != "." else []
+            certain = [np.eye(257)[[byte]] for byte in b"".join(rest)]
+            ended += [0.0] * len(certain)
+            expected = np.concatenate([expected, row, *certain])
+        np.testing.assert_allclose(found.log_probs.exp().numpy(), expected, atol=1e-6)
+        np.testing.assert_allclose(found.ended.numpy(), ended, atol=1e-6)

@@ -1,0 +1,56 @@
+"""Teachers behind a server, from the settings of a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from transformers import PreTrainedTokenizerBase
+
+from crossdistill.errors import InputError
+from crossdistill.teachers.served import ScoreCache, ServedOptions, ServedTeacher
+from crossdistill.train.checks import is_url
+from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.loading import read_tokenizer
+
+
+def check_served(teachers: Mapping[str, Any], args: CrossTokenizerConfig) -> None:
+    """Raises InputError for settings of servers where there is none."""
+    if any(map(is_url, teachers.values())):
+        return
+    for name in ("teacher_server", "teacher_cache"):
+        if getattr(args, name):
+            raise InputError(f"{name} is about teachers behind a server, and none is named by a URL: leave it out.")
+
+
+def served_teacher(
+    url: str, label: str, tokenizer: Any, args: CrossTokenizerConfig, options: Mapping[str, Any]
+) -> ServedTeacher:
+    """A teacher whose server has been probed.
+
+    Args:
+        label: what it is called. tokenizer: its tokenizer, or a folder or hub id that holds it. options: fields of
+            ServedOptions.
+
+    Raises InputError where the server does not serve as a teacher.
+    """
+    if isinstance(tokenizer, str | Path):
+        tokenizer = read_tokenizer(str(tokenizer))
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise InputError(
+            f"the {label} at {url} needs its tokenizer on this side: name its folder or hub id (teacher_tokenizer in a "
+            "run file, teacher_processing_class in Python)."
+        )
+    cache = None if args.teacher_cache is None else ScoreCache(Path(args.teacher_cache), args.teacher_cache_mib)
+    return ServedTeacher(url, tokenizer, served_options(options), args.text_tokens or (), args.temperature, cache)
+
+
+def served_options(values: Mapping[str, Any]) -> ServedOptions:
+    """Raises InputError for a field that is unknown or has no such value."""
+    try:
+        return ServedOptions(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = ", ".join(ServedOptions.model_fields)
+        raise InputError(f"teacher_server {key!r}: {first['msg'].lower()}; its fields are {known}.") from None
