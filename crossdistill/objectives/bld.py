@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from crossdistill.errors import InputError
 from crossdistill.objectives import companion
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.byte_heads import ByteHeads, per_byte
+from crossdistill.objectives.bytewise.byte_heads import ByteHeads, per_byte
+from crossdistill.objectives.bytewise.next_bytes import ByteSlots, NextBytes, next_bytes
+from crossdistill.objectives.bytewise.prefixes import on
 from crossdistill.objectives.divergence import Divergence
-from crossdistill.objectives.next_bytes import ByteSlots, NextBytes, next_bytes
-from crossdistill.objectives.prefixes import on
 from crossdistill.objectives.supervision import Evidence, States, Supervision
 from crossdistill.ops import Share, tiled_sum
 from crossdistill.ops.hidden import causal_lm

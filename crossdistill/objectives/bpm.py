@@ -25,13 +25,13 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.borders import Borders
+from crossdistill.objectives.bytewise.borders import Borders
+from crossdistill.objectives.bytewise.paths import Moves, moves_along
+from crossdistill.objectives.bytewise.prefixes import doubles, merged, on, prefixes_of
+from crossdistill.objectives.bytewise.targets import FirstTargets, InnerTargets, Targets
 from crossdistill.objectives.divergence import Divergence
 from crossdistill.objectives.pair import Groups, VocabPair
-from crossdistill.objectives.paths import Moves, moves_along
-from crossdistill.objectives.prefixes import doubles, merged, on, prefixes_of
 from crossdistill.objectives.supervision import Evidence, Supervision
-from crossdistill.objectives.targets import FirstTargets, InnerTargets, Targets
 from crossdistill.ops import Share, tiled_sum
 
 

@@ -3,10 +3,10 @@
     L = sum_c  mean_{g in c}  D( softmax(z_S[map]) || softmax(z_T[map]) )
 
 In each chunk c the realised tokens of both sides are paired by entropy-weighted dynamic time warping
-(:mod:`crossdistill.objectives.warping`), which gives groups g of tokens that are compared as one: the mean of the
-log-probabilities at their positions. There the teacher's top k are mapped to student tokens
-(:mod:`crossdistill.objectives.mapping`), and D compares both models over the mapped tokens alone, each renormalised;
-the paper's D is KL(T || S).
+(:mod:`crossdistill.objectives.dynamic_mapping.warping`), which gives groups g of tokens that are compared as one: the
+mean of the log-probabilities at their positions. There the teacher's top k are mapped to student tokens
+(:mod:`crossdistill.objectives.dynamic_mapping.mapping`), and D compares both models over the mapped tokens alone, each
+renormalised; the paper's D is KL(T || S).
 
 Value at student == teacher: 0 if the top k hold all tokens of the same bytes. Signal: TOPK. No chunks, or no two mapped
 tokens at a position: 0 with zero gradient.
@@ -21,12 +21,12 @@ import torch
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
 from crossdistill.objectives.divergence import FLOOR_NATS, Divergence
-from crossdistill.objectives.edits import Strings
-from crossdistill.objectives.mapped import Mapped, map_groups
-from crossdistill.objectives.mapping import Tops, mapper
+from crossdistill.objectives.dynamic_mapping.edits import Strings
+from crossdistill.objectives.dynamic_mapping.mapped import Mapped, map_groups
+from crossdistill.objectives.dynamic_mapping.mapping import Tops, mapper
+from crossdistill.objectives.dynamic_mapping.warping import Group, Tokens, entropy_weights, warp
 from crossdistill.objectives.pair import VocabPair
 from crossdistill.objectives.supervision import Evidence, States, Supervision
-from crossdistill.objectives.warping import Group, Tokens, entropy_weights, warp
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from crossdistill.credit import METHODS, assign_credit
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.marginal import marginal_credit
+from crossdistill.objectives.bytewise.marginal import marginal_credit
 from crossdistill.objectives.supervision import Evidence, Supervision
 from crossdistill.ops import token_logprobs
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from crossdistill.objectives.base import LossSum
-from crossdistill.objectives.candidates import SharedCandidates, at, shared_divergence
+from crossdistill.objectives.shared_entries.candidates import SharedCandidates, at, shared_divergence
 from crossdistill.objectives.supervision import Evidence, Supervision
 
 

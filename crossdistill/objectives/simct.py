@@ -23,9 +23,9 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum
-from crossdistill.objectives.candidates import SharedCandidates, UnitLogits, at, shared_divergence
+from crossdistill.objectives.shared_entries.candidates import SharedCandidates, UnitLogits, at, shared_divergence
+from crossdistill.objectives.shared_entries.units import unit_logits
 from crossdistill.objectives.supervision import Evidence, Supervision
-from crossdistill.objectives.units import unit_logits
 
 
 @dataclass(frozen=True)

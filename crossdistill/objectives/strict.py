@@ -25,7 +25,8 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Signal
-from crossdistill.objectives.candidates import (
+from crossdistill.objectives.pair import Groups, VocabPair
+from crossdistill.objectives.shared_entries.candidates import (
     RowLoss,
     SharedCandidates,
     SharedHead,
@@ -35,9 +36,8 @@ from crossdistill.objectives.candidates import (
     shared_divergence,
     tiled_rows,
 )
-from crossdistill.objectives.pair import Groups, VocabPair
+from crossdistill.objectives.shared_entries.units import chosen_logits
 from crossdistill.objectives.supervision import Evidence, States, Supervision
-from crossdistill.objectives.units import chosen_logits
 from crossdistill.ops import TopLogprobs
 
 CHOOSERS = ("teacher", "student")

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from crossdistill import Alignment
 from crossdistill.objectives import Evidence, States, StudentTokens, Supervision, TeacherTokens, VocabPair
-from crossdistill.objectives.borders import Borders
-from crossdistill.objectives.paths import moves_along
-from crossdistill.objectives.prefixes import prefixes_of
-from crossdistill.objectives.targets import FirstTargets, InnerTargets
+from crossdistill.objectives.bytewise.borders import Borders
+from crossdistill.objectives.bytewise.paths import moves_along
+from crossdistill.objectives.bytewise.prefixes import prefixes_of
+from crossdistill.objectives.bytewise.targets import FirstTargets, InnerTargets
 from crossdistill.ops import LMHead
 from tests.objectives.cases import Case, vocab
 from tests.oracles.bpm import Text

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from crossdistill import InputError
-from crossdistill.objectives import Signal, get, units
+from crossdistill.objectives import Signal, get
 from crossdistill.objectives.divergence import DIVERGENCES
+from crossdistill.objectives.shared_entries import units
 from crossdistill.ops import LMHead
 from tests.objectives.cases import case, equal_case
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained

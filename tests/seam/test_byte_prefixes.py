@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from crossdistill.objectives.byte_heads import STOP
+from crossdistill.objectives.bytewise.byte_heads import STOP
+from crossdistill.objectives.bytewise.marginal import marginal_credit
+from crossdistill.objectives.bytewise.next_bytes import ByteSlots, next_bytes
 from crossdistill.objectives.dpca import DPCA
-from crossdistill.objectives.marginal import marginal_credit
-from crossdistill.objectives.next_bytes import ByteSlots, next_bytes
 from tests.objectives.byte_prefixes import targets_of
 from tests.seam.pipeline import ASCII, run
 from tests.seam.source import Outcome, Source, outcomes, strings, tokens_of

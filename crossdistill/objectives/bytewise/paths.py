@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.borders import Borders
-from crossdistill.objectives.masses import IMPOSSIBLE_NATS, Questions, dense_masses
-from crossdistill.objectives.prefixes import BytePrefixes, on
+from crossdistill.objectives.bytewise.borders import Borders
+from crossdistill.objectives.bytewise.masses import IMPOSSIBLE_NATS, Questions, dense_masses
+from crossdistill.objectives.bytewise.prefixes import BytePrefixes, on
 from crossdistill.objectives.supervision import Evidence
 from crossdistill.ops import token_logprobs
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.borders import Borders
-from crossdistill.objectives.byte_heads import NUM_SYMBOLS, STOP
+from crossdistill.objectives.bytewise.borders import Borders
+from crossdistill.objectives.bytewise.byte_heads import NUM_SYMBOLS, STOP
+from crossdistill.objectives.bytewise.prefixes import on, prefixes_of
 from crossdistill.objectives.pair import VocabPair
-from crossdistill.objectives.prefixes import on, prefixes_of
 from crossdistill.objectives.supervision import Evidence, States
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
@@ -85,7 +85,7 @@ class ByteBounds:
     """Where, among a teacher's tokens in the order of their bytes, those begin that go on with each byte.
 
     Attributes:
-        order: int64 [M], see :class:`crossdistill.objectives.prefixes.BytePrefixes`.
+        order: int64 [M], see :class:`crossdistill.objectives.bytewise.prefixes.BytePrefixes`.
     """
 
     def __init__(self, pair: VocabPair):

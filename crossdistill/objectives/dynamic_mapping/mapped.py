@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from crossdistill.objectives.divergence import FLOOR_NATS
-from crossdistill.objectives.mapping import Entries, Mapper, Tops
+from crossdistill.objectives.dynamic_mapping.mapping import Entries, Mapper, Tops
+from crossdistill.objectives.dynamic_mapping.warping import Group
 from crossdistill.objectives.pair import Groups
 from crossdistill.objectives.supervision import States
-from crossdistill.objectives.warping import Group
 from crossdistill.ops.chosen import chosen_logits
 
 

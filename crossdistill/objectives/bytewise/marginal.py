@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from crossdistill.credit import assign_credit
-from crossdistill.objectives.borders import Borders
-from crossdistill.objectives.masses import IMPOSSIBLE_NATS, Questions, dense_masses, topk_masses
-from crossdistill.objectives.prefixes import on, prefixes_of
+from crossdistill.objectives.bytewise.borders import Borders
+from crossdistill.objectives.bytewise.masses import IMPOSSIBLE_NATS, Questions, dense_masses, topk_masses
+from crossdistill.objectives.bytewise.prefixes import on, prefixes_of
 from crossdistill.objectives.supervision import Evidence
 
 

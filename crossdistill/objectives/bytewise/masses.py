@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.prefixes import BytePrefixes, on
+from crossdistill.objectives.bytewise.prefixes import BytePrefixes, on
 from crossdistill.objectives.supervision import States
 from crossdistill.ops import TopLogprobs
 from crossdistill.ops.logprobs import TILE_ELEMENTS
