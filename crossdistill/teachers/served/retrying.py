@@ -1,0 +1,132 @@
+"""When a request is sent again."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from crossdistill.errors import TeacherUnavailableError
+from crossdistill.teachers.served.errors import Refused, Transient
+from crossdistill.teachers.served.traffic import Traffic
+
+_LOGGER = logging.getLogger("crossdistill")
+_FIRST_WAIT, _LONGEST_WAIT = 1 / 1200, 1 / 20  # shares of the patience: 0.5 s and 30 s of ten minutes
+_TOLD_AFTER = 3
+
+T = TypeVar("T")
+
+
+class Retrying:
+    """Sends requests again, after waits that grow and are drawn at random, for as long as the server has patience.
+
+    Patience is of the whole outage and not of one request: it begins with a failure and ends with the first success of
+    any request. A server that says when to come back (Retry-After) is obeyed as far as patience allows.
+
+    Attributes:
+        lost_at: when a connection last broke, by `clock`; -inf where none did.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        patience_s: float,
+        traffic: Traffic,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ):
+        self.lost_at = float("-inf")
+        self.clock = clock
+        self._url = url
+        self._patience_s = patience_s
+        self._traffic = traffic
+        self._sleep = sleep
+        self._backoff = wait_random_exponential(_FIRST_WAIT * patience_s, _LONGEST_WAIT * patience_s)
+        self._failing_since: float | None = None
+        self._has_told = False
+
+    async def __call__(self, attempt: Callable[[], Awaitable[T]], tries: int | None = None) -> T:
+        """What `attempt` gives in the end.
+
+        Args:
+            tries: give up after so many failures that may be the request's own fault, or when patience is spent, and
+                raise the last one: it is not clear whose fault it was.
+
+        Without `tries`, raises TeacherUnavailableError when patience is spent. What is not Transient passes at once.
+        """
+        policy = AsyncRetrying(
+            retry=retry_if_exception_type(Transient),
+            wait=self._wait_s,
+            stop=self._stop_after(tries),
+            before_sleep=self._before_sleep,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return await policy(self._observed, attempt)
+        except Transient as failure:
+            if tries is not None:
+                raise
+            self.end_outage()
+            raise TeacherUnavailableError(
+                f"the teacher at {self._url} gave no usable answer for {self._patience_s:g} s; the last failure: "
+                f"{failure}. Start the server again and resume the run, or raise patience_s."
+            ) from None
+
+    async def _observed(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        try:
+            result = await attempt()
+        except Transient as failure:
+            if failure.is_lost:
+                self.lost_at = self.clock()
+            if self._failing_since is None:
+                self._failing_since = self.clock()
+            raise
+        except Refused:
+            self.end_outage()  # a server that refuses is there
+            raise
+        self.end_outage()
+        return result
+
+    def end_outage(self) -> None:
+        """From here on there is new patience."""
+        self._failing_since, self._has_told = None, False
+
+    def _left_s(self) -> float:
+        if self._failing_since is None:
+            return self._patience_s
+        return self._patience_s - (self.clock() - self._failing_since)
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        asked = _failure(state).retry_after_s or 0.0
+        return max(0.0, min(max(self._backoff(state), asked), self._left_s()))
+
+    def _stop_after(self, tries: int | None) -> Callable[[RetryCallState], bool]:
+        own_failures = 0
+
+        def stop(state: RetryCallState) -> bool:
+            nonlocal own_failures
+            own_failures += not _failure(state).is_busy
+            return self._left_s() <= 0 or (tries is not None and own_failures >= tries)
+
+        return stop
+
+    def _before_sleep(self, state: RetryCallState) -> None:
+        assert state.next_action is not None
+        self._traffic.retries += 1
+        self._traffic.waited_s += state.next_action.sleep
+        if state.attempt_number >= _TOLD_AFTER and not self._has_told:
+            self._has_told = True
+            _LOGGER.warning(
+                "the teacher at %s gives no usable answer (%s): waiting for it, %.0f s more at most.",
+                self._url, _failure(state), self._left_s(),
+            )  # fmt: skip
+
+
+def _failure(state: RetryCallState) -> Transient:
+    assert state.outcome is not None
+    failure = state.outcome.exception()
+    assert isinstance(failure, Transient)
+    return failure

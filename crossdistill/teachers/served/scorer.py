@@ -1,0 +1,206 @@
+"""Many questions at once, each answered or given up under a reason."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from crossdistill.align import DropReason
+from crossdistill.teachers.served.asking import Asker
+from crossdistill.teachers.served.dialect import PromptLogprobs
+from crossdistill.teachers.served.errors import Refused, Transient, drop_reason
+from crossdistill.teachers.served.health import Health
+from crossdistill.teachers.served.probe import Capability
+from crossdistill.teachers.served.retrying import Retrying
+from crossdistill.teachers.served.traffic import Traffic
+
+_LOGGER = logging.getLogger("crossdistill")
+_TRIES, _ROUNDS = 3, 3
+
+T = TypeVar("T")
+
+
+class Scores(Protocol):
+    """A cache of scores; see :class:`crossdistill.teachers.served.ScoreCache`."""
+
+    def key(self, fingerprint: str, ids: Sequence[int], top_k: int) -> bytes: ...
+
+    def get(self, key: bytes) -> PromptLogprobs | None: ...
+
+    def put(self, key: bytes, value: PromptLogprobs) -> None: ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """A response whose scores are wanted.
+
+    prompt, response: token ids. stopped: with the mass of the stop tokens after it. top_k: with so many tokens at each
+    position, also after the response.
+    """
+
+    prompt: tuple[int, ...]
+    response: tuple[int, ...]
+    stopped: bool
+    top_k: int
+
+    @property
+    def looks_beyond(self) -> bool:
+        """Whether what follows the response is wanted."""
+        return self.stopped or self.top_k > 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """rows: of the response and, where the question looks beyond it, of the first stop token after it.
+
+    stop_logprobs: nats of all stop tokens, float32; empty where they were not asked for.
+    """
+
+    rows: PromptLogprobs
+    stop_logprobs: np.ndarray
+
+
+class Unscorable(Exception):  # noqa: N818 - of one sample: the others go on
+    """The server scores other samples, and not this one."""
+
+    def __init__(self, reason: DropReason):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Scorer:
+    """Asks, in one event loop.
+
+    Args:
+        cache: with `fingerprint`, the name of this teacher in it.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        retrying: Retrying,
+        health: Health,
+        capability: Capability,
+        stop_ids: Sequence[int],
+        traffic: Traffic,
+        cache: Scores | None = None,
+        fingerprint: str = "",
+    ):
+        self._asker = asker
+        self._retrying = retrying
+        self._health = health
+        self._capability = capability
+        self._stop_ids = tuple(stop_ids)
+        self._traffic = traffic
+        self._cache = cache
+        self._fingerprint = fingerprint
+        self._told: set[DropReason] = set()
+        self._call_began = float("-inf")
+
+    async def answers(self, questions: Sequence[Question]) -> dict[Question, Answer | DropReason]:
+        """The longest are asked first: a long one that begins last would be waited for alone.
+
+        Raises TeacherUnavailableError or TeacherChangedError; what was answered before is in the cache.
+        """
+        self._call_began = self._retrying.clock()
+        order = sorted(questions, key=lambda question: -len(question.prompt) - len(question.response))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = {question: group.create_task(self._answer(question)) for question in order}
+        except BaseExceptionGroup as failures:
+            self._retrying.end_outage()  # others may have failed since: a later call begins with new patience
+            raise failures.exceptions[0] from None
+        return {question: task.result() for question, task in tasks.items()}
+
+    async def _answer(self, question: Question) -> Answer | DropReason:
+        ids = question.prompt + question.response
+        if question.looks_beyond:
+            ids += self._stop_ids[:1]
+        try:
+            scored = await self._score(ids, question.top_k)
+            rows = _rows_from(scored, len(question.prompt) - 1)
+            others = await self._other_stops(question) if question.stopped else []
+        except Unscorable as unscorable:
+            return unscorable.reason
+        first = rows.logprobs[-1:] if question.stopped else rows.logprobs[:0]
+        return Answer(rows, np.concatenate([first, *others]))
+
+    async def _other_stops(self, question: Question) -> list[np.ndarray]:
+        """Log-probabilities after the response of all stop tokens but the first."""
+        ids, others = question.prompt + question.response, self._stop_ids[1:]
+        if not others:
+            return []
+        if self._capability.can_next:
+            return [await self._next(ids, others)]
+        return [(await self._score((*ids, stop), 0)).logprobs[-1:] for stop in others]
+
+    async def _score(self, ids: Sequence[int], top_k: int) -> PromptLogprobs:
+        if len(ids) < 2:
+            return PromptLogprobs(np.zeros(0, dtype=np.float32))
+        return await self._kept(self._fingerprint, ids, top_k, partial(self._asker.score, ids, top_k))
+
+    async def _next(self, ids: Sequence[int], wanted: Sequence[int]) -> np.ndarray:
+        async def ask() -> PromptLogprobs:
+            logprobs = await self._asker.next(ids, wanted)
+            assert logprobs is not None  # the probe has seen that it can
+            return PromptLogprobs(logprobs)
+
+        return (await self._kept(f"{self._fingerprint} next {wanted}", ids, 0, ask)).logprobs
+
+    async def _kept(
+        self, name: str, ids: Sequence[int], top_k: int, ask: Callable[[], Awaitable[PromptLogprobs]]
+    ) -> PromptLogprobs:
+        """From the cache under this name, or asked for."""
+        if self._cache is None:
+            return await self._asked(ids, ask)
+        key = self._cache.key(name, ids, top_k)
+        kept = self._cache.get(key)
+        if kept is not None:
+            self._traffic.cache_hits += 1
+            return kept
+        found = await self._asked(ids, ask)
+        self._cache.put(key, found)
+        return found
+
+    async def _asked(self, ids: Sequence[int], ask: Callable[[], Awaitable[T]]) -> T:
+        """Asks until it is answered, or until it is clear that the sample is at fault and not the server.
+
+        The latter is clear when the server, found well in between, fails at it again and again, or refuses it.
+        """
+        most = self._capability.max_length
+        if most is not None and len(ids) + self._asker.dialect.num_generated > most:
+            raise Unscorable(DropReason.TEACHER_CONTEXT)
+        await self._health.check(self._call_began)
+        rounds = 0
+        while True:
+            try:
+                found = await self._retrying(ask, _TRIES)
+                await self._health.check_if_lost()
+                return found
+            except (Transient, Refused) as failure:
+                await self._health.check(self._retrying.clock())
+                rounds += 1
+                if rounds == _ROUNDS or isinstance(failure, Refused):
+                    raise self._unscorable(ids, failure) from None
+
+    def _unscorable(self, ids: Sequence[int], failure: Transient | Refused) -> Unscorable:
+        reason = drop_reason(failure)
+        if reason not in self._told:
+            self._told.add(reason)
+            _LOGGER.warning(
+                "the teacher's server cannot score a sample of %d tokens (%s): it is dropped, as others will be, and "
+                "counted as %s.", len(ids), failure, reason,
+            )  # fmt: skip
+        return Unscorable(reason)
+
+
+def _rows_from(scored: PromptLogprobs, first: int) -> PromptLogprobs:
+    """As copies, so that the prompt's rows are not kept."""
+    rows = scored.logprobs[first:].copy()
+    if scored.top_ids is None or scored.top_logprobs is None:
+        return PromptLogprobs(rows)
+    return PromptLogprobs(rows, scored.top_ids[first:].copy(), scored.top_logprobs[first:].copy())

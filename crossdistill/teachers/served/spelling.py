@@ -1,0 +1,109 @@
+"""What servers call a token, where they give no number."""
+
+from collections.abc import Sequence
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from crossdistill.teachers.served.errors import Malformed, quoted
+from crossdistill.tokens import ByteVocab
+
+_ID_PREFIX, _BYTES_PREFIX = "token_id:", "bytes:"
+_REPLACEMENT = "\ufffd"
+
+
+class Form(Enum):
+    """NUMBER: "token_id:12". ENTRY: as the vocabulary has it, "Ġthe". TEXT: what it decodes to, " the"."""
+
+    NUMBER = "numbers"
+    ENTRY = "vocabulary entries"
+    TEXT = "text"
+
+
+class Spelling:
+    """A vocabulary's tokens in the forms that servers write them in."""
+
+    def __init__(self, tokenizer: Any, vocab: ByteVocab):
+        self._vocab = vocab
+        names = {token_id: name for name, token_id in tokenizer.get_vocab().items()}
+        self._entries = [names.get(token_id) for token_id in range(len(vocab))]
+
+    def is_called(self, token_id: int, name: str | None, form: Form) -> bool:
+        """Whether a server that writes this form may call the token so; nothing is known of one without a name."""
+        if name is None:
+            return True
+        if form is Form.NUMBER:
+            return name == f"{_ID_PREFIX}{token_id}"
+        return name == self._entry(token_id) if form is Form.ENTRY else self._is_text_of(token_id, name)
+
+    def form_of(self, names: Sequence[str | None], ids: Sequence[int]) -> Form | None:
+        """The form in which these names are those of the ids; None where there is none."""
+        if len(names) != len(ids):
+            return None
+        pairs = list(zip(ids, names, strict=True))
+        return next((form for form in Form if all(self.is_called(*pair, form) for pair in pairs)), None)
+
+    def difference(self, names: Sequence[str | None], ids: Sequence[int], form: Form) -> str | None:
+        """The first token that the server calls otherwise, in words."""
+        for position, (token_id, name) in enumerate(zip(ids, names, strict=False)):
+            if not self.is_called(token_id, name, form):
+                return f"token {position} is {self.described(token_id)} here and {quoted(name)} there"
+        return None if len(names) == len(ids) else f"{len(ids)} tokens here are {len(names)} there"
+
+    def described(self, token_id: int) -> str:
+        """Of any vocabulary: this one may not have it."""
+        known = self._vocab.pieces[token_id] if 0 <= token_id < len(self._vocab) else b""
+        return f"{token_id} ({known or self._entry(token_id) or 'unknown here'!r})"
+
+    def is_unique(self, form: Form) -> bool:
+        """Whether a name in this form is that of one token alone."""
+        return form is Form.NUMBER or len(self._ids[form]) == len(self._known)
+
+    def id_of(self, name: str, form: Form) -> int:
+        """Malformed where no token is called so."""
+        if form is not Form.NUMBER:
+            token_id = self._ids[form].get(name)
+        else:
+            number = name.removeprefix(_ID_PREFIX)
+            token_id = int(number) if number.isdecimal() and len(number) < 10 else None
+        if token_id is None or token_id >= len(self._vocab):
+            raise Malformed(f"the answer has a token {quoted(name)}, which this vocabulary has not")
+        return token_id
+
+    def _entry(self, token_id: int) -> str | None:
+        return self._entries[token_id] if 0 <= token_id < len(self._entries) else None
+
+    @cached_property
+    def _ids(self) -> dict[Form, dict[str | None, int]]:
+        return {
+            Form.ENTRY: {self._entry(k): k for k in self._known},
+            Form.TEXT: {self._text(k): k for k in self._known},
+        }
+
+    @cached_property
+    def _known(self) -> list[int]:
+        """Ids that the tokenizer knows: the model's vocabulary may have holes and be padded."""
+        return [token_id for token_id, name in enumerate(self._entries) if name is not None]
+
+    def _text(self, token_id: int) -> str:
+        piece = self._vocab.pieces[token_id]
+        if not piece:
+            return self._entry(token_id) or ""
+        try:
+            return piece.decode("utf-8")
+        except UnicodeDecodeError:
+            return _escaped(piece)
+
+    def _is_text_of(self, token_id: int, name: str) -> bool:
+        """Decoded alone, some tokens lose the space that they begin with, and part of a character is no text."""
+        piece = self._vocab.pieces[token_id]
+        text = self._text(token_id)
+        if not piece:
+            return name in {text, ""}
+        if text.startswith(_BYTES_PREFIX):  # the part that completes a character may be shown as that character
+            return name in {text, ""} or _REPLACEMENT in name or name.encode("utf-8", "replace").endswith(piece)
+        return name in {text, text.removeprefix(" ")}
+
+
+def _escaped(piece: bytes) -> str:
+    return _BYTES_PREFIX + "".join(f"\\x{byte:02x}" for byte in piece)

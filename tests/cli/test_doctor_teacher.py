@@ -1,0 +1,182 @@
+"""``crossdistill doctor --teacher URL``: what a teacher's server is found to be, against one on loopback."""
+
+import re
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from crossdistill import ByteVocab
+from crossdistill.align import DropReason
+from crossdistill.cli import serving
+from crossdistill.teachers import TeacherRequest, TeacherScore
+from tests.cli.harness import Result, run
+from tests.models import student_tokenizer, teacher_tokenizer
+from tests.teacher_server import Settings, TeacherServer
+from tests.teacher_server.cases import scorer_of
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    teacher_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(serving, "SECONDS", 0.2)
+    monkeypatch.setattr(serving, "PATIENCE_S", 0.5)
+    monkeypatch.delenv("CROSSDISTILL_TEACHER_KEY", raising=False)
+
+
+def doctor(server: TeacherServer | str, tokenizer: str, *arguments: str) -> Result:
+    url = server if isinstance(server, str) else server.url
+    return run("doctor", "--teacher", url, "--teacher-tokenizer", tokenizer, *arguments)
+
+
+def refusal(result: Result) -> str:
+    """What was told on stderr, alone."""
+    assert result.code == 1, (result.code, result.out, result.err)
+    assert "Traceback" not in result.err
+    assert "throughput" not in result.out
+    prefix, _, reason = result.err.strip().partition("this server cannot teach: ")
+    assert prefix == ""
+    assert "\n" not in reason
+    return reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        (Settings(), ["tiny", "256 tokens", "topk, up to 20 tokens", "vllm"]),
+        (Settings(vllm=False, byte_names=True, max_logprobs=5), ["tiny", "not told", "sampled", "completions"]),
+    ],
+)
+def test_the_findings_and_the_throughput_are_shown(tokenizer, settings, shown):
+    with TeacherServer(scorer_of(), settings) as server:
+        result = doctor(server, tokenizer)
+    assert result.code == 0, result.err
+    assert result.err == ""
+    for words in (*shown, "installed", "back-ends here"):
+        assert words in result.out
+    rates = re.findall(r"([\d,]+) with (\d+)", result.out)
+    assert [int(size) for _, size in rates] == [1, 2, 4, 8, 16][: len(rates)]
+    assert rates
+    assert all(int(rate.replace(",", "")) > 0 for rate, _ in rates)
+
+
+def test_it_asks_for_nothing_longer_than_the_context(tokenizer):
+    with TeacherServer(scorer_of()) as server:
+        doctor(server, tokenizer)
+        asked = {len(seen.ids): seen.status for seen in server.log.requests}
+    assert 200 < max(asked) <= 256
+    assert asked[max(asked)] == 200
+
+
+def test_a_model_is_asked_for_by_its_name(tokenizer):
+    with TeacherServer(scorer_of(), Settings(name="some/model")) as server:
+        assert "some/model" in doctor(server, tokenizer, "--teacher-model", "some/model").out
+        assert "some/model" in refusal(doctor(server, tokenizer, "--teacher-model", "another"))
+
+
+def test_a_server_with_another_tokenizer_is_refused_with_the_first_difference(tmp_path):
+    student_tokenizer().save_pretrained(tmp_path)
+    with TeacherServer(scorer_of()) as server:
+        reason = refusal(doctor(server, str(tmp_path)))
+    assert "tokenizer is not the one that was given" in reason
+    assert re.search(r"token 0 is \d+ .*here and \d+ .*there", reason)
+
+
+def test_the_key_comes_from_the_environment_and_is_shown_nowhere(tokenizer, monkeypatch):
+    with TeacherServer(scorer_of(), Settings(key="sesame-1234")) as server:
+        assert "CROSSDISTILL_TEACHER_KEY" in refusal(doctor(server, tokenizer))
+        monkeypatch.setenv("CROSSDISTILL_TEACHER_KEY", "sesame-1234")
+        result = doctor(server, tokenizer)
+        assert result.code == 0
+        monkeypatch.setenv("CROSSDISTILL_TEACHER_KEY", "sesame-12345")
+        wrong = doctor(server, tokenizer)
+    assert wrong.code == 1
+    assert "sesame" not in result.out + result.err + wrong.out + wrong.err
+
+
+def test_a_server_that_is_not_there_is_told_soon(tokenizer):
+    with TeacherServer(scorer_of()) as server:
+        url = server.url
+    begun = time.monotonic()
+    refusal(doctor(url, tokenizer))
+    assert time.monotonic() - begun < 20
+
+
+def test_a_servers_words_are_no_markup(tokenizer):
+    name = "[bold red]model[/] [/nothing] \x1b[31m"
+    with TeacherServer(scorer_of(), Settings(name=name)) as server:
+        result = doctor(server, tokenizer)
+        wrong = doctor(server, tokenizer, "--teacher-model", "another")
+    assert result.code == 0
+    for shown in (result.out, refusal(wrong)):
+        assert "[bold red]model[/] [/nothing]" in shown
+        assert "\x1b" not in shown
+
+
+def test_what_cannot_be_asked_is_bad_input(tokenizer, tmp_path):
+    assert "--teacher-tokenizer" in run("doctor", "--teacher", "http://127.0.0.1:1").message
+    assert "--teacher" in run("doctor", "--teacher-tokenizer", tokenizer).message
+    assert "--teacher" in run("doctor", "--teacher-model", "name").message
+    assert "does not exist" in doctor("http://127.0.0.1:1", str(tmp_path / "no folder")).message
+
+
+# the measurement
+
+
+class TimedTeacher:
+    """Takes `seconds` a call whatever it holds, and scores all but every `drops`-th request."""
+
+    def __init__(self, seconds: float, drops: int = 0):
+        self.vocab = ByteVocab.from_tokenizer(teacher_tokenizer())
+        self.calls: list[list[TeacherRequest]] = []
+        self._seconds, self._drops, self._num_seen = seconds, drops, 0
+
+    def score(self, requests: Sequence[TeacherRequest]) -> list[TeacherScore | DropReason]:
+        self.calls.append(list(requests))
+        time.sleep(self._seconds)
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: TeacherRequest) -> TeacherScore | DropReason:
+        self._num_seen += 1
+        if self._drops and self._num_seen % self._drops == 0:
+            return DropReason.TEACHER_REFUSED
+        return TeacherScore(np.zeros(len(request.response_ids), np.float32), None)
+
+
+def test_rates_are_of_tokens_that_were_scored():
+    teacher = TimedTeacher(0.05)
+    rates = serving.measure(teacher, 11, 4, seconds=0.3)
+    assert [rate.num_requests for rate in rates] == [1, 2, 4]
+    for rate in rates:  # a call takes no less than it sleeps, but on a busy machine more
+        most = 10 * rate.num_requests / 0.05
+        assert 0.4 * most < rate.tokens_per_s <= most
+    assert [len(call) for call in teacher.calls][:4] == [1, 2, 4, 4]
+    assert max(len(call) for call in teacher.calls) == 4
+
+
+def test_what_was_not_scored_does_not_count():
+    one, all_of_them = TimedTeacher(0.05, drops=2), TimedTeacher(0.01, drops=1)
+    best = serving.measure(one, 101, 4, seconds=0.3)[-1]
+    assert 0 < best.tokens_per_s <= 100 * 2 / 0.05
+    assert "none" in serving.in_words(serving.measure(all_of_them, 101, 4, seconds=0.05), 101)
+
+
+def test_a_slow_server_is_asked_no_more_than_it_takes():
+    teacher = TimedTeacher(0.2)
+    assert [rate.num_requests for rate in serving.measure(teacher, 50, 16, seconds=0.1)] == [1]
+    assert len(teacher.calls) == 1
+
+
+def test_every_request_is_another_one():
+    teacher = TimedTeacher(0.001)
+    serving.measure(teacher, 64, 16, seconds=0.1)
+    asked = [(*request.prompt_ids, *request.response_ids) for call in teacher.calls for request in call]
+    assert {len(ids) for ids in asked} == {64}
+    assert len(set(asked)) > 0.9 * min(len(asked), 500)

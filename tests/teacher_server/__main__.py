@@ -1,0 +1,34 @@
+"""Serve a folder's model until the process is stopped; the first line of output is the server's address.
+
+python -m tests.teacher_server crossdistill/demo/assets/teacher
+"""
+
+import signal
+import threading
+from typing import Annotated
+
+import torch
+import typer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.teacher_server.scoring import Scorer
+from tests.teacher_server.server import TeacherServer
+from tests.teacher_server.service import Settings
+
+
+def main(
+    folder: Annotated[str, typer.Argument(help="Of a Hugging Face model.")],
+    plain: Annotated[bool, typer.Option(help="OpenAI's form alone, without vLLM's fields.")] = False,
+    max_logprobs: Annotated[int, typer.Option(help="Most tokens a position.")] = 20,
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    scorer = Scorer(model, AutoTokenizer.from_pretrained(folder))
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    with TeacherServer(scorer, Settings(vllm=not plain, max_logprobs=max_logprobs, name=folder)) as server:
+        typer.echo(server.url)
+        ended.wait()
+
+
+if __name__ == "__main__":
+    typer.run(main)
