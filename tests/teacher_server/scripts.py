@@ -4,6 +4,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import cycle
 
 from tests.teacher_server.faults import Fault
 from tests.teacher_server.log import Seen
@@ -58,6 +59,17 @@ def first_tries(faults: Sequence[Fault | None], ids: Sequence[int] | None = None
 def only(ids: Sequence[int], fault: Fault) -> Script:
     """Every try of the prompts that begin so."""
     return when(lambda seen: begins(seen, ids), fault)
+
+
+def by_turns(path: str, faults: Sequence[Fault]) -> Script:
+    """One after the other, for every request to that path, and over again."""
+    turns, lock = cycle(faults), threading.Lock()
+
+    def script(seen: Seen) -> Fault | None:
+        with lock:
+            return next(turns) if seen.path == path else None
+
+    return script
 
 
 def at_random(faults: Sequence[Fault], share: float, seed: int) -> Script:

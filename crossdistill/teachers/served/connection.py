@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import ssl
+import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -47,8 +48,13 @@ class Connection:
         self._client = httpx.AsyncClient(
             verify=_trust(options),
             transport=transport,
-            timeout=httpx.Timeout(None, connect=min(_CONNECT_S, options.timeout_s)),
-            limits=httpx.Limits(max_connections=options.max_in_flight, keepalive_expiry=_KEEPALIVE_S),
+            timeout=httpx.Timeout(options.timeout_s, connect=min(_CONNECT_S, options.timeout_s), pool=None),
+            # the slots bound the connections: one that a cancelled request leaves behind must not keep others waiting
+            limits=httpx.Limits(
+                max_connections=None,
+                max_keepalive_connections=options.max_in_flight,
+                keepalive_expiry=_KEEPALIVE_S,
+            ),
             follow_redirects=False,  # the key is for this server alone
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
@@ -58,10 +64,9 @@ class Connection:
         key = self._key()
         async with self._slots:
             try:
-                async with asyncio.timeout(self._options.timeout_s):
-                    response, content = await self._send(path, body, key)
-            except (TimeoutError, httpx.TimeoutException):
-                raise Transient(f"no answer within {self._options.timeout_s:g} s", is_lost=True) from None
+                response, content = await self._send(path, body, key)
+            except httpx.TimeoutException:
+                raise self._too_slow() from None
             except httpx.TransportError as error:
                 raise _lost(error) from None
         _check_status(response, _without(key, content))
@@ -87,21 +92,31 @@ class Connection:
         self.traffic.requests += 1
         self.traffic.sent_bytes += len(data or b"")
         method = "GET" if data is None else "POST"
+        until = time.monotonic() + self._options.timeout_s
         async with self._client.stream(method, self.url + path, content=data, headers=headers) as response:
-            return response, await self._content(response)
+            return response, await self._content(response, until)
 
-    async def _content(self, response: httpx.Response) -> bytes:
-        """The body as it comes, up to the limit: it is never unpacked, so it cannot grow."""
+    async def _content(self, response: httpx.Response, until: float) -> bytes:
+        """The body as it comes, up to the limits. It is never unpacked, so it cannot grow.
+
+        Time is told between two parts, which the client waits for as long again at most: a request that is cancelled
+        from outside leaves its connection behind.
+        """
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise Malformed("the answer is compressed, which was not asked for")
         content = bytearray()
         async for part in response.aiter_raw():
             self.traffic.received_bytes += len(part)
             content += part
+            if time.monotonic() > until:
+                raise self._too_slow()
             if len(content) > self._max_bytes:
                 limit = self._options.max_body_mib
                 raise Refused(response.status_code, f"the answer is larger than max_body_mib = {limit:g}")
         return bytes(content)
+
+    def _too_slow(self) -> Transient:
+        return Transient(f"no answer within {self._options.timeout_s:g} s", is_lost=True)
 
     def _key(self) -> str:
         """Without its value in any message."""

@@ -112,7 +112,6 @@ class Scorer:
             async with asyncio.TaskGroup() as group:
                 tasks = {question: group.create_task(self._answer(question)) for question in order}
         except BaseExceptionGroup as failures:
-            self._retrying.end_outage()  # others may have failed since: a later call begins with new patience
             raise failures.exceptions[0] from None
         return {question: task.result() for question, task in tasks.items()}
 

@@ -1,5 +1,6 @@
 """What a failing server does to a run: every fault over HTTP, once, for one sample, and for good."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from crossdistill.errors import TeacherChangedError, TeacherUnavailableError
 from crossdistill.objectives import Signal
 from crossdistill.teachers import TeacherRequest
 from crossdistill.teachers.served import ServedTeacher
+from crossdistill.teachers.served.connection import Connection
+from crossdistill.teachers.served.errors import Transient
 from tests.models import teacher_model
 from tests.teacher_server import Scorer, TeacherServer, faults, scripts
 from tests.teacher_server.cases import KINDS, local_of, samples, scorer_of, tokenizer_of
@@ -178,13 +181,21 @@ def test_patience_is_of_an_outage_and_not_of_the_run():
 
 def test_time_outs_leave_no_connection_behind():
     """A pool of connections that were given up would be full in the end, and nothing would be sent any more."""
-    asked = samples(TOKENS)[:8]
-    with serving(QUICK.model_copy(update={"timeout_s": 0.3, "max_in_flight": 4})) as (teacher, server):
-        server.script = scripts.at_random([faults.hang(), faults.trickle(0.05, 5.0), faults.reset()], 0.4, seed=0)
-        for _ in range(4):
-            assert_scored(teacher.score(asked), asked)
-        assert teacher.traffic.retries > 10
-        assert server.num_connections <= 4
+    options = QUICK.model_copy(update={"timeout_s": 0.03, "max_in_flight": 4})
+    late = [faults.delay(0.03 * k / 8) for k in range(4, 12)]
+
+    async def survived(url: str) -> tuple[int, int]:
+        """Failures of many requests, and successes of a few after them."""
+        connection = Connection(url, options)
+        tried = await asyncio.gather(*(connection.exchange("/late") for _ in range(600)), return_exceptions=True)
+        after = [await asyncio.gather(connection.exchange("/v1/models"), return_exceptions=True) for _ in range(20)]
+        await connection.close()
+        return sum(isinstance(one, Transient) for one in tried), sum(isinstance(one, dict) for (one,) in after)
+
+    with TeacherServer(scorer_of(TOKENS), script=scripts.by_turns("/late", late)) as server:
+        failures, successes = asyncio.run(survived(server.url))
+        assert failures > 50
+        assert successes > 0
 
 
 # ---- what one sample alone meets
