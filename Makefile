@@ -36,8 +36,8 @@ demo: $(VENV)/.ready
 	$(BIN)/crossdistill demo --output $(DEMO_OUTPUT)
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not real_models and not matrix and not load and not server" --numprocesses logical --dist loadfile \
-		--cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not real_models and not matrix and not load and not server" \
+		--numprocesses logical --dist loadfile --cov --cov-report=term:skip-covered
 
 test-real: $(VENV)/.ready
 	$(BIN)/pytest -m real_models

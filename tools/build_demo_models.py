@@ -1,6 +1,6 @@
 """Rebuild the embedded demo's tokenizers, models and examples from nothing: no network, some ten minutes on two cores.
 
-The teacher learns worked sums with rare slips. The student is pretrained on sums whose writer forgets most carries, as
+The teachers learn worked sums with rare slips. The student is pretrained on sums whose writer forgets most carries, as
 a base model learns its text's mistakes with its facts, then warm-started by SFT on a few correct but easy (carry-free)
 examples, `sft.jsonl`. It knows how to carry, and mostly does not: a policy that on-policy distillation can correct.
 More SFT on the same examples cannot, because none has a carry; SFT on correct examples *with* carries corrects it just
@@ -22,7 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from demo_tokenizers import TOKENIZER_SEED, build_student_tokenizer, build_teacher_tokenizer
+from demo_tokenizers import (
+    TOKENIZER_SEED,
+    build_other_teacher_tokenizer,
+    build_student_tokenizer,
+    build_teacher_tokenizer,
+)
 from transformers import (
     GenerationConfig,
     LlamaConfig,
@@ -36,6 +41,9 @@ from transformers import (
 from crossdistill.demo.task import grade, make_problem, number_words, operand_pairs, problems
 
 SFT_SEED, HELD_OUT_SEED, WEIGHT_SEED, DATA_SEED = 1, 2, 3, 4
+
+TEACHERS = {"teacher": build_teacher_tokenizer, "other_teacher": build_other_teacher_tokenizer}
+ROLES = ("student", *TEACHERS)
 
 Example = tuple[list[int], list[int]]  # prompt ids, completion ids
 
@@ -68,7 +76,7 @@ NUM_HELD_OUT = 500
 
 
 def build_model(role: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """A decoder with random weights: a Qwen3 of three layers for the student, a Llama of four for the teacher."""
+    """A decoder with random weights: a Qwen3 of three layers for the student, a Llama of four for a teacher."""
     sizes = {
         "vocab_size": len(tokenizer),
         "hidden_size": 128,
@@ -81,7 +89,7 @@ def build_model(role: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedMode
     }
     stops = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     torch.manual_seed(WEIGHT_SEED)
-    if role == "teacher":
+    if role in TEACHERS:
         model = LlamaForCausalLM(LlamaConfig(**sizes, **stops, num_hidden_layers=4))
     else:
         model = Qwen3ForCausalLM(Qwen3Config(**sizes, **stops, num_hidden_layers=3))
@@ -210,8 +218,8 @@ def build(role: str, assets: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     stages: dict[str, Any] = {}
     scores: dict[str, float] = {}
-    if role == "teacher":
-        tokenizer = build_teacher_tokenizer()
+    if role in TEACHERS:
+        tokenizer = TEACHERS[role]()
         model = build_model(role, tokenizer)
         stages["training"] = train_on_sums(model, tokenizer, TEACHER_HABITS, TEACHER_TRAINING)
     else:
@@ -236,21 +244,23 @@ def write_sft_examples(path: Path) -> None:
 
 
 def main() -> None:
-    """Build both folders side by side and write their common record."""
+    """Build the folders side by side and write their common record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the assets to")
-    assets = parser.parse_args().output
+    parser.add_argument("--only", choices=ROLES, help="build one, and leave the others as they are")
+    given = parser.parse_args()
+    assets, roles = given.output, [given.only] if given.only else list(ROLES)
     assets.mkdir(parents=True, exist_ok=True)
     write_sft_examples(assets / "sft.jsonl")
-    roles = ("student", "teacher")
+    record: dict[str, Any] = json.loads((assets / "BUILD.json").read_text()) if given.only else {}
     with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
-        record: dict[str, Any] = dict(zip(roles, pool.map(build, roles, [assets] * 2), strict=True))
+        record |= dict(zip(roles, pool.map(build, roles, [assets] * len(roles)), strict=True))
     record["held_out_problems"] = NUM_HELD_OUT
     record["seeds"] = {
         "tokenizer": TOKENIZER_SEED, "sft": SFT_SEED, "held_out": HELD_OUT_SEED,
         "weights": WEIGHT_SEED, "data": DATA_SEED,
     }  # fmt: skip
-    files = sorted([assets / "sft.jsonl", *(path for role in roles for path in (assets / role).iterdir())])
+    files = sorted([assets / "sft.jsonl", *(path for role in ROLES for path in (assets / role).iterdir())])
     record["sha256"] = {path.relative_to(assets).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
     (assets / "BUILD.json").write_text(json.dumps(record, indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-"""The demo's two tokenizers: byte-level BPE for the student, BPE with byte fallback for the teacher."""
+"""The demo's tokenizers: byte-level BPE for the student, for the teachers BPE with byte fallback, and unigrams."""
 
 import json
 
@@ -19,6 +19,12 @@ TEACHER_TEMPLATE = (
     "{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n{{ message['content'] }}<end_of_turn>\n"
     "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
+OTHER_SPECIALS = ["<unk>", "<pad>", "</s>", "[INST]", "[/INST]"]
+OTHER_TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}[INST]{{ message['content'] }}[/INST]"
+    "{% else %}{{ message['content'] }}</s>{% endif %}{% endfor %}"
+)
+OTHER_PIECES = 120
 STUDENT_MERGES = 50
 TEACHER_MERGES = 70
 # Training the teacher's merges keeps words whole except here, so that tokens such as "▁hundred▁and" cross a border.
@@ -90,6 +96,33 @@ def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
         pad_token="<pad>",  # noqa: S106
         additional_special_tokens=["<start_of_turn>"],
         chat_template=TEACHER_TEMPLATE,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_other_teacher_tokenizer() -> PreTrainedTokenizerFast:
+    """T5 style: unigrams over characters with spaces as "▁", cut before a space, 256 byte tokens to fall back on."""
+    learner = Tokenizer(models.Unigram())
+    learner.normalizer = normalizers.Replace(" ", "▁")
+    learner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    trainer = trainers.UnigramTrainer(vocab_size=OTHER_PIECES, unk_token="<unk>", show_progress=False)  # noqa: S106
+    learner.train_from_iterator(tokenizer_corpus(), trainer)
+    learned = json.loads(learner.to_str())["model"]["vocab"]
+    # the trainer leaves the order of equals, and the last digits, to chance
+    pieces = sorted((piece, round(score, 3)) for piece, score in learned if piece not in OTHER_SPECIALS)
+    specials = [(name, 0.0) for name in OTHER_SPECIALS]
+    bytes_ = [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
+    tokenizer = Tokenizer(models.Unigram([*specials, *bytes_, *pieces], unk_id=0, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="</s>",  # noqa: S106
+        unk_token="<unk>",  # noqa: S106
+        pad_token="<pad>",  # noqa: S106
+        additional_special_tokens=["[INST]", "[/INST]"],
+        chat_template=OTHER_TEMPLATE,
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )

@@ -19,6 +19,9 @@ def command(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimisation steps; the default takes a few minutes.")
     ] = None,
+    two_teachers: Annotated[
+        bool, typer.Option("--two-teachers", help="Two teachers of different tokenizers share the problems.")
+    ] = False,
 ) -> None:
     """Watch a student improve under a teacher with another tokenizer. No network, no downloads.
 
@@ -29,4 +32,4 @@ def command(
     from crossdistill.demo.run import DEFAULTS, run_demo
 
     with reporting_interruption("start it again in a new folder"):
-        run_demo(output, seed, DEFAULTS if steps is None else replace(DEFAULTS, steps=steps))
+        run_demo(output, seed, DEFAULTS if steps is None else replace(DEFAULTS, steps=steps), two_teachers)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,9 +18,13 @@ from crossdistill.eval.interval import Proportion, wilson
 from crossdistill.report.html import write_report
 from crossdistill.report.run_file import write_json
 from crossdistill.report.terminal import print_sample, print_warnings
-from crossdistill.runs.config import RunConfig
+from crossdistill.runs.config import RunConfig, TeacherTable
 from crossdistill.runs.folder import RunFolder
 
+TEACHERS = ("teacher", "other_teacher")
+"""Two models that add, of different tokenizers and chat templates."""
+RULES = {"teacher": "^(one|two) hundred", "other_teacher": ""}
+"""With both: who teaches what, by the first number."""
 CONTROL_NOTE = (
     "The student learned from text whose writer forgets most carries, and its few SFT examples have none: more SFT on "
     "them cannot teach it to carry, the teacher's signal on its own answers can. SFT on correct examples with carries "
@@ -56,10 +61,12 @@ class DemoSettings:
 DEFAULTS = DemoSettings()
 
 
-def run_demo(output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS) -> dict[str, Any]:
+def run_demo(
+    output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS, two_teachers: bool = False
+) -> dict[str, Any]:
     """Run distillation and control; write OUTPUT/run.json, report.html, samples.jsonl, opd/ and control/.
 
-    Returns the content of run.json.
+    two_teachers: each of TEACHERS teaches the sums that RULES give it. Returns the content of run.json.
 
     Raises InputError where the output folder holds something.
     """
@@ -71,13 +78,15 @@ def run_demo(output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS) -> 
         raise InputError(f"the output folder {output} holds files, perhaps of another demo: name a new folder.")
     folder.claim({"demo": vars(settings) | {"seed": seed}})
     test = problems("test", settings.num_test_problems, seed=1)
-    student, teacher = asset("student"), asset("teacher")
+    teachers = TEACHERS if two_teachers else TEACHERS[:1]
 
-    console.print("[bold]before[/bold]: the student after SFT on its few examples, and the teacher")
-    results = {"before": accuracy(student, test, settings), "teacher": accuracy(teacher, test, settings)}
-    console.print(f"student {_shown(results['before'])}, teacher {_shown(results['teacher'])} exact match")
+    console.print("[bold]before[/bold]: the student after SFT on its few examples, and who teaches it")
+    results = {"before": accuracy(asset("student"), test, settings)}
+    results |= {name: accuracy(asset(name), test, settings) for name in teachers}
+    shown = (f"{name.replace('_', ' ')} {_shown(results[name])}" for name in teachers)
+    console.print(f"student {_shown(results['before'])}, {', '.join(shown)} exact match")
     console.print(f"[bold]on-policy distillation[/bold]: {settings.steps} steps of {settings.batch_size} responses")
-    trainer, run, samples = _distil(output, settings, seed, test)
+    trainer, run, samples = _distil(output, settings, seed, test, teachers)
     results["after"] = accuracy(str(output / "opd" / "model"), test, settings)
     console.print("[bold]control[/bold]: SFT continued on the same few examples, for as many student tokens")
     control_tokens = continue_sft(output, settings, seed, budget=trainer.ledger.costs.tokens[Part.STUDENT_STEP])
@@ -85,7 +94,7 @@ def run_demo(output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS) -> 
 
     run |= {
         "metric": f"exact match on {len(test)} held-out problems",
-        "metrics": {name: results[name].as_dict() for name in ("before", "after", "control", "teacher")},
+        "metrics": {name: results[name].as_dict() for name in ("before", "after", "control", *teachers)},
         "note": CONTROL_NOTE,
         "control": control_cost(trainer.ledger.costs, control_tokens),
         "demo_seconds": time.perf_counter() - began,
@@ -130,7 +139,9 @@ def accuracy(model: str, test: list[Problem], settings: DemoSettings) -> Proport
     return wilson(sum(grade(problem, item.text) for problem, item in zip(test, written, strict=True)), len(test))
 
 
-def _distil(output: Path, settings: DemoSettings, seed: int, test: list[Problem]) -> tuple[Any, dict[str, Any], Any]:
+def _distil(
+    output: Path, settings: DemoSettings, seed: int, test: list[Problem], teachers: Sequence[str]
+) -> tuple[Any, dict[str, Any], Any]:
     from crossdistill.runs.train import fresh_samples, train
 
     prompts = output / "prompts.jsonl"
@@ -138,17 +149,25 @@ def _distil(output: Path, settings: DemoSettings, seed: int, test: list[Problem]
     prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = RunConfig(
         student=asset("student"),
-        teacher=asset("teacher"),
+        **_named(teachers),
         dataset=str(prompts),
         train={
             **settings.training(seed),
             "max_steps": settings.steps,
             "max_completion_length": settings.max_completion_length,
             "logging_steps": 1,
+            **({"teacher_rules": RULES} if len(teachers) > 1 else {}),
         },
     )
     trainer, run = train(config, output / "opd")
     return trainer, run, fresh_samples(trainer, {"prompt": [message(problem) for problem in test[:3]]})
+
+
+def _named(teachers: Sequence[str]) -> dict[str, Any]:
+    """Fields of RunConfig."""
+    if len(teachers) == 1:
+        return {"teacher": asset(teachers[0])}
+    return {"teachers": {name: TeacherTable(model=asset(name)) for name in teachers}}
 
 
 def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -> int:
@@ -191,8 +210,9 @@ def results_table(results: dict[str, Proportion], run: dict[str, Any]) -> Table:
         "after": "after distillation",
         "control": "control: SFT continued",
         "teacher": "teacher",
+        "other_teacher": "other teacher",
     }
-    for name, label in names.items():
+    for name, label in ((name, label) for name, label in names.items() if name in results):
         result = results[name]
         spent = (f"{tokens[name]:,}", f"{flops[name] / 1e12:.2f}") if name in tokens else ("", "")
         table.add_row(label, f"{result.mean:.1%}", f"{result.low:.1%} - {result.high:.1%}", *spent)

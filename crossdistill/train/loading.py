@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from crossdistill.errors import InputError
+from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.checks import reading, vocab_size
 
@@ -36,7 +37,16 @@ def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any)
     return tokenizer
 
 
-def load_teacher(teacher: Any, args: Any, device: torch.device) -> Any:
+def load_teacher(teacher: Any, tokenizer: Any, args: Any, device: torch.device) -> Teacher:
+    """A Teacher as it is; else a local one on `device`, of a folder, a hub id or a model that is loaded."""
+    if not isinstance(teacher, str | torch.nn.Module):
+        given: Teacher = teacher
+        return given
+    model = load_weights(teacher, args, device)
+    return LocalTeacher(model, tokenizer, args.teacher_batch_tokens, args.temperature, args.text_tokens or ())
+
+
+def load_weights(teacher: Any, args: Any, device: torch.device) -> Any:
     """The teacher model on `device`, from a folder, a hub id or a model that is loaded.
 
     The dtype is the checkpoint's own unless ``teacher_model_init_kwargs`` names one.

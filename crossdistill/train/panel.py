@@ -11,16 +11,16 @@ that did not drop the response), whose alignment, figures and counts are those o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
-from crossdistill.teachers import Teacher
 from crossdistill.train.notes import ConversationNotes
 from crossdistill.train.rollout import Asked, RolloutScorer, ScoredResponse
 from crossdistill.train.routing import Weights
+from crossdistill.train.setup import Setup
 from crossdistill.train.stopwatch import Stopwatch
 from crossdistill.train.turns import Histories, Rollout, Side
 
@@ -51,9 +51,26 @@ class Panel:
         self._seats = dict(seats)
         self.stopwatch = stopwatch
 
-    @property
-    def teachers(self) -> dict[str, Teacher]:
-        return {name: seat.scorer.teacher for name, seat in self._seats.items()}
+    @classmethod
+    def of(cls, trainer: Any, setup: Setup) -> "Panel":
+        """The teachers that a trainer has loaded, with what is known of them."""
+        stopwatch, told, seats = Stopwatch(), set[str](), {}
+        student, tools = trainer.student_side, trainer.tools or None
+        for name, one in setup.teachers.items():
+            side = Side(trainer.teachers[name].tokenizer, one.template_kwargs, trainer.tools)
+            scorer = RolloutScorer(
+                trainer.objective,
+                trainer.student_vocab,
+                trainer.eos_token_ids,
+                trainer.teachers[name],
+                one.template_kwargs,
+                trainer.args.stop_unit,
+                tools,
+                stopwatch,
+            )
+            notes = ConversationNotes(student, side, trainer.accelerator.is_main_process, one.label, told)
+            seats[name] = Seat(scorer, side, notes)
+        return cls(seats, stopwatch)
 
     @property
     def sides(self) -> dict[str, Side]:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from crossdistill.errors import InputError
+from crossdistill.teachers import Teacher
 from crossdistill.teachers.served import ScoreCache, ServedOptions, ServedTeacher
 from crossdistill.train.checks import is_url
 from crossdistill.train.config import CrossTokenizerConfig
@@ -43,6 +44,24 @@ def served_teacher(
         )
     cache = None if args.teacher_cache is None else ScoreCache(Path(args.teacher_cache), args.teacher_cache_mib)
     return ServedTeacher(url, tokenizer, served_options(options), args.text_tokens or (), args.temperature, cache)
+
+
+class TrafficMeter:
+    """What passed between a run and its teachers' servers, since the last time it was asked."""
+
+    def __init__(self, teachers: Mapping[str, Teacher]):
+        self._traffic = {name: one.traffic for name, one in teachers.items() if isinstance(one, ServedTeacher)}
+        self._before = {name: one.as_dict() for name, one in self._traffic.items()}
+
+    def take(self) -> dict[str, float]:
+        """``server/*`` of a single teacher, ``server/NAME/*`` of each of several; of this process."""
+        figures = {}
+        for name, traffic in self._traffic.items():
+            now, before = traffic.as_dict(), self._before[name]
+            prefix = "server" if len(self._traffic) == 1 else f"server/{name}"
+            figures.update({f"{prefix}/{key}": value - before[key] for key, value in now.items()})
+            self._before[name] = now
+        return figures
 
 
 def served_options(values: Mapping[str, Any]) -> ServedOptions:

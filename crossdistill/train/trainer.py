@@ -33,16 +33,15 @@ from crossdistill.train.loading import load_teacher
 from crossdistill.train.loss import loss_of
 from crossdistill.train.metrics import RolloutSums
 from crossdistill.train.mixing import Mixture
-from crossdistill.train.notes import ConversationNotes
-from crossdistill.train.panel import Panel, Seat
+from crossdistill.train.panel import Panel
 from crossdistill.train.policy import PolicyBatch, collate, policy_states
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.promise import CoverageGuard
-from crossdistill.train.rollout import RolloutScorer, ScoredResponse, pair_of
+from crossdistill.train.rollout import ScoredResponse, pair_of
 from crossdistill.train.routing import COLUMN
-from crossdistill.train.setup import Setup, TeacherSetup
-from crossdistill.train.stopwatch import Stopwatch
-from crossdistill.train.turns import Rollout, Side, padded
+from crossdistill.train.serving import TrafficMeter
+from crossdistill.train.setup import Setup
+from crossdistill.train.turns import Rollout, padded
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 from crossdistill.train.watchdog import Watchdog
 
@@ -113,7 +112,10 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         size = student.get_input_embeddings().weight.shape[0]
         self.student_vocab = ByteVocab.from_tokenizer(setup.tokenizer, size, args.text_tokens or ())
         self.routing = setup.routing
-        self.teachers = {name: self._load_teacher(one) for name, one in setup.teachers.items()}
+        self.teachers = {
+            name: load_teacher(one.model, one.tokenizer, args, self.accelerator.device)
+            for name, one in setup.teachers.items()
+        }
         pairs = [
             pair_of(self.student_vocab, self.eos_token_ids, teacher, args.stop_unit)
             for teacher in self.teachers.values()
@@ -123,7 +125,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         for pair in pairs:
             self.objective.check(pair)
         self.objective.attach(student)
-        self._panel = self._seated(setup)
+        self._panel = Panel.of(self, setup)
         self._panel.see([row["prompt"] for row in setup.looked_at], [self.routing.of(row) for row in setup.looked_at])
         self._mixture = Mixture(args, self.student_side, self.student_vocab, list(self.teachers.values()))
         if self.use_vllm:
@@ -133,6 +135,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             for name, teacher in self.teachers.items()
         }
         self.ledger = Ledger(Costs(matmul_parameters(student), next(iter(params.values()))), params)
+        self._meter = TrafficMeter(self.teachers)
         self.scored: list[ScoredResponse] = []
         self._by_row: dict[str, list[list[ScoredResponse]]] = {}
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
@@ -145,33 +148,6 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
     def teacher(self) -> Teacher:
         """The first one, where there are several."""
         return next(iter(self.teachers.values()))
-
-    def _load_teacher(self, setup: TeacherSetup) -> Teacher:
-        if not isinstance(setup.model, str | torch.nn.Module):
-            teacher: Teacher = setup.model
-            return teacher
-        model = load_teacher(setup.model, self.args, self.accelerator.device)
-        args = self.args
-        return LocalTeacher(model, setup.tokenizer, args.teacher_batch_tokens, args.temperature, args.text_tokens or ())
-
-    def _seated(self, setup: Setup) -> Panel:
-        """Each teacher with what scores its responses."""
-        stopwatch, told, seats = Stopwatch(), set[str](), {}
-        speaks = self.accelerator.is_main_process
-        for name, one in setup.teachers.items():
-            side = Side(self.teachers[name].tokenizer, one.template_kwargs, self.tools)
-            scorer = RolloutScorer(
-                self.objective,
-                self.student_vocab,
-                self.eos_token_ids,
-                self.teachers[name],
-                one.template_kwargs,
-                self.args.stop_unit,
-                self.tools or None,
-                stopwatch,
-            )
-            seats[name] = Seat(scorer, side, ConversationNotes(self.student_side, side, speaks, one.label, told))
-        return Panel(seats, stopwatch)
 
     # ---- rollouts -------------------------------------------------------------------------------------------------
 
@@ -291,6 +267,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             seconds = self._panel.stopwatch.take()  # of this process; the tokens are those of all
             figures["tokens_per_second"] = sums.sampled_tokens / seconds["total"]
             figures.update({f"seconds/{part}": value for part, value in seconds.items()})
+            figures.update(self._meter.take())
         self._metrics[mode].update({name: [value] for name, value in figures.items()})
         super().log(logs, start_time)
 

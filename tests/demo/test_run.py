@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from crossdistill import ByteVocab, InputError
 from crossdistill.chat import render_prompt
-from crossdistill.demo.run import DemoSettings, as_conversation, asset, message, run_demo
+from crossdistill.demo.run import TEACHERS, DemoSettings, as_conversation, asset, message, run_demo
 from crossdistill.demo.task import Problem
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.sft import sft_example
@@ -76,3 +76,13 @@ def test_a_folder_with_files_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds files, perhaps of another demo: name a new folder"):
         run_demo(tmp_path, settings=SMALL)
+
+
+def test_two_teachers_share_the_problems(tmp_path):
+    run = run_demo(tmp_path / "out", settings=SMALL, two_teachers=True)
+    assert set(run["metrics"]) == {"before", "after", "control", "teacher", "other_teacher"}
+    assert set(run["config"]["teachers"]) == set(TEACHERS)
+    assert run["coverage"]["sampled_bytes"] == run["coverage"]["supervised_bytes"] > 0
+    one, other = (AutoTokenizer.from_pretrained(asset(name)) for name in TEACHERS)
+    text = "four hundred and one"
+    assert one.tokenize(text) != other.tokenize(text)

@@ -77,6 +77,20 @@ def trickle(every: float, for_seconds: float) -> Fault:
     return Fault("trickle", send=send)
 
 
+def trickling_headers(every: float, for_seconds: float) -> Fault:
+    """The same, in a header."""
+
+    def act(exchange: Exchange) -> None:
+        exchange.write(b"HTTP/1.1 200 OK\r\nX-Filler: ")
+        end = time.monotonic() + for_seconds
+        while time.monotonic() < end:
+            exchange.write(b"x")
+            exchange.hang(every)
+        exchange.reset()
+
+    return Fault("trickling_headers", before=_and_no_more(act))
+
+
 def reset() -> Fault:
     return Fault("reset", before=_and_no_more(lambda exchange: exchange.reset()))
 

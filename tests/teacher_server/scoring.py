@@ -28,6 +28,7 @@ class Scorer:
     def __init__(self, model: Any, tokenizer: Any):
         self.model, self.tokenizer = model.eval(), tokenizer
         self.max_length: int = model.config.max_position_embeddings
+        self.vocab_size: int = model.config.vocab_size
 
     @torch.no_grad()
     def log_probs(self, ids: list[int]) -> torch.Tensor:

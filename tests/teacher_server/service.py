@@ -91,6 +91,10 @@ class Service:
                 wire.error(400, f"max_tokens must be at least {settings.min_max_tokens}, got {max_tokens}."),
             ),
             (
+                max(ids, default=0) >= self.scorer.vocab_size,
+                wire.error(400, f"Token id {max(ids, default=0)} is out of vocabulary"),
+            ),
+            (
                 len(ids) > most,
                 wire.error(
                     400,

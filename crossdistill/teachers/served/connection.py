@@ -17,6 +17,7 @@ from crossdistill.teachers.served.options import ServedOptions
 from crossdistill.teachers.served.traffic import Traffic
 
 _CONNECT_S = 10.0
+_LAST_RESORT = 3  # of the time for an answer: headers that come byte by byte are told no time
 _KEEPALIVE_S = 3.0  # less than servers keep a connection that nobody uses (5 s by default in many)
 _TRY_LATER = {408, 425, 429}
 _BUSY = {429, 503}
@@ -64,8 +65,9 @@ class Connection:
         key = self._key()
         async with self._slots:
             try:
-                response, content = await self._send(path, body, key)
-            except httpx.TimeoutException:
+                async with asyncio.timeout(_LAST_RESORT * self._options.timeout_s):
+                    response, content = await self._send(path, body, key)
+            except (TimeoutError, httpx.TimeoutException):
                 raise self._too_slow() from None
             except httpx.TransportError as error:
                 raise _lost(error) from None

@@ -26,15 +26,10 @@ class LoopThread:
             future.cancel()
             raise
 
-    @property
-    def is_open(self) -> bool:
-        return self._thread.is_alive()
-
     def close(self) -> None:
-        """Cancels what still runs, and ends the thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+        """Cancels what still runs, and ends the thread. Nothing may be run afterwards."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
 
     def _serve(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:

@@ -69,7 +69,6 @@ class Retrying:
         except Transient as failure:
             if tries is not None:
                 raise
-            self.end_outage()
             raise TeacherUnavailableError(
                 f"the teacher at {self._url} gave no usable answer for {self._patience_s:g} s; the last failure: "
                 f"{failure}. Start the server again and resume the run, or raise patience_s."
@@ -85,13 +84,12 @@ class Retrying:
                 self._failing_since = self.clock()
             raise
         except Refused:
-            self.end_outage()  # a server that refuses is there
+            self._end_outage()  # a server that refuses is there
             raise
-        self.end_outage()
+        self._end_outage()
         return result
 
-    def end_outage(self) -> None:
-        """From here on there is new patience."""
+    def _end_outage(self) -> None:
         self._failing_since, self._has_told = None, False
 
     def _left_s(self) -> float:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 import weakref
 from collections.abc import Collection, Iterable, Sequence
 from itertools import count
@@ -116,14 +117,18 @@ class ServedTeacher:
             session.scorer = self._scorer(session)
         if self._cache is not None:
             _kept_reference(self._cache, self._reference_name, self.capability)  # used now, so not the next to go
-        answers = session.loop.run(session.scorer.answers(distinct))
+        try:
+            answers = session.loop.run(session.scorer.answers(distinct))
+        except BaseException:
+            self.close()  # requests were cancelled, and left connections behind; a later call has patience of its own
+            raise
         return [_score(question, answers[question]) for question in questions]
 
     def close(self) -> None:
         """Ends the connections; a later call opens them again."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     def _probe(self) -> Capability:
         session = self._opened()
@@ -158,9 +163,10 @@ class _Session:
         self.retrying = Retrying(self.connection.url, options.patience_s, traffic)
         self.scorer: Scorer | None = None
         self.loop = LoopThread()
+        self._is_closed = threading.Lock()  # taken for good by the one that closes
 
     def close(self) -> None:
-        if self.pid == os.getpid() and self.loop.is_open:
+        if self.pid == os.getpid() and self._is_closed.acquire(blocking=False):
             self.loop.run(self.connection.close())
             self.loop.close()
 

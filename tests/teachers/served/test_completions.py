@@ -110,6 +110,9 @@ def test_an_answer_of_another_shape_is_malformed(given, says):
 def test_unsound_numbers():
     with pytest.raises(Unsound, match="position 2 is nan"):
         dialect().read(answer(values=(None, -1.0, math.nan)), IDS, 0)
+    tops = [None, {"é": -2.0}, {"a": -0.25}]
+    with pytest.raises(Unsound, match=r"the first is -2 nats, where the token that is there has -1\.5"):
+        dialect().read(answer(tops=tops), IDS, 1)
     tops = [None, {" the": -0.5}, {"a": -0.25}]
     with pytest.raises(Unsound, match="position 1 are no part"):  # the same token, -1.5 as the realised one
         dialect().read(answer(tops=tops), IDS, 1)

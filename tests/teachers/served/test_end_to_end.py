@@ -1,17 +1,21 @@
 """A served teacher against the same weights in this process, over HTTP."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from transformers import TrainerCallback
 
+from crossdistill.errors import TeacherUnavailableError
 from crossdistill.objectives import Signal
 from crossdistill.teachers import TeacherScore
 from crossdistill.teachers.served import ServedOptions, ServedTeacher
 from tests.models import teacher_model, teacher_tokenizer
 from tests.teacher_server import Scorer, Settings, TeacherServer
 from tests.teacher_server.cases import KINDS, local_of, samples, scorer_of, tokenizer_of
+from tests.teacher_server.serving import HASTY
 from tests.train.harness import make_trainer
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -136,3 +140,37 @@ def test_a_run_has_the_losses_of_the_teacher_in_its_process(pair, output, option
             if key in other:
                 assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-4), key
     assert local[0]["grad_norm"] > 0
+
+
+class _After(TrainerCallback):
+    """Does something once, at the end of a step."""
+
+    def __init__(self, step: int, then: Callable[[], None]):
+        self._step, self._then = step, then
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self._step:
+            self._then()
+
+
+def test_a_run_whose_teacher_goes_stops_with_a_checkpoint_and_resumes(pair, output):
+    """Afterwards it has the losses of a run that nothing happened to."""
+    tokenizer = tokenizer_of("sentencepiece")
+    with TeacherServer(scorer_of()) as server:
+        teacher = ServedTeacher(server.url, tokenizer, HASTY)
+        whole = make_trainer(pair, output / "whole", teacher=teacher, max_steps=4)
+        whole.train()
+        broken = make_trainer(pair, output / "broken", teacher=teacher, max_steps=4)
+        broken.add_callback(_After(2, server.stop))
+        with pytest.raises(TeacherUnavailableError, match="resume the run"):
+            broken.train()
+        assert [path.name for path in (output / "broken").glob("checkpoint-*")] == ["checkpoint-2"]
+        server.start()
+        resumed = make_trainer(pair, output / "broken", teacher=teacher, max_steps=4)
+        resumed.train(resume_from_checkpoint=True)
+        teacher.close()
+    assert len(whole.steps) == len(resumed.steps) == 4
+    for one, other in zip(resumed.steps, whole.steps, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-3, abs=1e-4)
+        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-2)
+    assert resumed.total_ledger().coverage.sampled == whole.total_ledger().coverage.sampled

@@ -187,7 +187,7 @@ def test_time_outs_leave_no_connection_behind():
     async def survived(url: str) -> tuple[int, int]:
         """Failures of many requests, and successes of a few after them."""
         connection = Connection(url, options)
-        tried = await asyncio.gather(*(connection.exchange("/late") for _ in range(600)), return_exceptions=True)
+        tried = await asyncio.gather(*(connection.exchange("/late") for _ in range(300)), return_exceptions=True)
         after = [await asyncio.gather(connection.exchange("/v1/models"), return_exceptions=True) for _ in range(20)]
         await connection.close()
         return sum(isinstance(one, Transient) for one in tried), sum(isinstance(one, dict) for (one,) in after)
@@ -297,6 +297,7 @@ FOR_GOOD = [
     faults.reset(),
     faults.hang(),
     faults.trickle(0.05, 60.0),
+    faults.trickling_headers(0.05, 60.0),
     faults.status(500, "no GPU"),
     faults.busy(),
     faults.garbage(),

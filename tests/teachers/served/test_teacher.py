@@ -441,3 +441,12 @@ def test_a_token_that_the_tokenizer_does_not_know_may_be_among_the_most_probable
     check(server, teacher.stop_ids, REQUESTS[0], answer, 20)
     assert answer.topk.ids.max() >= len(teacher_tokenizer())
     assert answer.topk.ids.max() < len(teacher.vocab)
+
+
+def test_what_follows_a_response_is_not_taken_for_its_scores(teacher_of):
+    """With several stop tokens, the cache has two answers about the same ids."""
+    server = server_of()
+    teacher = teacher_of(server, cache=Memory(), declared_stops=[PAD, 9])
+    asked = [TeacherRequest([5, 6, 7], [20, 21, 22], stopped) for stopped in (True, False, True)]
+    for request in asked:
+        check(server, teacher.stop_ids, request, teacher.score([request])[0])

@@ -1,0 +1,103 @@
+"""A whole run under a teacher behind a server: an outage ends it after a checkpoint, from which it goes on."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crossdistill.cli.running import TRY_LATER
+from tests.cli.harness import Result, run
+from tests.models import MESSAGES, Pair
+from tests.teacher_server import TeacherServer
+from tests.teacher_server.cases import scorer_of, tokenizer_of
+
+KEY = "sk-quite-secret-1234"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[TeacherServer]:
+    monkeypatch.setenv("CROSSDISTILL_TEACHER_KEY", KEY)
+    with TeacherServer(scorer_of()) as running:
+        yield running
+
+
+def train(pair: Pair, folder: Path, url: str, *more: str, steps: int = 3) -> Result:
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in MESSAGES))
+    named = ("--student", pair.student, "--teacher", url, "--teacher-tokenizer", pair.teacher)
+    settings = {
+        "max_steps": steps,
+        "per_device_train_batch_size": 2,
+        "max_completion_length": 8,
+        "logging_steps": 1,
+        "teacher_server.patience_s": 0.5,
+        "use_cpu": "true",
+        "bf16": "false",
+    }
+    sets = [part for key, value in settings.items() for part in ("--set", f"train.{key}={value}")]
+    return run("train", *named, "--dataset", str(prompts), "--output", str(folder / "run"), *sets, *more)
+
+
+def test_a_run_is_reported_with_its_traffic_and_without_its_key(pair, tmp_path, server):
+    cache = ("--set", f"train.teacher_cache={tmp_path / 'scores'}")
+    result = train(pair, tmp_path, server.url, *cache)
+    assert result.code == 0, result.err
+    written = json.loads((tmp_path / "run" / "run.json").read_text())
+    steps = [entry for entry in written["history"] if "loss" in entry]
+    assert len(steps) == 3
+    assert all(step["server/requests"] > 0 and step["coverage"] == 1 for step in steps)
+    assert written["teacher"] == server.url
+    for path in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert KEY.encode() not in path.read_bytes(), path
+    assert KEY not in result.out + result.err
+
+
+def test_an_outage_ends_the_run_after_a_checkpoint_and_it_goes_on(pair, tmp_path, server):
+    turn, samples = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), []
+
+    def stop_after_a_while(seen):
+        samples.extend([seen] * (turn in seen.ids))  # two a step, and none of the probe
+        if len(samples) == 6:
+            threading.Thread(target=server.stop).start()
+
+    server.script = stop_after_a_while
+    stopped = train(pair, tmp_path, server.url, steps=8)
+    assert stopped.code == TRY_LATER, stopped.err
+    assert "The run stopped; --resume goes on from its checkpoint" in stopped.err
+    assert "Traceback" not in stopped.err
+    folder = tmp_path / "run"
+    checkpoints = sorted(int(path.name.split("-")[1]) for path in (folder / "checkpoints").glob("checkpoint-*"))
+    assert checkpoints in ([2], [3])  # the request that stops it may be answered
+    assert not (folder / "run.json").exists()
+
+    server.script = lambda seen: None
+    server.start()
+    resumed = train(pair, tmp_path, server.url, "--resume", "--set", "train.teacher_server.patience_s=5", steps=8)
+    assert resumed.code == 0, resumed.err
+    written = json.loads((folder / "run.json").read_text())
+    assert [entry["step"] for entry in written["history"] if "loss" in entry] == list(range(1, 9))
+
+
+def test_a_server_with_another_tokenizer_is_refused(pair, tmp_path):
+    with TeacherServer(scorer_of("byte_level")) as other:
+        message = train(pair, tmp_path, other.url).message
+    assert "tokenizer" in message
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--set", "train.teacher_server.patience=1"), "teacher_server 'patience'"),
+        (("--set", "train.temperature=0.7"), "temperature"),
+        (("--objective", "simct"), "needs dense probabilities"),
+    ],
+)
+def test_what_a_server_cannot_do_is_refused(pair, tmp_path, server, more, words):
+    assert words in train(pair, tmp_path, server.url, *more).message
+
+
+def test_settings_of_a_server_need_one(pair, tmp_path):
+    assert "none is named by a URL" in train(pair, tmp_path, pair.teacher).message
