@@ -33,6 +33,7 @@ _WAYS_OUT = {
     DropReason.UNENCODABLE: "take a teacher whose tokenizer spells such text",
     DropReason.TEACHER_CONTEXT: "lower max_completion_length, drop long prompts or take a teacher of longer context",
     DropReason.TEACHER_TEMPLATE: "write prompts that the teacher's chat template takes",
+    DropReason.TEACHER_REFUSED: "see in the log why the teacher's server refuses samples",
     DropReason.NON_FINITE: "check the teacher's weights and its dtype (teacher_model_init_kwargs)",
 }
 

@@ -154,7 +154,7 @@ class _After(TrainerCallback):
 
 
 def test_a_run_whose_teacher_goes_stops_with_a_checkpoint_and_resumes(pair, output):
-    """Afterwards it has the losses of a run that nothing happened to."""
+    """The batches are those of a run that nothing happened to; the responses of the failed step are sampled anew."""
     tokenizer = tokenizer_of("sentencepiece")
     with TeacherServer(scorer_of()) as server:
         teacher = ServedTeacher(server.url, tokenizer, HASTY)
@@ -169,8 +169,11 @@ def test_a_run_whose_teacher_goes_stops_with_a_checkpoint_and_resumes(pair, outp
         resumed = make_trainer(pair, output / "broken", teacher=teacher, max_steps=4)
         resumed.train(resume_from_checkpoint=True)
         teacher.close()
-    assert len(whole.steps) == len(resumed.steps) == 4
-    for one, other in zip(resumed.steps, whole.steps, strict=True):
+    assert [step["step"] for step in resumed.steps] == [1, 2, 3, 4]
+    for one, other in zip(resumed.steps[:2], whole.steps[:2], strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-3, abs=1e-4)
-        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-2)
-    assert resumed.total_ledger().coverage.sampled == whole.total_ledger().coverage.sampled
+    assert resumed.prompt_ids == whole.prompt_ids[2:]  # no batch is left out, and none comes twice
+    assert all(step["grad_norm"] > 0 for step in resumed.steps)
+    # what was sampled and never judged is not counted
+    sampled = sum(len(item.response.ids) for run in (broken, resumed) for batch in run.rollouts for item in batch)
+    assert resumed.total_ledger().coverage.sampled.tokens == sampled
