@@ -82,11 +82,8 @@ class GKD(Objective):
 
     def loss(self, supervision: Supervision) -> LossSum:
         """Sum over chunks."""
-        evidence, student = supervision.evidence, supervision.student
-        teacher = evidence.teacher.dense
-        ours = student.hidden[evidence.student_splits[:-1]]
-        theirs = teacher.hidden[evidence.teacher_splits[:-1]]
-        total, stats = tiled_sum(self._divergences, ours, student.head, theirs, teacher.head)
+        student, teacher = supervision.at_chunk_starts()
+        total, stats = tiled_sum(self._divergences, *student, *teacher)
         return LossSum(total, stats)
 
     def _divergences(self, student: Tensor, teacher: Tensor, _numbers: Tensor) -> Share:

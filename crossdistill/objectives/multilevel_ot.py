@@ -76,9 +76,7 @@ class MultiLevelOT(Objective):
 
     def loss(self, supervision: Supervision) -> LossSum:
         """Sum over chunks; stats hold the three parts before their weights."""
-        evidence, teacher = supervision.evidence, supervision.evidence.teacher.dense
-        student = supervision.student._replace(hidden=supervision.student.hidden[evidence.student_splits[:-1]])
-        teacher = teacher._replace(hidden=teacher.hidden[evidence.teacher_splits[:-1]])
+        evidence, (student, teacher) = supervision.evidence, supervision.at_chunk_starts()
         ranks = min(self.ranks, student.head.vocab_size, teacher.head.vocab_size)
         responses = [slice(*ends) for ends in pairwise(evidence.response_splits.tolist()) if ends[0] < ends[1]]
         ours = self._ranked(student, responses, ranks)

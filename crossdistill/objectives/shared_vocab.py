@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from crossdistill.objectives.base import LossSum
-from crossdistill.objectives.shared_entries.candidates import SharedCandidates, at, shared_divergence
+from crossdistill.objectives.shared_entries.candidates import SharedCandidates, shared_divergence
 from crossdistill.objectives.supervision import Evidence, Supervision
 
 
@@ -32,7 +32,5 @@ class SharedVocab(SharedCandidates):
 
     def loss(self, supervision: Supervision) -> LossSum:
         """Sum over chunks."""
-        evidence = supervision.evidence
-        student = at(supervision.student, evidence.student_splits[:-1])
-        teacher = at(evidence.teacher.dense, evidence.teacher_splits[:-1])
-        return LossSum(*shared_divergence(evidence.pair, student, teacher, self.distance, self.temperature))
+        student, teacher = supervision.at_chunk_starts()
+        return LossSum(*shared_divergence(supervision.evidence.pair, student, teacher, self.distance, self.temperature))

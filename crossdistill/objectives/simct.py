@@ -23,7 +23,7 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum
-from crossdistill.objectives.shared_entries.candidates import SharedCandidates, UnitLogits, at, shared_divergence
+from crossdistill.objectives.shared_entries.candidates import SharedCandidates, UnitLogits, shared_divergence
 from crossdistill.objectives.shared_entries.units import unit_logits
 from crossdistill.objectives.supervision import Evidence, Supervision
 
@@ -69,8 +69,8 @@ class SimCT(SharedCandidates):
         units = None
         if several.any():
             units = self._units(supervision, several, ours[several], theirs[several])
-        student = at(supervision.student, ours[:, 0])
-        teacher = at(evidence.teacher.dense, theirs[:, 0])
+        student = supervision.student.at(ours[:, 0])
+        teacher = evidence.teacher.dense.at(theirs[:, 0])
         total = shared_divergence(evidence.pair, student, teacher, self.distance, self.temperature, units).total
         return LossSum(total, {"units": several.sum()})
 

@@ -30,7 +30,6 @@ from crossdistill.objectives.shared_entries.candidates import (
     RowLoss,
     SharedCandidates,
     SharedHead,
-    at,
     lowest,
     normalised,
     shared_divergence,
@@ -76,12 +75,12 @@ class Strict(SharedCandidates):
         """Sum over 1:1 chunks."""
         evidence, pair = supervision.evidence, supervision.evidence.pair
         kept = torch.as_tensor(evidence.alignment.is_one_to_one, device=evidence.device)
-        student = at(supervision.student, evidence.student_splits[:-1][kept])
+        student = supervision.student.at(evidence.student_splits[:-1][kept])
         rows = evidence.teacher_splits[:-1][kept]
         if self.signal is Signal.TOPK:
             top = TopLogprobs(*(values[rows] for values in evidence.teacher.most_probable))
             return LossSum(self._of_teachers_choice(pair, student, top), {})
-        teacher = at(evidence.teacher.dense, rows)
+        teacher = evidence.teacher.dense.at(rows)
         if self.top_k:
             return LossSum(*tiled_rows(self._of_students_choice, pair, student, teacher, self.temperature))
         return LossSum(*shared_divergence(pair, student, teacher, self.distance, self.temperature))

@@ -24,6 +24,10 @@ class States(NamedTuple):
     hidden: Tensor
     head: LMHead
 
+    def at(self, rows: Tensor) -> "States":
+        """Those of some rows, or of rows by a mask."""
+        return self._replace(hidden=self.hidden[rows])
+
 
 @dataclass(frozen=True)
 class StudentTokens:
@@ -166,6 +170,11 @@ class Supervision:
     advantages: Tensor
     student: States
     temperature: float = 1.0
+
+    def at_chunk_starts(self) -> tuple[States, States]:
+        """The states that predict the first token of each chunk, [C, H]: the student's and the teacher's."""
+        evidence = self.evidence
+        return self.student.at(evidence.student_splits[:-1]), evidence.teacher.dense.at(evidence.teacher_splits[:-1])
 
     def student_logprobs(self, temperature: float = 1.0) -> Tensor:
         """Of the realised tokens, and of all stop tokens together at stop units: nats, [N_S], differentiable."""

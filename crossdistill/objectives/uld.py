@@ -43,11 +43,8 @@ class ULD(Objective):
 
     def loss(self, supervision: Supervision) -> LossSum:
         """Sum over chunks."""
-        evidence, student = supervision.evidence, supervision.student
-        teacher = evidence.teacher.dense
-        ours = student.hidden[evidence.student_splits[:-1]]
-        theirs = teacher.hidden[evidence.teacher_splits[:-1]]
-        total, stats = tiled_sum(self._distances, ours, student.head, theirs, teacher.head)
+        student, teacher = supervision.at_chunk_starts()
+        total, stats = tiled_sum(self._distances, *student, *teacher)
         return LossSum(total, stats)
 
     def _distances(self, student: Tensor, teacher: Tensor, _numbers: Tensor) -> Share:

@@ -58,11 +58,6 @@ class SharedCandidates(Objective):
         pair.check_shared(self.name)
 
 
-def at(states: States, positions: Tensor) -> States:
-    """The states at some positions alone."""
-    return states._replace(hidden=states.hidden[positions])
-
-
 class UnitLogits(NamedTuple):
     """What a unit's score would be as a logit at each of C positions, already divided by the temperature: [C], -inf
     where there is no unit. The student's is differentiable."""
