@@ -38,9 +38,10 @@ class Seat:
 
 @dataclass(frozen=True)
 class Question:
-    """What each teacher is asked, and of which responses."""
+    """Responses, by whom they are judged, and what each teacher is asked: of which of them."""
 
-    weights: Sequence[Weights]
+    responses: list[Response]
+    weights: list[Weights]
     asked: Mapping[str, tuple[list[int], Asked]]
 
 
@@ -76,36 +77,39 @@ class Panel:
     def sides(self) -> dict[str, Side]:
         return {name: seat.side for name, seat in self._seats.items()}
 
-    def split(self, completion_ids: Sequence[Sequence[int]]) -> list[Response]:
-        """The sampled token ids as responses, which are the same to all teachers."""
-        return next(iter(self._seats.values())).scorer.split(completion_ids)
-
-    def ask(
-        self,
-        prompts: Sequence[Prompt],
-        responses: Sequence[Response],
-        has_sampled_text: Sequence[bool],
-        weights: Sequence[Weights],
-    ) -> Question:
-        """Begin to score; see :meth:`RolloutScorer.ask`. weights: of each response."""
+    def ask(self, rollout: Rollout, weights: Sequence[Weights]) -> Question:
+        """Begin to score a rollout; see :meth:`RolloutScorer.ask`. weights: of each of its rows."""
+        turns = rollout.turns
+        responses = next(iter(self._seats.values())).scorer.split([turn.ids for turn in turns])
+        of_turns = [weights[turn.row] for turn in turns]
         asked = {}
         for name, seat in self._seats.items():
-            rows = _rows_of(name, weights)
-            if rows:
-                own = _chosen(prompts, rows), _chosen(responses, rows), _chosen(has_sampled_text, rows)
-                asked[name] = rows, seat.scorer.ask(*own)
-        return Question(weights, asked)
+            own = _rows_of(name, of_turns)
+            if own:
+                prompts = [turns[k].prompt for k in own]
+                has_sampled_text = [turns[k].has_sampled_text for k in own]
+                asked[name] = own, seat.scorer.ask(prompts, _chosen(responses, own), has_sampled_text)
+        return Question(responses, of_turns, asked)
 
     def finish(
         self,
-        question: Question,
+        questions: Sequence[Question],
         student_logprobs: Sequence[np.ndarray],
         student_stop_logprobs: Sequence[float | None],
     ) -> list[ScoredResponse]:
-        """One result a response, in order; see :meth:`RolloutScorer.finish`."""
-        judged: list[dict[str, ScoredResponse]] = [{} for _ in question.weights]
+        """One result a response, question by question; see :meth:`RolloutScorer.finish`."""
+        scored: list[ScoredResponse] = []
+        for question in questions:
+            own = slice(len(scored), len(scored) + len(question.responses))
+            scored += self._finish(question, student_logprobs[own], student_stop_logprobs[own])
+        return scored
+
+    def _finish(
+        self, question: Question, logprobs: Sequence[np.ndarray], stop_logprobs: Sequence[float | None]
+    ) -> list[ScoredResponse]:
+        judged: list[dict[str, ScoredResponse]] = [{} for _ in question.responses]
         for name, (rows, asked) in question.asked.items():
-            own = _chosen(student_logprobs, rows), _chosen(student_stop_logprobs, rows)
+            own = _chosen(logprobs, rows), _chosen(stop_logprobs, rows)
             for row, item in zip(rows, self._seats[name].scorer.finish(asked, *own), strict=True):
                 judged[row][name] = replace(item, teacher_name=name)
         return [_together(items, weights) for items, weights in zip(judged, question.weights, strict=True)]

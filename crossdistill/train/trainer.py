@@ -207,25 +207,36 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
     def _rollout(
         self, rows: Sequence[Mapping[str, Any]], written: Rollout | None = None
     ) -> tuple[Rollout, PolicyBatch, list[ScoredResponse]]:
-        """Sample and score. A teacher that computes elsewhere does so while the student's own probabilities are."""
+        """Sample and score.
+
+        A teacher that computes elsewhere scores what was sampled while more is, and while the student's own
+        probabilities are computed.
+        """
         prompts, judges = [row["prompt"] for row in rows], [self.routing.of(row) for row in rows]
         self._panel.see(prompts, judges)
-        with self._panel.stopwatch.timed("rollout"):
-            rollout = written or self.sample(prompts)
-        turns = rollout.turns
-        responses = self._panel.split([turn.ids for turn in turns])
-        has_sampled_text = [turn.has_sampled_text for turn in turns]
-        weights = [judges[turn.row] for turn in turns]
-        question = self._panel.ask([turn.prompt for turn in turns], responses, has_sampled_text, weights)
+        parts, questions = [], []
+        for portion in [slice(None)] if written else self._portions(len(rows)):
+            with self._panel.stopwatch.timed("rollout"):
+                parts.append(written or self.sample(prompts[portion]))
+            questions.append(self._panel.ask(parts[-1], judges[portion]))
+        rollout = Rollout.joined(parts)
         batch = collate(
             rollout.prompt_ids, rollout.completion_ids, self._tokenizer.pad_token_id, self.accelerator.device
         )
+        ends = [response.stop_position for question in questions for response in question.responses]
         with self._panel.stopwatch.timed("student"):
-            logprobs, stops = self.sampled_logprobs(rollout, batch, [item.stop_position for item in responses])
+            logprobs, stops = self.sampled_logprobs(rollout, batch, ends)
         checks.check_finite(logprobs, self.state.global_step)
         with failing_together():
-            scored = self._panel.finish(question, logprobs, stops)
+            scored = self._panel.finish(questions, logprobs, stops)
         return rollout, batch, scored
+
+    def _portions(self, num_rows: int) -> list[slice]:
+        """What is sampled at once: all, or micro-batches where a teacher can score one while the next is sampled."""
+        size = self.args.per_device_train_batch_size
+        if self.use_vllm or not any(teacher.is_remote for teacher in self.teachers.values()):
+            size = num_rows
+        return [slice(first, first + size) for first in range(0, num_rows, size)]
 
     # ---- optimisation ---------------------------------------------------------------------------------------------
 

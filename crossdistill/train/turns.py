@@ -7,7 +7,7 @@ each model reads in its own template.
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,22 @@ class Rollout:
                 turns += _turns(row, prompt, ids, sampled_masks[row], conversations[row])
         rows = [[list(ids) for ids in part] for part in (prompt_ids, completion_ids)]
         return cls(list(prompts), rows[0], rows[1], turns, is_sampled)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Rollout"]) -> "Rollout":
+        """The rows of all of them, one part after the other."""
+        turns: list[Turn] = []
+        first = 0
+        for part in parts:
+            turns += [replace(turn, row=first + turn.row) for turn in part.turns]
+            first += len(part.prompts)
+        return cls(
+            [prompt for part in parts for prompt in part.prompts],
+            [ids for part in parts for ids in part.prompt_ids],
+            [ids for part in parts for ids in part.completion_ids],
+            turns,
+            all(part.is_sampled for part in parts),
+        )
 
     @property
     def num_prompt_tokens(self) -> int:

@@ -1,6 +1,7 @@
 """Several teachers: each response is judged as its own teacher alone would, or by the weighted mean of all."""
 
 import dataclasses
+import threading
 from typing import Any
 
 import numpy as np
@@ -199,3 +200,32 @@ def test_only_objectives_that_read_nothing_but_advantages_mix_teachers():
         poisoned = dataclasses.replace(teacher, logprobs=teacher.logprobs * torch.nan, states=None)
         other = dataclasses.replace(supervision, evidence=dataclasses.replace(supervision.evidence, teacher=poisoned))
         assert objective.loss(other).total == objective.loss(supervision).total
+
+
+def test_a_teacher_elsewhere_scores_a_part_while_the_next_is_sampled(pair, output, teachers):
+    """Sampling the second micro-batch waits until the teacher has begun with the first."""
+    began, seen = threading.Event(), []
+    slow = LocalTeacher(teachers["first"].model, teachers["first"].tokenizer)
+    slow.is_remote, score = True, slow.score
+
+    def scored(requests, *signal):
+        seen.append(len(requests))
+        began.set()
+        return score(requests, *signal)
+
+    slow.score = scored
+    halves = {"per_device_train_batch_size": BATCH // 2, "gradient_accumulation_steps": 2}
+    trainer = trainer_of(pair, output, slow, column=False, top_k=1, **halves)
+    sample, calls = trainer.sample, []
+
+    def sampled(prompts):
+        calls.append(len(prompts))
+        assert len(calls) == 1 or began.wait(20)
+        return sample(prompts)
+
+    trainer.sample = sampled
+    trainer.train()
+    assert (calls, seen) == ([BATCH // 2] * 2, [BATCH // 2] * 2)
+    whole = trainer_of(pair, output, teachers["first"], column=False, top_k=1, **halves)
+    whole.train()
+    assert trainer.steps[0]["loss"] == pytest.approx(whole.steps[0]["loss"], rel=1e-5)

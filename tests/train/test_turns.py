@@ -129,3 +129,10 @@ def test_histories():
     assert Histories.of(rollout, keeps, refuses) == Histories(1, 1, 0, 0)  # counted under teacher_template
     with_turns = Rollout.of([QUESTION], [[1]], [[3, 0, 4]], [[1, 0, 1]], [conversation(2)])
     assert Histories.of(with_turns, keeps, keeps) == Histories(0, 1, 0, 0)
+
+
+def test_joined_parts_are_the_whole():
+    whole = Rollout.of(["a", "b", "c"], [[1], [2, 2], [3]], [[4], [5, 6], [7]], None, None)
+    first = Rollout.of(["a", "b"], [[1], [2, 2]], [[4], [5, 6]], None, None)
+    assert Rollout.joined([first, Rollout.of(["c"], [[3]], [[7]], None, None)]) == whole
+    assert Rollout.joined([whole]) == whole
