@@ -101,3 +101,16 @@ def test_what_a_server_cannot_do_is_refused(pair, tmp_path, server, more, words)
 
 def test_settings_of_a_server_need_one(pair, tmp_path):
     assert "none is named by a URL" in train(pair, tmp_path, pair.teacher).message
+
+
+def test_a_repeated_run_asks_for_nothing_that_was_scored(pair, tmp_path, server):
+    cache = ("--set", f"train.teacher_cache={tmp_path / 'scores'}")
+    hits = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        assert train(pair, folder, server.url, *cache).code == 0
+        history = json.loads((folder / "run" / "run.json").read_text())["history"]
+        hits.append([entry["server/cache_hits"] for entry in history if "loss" in entry])
+    assert sum(hits[0]) < 6
+    assert hits[1] == [2, 2, 2]
