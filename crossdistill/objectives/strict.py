@@ -59,7 +59,7 @@ class Strict(SharedCandidates):
         super().__post_init__()
         if self.top_k < 0 or self.top_k == 1:
             raise InputError(
-                f"top_k must be at least 2, or there is nothing to compare, or 0 (all shared candidates), not {self.top_k}."
+                f"top_k must be at least 2, or there is nothing to compare, or 0 (all candidates), not {self.top_k}."
             )
         if self.chosen_by not in CHOOSERS:
             raise InputError(f"candidates are chosen_by one of {', '.join(CHOOSERS)}, not {self.chosen_by!r}.")
