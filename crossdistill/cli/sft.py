@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Warm-start a student by supervised fine-tuning, on given responses or on a teacher's.
 
-    Reads FILE.toml (student, dataset, teacher, and the tables [train], [lora]); options override it. Writes model/,
+    Reads FILE.toml (student, dataset, teacher, and the tables train, lora); options override it. Writes model/,
     run.json and checkpoints/ into the output folder, and the teacher's responses.jsonl as they come.
     """
     from crossdistill.runs.config import SFTRunConfig, lora_fields, read_config, sft_fields

@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Train a student on its own samples under a teacher with another tokenizer.
 
-    Reads FILE.toml (student, teacher, dataset, and the tables [objective_options], [train], [lora]); options override
+    Reads FILE.toml (student, teacher, dataset, and the tables objective_options, train, lora); options override
     it. Writes model/, run.json, report.html and checkpoints/ into the output folder.
     """
     from crossdistill.runs.config import RunConfig, lora_fields, read_config, train_fields

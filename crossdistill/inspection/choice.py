@@ -11,8 +11,10 @@ AUTO = "auto"
 """The name under which a run file asks for the choice."""
 ENOUGH_ONE_TO_ONE = 0.5
 """Share of the student's tokens in 1:1 chunks from which on a method that learns from these alone is taken."""
-NUM_TOP = 16
-"""Most probable tokens that are asked for of a teacher that names some."""
+NUM_TOP = 128
+"""Most probable tokens that are asked for of a teacher that names some: what it puts on others costs nothing."""
+FEWEST_TOP = 2
+"""Of fewer no distribution can be made."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ def choose(
         return _of_samples(any_text)
     if signal is Signal.DENSE and _is_one_vocabulary(pair):
         return Choice("gkd", "both models have one vocabulary, so that their whole distributions can be compared")
+    if signal is Signal.TOPK and max_top_k is not None and max_top_k < FEWEST_TOP:
+        return _of_samples(any_text)
     share = measure().one_to_one_share if pair.num_shared else 0.0
     if share >= ENOUGH_ONE_TO_ONE:
         return _strict(signal, max_top_k, share)

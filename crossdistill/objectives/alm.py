@@ -26,6 +26,7 @@ from crossdistill.credit import chunk_sums
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
 from crossdistill.objectives.divergence import FLOOR_NATS
+from crossdistill.objectives.options import check_positive
 from crossdistill.objectives.pair import VocabPair
 from crossdistill.objectives.supervision import Evidence, Supervision
 from crossdistill.ops import Share, log_mass, tiled_sum
@@ -57,8 +58,7 @@ class ALM(Objective):
     def __post_init__(self) -> None:
         if self.divergence not in _BINARY:
             raise InputError(f"there is no divergence {self.divergence!r}; choose one of {', '.join(_BINARY)}.")
-        if not 0 < self.tau < float("inf"):
-            raise InputError(f"tau, the root of the probabilities, must be a finite number > 0, not {self.tau}.")
+        check_positive(tau=self.tau)
         if not 0 <= self.threshold < 1:
             raise InputError(f"threshold is a probability and must lie in [0, 1), not {self.threshold}.")
 

@@ -43,12 +43,14 @@ class Objective(ABC):
 
     name: in the registry. on_policy_only: whether it holds for the student's own samples alone, and not for text that
     someone else wrote. mixes_teachers: whether all that its loss reads of a teacher are the advantages, so that several
-    teachers' can be averaged.
+    teachers' can be averaged. at_sampling_temperature: whether log-probabilities of both models are those of the
+    temperature that was sampled at; else they are those of temperature 1.
     """
 
     name: ClassVar[str]
     on_policy_only: ClassVar[bool] = False
     mixes_teachers: ClassVar[bool] = False
+    at_sampling_temperature: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -14,7 +14,6 @@ The minimum of D is 0; at student == teacher L has no fixed value, for the heads
 not know the bytes between itself and byte k. The signal is DENSE; the sum over no bytes is 0.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -29,6 +28,7 @@ from crossdistill.objectives.bytewise.byte_heads import ByteHeads, per_byte
 from crossdistill.objectives.bytewise.next_bytes import ByteSlots, NextBytes, next_bytes
 from crossdistill.objectives.bytewise.prefixes import on
 from crossdistill.objectives.divergence import Divergence
+from crossdistill.objectives.options import check_not_negative, check_positive
 from crossdistill.objectives.supervision import Evidence, States, Supervision
 from crossdistill.ops import Share, tiled_sum
 from crossdistill.ops.hidden import causal_lm
@@ -60,12 +60,8 @@ class BLD(Objective):
         Divergence(self.divergence, self.mix)
         if not 1 <= self.num_bytes <= 256:
             raise InputError(f"num_bytes, the heads, must lie in 1 ... 256, not {self.num_bytes}.")
-        if not (0 < self.head_speed < math.inf):
-            raise InputError(f"head_speed must be a finite number > 0, not {self.head_speed}.")
-        if not (0 <= self.byte_nll < math.inf and 0 <= self.token_nll < math.inf):
-            raise InputError(
-                f"byte_nll and token_nll must be finite and >= 0, not {self.byte_nll} and {self.token_nll}."
-            )
+        check_positive(head_speed=self.head_speed)
+        check_not_negative(byte_nll=self.byte_nll, token_nll=self.token_nll)
 
     def attach(self, student: nn.Module) -> None:
         """New heads in the student, on its device, in float32 at least; they replace those of an earlier call."""

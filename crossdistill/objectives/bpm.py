@@ -30,6 +30,7 @@ from crossdistill.objectives.bytewise.paths import Moves, moves_along
 from crossdistill.objectives.bytewise.prefixes import doubles, merged, on, prefixes_of
 from crossdistill.objectives.bytewise.targets import FirstTargets, InnerTargets, Targets
 from crossdistill.objectives.divergence import Divergence
+from crossdistill.objectives.options import check_positive
 from crossdistill.objectives.pair import Groups, VocabPair
 from crossdistill.objectives.supervision import Evidence, Supervision
 from crossdistill.ops import Share, tiled_sum
@@ -54,8 +55,7 @@ class BPM(Objective):
 
     def __post_init__(self) -> None:
         Divergence(self.divergence, self.mix)
-        if not (self.temperature > 0 and np.isfinite(self.temperature)):
-            raise InputError(f"temperature must be a finite number > 0, not {self.temperature}.")
+        check_positive(temperature=self.temperature)
 
     def check(self, pair: VocabPair) -> None:
         """Raises InputError where no teacher token begins with a student token."""

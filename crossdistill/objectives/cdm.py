@@ -25,6 +25,7 @@ from crossdistill.objectives.dynamic_mapping.edits import Strings
 from crossdistill.objectives.dynamic_mapping.mapped import Mapped, map_groups
 from crossdistill.objectives.dynamic_mapping.mapping import Tops, mapper
 from crossdistill.objectives.dynamic_mapping.warping import Group, Tokens, entropy_weights, warp
+from crossdistill.objectives.options import check_positive
 from crossdistill.objectives.pair import VocabPair
 from crossdistill.objectives.supervision import Evidence, States, Supervision
 from crossdistill.ops.logprobs import TILE_ELEMENTS
@@ -55,8 +56,7 @@ class CDM(Objective):
             raise InputError(f"top_k must be at least 2, or there is nothing to compare, not {self.top_k}.")
         if not 0 <= self.max_distance <= 1:
             raise InputError(f"max_distance, of two tokens, lies in [0, 1], not {self.max_distance}.")
-        if not 0 < self.temperature < float("inf"):
-            raise InputError(f"temperature must be a finite number > 0, not {self.temperature}.")
+        check_positive(temperature=self.temperature)
         object.__setattr__(self, "_between", Divergence(self.divergence, self.mix))
 
     def check(self, pair: VocabPair) -> None:

@@ -63,6 +63,8 @@ class Divergence:
             raise InputError(f"there is no divergence {self.name!r}; choose one of {', '.join(DIVERGENCES)}.")
         if not 0 <= self.mix <= 1:
             raise InputError(f"mix, the share of a distribution in a mixture, lies in [0, 1], not {self.mix}.")
+        if (self.name == "jsd" and self.mix in (0, 1)) or (self.name.startswith("skew") and self.mix == 1):
+            raise InputError(f"divergence {self.name!r} with mix = {self.mix:g} is always 0: choose another mix.")
 
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Nats, [R], of log-probabilities [R, K] over the same candidates, each side summing to 1."""

@@ -43,6 +43,7 @@ class DPCA(Objective):
     name: ClassVar[str] = "dpca"
     on_policy_only: ClassVar[bool] = True
     mixes_teachers: ClassVar[bool] = True
+    at_sampling_temperature: ClassVar[bool] = True
 
     credit: str = "semantic_prior"
     clip_low: float = 0.2

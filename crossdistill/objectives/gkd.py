@@ -18,6 +18,7 @@ from torch import Tensor
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
 from crossdistill.objectives.divergence import Divergence
+from crossdistill.objectives.options import check_positive
 from crossdistill.objectives.pair import VocabPair
 from crossdistill.objectives.supervision import Evidence, Supervision
 from crossdistill.ops import Share, tiled_sum
@@ -48,8 +49,7 @@ class GKD(Objective):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise InputError(f"temperature must be > 0, not {self.temperature}.")
+        check_positive(temperature=self.temperature)
         generalised_jsd(self.beta)
 
     @cached_property

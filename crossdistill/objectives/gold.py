@@ -28,6 +28,7 @@ from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
 from crossdistill.objectives.divergence import FLOOR_NATS, Divergence
 from crossdistill.objectives.gkd import generalised_jsd
+from crossdistill.objectives.options import check_not_negative, check_positive
 from crossdistill.objectives.pair import Groups, VocabPair
 from crossdistill.objectives.sorting import sorted_distance
 from crossdistill.objectives.supervision import Evidence, States, Supervision
@@ -62,11 +63,11 @@ class GOLD(Objective):
         for option, value, choices in (("merge", self.merge, _MERGES), ("weighting", self.weighting, _WEIGHTINGS)):
             if value not in choices:
                 raise InputError(f"{option} is one of {', '.join(choices)}, not {value!r}.")
-        if not self.temperature > 0:
-            raise InputError(f"temperature must be > 0, not {self.temperature}.")
+        check_positive(temperature=self.temperature)
+        check_not_negative(matched_weight=self.matched_weight, unmatched_weight=self.unmatched_weight)
         given = self.matched_weight, self.unmatched_weight
-        if not (min(given) >= 0 and max(given) > 0):
-            raise InputError(f"matched_weight and unmatched_weight must be >= 0 and not both 0, not {given}.")
+        if not any(given):
+            raise InputError("matched_weight and unmatched_weight must not both be 0: nothing would be learnt.")
         if self.weighting == "overlap" and given != (1.0, 1.0):
             raise InputError('matched_weight and unmatched_weight are read where weighting = "given" alone; set it.')
         generalised_jsd(self.beta)

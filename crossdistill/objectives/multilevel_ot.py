@@ -25,6 +25,7 @@ from torch import Tensor
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
 from crossdistill.objectives.divergence import FLOOR_NATS
+from crossdistill.objectives.options import check_not_negative, check_positive
 from crossdistill.objectives.supervision import Evidence, States, Supervision
 from crossdistill.ops import LMHead, token_logprobs
 from crossdistill.ops.logprobs import TILE_ELEMENTS
@@ -63,12 +64,12 @@ class MultiLevelOT(Objective):
         for option in ("ranks", "iterations", "window"):
             if getattr(self, option) < 1:
                 raise InputError(f"{option} must be at least 1, not {getattr(self, option)}.")
-        for option in ("sinkhorn_temperature", "sinkhorn_entropy", "temperature"):
-            if not getattr(self, option) > 0:
-                raise InputError(f"{option} must be > 0, not {getattr(self, option)}.")
-        for option in ("log_weight", "sequence_weight"):
-            if not getattr(self, option) >= 0:
-                raise InputError(f"{option} must be >= 0, not {getattr(self, option)}.")
+        check_positive(
+            sinkhorn_temperature=self.sinkhorn_temperature,
+            sinkhorn_entropy=self.sinkhorn_entropy,
+            temperature=self.temperature,
+        )
+        check_not_negative(log_weight=self.log_weight, sequence_weight=self.sequence_weight)
 
     def weight(self, evidence: Evidence) -> float:
         """Chunks."""

@@ -35,9 +35,8 @@ from crossdistill.objectives.shared_entries.candidates import (
     shared_divergence,
     tiled_rows,
 )
-from crossdistill.objectives.shared_entries.units import chosen_logits
 from crossdistill.objectives.supervision import Evidence, States, Supervision
-from crossdistill.ops import TopLogprobs
+from crossdistill.ops import TopLogprobs, chosen_logits
 
 CHOOSERS = ("teacher", "student")
 
@@ -58,8 +57,10 @@ class Strict(SharedCandidates):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.top_k < 0:
-            raise InputError(f"top_k must be >= 0 (0: all shared candidates), not {self.top_k}.")
+        if self.top_k < 0 or self.top_k == 1:
+            raise InputError(
+                f"top_k must be at least 2, or there is nothing to compare, or 0 (all candidates), not {self.top_k}."
+            )
         if self.chosen_by not in CHOOSERS:
             raise InputError(f"candidates are chosen_by one of {', '.join(CHOOSERS)}, not {self.chosen_by!r}.")
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.options import check_positive
 from crossdistill.objectives.sorting import sorted_distance
 from crossdistill.objectives.supervision import Evidence, Supervision
 from crossdistill.ops import Share, tiled_sum
@@ -34,8 +34,7 @@ class ULD(Objective):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise InputError(f"temperature must be > 0, not {self.temperature}.")
+        check_positive(temperature=self.temperature)
 
     def weight(self, evidence: Evidence) -> float:
         """Chunks."""

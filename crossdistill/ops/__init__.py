@@ -1,5 +1,6 @@
 """What objectives share: log-probabilities from hidden states that never hold [tokens, vocabulary]."""
 
+from crossdistill.ops.chosen import chosen_logits
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.hidden import causal_lm, last_hidden_states
 from crossdistill.ops.logprobs import TokenLogprobs, TopLogprobs, log_mass, token_logprobs, top_logprobs
@@ -11,6 +12,7 @@ __all__ = [
     "TokenLogprobs",
     "TopLogprobs",
     "causal_lm",
+    "chosen_logits",
     "last_hidden_states",
     "log_mass",
     "tiled_sum",

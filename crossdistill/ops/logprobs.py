@@ -54,7 +54,8 @@ def log_mass(hidden: Tensor, head: LMHead, ids: Tensor, temperature: float = 1.0
 
 @torch.no_grad()
 def top_logprobs(hidden: Tensor, head: LMHead, k: int, temperature: float = 1.0) -> TopLogprobs:
-    """The k most probable tokens after each state: [N, H] -> [N, k]. No gradient."""
+    """The k most probable tokens after each state: [N, H] -> [N, k], or all where there are fewer. No gradient."""
+    k = min(k, head.vocab_size)
     rows = max(1, TILE_ELEMENTS // head.vocab_size)
     tops = [torch.log_softmax(head.logits(tile) / temperature, -1).topk(k, -1) for tile in hidden.split(rows)]
     return TopLogprobs(torch.cat([top.indices for top in tops]), torch.cat([top.values for top in tops]))

@@ -24,7 +24,7 @@ class LocalTeacher:
         model: the teacher; it is put in evaluation mode and never trained.
         tokenizer: its own tokenizer; gets the plain chat template where it has none.
         batch_tokens: tokens (padding included) to run through the model at once.
-        temperature: divides the logits, as on the student's side.
+        temperature: divides the logits of log-probabilities that are given out; states are those of 1.
         text_tokens: special tokens that are read as text (:meth:`crossdistill.ByteVocab.from_tokenizer`).
 
     Raises InputError for a tokenizer whose bytes cannot be verified, a vocabulary smaller than the tokenizer, a model
@@ -58,7 +58,7 @@ class LocalTeacher:
         self._head = LMHead.from_model(model)
         self._head.verify(model)
         self._batch_tokens = batch_tokens
-        self._temperature = temperature
+        self.temperature = temperature
 
     def score(
         self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0
@@ -87,9 +87,9 @@ class LocalTeacher:
         states = [hidden[b, len(r.prompt_ids) - 1 : len(rows[b])] for b, r in enumerate(requests)]
         tokens = [row[len(r.prompt_ids) :] for row, r in zip(rows, requests, strict=True)]
         before = torch.cat([part[:-1] for part in states])
-        logprobs = token_logprobs(before, self._head, torch.cat(tokens).to(device), self._temperature).logprobs
+        logprobs = token_logprobs(before, self._head, torch.cat(tokens).to(device), self.temperature).logprobs
         final = torch.stack([part[-1] for part in states])
-        stops = log_mass(final, self._head, torch.tensor(self.stop_ids, device=device), self._temperature).tolist()
+        stops = log_mass(final, self._head, torch.tensor(self.stop_ids, device=device), self.temperature).tolist()
         split = logprobs.cpu().split([len(part) for part in tokens])
         for request, part, stop, own in zip(requests, split, stops, states, strict=True):
             score = TeacherScore(part.numpy().astype(np.float32), stop if request.stopped else None)
@@ -100,7 +100,7 @@ class LocalTeacher:
         if signal is Signal.DENSE:
             return replace(score, states=States(states.to("cpu", copy=True), self._head))
         if signal is Signal.TOPK:
-            top = top_logprobs(states, self._head, top_k, self._temperature)
+            top = top_logprobs(states, self._head, top_k, self.temperature)
             return replace(score, topk=TopLogprobs(top.ids.cpu(), top.logprobs.cpu()))
         return score
 

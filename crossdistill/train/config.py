@@ -11,7 +11,7 @@ from trl import DistillationConfig
 from crossdistill.chat.template import check_template_kwargs
 from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
-from crossdistill.objectives import Objective, get
+from crossdistill.objectives import Objective, Signal, get
 from crossdistill.train.mixing import check_mixing
 from crossdistill.train.promise import check_settings
 
@@ -169,14 +169,13 @@ class CrossTokenizerConfig(DistillationConfig):
             )
         # an unknown name or option is refused here
         named = None if self.objective == AUTO else self.make_objective()
+        check_temperature(named, self.temperature)
         check_mixing(self.on_policy_share, self.off_policy, named)
         check_settings(self.min_coverage, self.low_coverage)
         check_training(self)
         for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens"):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if not 0 < self.temperature < math.inf:
-            raise InputError(f"temperature must be above 0 and finite, not {self.temperature}.")
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
             raise InputError(
                 f"save_steps = {self.save_steps} is no multiple of num_iterations = {self.num_iterations}: a "
@@ -186,6 +185,19 @@ class CrossTokenizerConfig(DistillationConfig):
     def make_objective(self) -> Objective:
         """The objective that the configuration names."""
         return get(self.objective, **cast(dict[str, Any], self.objective_options or {}))
+
+
+def check_temperature(objective: Objective | None, temperature: float) -> None:
+    """Raises InputError for one that means nothing; objective: None where it is chosen later."""
+    if not 0 < temperature < math.inf:
+        raise InputError(f"temperature must be above 0 and finite, not {temperature}.")
+    if objective is None or temperature == 1 or not objective.at_sampling_temperature:
+        return
+    if objective.signal is Signal.DENSE:
+        raise InputError(
+            f"objective {objective.name!r} with these options reads the teacher's whole distribution, which is that of "
+            f"temperature 1, not {temperature}: set temperature = 1, or give the objective a top_k."
+        )
 
 
 def check_training(args: TrainingArguments) -> None:

@@ -43,7 +43,7 @@ def load_teacher(teacher: Any, tokenizer: Any, args: Any, device: torch.device) 
         given: Teacher = teacher
         return given
     model = load_weights(teacher, args, device)
-    return LocalTeacher(model, tokenizer, args.teacher_batch_tokens, args.temperature, args.text_tokens or ())
+    return LocalTeacher(model, tokenizer, args.teacher_batch_tokens, text_tokens=args.text_tokens or ())
 
 
 def load_weights(teacher: Any, args: Any, device: torch.device) -> Any:

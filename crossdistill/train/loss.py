@@ -16,7 +16,8 @@ def loss_of(
     """The sum over the responses that have a teacher's signal, and that of the student's entropies in nats.
 
     states: those that predict the supervised tokens, response by response. Where the objective does not compute the
-    entropy, it is estimated from the samples: -log p is its unbiased estimate.
+    entropy, it is estimated from the samples: -log p is its unbiased estimate on the student's own. On responses that
+    it did not sample it is how surprising these are.
     """
     kept = [item for item in responses if item.evidence is not None]
     if not kept:  # all parameters still take part, as the other processes expect
@@ -30,7 +31,8 @@ def loss_of(
         hidden = states.hidden if len(own) == len(kept) else states.hidden[torch.cat([rows[k] for k in own])]
         parts.append(_of_one_teacher(objective, [kept[k] for k in own], states._replace(hidden=hidden), temperature))
     losses = [loss for loss, _ in parts]
-    stats = {name: _sum([loss.stats[name] for loss in losses]) for name in losses[0].stats}
+    keys = dict.fromkeys(key for loss in losses for key in loss.stats)  # one of no rows may have none
+    stats = {key: _sum([loss.stats[key] for loss in losses if key in loss.stats]) for key in keys}
     return LossSum(_sum([loss.total for loss in losses]), stats), _sum([nats for _, nats in parts])
 
 

@@ -24,7 +24,7 @@ class SamplingTrainer(DistillationTrainer):
     """TRL's trainer, whose rollouts are told apart into turns.
 
     Attributes:
-        student_side: how the student's prompts are rendered.
+        student_side: how the student's prompts are rendered. scoring_temperature: of the student's log-probabilities.
     """
 
     vllm_generation: Any
@@ -36,6 +36,7 @@ class SamplingTrainer(DistillationTrainer):
         if self.chat_template is not None:  # with tools TRL takes one that renders earlier turns alike at any time
             template_kwargs["chat_template"] = self.chat_template
         self.student_side = Side(self._tokenizer, template_kwargs, self.tools)
+        self.scoring_temperature = self.temperature
         self._conversations: list[list[Message]] | None = None
         self._turn_logprobs = TurnLogprobs()
 
@@ -77,7 +78,7 @@ class SamplingTrainer(DistillationTrainer):
         size = self.args.per_device_train_batch_size if self.model.training else self.args.per_device_eval_batch_size
         for first in range(0, len(stop_mask), size):
             part: Any = {key: value[first : first + size] for key, value in cast(dict[str, Tensor], batch).items()}
-            arguments = (student, part, stop_mask[first : first + size], stop_ids, self.temperature)
+            arguments = (student, part, stop_mask[first : first + size], stop_ids, self.scoring_temperature)
             with self.accelerator.autocast():
                 rows, mass = self._forward_redirection(self.model_wrapped, student, sampled_logprobs, *arguments)
             logprobs.extend(rows.cpu().numpy())

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from crossdistill.errors import InputError
+from crossdistill.inspection.choice import AUTO
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.served import ScoreCache, ServedOptions, ServedTeacher
 from crossdistill.train.checks import is_url
@@ -43,7 +44,9 @@ def served_teacher(
             "run file, teacher_processing_class in Python)."
         )
     cache = None if args.teacher_cache is None else ScoreCache(Path(args.teacher_cache), args.teacher_cache_mib)
-    return ServedTeacher(url, tokenizer, served_options(options), args.text_tokens or (), args.temperature, cache)
+    reads_sampling = args.objective == AUTO or args.make_objective().at_sampling_temperature
+    temperature = args.temperature if reads_sampling else 1.0
+    return ServedTeacher(url, tokenizer, served_options(options), args.text_tokens or (), temperature, cache)
 
 
 class TrafficMeter:

@@ -122,6 +122,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         ]
         self.choice = choice_for(args, list(zip(self.teachers.values(), pairs, strict=True)))
         self.objective = get(self.choice.objective, **self.choice.options)
+        self._set_temperature(setup)
         for pair in pairs:
             self.objective.check(pair)
         self.objective.attach(student)
@@ -148,6 +149,13 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
     def teacher(self) -> Teacher:
         """The first one, where there are several."""
         return next(iter(self.teachers.values()))
+
+    def _set_temperature(self, setup: Setup) -> None:
+        """Of both sides' log-probabilities; a Teacher that was given has its own."""
+        self.scoring_temperature = self.temperature if self.objective.at_sampling_temperature else 1.0
+        for name, teacher in self.teachers.items():
+            if isinstance(teacher, LocalTeacher) and teacher is not setup.teachers[name].model:
+                teacher.temperature = self.scoring_temperature
 
     # ---- rollouts -------------------------------------------------------------------------------------------------
 

@@ -50,11 +50,12 @@ def test_whole_distributions_are_compared_where_chunks_are_one_to_one(pair, one_
     assert ENOUGH_ONE_TO_ONE == 0.5
 
 
-@pytest.mark.parametrize(("limit", "top_k"), [(None, NUM_TOP), (5, 5), (100, NUM_TOP)])
+@pytest.mark.parametrize(("limit", "top_k"), [(None, NUM_TOP), (5, 5), (1000, NUM_TOP)])
 def test_a_server_is_asked_for_no_more_than_it_gives(pair, limit, top_k):
     choice = choose(Signal.TOPK, limit, pair, measure(80))
     assert (choice.objective, choice.options) == ("strict", {"top_k": top_k})
     assert choose(Signal.TOPK, limit, pair, measure(20)).objective == "dpca"
+    assert choose(Signal.TOPK, 1, pair, asked_for_nothing).objective == "dpca"
     assert choose(Signal.TOPK, limit, pair, measure(20), any_text=True).objective == "alm"
 
 

@@ -31,6 +31,7 @@ OPTIONS = [
     {"divergence": "jsd", "temperature": 2.0},
     {"divergence": "jsd", "mix": 0.3},
     {"divergence": "skew_reverse", "mix": 0.1},
+    {"divergence": "skew_forward", "mix": 0.2},
 ]
 
 

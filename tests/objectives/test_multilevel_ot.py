@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from crossdistill import InputError
-from crossdistill.objectives import multilevel_ot
+from crossdistill.objectives import States, multilevel_ot
 from crossdistill.objectives.multilevel_ot import MultiLevelOT
+from crossdistill.ops import LMHead
 from tests.objectives.cases import case, equal_case
 from tests.objectives.whole import Whole, assert_equals_oracle, assert_survives, magnified, masked
 from tests.oracles import multilevel_ot as oracle
@@ -19,7 +20,16 @@ def reference(whole: Whole, **options: object) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("options", [{}, {"ranks": 4}, {"ranks": 1}, {"log_weight": 0.7, "sequence_weight": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ranks": 4},
+        {"ranks": 1},
+        {"log_weight": 0.7, "sequence_weight": 0.0},
+        {"temperature": 1.7, "sinkhorn_temperature": 3.0, "sinkhorn_entropy": 0.4, "iterations": 3},
+    ],
+)
 def test_value_and_gradient_equal_the_definition(seed, options):
     assert_equals_oracle(case(MultiLevelOT(**options), seed=seed), partial(reference, **options))
 
@@ -71,8 +81,9 @@ def test_at_equality_the_value_is_what_the_parts_leave():
 def test_ranks_are_of_the_whole_response():
     """An entry that leads at one position only keeps one rank at both: this is where it differs from uld."""
     probs = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.5, 0.4]], dtype=torch.float64)
-    ranked = oracle.ranked(probs, 2)  # sums .7, .8, .5
-    torch.testing.assert_close(ranked, probs[:, [1, 0]])
+    found = multilevel_ot._top_of_sum(States(probs.log(), LMHead(torch.eye(3, dtype=torch.float64))), 2, 1.0)
+    assert found.ids.tolist() == [1, 0]  # sums .7, .8, .5
+    torch.testing.assert_close(oracle.ranked(probs, 2), probs[:, found.ids])
 
 
 def test_extremes_stay_finite():

@@ -8,7 +8,6 @@ import torch
 from crossdistill import InputError
 from crossdistill.objectives import Signal, get
 from crossdistill.objectives.divergence import DIVERGENCES
-from crossdistill.objectives.shared_entries import units
 from crossdistill.ops import LMHead
 from tests.objectives.cases import case, equal_case
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained
@@ -46,7 +45,6 @@ def test_tiles_smaller_than_the_batch_change_nothing(monkeypatch, options, eleme
     leaves = trained(of)
     reference = expected(of, **options)
     tiles_of(monkeypatch, elements)
-    monkeypatch.setattr(units, "TILE_ELEMENTS", elements)
     assert_equal(of.loss(), reference, leaves)
 
 

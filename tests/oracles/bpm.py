@@ -144,6 +144,7 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
 DIVERGENCES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "forward": lambda p, q, mix: _kl(q, p),
     "jsd": lambda p, q, mix: mix * _kl(q, mix * q + (1 - mix) * p) + (1 - mix) * _kl(p, mix * q + (1 - mix) * p),
+    "skew_forward": lambda p, q, mix: _kl(q, mix * q + (1 - mix) * p),
     "skew_reverse": lambda p, q, mix: _kl(p, mix * p + (1 - mix) * q),
 }
 

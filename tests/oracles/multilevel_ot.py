@@ -55,6 +55,10 @@ def loss(
     windows: Sequence[Sequence[tuple[int, int]]] | None = None,
     log_weight: float = 0.1,
     sequence_weight: float = 0.1,
+    temperature: float = 1.0,
+    sinkhorn_temperature: float = 2.0,
+    sinkhorn_entropy: float = 0.1,
+    iterations: int = 20,
 ) -> Tensor:
     """responses: of each, the rows of both sides at which its chunks start. windows: sizes of each one's windows."""
     ranks = min(ranks, student_logits.shape[1], teacher_logits.shape[1])
@@ -62,9 +66,9 @@ def loss(
     for number, starts in enumerate(responses):
         if not starts:
             continue
-        s = ranked(torch.softmax(student_logits[[i for i, _ in starts]], -1), ranks)
-        t = ranked(torch.softmax(teacher_logits[[j for _, j in starts]], -1), ranks)
+        s = ranked(torch.softmax(student_logits[[i for i, _ in starts]] / temperature, -1), ranks)
+        t = ranked(torch.softmax(teacher_logits[[j for _, j in starts]] / temperature, -1), ranks)
         for first, stop in windows[number] if windows else [(0, len(starts))]:
-            each = parts(s[first:stop], t[first:stop])
+            each = parts(s[first:stop], t[first:stop], sinkhorn_temperature, sinkhorn_entropy, iterations)
             total = total + each.absolute + log_weight * each.logarithmic + sequence_weight * each.sequence
     return total

@@ -229,3 +229,12 @@ def test_a_teacher_elsewhere_scores_a_part_while_the_next_is_sampled(pair, outpu
     whole = trainer_of(pair, output, teachers["first"], column=False, top_k=1, **halves)
     whole.train()
     assert trainer.steps[0]["loss"] == pytest.approx(whole.steps[0]["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bld", "gold", "bpm", "alm"])
+def test_a_teacher_of_empty_responses_alone_costs_no_figures(pair, output, teachers, name):
+    trainer = trainer_of(pair, output, teachers, objective=name)
+    stop, answers = trainer.processing_class.eos_token_id, iter([[50, 60, 70, 80], [], [90, 91], []])
+    trainer._generate_single_turn = lambda prompt_ids, *_, **__: [[*next(answers), stop] for _ in prompt_ids]
+    trainer.train()
+    assert trainer.steps[0]["grad_norm"] > 0

@@ -140,3 +140,47 @@ def expected_norm(trainer: RecordingTrainer, family: str, size: int) -> float:
     (total / weight).backward()
     squares = [parameter.grad.square().sum() for parameter in model.parameters() if parameter.grad is not None]
     return float(torch.stack(squares).sum().sqrt())
+
+
+@pytest.mark.parametrize("name", sorted(set(available()) - {"bld", "multilevel_ot"}))  # not 0 at equality
+def test_a_student_that_is_its_teacher_learns_nothing_at_any_sampling_temperature(pair, output, name):
+    options = {"alm": {"debias": False}, "cdm": {"top_k": 300}}.get(name, {})
+    same = load(pair.student)
+    trainer = make_trainer(
+        pair,
+        output,
+        teacher=same,
+        objective=name,
+        objective_options=options,
+        temperature=2.0,
+        max_steps=1,
+        trainer_options={"teacher_processing_class": AutoTokenizer.from_pretrained(pair.student)},
+    )
+    trainer.train()
+    assert trainer.steps[0]["loss"] == pytest.approx(0, abs=1e-4)
+    assert trainer.steps[0]["grad_norm"] == pytest.approx(0, abs=2e-2)
+    assert trainer.steps[0]["teacher_gap"] == pytest.approx(0, abs=1e-4)
+
+
+def test_so_does_one_that_is_shown_the_most_probable_tokens(pair, output):
+    options = {"objective": "strict", "objective_options": {"top_k": 300}, "temperature": 2.0, "max_steps": 1}
+    tokenizer = AutoTokenizer.from_pretrained(pair.student)
+    extra = {"trainer_options": {"teacher_processing_class": tokenizer}}
+    trainer = make_trainer(pair, output, teacher=load(pair.student), **options, **extra)
+    trainer.train()
+    assert trainer.steps[0]["loss"] == pytest.approx(0, abs=1e-4)
+
+
+def test_marginal_credit_of_whole_distributions_is_that_of_temperature_1(pair, output):
+    marginal = {"objective": "dpca", "objective_options": {"credit": "marginal"}, "temperature": 2.0}
+    with pytest.raises(InputError, match="temperature 1, not 2"):
+        make_trainer(pair, output, **marginal)
+    marginal["objective_options"] = {"credit": "marginal", "top_k": 8}
+    make_trainer(pair, output, **marginal)
+
+
+@pytest.mark.parametrize("name", ["strict", "cdm"])
+def test_more_tokens_than_there_are_is_all_of_them(pair, output, name):
+    trainer = make_trainer(pair, output, objective=name, objective_options={"top_k": 10**6}, max_steps=1)
+    trainer.train()
+    assert trainer.steps[0]["grad_norm"] > 0

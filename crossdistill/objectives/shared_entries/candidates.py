@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from crossdistill.errors import InputError
 from crossdistill.objectives.base import Objective, Signal
 from crossdistill.objectives.divergence import FLOOR_NATS, Divergence
+from crossdistill.objectives.options import check_positive
 from crossdistill.objectives.pair import Groups, VocabPair
 from crossdistill.objectives.supervision import States
 from crossdistill.ops import LMHead, Share, tiled_sum
@@ -43,8 +43,7 @@ class SharedCandidates(Objective):
 
     def __post_init__(self) -> None:
         Divergence(self.divergence, self.mix)
-        if not 0 < self.temperature < float("inf"):
-            raise InputError(f"temperature must be > 0, not {self.temperature}.")
+        check_positive(temperature=self.temperature)
 
     @property
     def signal(self) -> Signal:

@@ -1,18 +1,15 @@
-"""Logits of a few tokens at each state, and scores of units of several tokens to stand among them.
+"""Scores of units of several tokens, to stand among the logits of single ones.
 
-Shapes: N positions, H hidden size, V vocabulary, k tokens a position, U units. A unit is a span of one side's tokens,
+U units. A unit is a span of one side's tokens,
 int64 [U, 2]: its first token, and the one after its last.
 """
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from crossdistill.credit import chunk_sums
 from crossdistill.objectives.supervision import States
-from crossdistill.ops import LMHead, token_logprobs
-from crossdistill.ops.head import wide
-from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops import chosen_logits, token_logprobs
 
 
 def unit_logits(states: States, ids: Tensor, spans: Tensor, temperature: float) -> Tensor:
@@ -36,18 +33,3 @@ def unit_logits(states: States, ids: Tensor, spans: Tensor, temperature: float) 
     mean, first = chunk_sums(logprobs, splits) / sizes, splits[:-1]
     logits = chosen_logits(hidden[first.to(device)], head, ids[first.to(device), None])[:, 0].to(spans.device)
     return (mean + logits / temperature - logprobs[first]).masked_fill(mean.isneginf(), -torch.inf)
-
-
-def chosen_logits(hidden: Tensor, head: LMHead, ids: Tensor) -> Tensor:
-    """The logits of some tokens at each state: [N, H] and int64 [N, k] -> float32 [N, k]. Differentiable.
-
-    Costs N k H and not N V H, in tiles that are computed again in the backward pass.
-    """
-    rows = max(1, TILE_ELEMENTS // max(1, ids.shape[1] * hidden.shape[1]))
-
-    def tile(hidden: Tensor, ids: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        raw = torch.bmm(weight[ids], hidden.to(weight.dtype)[:, :, None])[:, :, 0]  # rounded as the head's own product
-        return head.finish(wide(raw if bias is None else raw + bias[ids]))
-
-    parts = zip(hidden.split(rows), ids.split(rows), strict=True)
-    return torch.cat([checkpoint(tile, *part, head.weight, head.bias, use_reentrant=False) for part in parts])

@@ -132,8 +132,10 @@ def test_minutes_of_faults_lose_nothing_and_leave_nothing_behind():
             num_scored += len(asked)
             server.log.clear()
             resident.append(resident_mib(process))
-        print(f"{num_scored} samples scored, {num_outages} outages, {teacher.traffic}, faults {dict(weather.counts)}, "
-            f"connected {weather.most_connected}")
+        print(
+            f"{num_scored} samples scored, {num_outages} outages, {teacher.traffic}, faults {dict(weather.counts)}, "
+            f"connected {weather.most_connected}"
+        )
         print(f"resident MiB: {[round(mib) for mib in resident[:: max(1, len(resident) // 20)]]}")
         assert 1 < weather.most_connected <= IN_FLIGHT
         teacher.close()
