@@ -290,8 +290,8 @@ def test_attaching_again_replaces_the_heads():
     [
         ({"num_bytes": 0}, r"num_bytes, the heads, must lie in 1 \.\.\. 256, not 0"),
         ({"head_speed": 0.0}, "head_speed must be a finite number > 0"),
-        ({"byte_nll": -1.0}, "byte_nll and token_nll must be finite and >= 0"),
-        ({"token_nll": math.inf}, "byte_nll and token_nll must be finite and >= 0"),
+        ({"byte_nll": -1.0}, "byte_nll must be a finite number >= 0"),
+        ({"token_nll": math.inf}, "token_nll must be a finite number >= 0"),
         ({"divergence": "l2"}, "there is no divergence 'l2'"),
         ({"mix": 2.0}, "mix"),
         ({"_heads": 1}, "has no option '_heads'"),

@@ -107,11 +107,11 @@ def test_vocabularies_that_share_nothing_are_refused_where_names_are_compared():
     [
         ({"merge": "first"}, "merge is one of observed, bayesian, not 'first'"),
         ({"weighting": "equal"}, "weighting is one of overlap, given"),
-        ({"weighting": "given", "matched_weight": -1.0}, "must be >= 0 and not both 0"),
-        ({"weighting": "given", "matched_weight": 0.0, "unmatched_weight": 0.0}, "must be >= 0 and not both 0"),
+        ({"weighting": "given", "matched_weight": -1.0}, "matched_weight must be a finite number >= 0"),
+        ({"weighting": "given", "matched_weight": 0.0, "unmatched_weight": 0.0}, "must not both be 0"),
         ({"matched_weight": 0.5}, 'where weighting = "given" alone'),
         ({"beta": 2.0}, "beta"),
-        ({"temperature": 0.0}, "temperature must be > 0"),
+        ({"temperature": 0.0}, "temperature must be a finite number > 0"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, message):

@@ -102,11 +102,11 @@ def test_counts_are_at_least_one(option):
     ("option", "value"), [("sinkhorn_temperature", 0.0), ("sinkhorn_entropy", -1.0), ("temperature", math.nan)]
 )
 def test_temperatures_are_above_zero(option, value):
-    with pytest.raises(InputError, match=f"{option} must be > 0"):
+    with pytest.raises(InputError, match=f"{option} must be a finite number > 0"):
         MultiLevelOT(**{option: value})
 
 
 @pytest.mark.parametrize("option", ["log_weight", "sequence_weight"])
 def test_weights_are_not_negative(option):
-    with pytest.raises(InputError, match=f"{option} must be >= 0"):
+    with pytest.raises(InputError, match=f"{option} must be a finite number >= 0"):
         MultiLevelOT(**{option: -0.1})

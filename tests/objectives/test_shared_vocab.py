@@ -55,9 +55,9 @@ def test_two_vocabularies_that_share_nothing_are_refused():
     [
         ({"divergence": "kl"}, "there is no divergence 'kl'; choose one of reverse, forward"),
         ({"mix": 1.5}, "lies in [0, 1], not 1.5"),
-        ({"temperature": 0.0}, "temperature must be > 0, not 0.0"),
-        ({"temperature": math.nan}, "temperature must be > 0, not nan"),
-        ({"temperature": math.inf}, "temperature must be > 0, not inf"),
+        ({"temperature": 0.0}, "temperature must be a finite number > 0, not 0.0"),
+        ({"temperature": math.nan}, "temperature must be a finite number > 0, not nan"),
+        ({"temperature": math.inf}, "temperature must be a finite number > 0, not inf"),
     ],
 )
 @pytest.mark.parametrize("name", ["shared_vocab", "simct", "strict"])

