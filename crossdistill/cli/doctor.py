@@ -80,5 +80,5 @@ def _print_server(console: Console, url: str, tokenizer: str, model: str | None)
 def _print(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in rows:
-        table.add_row(name, value.replace("[", r"\["))
+        table.add_row(name, Text(value))
     console.print(table)

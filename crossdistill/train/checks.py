@@ -294,6 +294,15 @@ def check_finite(logprobs: Iterable[np.ndarray], step: int) -> None:
         )
 
 
+def check_temperature(objective: Objective, teacher: Teacher, temperature: float) -> None:
+    """A teacher elsewhere gives log-probabilities of temperature 1."""
+    if teacher.is_remote and objective.at_sampling_temperature and temperature != 1:
+        raise InputError(
+            f"objective {objective.name!r} compares both models at the sampling temperature, {temperature:g}, and a "
+            "served teacher gives log-probabilities at temperature 1: set temperature = 1, or take a local teacher."
+        )
+
+
 def check_signal(objective: Objective, teacher: Teacher) -> None:
     """The teacher must be able to give what the objective needs."""
     if not teacher.signal.covers(objective.signal):

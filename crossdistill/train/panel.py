@@ -104,6 +104,11 @@ class Panel:
             scored += self._finish(question, student_logprobs[own], student_stop_logprobs[own])
         return scored
 
+    def abandon(self) -> None:
+        """Wait no longer for any teacher: the run ends."""
+        for seat in self._seats.values():
+            seat.scorer.abandon()
+
     def _finish(
         self, question: Question, logprobs: Sequence[np.ndarray], stop_logprobs: Sequence[float | None]
     ) -> list[ScoredResponse]:

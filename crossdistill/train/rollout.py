@@ -13,6 +13,7 @@ from crossdistill.chat import Response, TemplateRefusalError, render_prompt, spl
 from crossdistill.chat.messages import Prompt
 from crossdistill.objectives import Evidence, Objective, Signal, VocabPair
 from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
+from crossdistill.teachers.served import ServedTeacher
 from crossdistill.tokens import ByteVocab, Encoding
 from crossdistill.train.aligned import AlignedResponse
 from crossdistill.train.evidence import evidence_of, supervised_positions
@@ -190,6 +191,14 @@ class RolloutScorer:
         given = asked.prompts, asked.aligned, student_logprobs
         together = zip(*given, answers, kept, advantages, asked.requests, strict=True)
         return [self._scored(*row) for row in together]
+
+    def abandon(self) -> None:
+        """Wait no longer for what a teacher elsewhere was asked."""
+        waiting: ThreadPoolExecutor | None = self.__dict__.pop("_elsewhere", None)
+        if waiting is not None:
+            waiting.shutdown(wait=False, cancel_futures=True)
+        if isinstance(self.teacher, ServedTeacher):
+            self.teacher.close()
 
     @cached_property
     def _elsewhere(self) -> ThreadPoolExecutor:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from transformers import PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
@@ -36,7 +36,9 @@ def served_teacher(
 
     Raises InputError where the server does not serve as a teacher.
     """
+    stops: list[int] = []
     if isinstance(tokenizer, str | Path):
+        stops = declared_stops(str(tokenizer))
         tokenizer = read_tokenizer(str(tokenizer))
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise InputError(
@@ -46,7 +48,17 @@ def served_teacher(
     cache = None if args.teacher_cache is None else ScoreCache(Path(args.teacher_cache), args.teacher_cache_mib)
     reads_sampling = args.objective == AUTO or args.make_objective().at_sampling_temperature
     temperature = args.temperature if reads_sampling else 1.0
-    return ServedTeacher(url, tokenizer, served_options(options), args.text_tokens or (), temperature, cache)
+    given = served_options(options), args.text_tokens or (), temperature, cache, stops
+    return ServedTeacher(url, tokenizer, *given)
+
+
+def declared_stops(name: str) -> list[int]:
+    """The stop tokens that a model's folder or hub id declares beside those of its tokenizer, if any."""
+    try:
+        declared = GenerationConfig.from_pretrained(name).eos_token_id
+    except OSError:
+        return []
+    return [declared] if isinstance(declared, int) else list(declared or [])
 
 
 class TrafficMeter:

@@ -85,6 +85,7 @@ class Setup:
         for one in teachers.values():
             if objective is not None and not isinstance(one.model, str | torch.nn.Module):
                 checks.check_signal(objective, one.model)
+                checks.check_temperature(objective, one.model, args.temperature)
             if tools:
                 check_tools(student, one.side(tools))
         checks.check_conversations("student", student, context, rows, budget)

@@ -299,6 +299,10 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         self._panel.stopwatch.take()  # training is timed from here
-        result = super().train(resume_from_checkpoint, **kwargs)
+        try:
+            result = super().train(resume_from_checkpoint, **kwargs)
+        except BaseException:
+            self._panel.abandon()  # threads that wait for a server would keep the process alive
+            raise
         self.coverage_guard.check()
         return result

@@ -96,6 +96,7 @@ class ServedTeacher:
             self._reference_name = _reference_name(cache, self.capability, self.vocab)
             self._fingerprint = _fingerprint(cache, self._reference_name, self.capability)
         self.signal = self.capability.signal
+        self.max_length: int | None = self.capability.max_length
         self.max_top_k: int | None = self.capability.max_top_k if self.signal is Signal.TOPK else None
 
     def score(
