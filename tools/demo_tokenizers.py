@@ -71,12 +71,21 @@ def learn_teacher_merges() -> tuple[list[str], list[list[str]]]:
     return characters, json.loads(tokenizer.to_str())["model"]["merges"]
 
 
+BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
+
+
+def spelled_with_bars(tokenizer: Tokenizer) -> Tokenizer:
+    """Reads spaces as "▁", and bytes where it has no other token."""
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return tokenizer
+
+
 def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
     """Gemma style: BPE over characters with spaces as "▁", no pre-tokenizer, 256 byte tokens to fall back on."""
     characters, merges = learn_teacher_merges()
-    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
     # dict.fromkeys, because two merges may build the same token.
-    pieces = dict.fromkeys(TEACHER_SPECIALS + byte_tokens + characters + [left + right for left, right in merges])
+    pieces = dict.fromkeys(TEACHER_SPECIALS + BYTE_TOKENS + characters + [left + right for left, right in merges])
     tokenizer = Tokenizer(
         models.BPE(
             vocab={piece: index for index, piece in enumerate(pieces)},
@@ -86,10 +95,8 @@ def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
             byte_fallback=True,
         )
     )
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=spelled_with_bars(tokenizer),
         bos_token="<bos>",  # noqa: S106
         eos_token="<end_of_turn>",  # noqa: S106
         unk_token="<unk>",  # noqa: S106
@@ -112,12 +119,10 @@ def build_other_teacher_tokenizer() -> PreTrainedTokenizerFast:
     # the trainer leaves the order of equals, and the last digits, to chance
     pieces = sorted((piece, round(score, 3)) for piece, score in learned if piece not in OTHER_SPECIALS)
     specials = [(name, 0.0) for name in OTHER_SPECIALS]
-    bytes_ = [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
-    tokenizer = Tokenizer(models.Unigram([*specials, *bytes_, *pieces], unk_id=0, byte_fallback=True))
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    byte_pieces = [(name, -20.0) for name in BYTE_TOKENS]
+    tokenizer = Tokenizer(models.Unigram([*specials, *byte_pieces, *pieces], unk_id=0, byte_fallback=True))
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=spelled_with_bars(tokenizer),
         eos_token="</s>",  # noqa: S106
         unk_token="<unk>",  # noqa: S106
         pad_token="<pad>",  # noqa: S106

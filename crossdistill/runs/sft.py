@@ -22,20 +22,18 @@ from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.checks import (
     check_budget,
-    check_conversations,
     check_pair,
-    check_prompt,
     check_weights,
     config_of,
     context_of,
     reading,
-    rows_to_render,
     setting_up,
     vocab_size,
 )
 from crossdistill.train.config import check_training
 from crossdistill.train.loading import load_tokenizer, read_tokenizer
 from crossdistill.train.progress import Progress, use_progress
+from crossdistill.train.prompts import check_conversations, check_prompt, rows_to_render
 from crossdistill.train.turns import Side
 
 IGNORED = -100  # torch's cross-entropy leaves this label out

@@ -57,7 +57,7 @@ class CheckpointingTrainer(SamplingTrainer):
     def total_ledger(self) -> Ledger:
         """The ledger of all processes together; every process must ask."""
         self.ledger.seconds = self._seconds_before + time.perf_counter() - self._began_at
-        total = Ledger(Costs(self.ledger.costs.student_params, self.ledger.costs.teacher_params))  # of no tokens yet
+        total = Ledger(Costs(self.ledger.costs.student_params, self.ledger.costs.teacher_params))
         for entry in gather_object([self.ledger.as_dict()]):
             total.add(entry)
         return total

@@ -1,12 +1,14 @@
 """What a run has spent and covered so far; it survives a resume."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from crossdistill.align import Coverage, DropReason
 from crossdistill.costs import Costs, Part
+from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.train.rollout import ScoredResponse
 
 FILE_NAME = "ledger.json"
@@ -23,6 +25,15 @@ class Ledger:
     teacher_params: dict[str, int] = field(default_factory=dict)
     coverage: Coverage = field(default_factory=Coverage)
     seconds: float = 0.0
+
+    @classmethod
+    def of(cls, student: Any, teachers: Mapping[str, Teacher]) -> "Ledger":
+        """Of models of which nothing was asked yet. Of several teachers the first counts where none is named."""
+        params = {
+            name: matmul_parameters(teacher.model) if isinstance(teacher, LocalTeacher) else 0
+            for name, teacher in teachers.items()
+        }
+        return cls(Costs(matmul_parameters(student), next(iter(params.values()))), params)
 
     def record(
         self,

@@ -17,6 +17,7 @@ import numpy as np
 
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
+from crossdistill.objectives import VocabPair
 from crossdistill.train.notes import ConversationNotes
 from crossdistill.train.rollout import Asked, RolloutScorer, ScoredResponse
 from crossdistill.train.routing import Weights
@@ -49,16 +50,16 @@ class Panel:
     """One or several teachers by their names, whose scorers share a stopwatch."""
 
     def __init__(self, seats: Mapping[str, Seat], stopwatch: Stopwatch):
-        self._seats = dict(seats)
+        self.seats = dict(seats)
         self.stopwatch = stopwatch
 
     @classmethod
-    def of(cls, trainer: Any, setup: Setup) -> "Panel":
-        """The teachers that a trainer has loaded, with what is known of them."""
+    def of(cls, trainer: Any, setup: Setup, pairs: Mapping[str, VocabPair]) -> "Panel":
+        """The teachers that a trainer has loaded. pairs: the student's vocabulary and theirs."""
         stopwatch, told, seats = Stopwatch(), set[str](), {}
         student, tools = trainer.student_side, trainer.tools or None
         for name, one in setup.teachers.items():
-            side = Side(trainer.teachers[name].tokenizer, one.template_kwargs, trainer.tools)
+            side = one.side(trainer.tools)
             scorer = RolloutScorer(
                 trainer.objective,
                 trainer.student_vocab,
@@ -68,26 +69,24 @@ class Panel:
                 trainer.args.stop_unit,
                 tools,
                 stopwatch,
+                pairs[name],
             )
             notes = ConversationNotes(student, side, trainer.accelerator.is_main_process, one.label, told)
             seats[name] = Seat(scorer, side, notes)
         return cls(seats, stopwatch)
 
-    @property
-    def sides(self) -> dict[str, Side]:
-        return {name: seat.side for name, seat in self._seats.items()}
-
     def ask(self, rollout: Rollout, weights: Sequence[Weights]) -> Question:
         """Begin to score a rollout; see :meth:`RolloutScorer.ask`. weights: of each of its rows."""
         turns = rollout.turns
-        responses = next(iter(self._seats.values())).scorer.split([turn.ids for turn in turns])
+        responses = next(iter(self.seats.values())).scorer.split([turn.ids for turn in turns])
         of_turns = [weights[turn.row] for turn in turns]
         asked = {}
-        for name, seat in self._seats.items():
+        for name, seat in self.seats.items():
             own = _rows_of(name, of_turns)
             if own:
-                prompts = [turns[k].prompt for k in own]
-                has_sampled_text = [turns[k].has_sampled_text for k in own]
+                asked_turns = _chosen(turns, own)
+                prompts = [turn.prompt for turn in asked_turns]
+                has_sampled_text = [turn.has_sampled_text for turn in asked_turns]
                 asked[name] = own, seat.scorer.ask(prompts, _chosen(responses, own), has_sampled_text)
         return Question(responses, of_turns, asked)
 
@@ -106,7 +105,7 @@ class Panel:
 
     def abandon(self) -> None:
         """Wait no longer for any teacher: the run ends."""
-        for seat in self._seats.values():
+        for seat in self.seats.values():
             seat.scorer.abandon()
 
     def _finish(
@@ -115,28 +114,28 @@ class Panel:
         judged: list[dict[str, ScoredResponse]] = [{} for _ in question.responses]
         for name, (rows, asked) in question.asked.items():
             own = _chosen(logprobs, rows), _chosen(stop_logprobs, rows)
-            for row, item in zip(rows, self._seats[name].scorer.finish(asked, *own), strict=True):
+            for row, item in zip(rows, self.seats[name].scorer.finish(asked, *own), strict=True):
                 judged[row][name] = replace(item, teacher_name=name)
         return [_together(items, weights) for items, weights in zip(judged, question.weights, strict=True)]
 
     def see(self, prompts: Sequence[Prompt], weights: Sequence[Weights]) -> None:
         """Tell what the templates of student and teachers do to prompts, before they are rendered."""
-        for name, seat in self._seats.items():
-            seat.notes.see([prompts[row] for row in _rows_of(name, weights)])
+        for name, seat in self.seats.items():
+            seat.notes.see(_chosen(prompts, _rows_of(name, weights)))
 
     def see_scored(self, rollout: Rollout, scored: Sequence[ScoredResponse], student: Side) -> Histories:
         """Tell what became of earlier answers, and of control tokens.
 
         student: how its prompts are rendered. Returns the former, of all teachers together.
         """
-        parts = []
-        for name, seat in self._seats.items():
+        total = shown = Histories.shown(rollout.prompts, student)
+        for name, seat in self.seats.items():
             own = [k for k, item in enumerate(scored) if item.teacher_name == name]
-            parts.append(Histories.of(replace(rollout, turns=[rollout.turns[k] for k in own]), student, seat.side))
-            seat.notes.see_histories(parts[-1])
-            seat.notes.see_responses([scored[k].response for k in own])
-        teachers = sum(part.teacher for part in parts), sum(part.teacher_changed for part in parts)
-        return Histories(parts[0].student, teachers[0], parts[0].student_changed, teachers[1])
+            read = Histories.read([turn.prompt for turn in _chosen(rollout.turns, own)], seat.side)
+            seat.notes.see_histories(shown + read)
+            seat.notes.see_responses([item.response for item in _chosen(scored, own)])
+            total += read
+        return total
 
 
 def _rows_of(name: str, weights: Sequence[Weights]) -> list[int]:

@@ -111,7 +111,7 @@ class RolloutScorer:
     """Aligns sampled responses with the teacher's tokens, has them scored, and assigns credit.
 
     Attributes:
-        pair: both vocabularies, see :func:`pair_of`.
+        pair: both vocabularies, see :func:`pair_of`. Objectives keep tables of the one that they know.
         stopwatch: of its parts: render, align, teacher, credit.
     """
 
@@ -125,6 +125,7 @@ class RolloutScorer:
         stop_unit: bool = True,
         tools: Sequence[Any] | None = None,
         stopwatch: Stopwatch | None = None,
+        pair: VocabPair | None = None,
     ):
         self.objective = objective
         self.student_vocab = student_vocab
@@ -132,7 +133,7 @@ class RolloutScorer:
         self.teacher = teacher
         self.stop_unit = stop_unit
         self.stopwatch = stopwatch or Stopwatch()
-        self.pair = pair_of(student_vocab, student_stop_ids, teacher, stop_unit)
+        self.pair = pair or pair_of(student_vocab, student_stop_ids, teacher, stop_unit)
         self._teacher_template_kwargs = teacher_template_kwargs
         self._tools = tools
 

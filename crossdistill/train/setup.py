@@ -11,7 +11,7 @@ from crossdistill.chat import ensure_template
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
-from crossdistill.train import checks
+from crossdistill.train import checks, prompts
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import load_tokenizer
 from crossdistill.train.routing import ONE, Routing
@@ -67,32 +67,37 @@ class Setup:
         """
         model, named = _plain(model), _named(teacher)
         checks.check_data(args, *datasets)
+        for one in named.values():
+            checks.check_pair(model, one)
+        budget = args.max_completion_length
+        checks.check_budget(model, budget, "student", **_hub(args, "student"))
         for name, one in named.items():
-            checks.check_models(model, one, args, _label(name, named))
+            if not checks.is_url(one):
+                checks.check_budget(one, budget, _label(name, named), **_hub(args, "teacher"))
         check_served(named, args)
         rules, weights = (cast(dict[str, Any] | None, value) for value in (args.teacher_rules, args.teacher_weights))
         routing = Routing(tuple(named), rules, weights)
         objective = None if args.objective == AUTO else args.make_objective()
-        routing.check((row for dataset in datasets for row in checks.rows_of(dataset)), objective)
+        routing.check((row for dataset in datasets for row in prompts.rows_of(dataset)), objective)
         tokenizer = load_tokenizer(model, "student", tokenizers[0], padding_side="left", **_hub(args, "student"))
         ensure_template(tokenizer)
         teachers = {name: _teacher(name, named, args, tokenizers[1]) for name in named}
         sides = {one.label: one.tokenizer for one in teachers.values()}
         check_text_tokens(args.text_tokens or [], {"student": tokenizer, **sides})
-        rows = checks.rows_to_render(datasets)
+        rows = prompts.rows_to_render(datasets)
         student = Side(tokenizer, cast(dict[str, Any], args.chat_template_kwargs or {}), tools or [])
-        context, budget = checks.context_of(model, **_hub(args, "student")), args.max_completion_length
+        context = checks.context_of(model, **_hub(args, "student"))
         for one in teachers.values():
             if objective is not None and not isinstance(one.model, str | torch.nn.Module):
                 checks.check_signal(objective, one.model)
                 checks.check_temperature(objective, one.model, args.temperature)
             if tools:
                 check_tools(student, one.side(tools))
-        checks.check_conversations("student", student, context, rows, budget)
+        prompts.check_conversations("student", student, context, rows, budget)
         for name, one in teachers.items():
             own = [(number, row) for number, row in rows if name in routing.of(row)]
             context = checks.context_of(one.model, **_hub(args, "teacher"))
-            checks.check_conversations(one.label, one.side(tools), context, own, budget)
+            prompts.check_conversations(one.label, one.side(tools), context, own, budget)
         for whole in (model, *named.values()):
             checks.check_weights(whole)
         return cls(model, tokenizer, teachers, routing, [row for _, row in rows])

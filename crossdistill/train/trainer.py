@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from crossdistill.align import Coverage
 from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
-from crossdistill.costs import Costs, Part
+from crossdistill.costs import Part
 from crossdistill.objectives import get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, Teacher
@@ -28,7 +28,7 @@ from crossdistill.train.checkpoints import CheckpointingTrainer
 from crossdistill.train.choice import choice_for
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.failing import failing_together
-from crossdistill.train.ledger import Ledger, matmul_parameters
+from crossdistill.train.ledger import Ledger
 from crossdistill.train.loading import load_teacher
 from crossdistill.train.loss import loss_of
 from crossdistill.train.metrics import RolloutSums
@@ -116,26 +116,22 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             name: load_teacher(one.model, one.tokenizer, args, self.accelerator.device)
             for name, one in setup.teachers.items()
         }
-        pairs = [
-            pair_of(self.student_vocab, self.eos_token_ids, teacher, args.stop_unit)
-            for teacher in self.teachers.values()
-        ]
-        self.choice = choice_for(args, list(zip(self.teachers.values(), pairs, strict=True)))
+        pairs = {
+            name: pair_of(self.student_vocab, self.eos_token_ids, teacher, args.stop_unit)
+            for name, teacher in self.teachers.items()
+        }
+        self.choice = choice_for(args, [(teacher, pairs[name]) for name, teacher in self.teachers.items()])
         self.objective = get(self.choice.objective, **self.choice.options)
         self._set_temperature(setup)
-        for pair in pairs:
+        for pair in pairs.values():
             self.objective.check(pair)
         self.objective.attach(student)
-        self._panel = Panel.of(self, setup)
+        self._panel = Panel.of(self, setup, pairs)
         self._panel.see([row["prompt"] for row in setup.looked_at], [self.routing.of(row) for row in setup.looked_at])
         self._mixture = Mixture(args, self.student_side, self.student_vocab, list(self.teachers.values()))
         if self.use_vllm:
             self.vllm_generation = KeepSampledLogprobs(self.vllm_generation, student)
-        params = {
-            name: matmul_parameters(teacher.model) if isinstance(teacher, LocalTeacher) else 0
-            for name, teacher in self.teachers.items()
-        }
-        self.ledger = Ledger(Costs(matmul_parameters(student), next(iter(params.values()))), params)
+        self.ledger = Ledger.of(student, self.teachers)
         self._meter = TrafficMeter(self.teachers)
         self.scored: list[ScoredResponse] = []
         self._by_row: dict[str, list[list[ScoredResponse]]] = {}

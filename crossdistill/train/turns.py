@@ -7,7 +7,7 @@ each model reads in its own template.
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -161,9 +161,28 @@ class Histories:
     @classmethod
     def of(cls, rollout: Rollout, student: "Side", teacher: "Side") -> "Histories":
         """Render every conversation with history once more and look for its answers."""
-        shown = [prompt for prompt in rollout.prompts if has_answers(prompt)]
-        read = [turn.prompt for turn in rollout.turns if has_answers(turn.prompt)]
-        return cls(len(shown), len(read), sum(map(student.changes, shown)), sum(map(teacher.changes, read)))
+        return cls.shown(rollout.prompts, student) + cls.read([turn.prompt for turn in rollout.turns], teacher)
+
+    @classmethod
+    def shown(cls, prompts: Sequence[Prompt], student: "Side") -> "Histories":
+        """What the student is shown."""
+        count, changed = _num_histories(prompts, student)
+        return cls(student=count, student_changed=changed)
+
+    @classmethod
+    def read(cls, prompts: Sequence[Prompt], teacher: "Side") -> "Histories":
+        """What a teacher reads."""
+        count, changed = _num_histories(prompts, teacher)
+        return cls(teacher=count, teacher_changed=changed)
+
+    def __add__(self, other: "Histories") -> "Histories":
+        return Histories(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+def _num_histories(prompts: Sequence[Prompt], side: "Side") -> tuple[int, int]:
+    """Conversations with earlier answers, and those of them that the side's template changes."""
+    found = [prompt for prompt in prompts if has_answers(prompt)]
+    return len(found), sum(map(side.changes, found))
 
 
 @dataclass(frozen=True)

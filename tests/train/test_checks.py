@@ -9,8 +9,9 @@ from transformers import AutoTokenizer
 
 from crossdistill import InputError
 from crossdistill.chat import render_prompt
-from crossdistill.train import CrossTokenizerTrainer, checks
-from crossdistill.train.checks import check_prompt, check_prompts, hub_options, prompts_to_render
+from crossdistill.train import CrossTokenizerTrainer, checks, prompts
+from crossdistill.train.checks import hub_options
+from crossdistill.train.prompts import check_prompt, check_prompts, prompts_to_render
 from tests.models import MESSAGES
 from tests.train.harness import arguments, make_trainer
 
@@ -56,8 +57,8 @@ def test_the_shape_of_every_prompt_is_checked():
 
 def test_which_prompts_are_rendered_before_a_run(monkeypatch):
     """The first ones, the longest ones and one of each sequence of roles."""
-    monkeypatch.setattr(checks, "_NUM_FIRST", 2)
-    monkeypatch.setattr(checks, "_NUM_LONGEST", 2)
+    monkeypatch.setattr(prompts, "_NUM_FIRST", 2)
+    monkeypatch.setattr(prompts, "_NUM_LONGEST", 2)
     system, answer = {"role": "system", "content": "x"}, {"role": "assistant", "content": "x"}
     texts = [[USER]] * 4 + [[{"role": "user", "content": "long" * 9}], [system, USER], [USER], [USER, answer, USER]]
     rows = prompts_to_render(Dataset.from_dict({"prompt": [*texts, [system, USER], [USER]]}))

@@ -106,7 +106,7 @@ def test_a_run_tells_before_it_samples(pair, output, told):
     first, second = told()
     assert "inside a block of reasoning for the teacher ('<think>')" in first
     assert "the teacher's chat template takes no system message" in second
-    request_of = trainer.teacher.tokenizer.decode(trainer._panel.sides["teacher"].render(SYSTEM))
+    request_of = trainer.teacher.tokenizer.decode(trainer._panel.seats["teacher"].side.render(SYSTEM))
     assert request_of == "<bos><turn>user\nBe brief.\n\ntwo + two?<stop>\n<turn>assistant\n<think>"
 
 

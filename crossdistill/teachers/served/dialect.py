@@ -12,6 +12,8 @@ ROUNDING_NATS = 1e-3
 """By how much a log-probability may exceed 0: servers round."""
 FLOOR_NATS = -9999.0
 """How servers write the logarithm of 0, for which JSON has no number."""
+ID_PREFIX = "token_id:"
+"""Before the number of a token, where it stands for its name."""
 _TOLERANCE = 1e-2
 
 
@@ -83,6 +85,11 @@ def number(value: Any, place: str) -> float:
     if value <= FLOOR_NATS:
         return -math.inf
     return float(min(value, 2**30) if isinstance(value, int) else value)
+
+
+def token_number(text: str) -> int | None:
+    """A token's number as it is written; None where the text is none, or longer than one can be."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def possible(logprobs: Sequence[float]) -> np.ndarray:

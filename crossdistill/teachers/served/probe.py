@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
@@ -136,10 +137,8 @@ def _dialects(options: ServedOptions, spelling: Spelling, tokenizer: Any, vocab:
     if options.dialect in {"auto", "vllm"}:
         yield Vllm(len(vocab))
     if options.dialect in {"auto", "completions"}:
-        for sends_text in (False, True):
-            for asks_numbers in (True, False):
-                for num_generated in (0, 1):
-                    yield Completions(spelling, tokenizer, Form.TEXT, sends_text, num_generated, asks_numbers)
+        for sends_text, asks_numbers, num_generated in product((False, True), (True, False), (0, 1)):
+            yield Completions(spelling, tokenizer, Form.TEXT, sends_text, num_generated, asks_numbers)
 
 
 async def _asked(

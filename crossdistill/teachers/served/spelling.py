@@ -5,10 +5,11 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
+from crossdistill.teachers.served.dialect import ID_PREFIX, token_number
 from crossdistill.teachers.served.errors import Malformed, quoted
 from crossdistill.tokens import ByteVocab
 
-_ID_PREFIX, _BYTES_PREFIX = "token_id:", "bytes:"
+_BYTES_PREFIX = "bytes:"
 _REPLACEMENT = "\ufffd"
 
 
@@ -33,7 +34,7 @@ class Spelling:
         if name is None:
             return True
         if form is Form.NUMBER:
-            return name == f"{_ID_PREFIX}{token_id}"
+            return name == f"{ID_PREFIX}{token_id}"
         return name == self._entry(token_id) if form is Form.ENTRY else self._is_text_of(token_id, name)
 
     def form_of(self, names: Sequence[str | None], ids: Sequence[int]) -> Form | None:
@@ -61,11 +62,8 @@ class Spelling:
 
     def id_of(self, name: str, form: Form) -> int:
         """Malformed where no token is called so."""
-        if form is not Form.NUMBER:
-            token_id = self._ids[form].get(name)
-        else:
-            number = name.removeprefix(_ID_PREFIX)
-            token_id = int(number) if number.isdecimal() and len(number) < 10 else None
+        is_number = form is Form.NUMBER
+        token_id = token_number(name.removeprefix(ID_PREFIX)) if is_number else self._ids[form].get(name)
         if token_id is None or token_id >= len(self._vocab):
             raise Malformed(f"the answer has a token {quoted(name)}, which this vocabulary has not")
         return token_id

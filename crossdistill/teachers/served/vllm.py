@@ -5,10 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from crossdistill.teachers.served.dialect import PromptLogprobs, field, number, possible, sound, with_top
+from crossdistill.teachers.served.dialect import (
+    ID_PREFIX,
+    PromptLogprobs,
+    field,
+    number,
+    possible,
+    sound,
+    token_number,
+    with_top,
+)
 from crossdistill.teachers.served.errors import Malformed, quoted, shown
 
-_ID_PREFIX = "token_id:"
 _MAX_WANTED = 128
 
 
@@ -37,7 +45,8 @@ class Vllm:
         if len(rows) != len(ids) or rows[0] is not None:
             raise Malformed(f"the answer scores {len(rows)} tokens, the first as {shown(rows[:1])}, of {len(ids)}")
         entries = [self._entries(row, k + 1) for k, row in enumerate(rows[1:])]
-        logprobs = sound([_chosen(row, token_id, k + 1) for k, (row, token_id) in enumerate(_pairs(entries, ids))])
+        pairs = zip(entries, ids[1:], strict=True)
+        logprobs = sound([_chosen(*pair, k + 1) for k, pair in enumerate(pairs)])
         if top_k == 0:
             return PromptLogprobs(logprobs)
         tops = [_top(row, top_k, k + 1) for k, row in enumerate(entries)]
@@ -63,7 +72,7 @@ class Vllm:
 
     def read_next(self, answer: Any, wanted: Sequence[int]) -> np.ndarray:
         row = field(answer, "choices", 0, "logprobs", "top_logprobs", 0)
-        return possible([number(field(row, f"{_ID_PREFIX}{k}"), f"of token {k}") for k in wanted])
+        return possible([number(field(row, f"{ID_PREFIX}{k}"), f"of token {k}") for k in wanted])
 
     def _entries(self, row: Any, position: int) -> dict[int, float]:
         """id -> log-probability at one position."""
@@ -84,14 +93,11 @@ def _rows(answer: Any) -> list[Any]:
     return rows
 
 
-def _pairs(entries: list[dict[int, float]], ids: Sequence[int]) -> list[tuple[dict[int, float], int]]:
-    return list(zip(entries, ids[1:], strict=True))
-
-
 def _id(key: str, position: int) -> int:
-    if not (key.isdecimal() and len(key) < 10):
+    token_id = token_number(key)
+    if token_id is None:
         raise Malformed(f"the answer names a token {quoted(key)} at position {position}, which is no number")
-    return int(key)
+    return token_id
 
 
 def _chosen(row: dict[int, float], token_id: int, position: int) -> float:
