@@ -1,8 +1,8 @@
 """SIGINT and SIGTERM end a run after a checkpoint, not in the middle of one."""
 
 import signal
-from types import FrameType
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
@@ -21,6 +21,8 @@ class Interrupted(Exception):  # noqa: N818 - it is an end, not an error
 class StopOnSignal(TrainerCallback):
     """Saves and stops at the next step at which a checkpoint can be resumed exactly; a second signal kills.
 
+    It listens within ``with stop:``, also when training ends in an error.
+
     A launcher signals its processes one after the other: they ask each other, so that all stop at the same step.
 
     Args:
@@ -35,10 +37,11 @@ class StopOnSignal(TrainerCallback):
         self._every = every
         self._previous: dict[signal.Signals, Any] = {}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def __enter__(self) -> Self:
         self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._restore()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -54,5 +57,6 @@ class StopOnSignal(TrainerCallback):
         self._restore()  # the next one has its ordinary effect
 
     def _restore(self) -> None:
-        for number, handler in self._previous.items():
+        previous, self._previous = self._previous, {}
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -74,7 +74,8 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     stop = StopOnSignal()
     trainer.add_callback(stop)
     checkpoint = folder.latest_checkpoint(processes.num_processes) if resume else None
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with stop:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received is not None:
         raise Interrupted(stop.received, trainer.state.global_step)
     trainer.save_model(str(folder.model))

@@ -63,7 +63,8 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
         if trainer.accelerator.is_main_process:
             write_json(folder.before, before)
         set_seed(arguments.seed, device_specific=True)  # a run with and one without evaluation sample alike
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with stop:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received is not None:
         raise Interrupted(stop.received, trainer.state.global_step)
     return trainer, _finish(folder, trainer, config)

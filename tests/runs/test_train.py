@@ -214,11 +214,11 @@ def test_a_refused_run_leaves_the_folder_free(pair, data, tmp_path):
 def test_stop_on_signal_restores_the_handlers():
     before = signal.getsignal(signal.SIGTERM)
     stop = StopOnSignal()
-    stop.on_train_begin(None, None, None)
-    assert signal.getsignal(signal.SIGTERM) == stop._receive
-    signal.raise_signal(signal.SIGTERM)
-    assert stop.received is signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before  # the next one has its ordinary effect
-    stop.on_train_begin(None, None, None)
-    stop.on_train_end(None, None, None)
+    with stop:
+        assert signal.getsignal(signal.SIGTERM) == stop._receive
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.received is signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) == before  # the next one has its ordinary effect
+    with pytest.raises(ZeroDivisionError), stop:
+        raise ZeroDivisionError
     assert signal.getsignal(signal.SIGTERM) == before

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from crossdistill.errors import InputError
-from crossdistill.teachers.served.errors import Malformed, Refused, Transient, quoted, shown
+from crossdistill.teachers.served.errors import Malformed, Refused, TooSlow, Transient, quoted, shown
 from crossdistill.teachers.served.options import ServedOptions
 from crossdistill.teachers.served.traffic import Traffic
 
@@ -20,6 +20,7 @@ _CONNECT_S = 10.0
 _LAST_RESORT = 3  # of the time for an answer: headers that come byte by byte are told no time
 _KEEPALIVE_S = 3.0  # less than servers keep a connection that nobody uses (5 s by default in many)
 _TRY_LATER = {408, 425, 429}
+_NEVER = {501, 505}  # what the server does not know now it will not know later
 _BUSY = {429, 503}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -71,7 +72,7 @@ class Connection:
                 raise self._too_slow() from None
             except httpx.TransportError as error:
                 raise _lost(error) from None
-        _check_status(response, _without(key, content))
+        _check_status(response, content, key)
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
@@ -117,8 +118,8 @@ class Connection:
                 raise Refused(response.status_code, f"the answer is larger than max_body_mib = {limit:g}")
         return bytes(content)
 
-    def _too_slow(self) -> Transient:
-        return Transient(f"no answer within {self._options.timeout_s:g} s", is_lost=True)
+    def _too_slow(self) -> TooSlow:
+        return TooSlow(f"no answer within {self._options.timeout_s:g} s", is_lost=True)
 
     def _key(self) -> str:
         """Without its value in any message."""
@@ -173,14 +174,15 @@ def _lost(error: httpx.TransportError) -> Transient | Refused:
     return Transient(f"{type(error).__name__}: {shown(error)}", is_lost=True)
 
 
-def _check_status(response: httpx.Response, content: bytes) -> None:
+def _check_status(response: httpx.Response, content: bytes, key: str) -> None:
     status = response.status_code
     if status < 300:
         return
     if status < 400:
-        raise Refused(status, f"the server sends requests on to {quoted(response.headers.get('Location', '?'))}")
-    message = _message(content)
-    if status >= 500 or status in _TRY_LATER:
+        place = _without(key, response.headers.get("Location", "?").encode()).decode()
+        raise Refused(status, f"the server sends requests on to {quoted(place)}")
+    message = _message(_without(key, content))
+    if status in _TRY_LATER or (status >= 500 and status not in _NEVER):
         raise Transient(
             f"{message} (status {status})",
             retry_after_s(response.headers.get("Retry-After")),

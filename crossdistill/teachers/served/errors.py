@@ -23,6 +23,10 @@ class Transient(Exception):  # noqa: N818 - a state of affairs, which may pass
         self.is_lost = is_lost
 
 
+class TooSlow(Transient):
+    """No answer in the time that one has."""
+
+
 class Malformed(Transient):
     """An answer that is not what was asked for."""
 

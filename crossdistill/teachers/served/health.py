@@ -18,14 +18,17 @@ class Health:
 
     That is how a server that fails is told from one that cannot score a certain sample, and a server that came back
     from another one in its place.
+
+    Attributes:
+        well_at: when it was last seen to be well, by the clock of the retrying; -inf before.
     """
 
     def __init__(self, connection: Connection, asker: Asker, retrying: Retrying, capability: Capability):
+        self.well_at = float("-inf")
         self._connection = connection
         self._asker = asker
         self._retrying = retrying
         self._capability = capability
-        self._checked_at = float("-inf")
         self._begun_at = float("-inf")
         self._lock = asyncio.Lock()
 
@@ -36,7 +39,7 @@ class Health:
         another model answers.
         """
         async with self._lock:
-            if self._checked_at > since:
+            if self.well_at > since:
                 return
             self._connection.traffic.checks += 1
             try:
@@ -52,11 +55,11 @@ class Health:
                     self._connection.url,
                     f"its log-probabilities of a known text differ by {difference:.2g} nats in the mean",
                 )
-            self._checked_at = self._begun_at
+            self.well_at = self._begun_at
 
     async def check_if_lost(self) -> None:
         """After a connection broke, nothing that is said counts before the server has been found to be the same."""
-        while self._retrying.lost_at >= self._checked_at and self._retrying.lost_at > float("-inf"):
+        while self._retrying.lost_at >= self.well_at and self._retrying.lost_at > float("-inf"):
             await self.check(self._retrying.lost_at)
 
     async def _reference(self) -> np.ndarray:

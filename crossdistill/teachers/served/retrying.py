@@ -9,7 +9,7 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from crossdistill.errors import TeacherUnavailableError
-from crossdistill.teachers.served.errors import Refused, Transient
+from crossdistill.teachers.served.errors import Refused, TooSlow, Transient
 from crossdistill.teachers.served.traffic import Traffic
 
 _LOGGER = logging.getLogger("crossdistill")
@@ -51,8 +51,8 @@ class Retrying:
         """What `attempt` gives in the end.
 
         Args:
-            tries: give up after so many failures that may be the request's own fault, or when patience is spent, and
-                raise the last one: it is not clear whose fault it was.
+            tries: give up after so many failures that may be the request's own fault, after the first of them that took
+                all its time, or when patience is spent, and raise the last one: it is not clear whose fault it was.
 
         Without `tries`, raises TeacherUnavailableError when patience is spent. What is not Transient passes at once.
         """
@@ -106,8 +106,10 @@ class Retrying:
 
         def stop(state: RetryCallState) -> bool:
             nonlocal own_failures
-            own_failures += not _failure(state).is_busy
-            return self._left_s() <= 0 or (tries is not None and own_failures >= tries)
+            failure = _failure(state)
+            own_failures += not failure.is_busy
+            is_enough = tries is not None and (own_failures >= tries or isinstance(failure, TooSlow))
+            return is_enough or self._left_s() <= 0
 
         return stop
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +14,7 @@ import numpy as np
 from crossdistill.align import DropReason
 from crossdistill.teachers.served.asking import Asker
 from crossdistill.teachers.served.dialect import PromptLogprobs
-from crossdistill.teachers.served.errors import Refused, Transient, drop_reason
+from crossdistill.teachers.served.errors import Refused, TooSlow, Transient, drop_reason
 from crossdistill.teachers.served.health import Health
 from crossdistill.teachers.served.probe import Capability
 from crossdistill.teachers.served.retrying import Retrying
@@ -20,8 +22,16 @@ from crossdistill.teachers.served.traffic import Traffic
 
 _LOGGER = logging.getLogger("crossdistill")
 _TRIES, _ROUNDS = 3, 3
+_MOST_SLOW_TRIES = _TRIES * _ROUNDS
+_BELIEVED_S = 30.0
+"""How long the server is taken for the one that it was: what a run that is killed has not yet put into the cache."""
 
 T = TypeVar("T")
+
+
+def slow_tries(patience_s: float, timeout_s: float) -> int:
+    """How often a single sample may take all its time: for as long as a server is waited for, but not for ever."""
+    return min(_MOST_SLOW_TRIES, max(_ROUNDS, math.ceil(patience_s / timeout_s)))
 
 
 class Scores(Protocol):
@@ -75,7 +85,11 @@ class Unscorable(Exception):  # noqa: N818 - of one sample: the others go on
 class Scorer:
     """Asks, in one event loop.
 
+    Another model can take the place of the server's without a connection that breaks. So what was answered counts, and
+    goes into the cache, once the reference text has been scored as ever *after* it.
+
     Args:
+        slow_tries: how often a sample may take all the time that an answer has, while others are answered.
         cache: with `fingerprint`, the name of this teacher in it.
     """
 
@@ -87,6 +101,7 @@ class Scorer:
         capability: Capability,
         stop_ids: Sequence[int],
         traffic: Traffic,
+        slow_tries: int = _MOST_SLOW_TRIES,
         cache: Scores | None = None,
         fingerprint: str = "",
     ):
@@ -96,23 +111,27 @@ class Scorer:
         self._capability = capability
         self._stop_ids = tuple(stop_ids)
         self._traffic = traffic
+        self._slow_tries = slow_tries
         self._cache = cache
         self._fingerprint = fingerprint
         self._told: set[DropReason] = set()
-        self._call_began = float("-inf")
+        self._answered_at = float("-inf")
+        self._unsure: deque[tuple[float, bytes, PromptLogprobs]] = deque()  # rows for the cache, and when they came
 
     async def answers(self, questions: Sequence[Question]) -> dict[Question, Answer | DropReason]:
         """The longest are asked first: a long one that begins last would be waited for alone.
 
-        Raises TeacherUnavailableError or TeacherChangedError; what was answered before is in the cache.
+        Raises TeacherUnavailableError or TeacherChangedError; what was sure before is in the cache.
         """
-        self._call_began = self._retrying.clock()
         order = sorted(questions, key=lambda question: -len(question.prompt) - len(question.response))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {question: group.create_task(self._answer(question)) for question in order}
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
+        if self._answered_at > self._health.well_at:
+            await self._health.check(self._retrying.clock())
+            self._keep_what_is_sure()
         return {question: task.result() for question, task in tasks.items()}
 
     async def _answer(self, question: Question) -> Answer | DropReason:
@@ -162,8 +181,14 @@ class Scorer:
             self._traffic.cache_hits += 1
             return kept
         found = await self._asked(ids, ask)
-        self._cache.put(key, found)
+        self._unsure.append((self._answered_at, key, found))
+        self._keep_what_is_sure()
         return found
+
+    def _keep_what_is_sure(self) -> None:
+        while self._cache is not None and self._unsure and self._unsure[0][0] < self._health.well_at:
+            _, key, found = self._unsure.popleft()
+            self._cache.put(key, found)
 
     async def _asked(self, ids: Sequence[int], ask: Callable[[], Awaitable[T]]) -> T:
         """Asks until it is answered, or until it is clear that the sample is at fault and not the server.
@@ -173,18 +198,21 @@ class Scorer:
         most = self._capability.max_length
         if most is not None and len(ids) + self._asker.dialect.num_generated > most:
             raise Unscorable(DropReason.TEACHER_CONTEXT)
-        await self._health.check(self._call_began)
-        rounds = 0
+        failures: Counter[bool] = Counter()  # those that took all their time, and the others
         while True:
             try:
                 found = await self._retrying(ask, _TRIES)
                 await self._health.check_if_lost()
+                self._answered_at = self._retrying.clock()
+                await self._health.check(self._answered_at - _BELIEVED_S)
                 return found
             except (Transient, Refused) as failure:
                 await self._health.check(self._retrying.clock())
-                rounds += 1
-                if rounds == _ROUNDS or isinstance(failure, Refused):
+                failures[isinstance(failure, TooSlow)] += 1
+                is_enough = failures[True] == self._slow_tries or failures[False] == _ROUNDS
+                if is_enough or isinstance(failure, Refused):
                     raise self._unscorable(ids, failure) from None
+                self._traffic.retries += 1
 
     def _unscorable(self, ids: Sequence[int], failure: Transient | Refused) -> Unscorable:
         reason = drop_reason(failure)

@@ -98,6 +98,13 @@ def test_a_server_that_repeats_the_key_is_not_quoted(monkeypatch):
     assert KEY not in str(raised.value)
 
 
+def test_a_server_that_sends_the_key_on_is_not_quoted(monkeypatch):
+    monkeypatch.setenv("CROSSDISTILL_TEACHER_KEY", KEY)
+    with pytest.raises(Refused, match=r"elsewhere/\?key=\*\*\*") as raised:
+        exchange(always(302, headers={"Location": f"http://elsewhere/?key={KEY}"}))
+    assert KEY not in str(raised.value)
+
+
 @pytest.mark.parametrize("key", ["schlüssel", "a\nb", "a\x00"])
 def test_a_key_that_no_header_takes_is_told_without_its_value(monkeypatch, key):
     if "\x00" in key:
@@ -129,6 +136,7 @@ def test_statuses_that_may_pass(status, is_busy, is_lost):
         (404, {"text": "<html>\x1b[31m"}, r"<html>\\x1b\[31m", "teacher_refused"),
         (422, {"json": {"detail": [{"loc": "prompt"}]}}, "prompt", "teacher_refused"),
         (401, {"json": ["x"]}, "x", "teacher_refused"),
+        (501, {"text": "not here"}, "not here", "teacher_refused"),
         (307, {"headers": {"Location": "http://elsewhere/"}}, "sends requests on to 'http://elsewhere/'",
          "teacher_refused"),
     ],

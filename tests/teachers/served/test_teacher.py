@@ -17,7 +17,7 @@ from crossdistill.align import DropReason
 from crossdistill.errors import InputError, TeacherChangedError, TeacherUnavailableError
 from crossdistill.objectives import Signal
 from crossdistill.teachers import ServedOptions, ServedTeacher, TeacherRequest
-from crossdistill.teachers.served import ScoreCache
+from crossdistill.teachers.served import ScoreCache, scorer
 from tests.models import teacher_tokenizer
 from tests.teachers.served.mock_server import MockServer, RandomModel, refused
 
@@ -178,6 +178,25 @@ def test_a_sample_that_the_server_cannot_score_is_dropped_and_told_once(teacher_
     assert len([record for record in caplog.records if reason in record.getMessage()]) == 1
 
 
+@pytest.mark.parametrize(("patience_s", "tries"), [(0.3, 3), (0.9, 5), (20, 9)])
+def test_a_sample_that_hangs_is_given_up_in_bounded_time(teacher_of, patience_s, tries):
+    server = server_of()
+    teacher = teacher_of(server, patience_s, options={"timeout_s": 0.2})
+    asked = []
+
+    class Hanging(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            asked.append(1)
+            await asyncio.sleep(0.3)
+            yield b" "
+
+    poisoned(server, lambda body: httpx.Response(200, stream=Hanging()))
+    answers = teacher.score([REQUESTS[0], REQUESTS[1]])
+    assert answers[0] == DropReason.TEACHER_REFUSED
+    check(server, teacher.stop_ids, REQUESTS[1], answers[1])
+    assert len(asked) == tries
+
+
 def test_failures_that_pass_lose_nothing(teacher_of):
     server = server_of()
     teacher = teacher_of(server, patience_s=5)
@@ -225,6 +244,7 @@ def test_another_model_between_two_calls(teacher_of, change):
         server.completion = lambda choice: httpx.Response(200, json={"model": "ot\x1bher", "choices": [choice]})
     else:
         server.models = {"other": 200}
+        server.completion = lambda choice: httpx.Response(200, json={"choices": [choice]})
     says = {"weights": "differ by", "name": r"'ot\\x1bher' answers in place of 'tiny'", "list": "serves other"}
     with pytest.raises(TeacherChangedError, match=says[change]):
         teacher.score(REQUESTS)
@@ -246,13 +266,33 @@ def test_another_model_after_a_lost_connection_within_a_call(teacher_of):
         teacher.score([REQUESTS[0]])
 
 
+def test_another_model_within_a_call_and_no_connection_lost(teacher_of):
+    """As behind a load balancer: nothing that it said is handed out or kept."""
+    server, cache = server_of(), Memory()
+    teacher = teacher_of(server, cache=cache)
+
+    def swap(path, body):
+        if 20 in body.get("prompt", ()):
+            server.model = RandomModel(server.model.size, seed=9)
+        return None
+
+    server.intercept = swap
+    with pytest.raises(TeacherChangedError, match="differ by"):
+        teacher.score(REQUESTS)
+    server = server_of()
+    teacher = teacher_of(server, cache=cache)
+    for request, answer in zip(REQUESTS, teacher.score(REQUESTS), strict=True):
+        check(server, teacher.stop_ids, request, answer)
+    assert len(server.scored) > 3
+
+
 def test_the_same_model_after_a_lost_connection(teacher_of):
     server = server_of()
     teacher = teacher_of(server, patience_s=5)
-    left = [None, None, httpx.ReadError("reset")]  # the models, the reference, the sample
+    left = [httpx.ReadError("reset")]
     server.intercept = lambda path, body: left.pop(0) if left else None
     check(server, teacher.stop_ids, REQUESTS[0], teacher.score([REQUESTS[0]])[0])
-    assert teacher.traffic.checks == 2
+    assert teacher.traffic.checks == 2  # before what it says counts, and at the end
     assert teacher.traffic.retries == 1
 
 
@@ -311,7 +351,9 @@ def test_rows_whose_reference_was_dropped_are_not_anothers(teacher_of):
     check(server, teacher.stop_ids, REQUESTS[0], teacher.score(REQUESTS)[0])
 
 
-def test_what_was_scored_before_a_failure_is_kept(teacher_of):
+def test_what_was_scored_before_a_failure_is_kept(teacher_of, monkeypatch):
+    """As far as the server was seen to be the same afterwards."""
+    monkeypatch.setattr(scorer, "_BELIEVED_S", 0)
     server, cache = server_of(), Memory()
     teacher = teacher_of(server, cache=cache)
     poisoned(server, lambda body: httpx.ConnectError("refused"), token=44)
