@@ -274,7 +274,6 @@ def test_another_model_within_a_call_and_no_connection_lost(teacher_of):
     def swap(path, body):
         if 20 in body.get("prompt", ()):
             server.model = RandomModel(server.model.size, seed=9)
-        return None
 
     server.intercept = swap
     with pytest.raises(TeacherChangedError, match="differ by"):
