@@ -54,7 +54,8 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     if arguments.objective == AUTO and trainer.accelerator.is_main_process:
         Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
     checkpoint = folder.latest_checkpoint(arguments.world_size) if resume else None
-    wants_before = held_out is not None and not folder.before.exists()
+    # without a checkpoint the run begins anew, perhaps under another server's model
+    wants_before = held_out is not None and (checkpoint is None or not folder.before.exists())
     trainer.accelerator.wait_for_everyone()  # every process has looked before one writes
     if trainer.accelerator.is_main_process:
         folder.claim(_identity(config))

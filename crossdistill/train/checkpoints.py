@@ -1,4 +1,5 @@
-"""What a checkpoint holds beside TRL's: what the run has spent, what it was warned of, what is trained beside it.
+"""What a checkpoint holds beside TRL's: what the run has spent, what it was warned of, what is trained beside it, and
+by what a teacher behind a server is known again.
 
 Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``train``, ``_save_checkpoint``, ``_save`` and
 ``_load_from_checkpoint``.
@@ -15,7 +16,9 @@ from transformers.trainer_utils import get_last_checkpoint
 from crossdistill.costs import Costs
 from crossdistill.errors import TeacherError
 from crossdistill.objectives import companion
+from crossdistill.teachers import Teacher
 from crossdistill.train.ledger import Ledger
+from crossdistill.train.references import check_references, save_references
 from crossdistill.train.sampling import SamplingTrainer
 from crossdistill.train.watchdog import Watchdog
 
@@ -27,21 +30,26 @@ class CheckpointingTrainer(SamplingTrainer):
 
     Attributes:
         ledger: what this process has spent and what became of every token that it sampled in training.
-        watchdog: what the run was warned of.
+        teachers: by name. watchdog: what the run was warned of.
     """
 
+    teachers: dict[str, Teacher]
     ledger: Ledger
     watchdog: Watchdog
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """As TRL's; `resume_from_checkpoint` is a checkpoint's path, or True for the last one. The ledger goes on."""
+        """As TRL's; `resume_from_checkpoint` is a checkpoint's path, or True for the last one. The ledger goes on.
+
+        Raises InputError where a server's model is not the one that taught up to that checkpoint.
+        """
         if isinstance(resume_from_checkpoint, bool):
             resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint else None
         self._began_at = time.perf_counter()
-        if resume_from_checkpoint is not None and self.accelerator.is_main_process:
-            self.ledger.load(resume_from_checkpoint)
         if resume_from_checkpoint is not None:
+            check_references(self.teachers, Path(resume_from_checkpoint))
             self.watchdog.load(resume_from_checkpoint)
+            if self.accelerator.is_main_process:
+                self.ledger.load(resume_from_checkpoint)
         self._seconds_before = self.ledger.seconds
         try:
             return super().train(resume_from_checkpoint, **kwargs)
@@ -50,8 +58,11 @@ class CheckpointingTrainer(SamplingTrainer):
             raise
 
     def _save_last_step(self) -> None:
-        """A teacher fails while rollouts are scored, between two optimisation steps: the last one is whole."""
-        if self.state.global_step > 0:
+        """A teacher fails while rollouts are scored, between two optimisation steps: the last one is whole.
+
+        Within several steps on one batch an evaluation can fail as well; an earlier checkpoint is resumed exactly then.
+        """
+        if self.state.global_step > 0 and self.state.global_step % self.args.num_iterations == 0:
             self._save_checkpoint(self.model, None)
 
     def total_ledger(self) -> Ledger:
@@ -69,6 +80,7 @@ class CheckpointingTrainer(SamplingTrainer):
         if is_writer:
             total.save(checkpoint)
             self.watchdog.save(checkpoint)
+            save_references(self.teachers, checkpoint)
         companion.save(self._student, checkpoint, is_writer)
         super()._save_checkpoint(model, trial)
 

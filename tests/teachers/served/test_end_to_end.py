@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from transformers import TrainerCallback
 
-from crossdistill.errors import TeacherUnavailableError
+from crossdistill.errors import InputError, TeacherUnavailableError
 from crossdistill.objectives import Signal
 from crossdistill.teachers import TeacherScore
 from crossdistill.teachers.served import ServedOptions, ServedTeacher
@@ -168,7 +168,14 @@ def test_a_run_whose_teacher_goes_stops_with_a_checkpoint_and_resumes(pair, outp
         server.start()
         resumed = make_trainer(pair, output / "broken", teacher=teacher, max_steps=4)
         resumed.train(resume_from_checkpoint=True)
+        server.service.scorer = Scorer(teacher_model(tokenizer, seed=9), tokenizer)
+        another = ServedTeacher(server.url, tokenizer, HASTY)
+        with pytest.raises(InputError, match=r"'teacher' is another model .* up to checkpoint-2: .* differ by"):
+            make_trainer(pair, output / "broken", teacher=another, max_steps=4).train(
+                resume_from_checkpoint=str(output / "broken" / "checkpoint-2")
+            )
         teacher.close()
+        another.close()
     assert [step["step"] for step in resumed.steps] == [1, 2, 3, 4]
     for one, other in zip(resumed.steps[:2], whole.steps[:2], strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-3, abs=1e-4)
