@@ -27,6 +27,7 @@ class RolloutSums:
     sampled_tokens: float = 0
     sampled_nats: float = 0
     supervised_tokens: float = 0
+    partly_judged_tokens: float = 0
     sampled_bytes: float = 0
     supervised_bytes: float = 0
     gap_responses: float = 0
@@ -65,6 +66,7 @@ class RolloutSums:
             sampled_tokens=coverage.sampled.tokens,
             sampled_nats=-sum(float(item.student_logprobs.sum(dtype=np.float64)) for item in scored),
             supervised_tokens=coverage.supervised.tokens,
+            partly_judged_tokens=sum(item.num_partly_judged for item in scored),
             sampled_bytes=coverage.sampled.bytes,
             supervised_bytes=coverage.supervised.bytes,
             gap_responses=sum(size > 0 for _, size in gaps),
@@ -102,8 +104,9 @@ class RolloutSums:
         teacher_gap/*: the same on chunks with digits, on those of white space alone and on the rest, where there are
         such. share/*: of the sampled bytes, those that spell digits and white space. sampled_entropy: mean -log p of
         the sampled tokens, nats; its expectation is the student's entropy, except that top_k, top_p and min_p make it
-        too low. coverage: share of the sampled bytes that is supervised. stopped: share of the responses that ended by
-        a stop token. turns, tool_tokens: of a response, where tools were called. history_changed/*: share of the
+        too low. coverage: share of the sampled bytes that is supervised. partly_judged: share of the supervised tokens
+        of which one of several teachers says nothing, where there are such. stopped: share of the responses that ended
+        by a stop token. turns, tool_tokens: of a response, where tools were called. history_changed/*: share of the
         conversations with earlier answers of the assistant that a side's template does not show as they were.
         """
         if not self.responses:
@@ -119,6 +122,8 @@ class RolloutSums:
         if self.sampled_bytes:
             metrics["share/digits"] = self.digit_bytes / self.sampled_bytes
             metrics["share/white_space"] = self.white_space_bytes / self.sampled_bytes
+        if self.partly_judged_tokens:
+            metrics["partly_judged"] = self.partly_judged_tokens / self.supervised_tokens
         if self.tool_tokens:
             metrics["turns"] = self.turns / self.responses
             metrics["tool_tokens"] = self.tool_tokens / self.responses

@@ -5,8 +5,9 @@ Where several judge one response with weights w, the advantage of a token is
     A_i = sum_t w_t A_i^t / sum_t w_t        over the teachers t that supervise the token.
 
 Each A^t is the difference of two log-probabilities, so that this is the advantage under the geometric mean of what the
-teachers make of the token. It is taken at the tokens that the first of them supervises (the one of the largest weight
-that did not drop the response), whose alignment, figures and counts are those of the response.
+teachers make of the token. It is taken at the tokens that the first of them supervises (the one of the largest weight),
+whose alignment, figures and counts are those of the response. A response that one of them drops is dropped under that
+one's reason: under the others alone it would teach something else than it is said to.
 """
 
 from collections.abc import Mapping, Sequence
@@ -148,11 +149,11 @@ def _chosen(values: Sequence[T], rows: Sequence[int]) -> list[T]:
 
 
 def _together(items: Mapping[str, ScoredResponse], weights: Weights) -> ScoredResponse:
-    """What all who judged a response say of it."""
-    ranked = sorted(items, key=lambda name: (items[name].dropped is not None, -weights[name]))
+    """What all who judged a response say of it; that of one who cannot."""
+    ranked = sorted(items, key=lambda name: (items[name].dropped is None, -weights[name]))
     first, *others = (items[name] for name in ranked)
-    if not others:
-        return first
+    if not others or first.dropped is not None:
+        return replace(first, others=tuple(others))
     total = sum(weights[name] * items[name].mask for name in ranked)
     value = sum(weights[name] * items[name].mask * items[name].advantages for name in ranked)
     advantages = np.divide(value, total, out=np.zeros_like(first.advantages), where=first.mask)

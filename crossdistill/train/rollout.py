@@ -71,6 +71,12 @@ class ScoredResponse:
         return 0 if self.teacher is None else int(self.alignment.byte_splits[-1])
 
     @property
+    def num_partly_judged(self) -> int:
+        """Supervised tokens of which one of the `others` says nothing."""
+        judged = np.logical_and.reduce([self.mask, *(other.mask for other in self.others)])
+        return int((self.mask & ~judged).sum())
+
+    @property
     def coverage(self) -> Coverage:
         """Every sampled token of this response: supervised, or dropped under a reason."""
         response, coverage = self.response, Coverage()

@@ -17,6 +17,7 @@ from crossdistill.objectives import States, Supervision, get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train.ledger import matmul_parameters
+from crossdistill.train.metrics import RolloutSums
 from crossdistill.train.rollout import RolloutScorer, ScoredResponse
 from tests.models import MESSAGES, Pair
 from tests.train.harness import BATCH, RecordingTrainer, arguments, load
@@ -132,16 +133,38 @@ def test_weights_average_the_advantages(pair, output, teachers):
     assert costs.tokens[Part.TEACHER_PREFILL] == read
 
 
-def test_who_drops_a_response_leaves_it_to_the_others(pair, output, teachers):
-    heavy = teachers["second"]
-    silent = LocalTeacher(heavy.model, heavy.tokenizer)
-    silent.score = lambda requests, *_: [DropReason.TEACHER_CONTEXT] * len(requests)
-    both = {"first": teachers["first"], "second": silent}
-    trainer = trainer_of(pair, output, both, column=False, teacher_weights={"first": 1, "second": 9})
+@pytest.mark.parametrize("weight", [0.1, 9])
+def test_what_one_of_them_drops_is_dropped_and_counted(pair, output, teachers, weight):
+    second = teachers["second"]
+    choosy = LocalTeacher(second.model, second.tokenizer)
+    choosy.score = lambda requests, *given: [
+        DropReason.TEACHER_CONTEXT if k % 2 else answer for k, answer in enumerate(second.score(requests, *given))
+    ]
+    both = {"first": teachers["first"], "second": choosy}
+    trainer = trainer_of(pair, output, both, column=False, teacher_weights={"first": 1, "second": weight})
     trainer.train()
-    for item in trainer.rollouts[0]:
-        assert (item.teacher_name, item.dropped) == ("first", None)
-        assert_same(item, alone(trainer, teachers["first"], item))
+    scored = trainer.rollouts[0]
+    lost = [item for item in scored if item.dropped is not None]
+    assert [item.dropped for item in lost] == [DropReason.TEACHER_CONTEXT] * (BATCH // 2)
+    assert all((item.teacher_name, len(item.others), item.weight) == ("second", 1, 0) for item in lost)
+    assert not any(item.mask.any() for item in lost)
+    coverage = trainer.total_ledger().coverage
+    assert coverage.dropped[DropReason.TEACHER_CONTEXT].bytes == sum(len(item.response.data) for item in lost) > 0
+    assert coverage.share < 0.9
+
+
+def test_tokens_that_one_of_them_says_nothing_of_are_counted(pair, output, teachers):
+    trainer = trainer_of(pair, output, teachers, column=False, teacher_weights={"first": 1, "second": 3})
+    trainer.train()
+    item = next(item for item in trainer.rollouts[0] if item.mask.sum() > 1)
+    assert "partly_judged" not in trainer.steps[0]
+    (other,) = item.others
+    hole = other.mask.copy()
+    hole[item.mask.nonzero()[0][0]] = False
+    assert item.num_partly_judged == 0
+    holed = dataclasses.replace(item, others=(dataclasses.replace(other, mask=hole),))
+    assert holed.num_partly_judged == 1
+    assert RolloutSums(responses=1, supervised_tokens=4, partly_judged_tokens=1).metrics()["partly_judged"] == 0.25
 
 
 def test_a_resumed_ledger_goes_on(pair, output, teachers):
