@@ -48,8 +48,19 @@ def served_teacher(
     cache = None if args.teacher_cache is None else ScoreCache(Path(args.teacher_cache), args.teacher_cache_mib)
     reads_sampling = args.objective == AUTO or args.make_objective().at_sampling_temperature
     temperature = args.temperature if reads_sampling else 1.0
-    given = served_options(options), args.text_tokens or (), temperature, cache, stops
-    return ServedTeacher(url, tokenizer, *given)
+    asked = served_options(options)
+    _check_waits(asked, args)
+    return ServedTeacher(url, tokenizer, asked, args.text_tokens or (), temperature, cache, stops)
+
+
+def _check_waits(options: ServedOptions, args: CrossTokenizerConfig) -> None:
+    """While a process waits for its teacher, the others wait for that process."""
+    needed = options.patience_s + options.timeout_s
+    if args.world_size > 1 and args.ddp_timeout <= needed:
+        raise InputError(
+            f"ddp_timeout = {args.ddp_timeout} ends the other processes while one still waits for its teacher's server "
+            f"(patience_s + timeout_s = {needed:g} s): raise ddp_timeout, or lower patience_s."
+        )
 
 
 def declared_stops(name: str) -> list[int]:

@@ -1,6 +1,8 @@
 """A whole run under a teacher behind a server: an outage ends it after a checkpoint, from which it goes on."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from crossdistill.cli.running import TRY_LATER
 from tests.cli.harness import Result, run
 from tests.models import MESSAGES, Pair
-from tests.teacher_server import TeacherServer
+from tests.teacher_server import TeacherServer, faults
 from tests.teacher_server.cases import scorer_of, tokenizer_of
 
 KEY = "sk-quite-secret-1234"
@@ -24,6 +26,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[TeacherServer]:
 
 
 def train(pair: Pair, folder: Path, url: str, *more: str, steps: int = 3) -> Result:
+    return run(*arguments(pair, folder, url, *more, steps=steps))
+
+
+def arguments(pair: Pair, folder: Path, url: str, *more: str, steps: int = 3) -> tuple[str, ...]:
+    """Of the command line."""
     prompts = folder / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in MESSAGES))
     named = ("--student", pair.student, "--teacher", url, "--teacher-tokenizer", pair.teacher)
@@ -37,7 +44,7 @@ def train(pair: Pair, folder: Path, url: str, *more: str, steps: int = 3) -> Res
         "bf16": "false",
     }
     sets = [part for key, value in settings.items() for part in ("--set", f"train.{key}={value}")]
-    return run("train", *named, "--dataset", str(prompts), "--output", str(folder / "run"), *sets, *more)
+    return ("train", *named, "--dataset", str(prompts), "--output", str(folder / "run"), *sets, *more)
 
 
 def test_a_run_is_reported_with_its_traffic_and_without_its_key(pair, tmp_path, server):
@@ -78,6 +85,23 @@ def test_an_outage_ends_the_run_after_a_checkpoint_and_it_goes_on(pair, tmp_path
     assert resumed.code == 0, resumed.err
     written = json.loads((folder / "run.json").read_text())
     assert [entry["step"] for entry in written["history"] if "loss" in entry] == list(range(1, 9))
+
+
+def test_a_process_whose_teacher_hangs_ends(pair, tmp_path, server):
+    """Threads and requests that are still waiting do not keep it."""
+    turn, samples = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), []
+
+    def hang_after_a_while(seen):
+        samples.extend([seen] * (turn in seen.ids))
+        return faults.hang() if len(samples) > 6 else None
+
+    server.script = hang_after_a_while
+    timeout = ("--set", "train.teacher_server.timeout_s=0.3")
+    command = [sys.executable, "-m", "crossdistill", *arguments(pair, tmp_path, server.url, *timeout, steps=8)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == TRY_LATER, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
 
 
 def test_a_server_with_another_tokenizer_is_refused(pair, tmp_path):

@@ -11,6 +11,7 @@ import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
+from crossdistill.errors import TeacherError, TeacherUnavailableError
 from crossdistill.runs import train as runs
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.interrupt import Interrupted
@@ -71,6 +72,30 @@ def interrupt_and_resume(pair: Pair, output: Path, prompts: Path) -> str:
     return message
 
 
+def fail_in_one(pair: Pair, output: Path) -> dict[str, Any]:
+    """A run whose last process alone loses its teacher in the third step; what each process was told."""
+    trainer = make_trainer(pair, output, max_steps=4)
+    score, calls = trainer.teacher.score, []
+
+    def lost(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 3 and trainer.accelerator.process_index == trainer.accelerator.num_processes - 1:
+            raise TeacherUnavailableError("the teacher is gone.")
+        return score(*args)
+
+    trainer.teacher.score = lost
+    try:
+        trainer.train()
+    except TeacherError as error:
+        told = [f"{type(error).__name__}: {error}"]
+    return {
+        "told": gather_object(told),
+        "checkpoints": {
+            path.name: sorted(file.name for file in path.iterdir()) for path in output.glob("checkpoint-*")
+        },
+    }
+
+
 class _OneProcessIsStopped(TrainerCallback):
     """Patches the run so that its last process gets SIGTERM in its first step."""
 
@@ -95,6 +120,7 @@ def main(student: str, teacher: str, folder: str, batch: str) -> None:
     result = train(pair, output / "trained", int(batch))
     if result["processes"] > 1:
         result["interruption"] = interrupt_and_resume(pair, output / "run", output / "prompts.jsonl")
+        result["failure"] = fail_in_one(pair, output / "failed")
         torch.distributed.barrier()
         if torch.distributed.get_rank() > 0:
             return

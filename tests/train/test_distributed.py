@@ -88,6 +88,13 @@ def test_every_token_is_counted_once(outcomes):
     assert one["completions"] == two["completions"]
 
 
+def test_a_teacher_that_one_process_loses_stops_all_after_a_checkpoint(outcomes):
+    failure = outcomes[1]["failure"]
+    assert failure["told"] == ["TeacherError: the teacher is gone.", "TeacherUnavailableError: the teacher is gone."]
+    assert list(failure["checkpoints"]) == ["checkpoint-2"]
+    assert {"rng_state_0.pth", "rng_state_1.pth", "trainer_state.json"} <= set(failure["checkpoints"]["checkpoint-2"])
+
+
 def test_a_signal_to_one_process_stops_all_and_the_run_goes_on(outcomes):
     two = outcomes[1]
     assert two["interruption"] == "stopped by SIGTERM after step 1"
