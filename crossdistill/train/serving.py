@@ -11,7 +11,7 @@ from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.served import ScoreCache, ServedOptions, ServedTeacher
-from crossdistill.train.checks import is_url
+from crossdistill.train.checks import hub_options, is_url
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import read_tokenizer
 
@@ -38,8 +38,9 @@ def served_teacher(
     """
     stops: list[int] = []
     if isinstance(tokenizer, str | Path):
-        stops = declared_stops(str(tokenizer))
-        tokenizer = read_tokenizer(str(tokenizer))
+        hub = hub_options(args, "teacher")
+        stops = declared_stops(str(tokenizer), hub["revision"])
+        tokenizer = read_tokenizer(str(tokenizer), **hub)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise InputError(
             f"the {label} at {url} needs its tokenizer on this side: name its folder or hub id (teacher_tokenizer in a "
@@ -63,10 +64,10 @@ def _check_waits(options: ServedOptions, args: CrossTokenizerConfig) -> None:
         )
 
 
-def declared_stops(name: str) -> list[int]:
+def declared_stops(name: str, revision: str | None = None) -> list[int]:
     """The stop tokens that a model's folder or hub id declares beside those of its tokenizer, if any."""
     try:
-        declared = GenerationConfig.from_pretrained(name).eos_token_id
+        declared = GenerationConfig.from_pretrained(name, revision=revision).eos_token_id
     except OSError:
         return []
     return [declared] if isinstance(declared, int) else list(declared or [])
