@@ -1,9 +1,8 @@
 """From sampled responses to the evidence that an objective sees, with every token accounted for."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.tokens import ByteVocab, Encoding
 from crossdistill.train.aligned import AlignedResponse
+from crossdistill.train.elsewhere import Answers, Elsewhere
 from crossdistill.train.evidence import evidence_of, supervised_positions
 from crossdistill.train.routing import ONE
 from crossdistill.train.stopwatch import Stopwatch
@@ -98,13 +98,13 @@ class ScoredResponse:
 class Asked:
     """Responses that the teacher is asked about.
 
-    requests: None where its template cannot show what is answered. answers: waits for them, in the order of the others.
+    requests: None where its template cannot show what is answered. answers: waits for those to the others, in order.
     """
 
     prompts: Sequence[Prompt]
     aligned: Sequence[AlignedResponse]
     requests: Sequence[TeacherRequest | None]
-    answers: Callable[[], list[TeacherScore | DropReason]]
+    answers: Callable[[], Answers]
 
 
 def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: Teacher, stop_unit: bool) -> VocabPair:
@@ -142,6 +142,7 @@ class RolloutScorer:
         self.pair = pair or pair_of(student_vocab, student_stop_ids, teacher, stop_unit)
         self._teacher_template_kwargs = teacher_template_kwargs
         self._tools = tools
+        self._elsewhere: Elsewhere | None = None
 
     def split(self, completion_ids: Sequence[Sequence[int]]) -> list[Response]:
         """The sampled token ids as responses."""
@@ -170,11 +171,11 @@ class RolloutScorer:
         with self.stopwatch.timed("render"):
             sampled = has_sampled_text or [False] * len(prompts)
             requests = [self._request(*row) for row in zip(prompts, aligned, sampled, strict=True)]
-        answer = partial(self._answers, requests)
+        asked = [request for request in requests if request is not None]
         if not self.teacher.is_remote:
-            return Asked(prompts, aligned, requests, answer)
-        waiting = self._elsewhere.submit(answer)
-        return Asked(prompts, aligned, requests, waiting.result)
+            return Asked(prompts, aligned, requests, partial(self._answers, asked))
+        self._elsewhere = self._elsewhere or Elsewhere(self._answers)
+        return Asked(prompts, aligned, requests, self._elsewhere.ask(asked))
 
     def finish(
         self,
@@ -189,7 +190,7 @@ class RolloutScorer:
             student_stop_logprobs: log of the student's stop mass where each response stopped, else None.
         """
         with self.stopwatch.timed("teacher"):
-            answers = asked.answers()
+            answers = _in_their_places(asked)
         with self.stopwatch.timed("credit"):
             rows = zip(asked.aligned, answers, student_logprobs, student_stop_logprobs, strict=True)
             evidence = [self._evidence(*row) for row in rows]
@@ -201,16 +202,11 @@ class RolloutScorer:
 
     def abandon(self) -> None:
         """Wait no longer for what a teacher elsewhere was asked."""
-        waiting: ThreadPoolExecutor | None = self.__dict__.pop("_elsewhere", None)
+        waiting, self._elsewhere = self._elsewhere, None
         if waiting is not None:
-            waiting.shutdown(wait=False, cancel_futures=True)
+            waiting.abandon()
         if isinstance(self.teacher, ServedTeacher):
             self.teacher.close()
-
-    @cached_property
-    def _elsewhere(self) -> ThreadPoolExecutor:
-        """Where a teacher that computes elsewhere is waited for, one batch after the other."""
-        return ThreadPoolExecutor(max_workers=1, thread_name_prefix="crossdistill-teacher")
 
     def _request(self, prompt: Prompt, aligned: AlignedResponse, has_sampled_text: bool) -> TeacherRequest | None:
         """What the teacher is asked; None where its template cannot show what is answered.
@@ -226,11 +222,9 @@ class RolloutScorer:
         has_stop = aligned.response.stop_position is not None and self.stop_unit
         return TeacherRequest(prompt_ids, aligned.encoding.ids.tolist(), has_stop)
 
-    def _answers(self, requests: Sequence[TeacherRequest | None]) -> list[TeacherScore | DropReason]:
-        asked = [request for request in requests if request is not None]
-        answers = self.teacher.score(asked, self.objective.signal, self.objective.top_k)
-        scores = iter([_checked(*pair) for pair in zip(answers, asked, strict=True)])
-        return [DropReason.TEACHER_TEMPLATE if request is None else next(scores) for request in requests]
+    def _answers(self, requests: Sequence[TeacherRequest]) -> Answers:
+        answers = self.teacher.score(requests, self.objective.signal, self.objective.top_k)
+        return [_checked(*pair) for pair in zip(answers, requests, strict=True)]
 
     def _evidence(
         self,
@@ -286,6 +280,12 @@ class RolloutScorer:
             weight=0.0 if evidence is None else self.objective.weight(evidence),
             num_teacher_tokens=0 if request is None else len(request.prompt_ids) + len(request.response_ids),
         )
+
+
+def _in_their_places(asked: Asked) -> Answers:
+    """One answer a response, also where nothing could be asked."""
+    answers = iter(asked.answers())
+    return [DropReason.TEACHER_TEMPLATE if request is None else next(answers) for request in asked.requests]
 
 
 def _checked(answer: TeacherScore | DropReason, request: TeacherRequest) -> TeacherScore | DropReason:
