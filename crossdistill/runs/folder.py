@@ -63,6 +63,7 @@ class RunFolder:
         Raises InputError for a folder that holds another run or other files, and when resuming for a folder without
         a run or with a run of another configuration.
         """
+        self._check_name()
         if resume:
             self._check_same(config)
             return
@@ -76,6 +77,14 @@ class RunFolder:
         """Write the configuration, once it is known that the run can begin; a resumed run has it already."""
         if not self.config.exists():
             write_json(self.config, config)
+
+    def _check_name(self) -> None:
+        try:
+            self.path.exists()
+        except OSError as error:  # a name that is too long, or a folder on the way that may not be entered
+            raise InputError(
+                f"the output folder {self.path} cannot be used ({error.strerror}): name another one."
+            ) from None
 
     def _check_writable(self) -> None:
         nearest = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())

@@ -21,10 +21,13 @@ _WEIGHTS = (".safetensors", ".bin", ".gguf")
 
 @contextmanager
 def reading(what: str, name: str) -> Iterator[None]:
-    """A model that is not there, or is of no known kind, is told in one sentence."""
+    """A model that is not there, is damaged or is of no known kind, is told in one sentence.
+
+    Within it stands nothing but a library's reading, which raises what a damaged file makes of it.
+    """
     try:
         yield
-    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
         lines = str(error).strip().splitlines()
         told = lines if isinstance(error, StrictDataclassError) else lines[:1]
         reason = " ".join(map(str.strip, told)).rstrip(".")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,14 @@ def test_tokenizers_that_are_not_there(pair, name):
         message = run("align", *arguments, "text").message
         assert message.startswith(f"the tokenizer of {name!r} cannot be read (")
         assert message.endswith("give a model's folder, or a hub id that this machine can reach.")
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "{}", '"text"'])
+def test_a_damaged_tokenizer_is_told(pair, tmp_path, content):
+    shutil.copytree(pair.student, tmp_path / "damaged")
+    (tmp_path / "damaged" / "tokenizer.json").write_text(content)
+    message = run("align", str(tmp_path / "damaged"), pair.teacher, "text").message
+    assert message.startswith(f"the tokenizer of '{tmp_path / 'damaged'}' cannot be read (")
 
 
 @pytest.mark.parametrize("command", ["align", "inspect", "doctor"])

@@ -111,3 +111,9 @@ def test_a_checkpoint_of_several_processes_needs_the_random_state_of_each(tmp_pa
             (checkpoint / f"rng_state_{rank}.pth").touch()
     assert folder.latest_checkpoint(num_processes=2) == whole
     assert folder.latest_checkpoint() == half
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_name_that_no_folder_can_have(tmp_path, resume):
+    with pytest.raises(InputError, match=r"cannot be used \(File name too long\): name another one"):
+        RunFolder(tmp_path / ("x" * 300)).check({}, resume)
