@@ -5,8 +5,9 @@ python -m benchmarks.served --url http://localhost:8000 --teacher FOLDER --stude
 
 The teacher in this process, the same one served and asked in bulk, and served and asked one request at a time. Without
 --url the tests' own server serves it in a process of its own; it computes one request after the other, so that its
-figures are those of the protocol and not of a real server. Every way scores the same samples, after some for warming
-up. Samples come in groups that share a prompt, as the samples of one prompt do in training.
+figures are those of the protocol and not of a real server. With --delay-s it takes so much longer for each answer,
+however many it is asked for at once: that shows how well requests are kept in flight. Every way scores the same
+samples, after some for warming up. They come in groups that share a prompt, as a prompt's samples do in training.
 """
 
 import os
@@ -68,13 +69,16 @@ def throughput(teacher: Teacher, asked: list[TeacherRequest], warm: list[Teacher
     return {"seconds": seconds, "tokens_per_second": tokens / seconds, "dropped": dropped}
 
 
-def shares(teacher: Teacher, student: str, steps: int, batch: int, response_tokens: int) -> dict[str, float]:
+def shares(
+    teacher: Teacher, student: str, steps: int, batch: int, micro_batches: int, response_tokens: int
+) -> dict[str, float]:
     """Of the time of training steps, after the first: what waits for the teacher, and what samples."""
     with tempfile.TemporaryDirectory() as folder:
         config = CrossTokenizerConfig(
             output_dir=folder,
             max_steps=steps + 1,
-            per_device_train_batch_size=batch,
+            per_device_train_batch_size=batch // micro_batches,
+            gradient_accumulation_steps=micro_batches,
             max_completion_length=response_tokens,
             logging_steps=1,
             save_strategy="no",
@@ -93,9 +97,10 @@ def shares(teacher: Teacher, student: str, steps: int, batch: int, response_toke
 
 
 @contextmanager
-def test_server(teacher: str, max_logprobs: int) -> Iterator[str]:
+def test_server(teacher: str, max_logprobs: int, delay_s: float) -> Iterator[str]:
     """Its address."""
-    command = [sys.executable, "-m", "tests.teacher_server", teacher, "--max-logprobs", str(max_logprobs)]
+    options = ["--max-logprobs", str(max_logprobs), "--delay-s", str(delay_s)]
+    command = [sys.executable, "-m", "tests.teacher_server", teacher, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
         assert process.stdout is not None
         try:
@@ -142,6 +147,8 @@ def main(
     batch_tokens: Annotated[int, typer.Option(min=1, help="Of the teacher in this process.")] = 8192,
     steps: Annotated[int, typer.Option(min=0, help="Training steps for the share that waits; 0 for none.")] = 4,
     batch: Annotated[int, typer.Option(min=1, help="Samples of a training step.")] = 16,
+    micro_batches: Annotated[int, typer.Option(min=1, help="Into which a step's samples are cut.")] = 1,
+    delay_s: Annotated[float, typer.Option(min=0, help="More for each answer of the tests' own server.")] = 0.0,
     in_process: Annotated[bool, typer.Option(help="Measure the teacher in this process too.")] = True,
     output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
 ) -> None:
@@ -152,11 +159,11 @@ def main(
 
     def measured(made: Teacher) -> dict[str, Any]:
         figures = throughput(made, asked, warm, top_k)
-        return figures | (shares(made, student, steps, batch, response_tokens) if steps else {})
+        return figures | (shares(made, student, steps, batch, micro_batches, response_tokens) if steps else {})
 
     if in_process:
         ways[IN_PROCESS] = measured(local(teacher, batch_tokens))
-    with _address(url, teacher, max(top_k, 20)) as address:
+    with _address(url, teacher, max(top_k, 20), delay_s) as address:
         for way, most in ((BULK, in_flight), (SINGLE, 1)):
             with served(address, tokenizer, most) as made:
                 ways[way] = measured(made) | {"traffic": made.traffic.as_dict()}
@@ -167,11 +174,11 @@ def main(
 
 
 @contextmanager
-def _address(url: str, teacher: str, max_logprobs: int) -> Iterator[str]:
+def _address(url: str, teacher: str, max_logprobs: int, delay_s: float) -> Iterator[str]:
     if url:
         yield url
     else:
-        with test_server(teacher, max_logprobs) as address:
+        with test_server(teacher, max_logprobs, delay_s) as address:
             yield address
 
 

@@ -11,6 +11,7 @@ import torch
 import typer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.teacher_server import faults, scripts
 from tests.teacher_server.scoring import Scorer
 from tests.teacher_server.server import TeacherServer
 from tests.teacher_server.service import Settings
@@ -20,12 +21,15 @@ def main(
     folder: Annotated[str, typer.Argument(help="Of a Hugging Face model.")],
     plain: Annotated[bool, typer.Option(help="OpenAI's form alone, without vLLM's fields.")] = False,
     max_logprobs: Annotated[int, typer.Option(help="Most tokens a position.")] = 20,
+    delay_s: Annotated[float, typer.Option(help="More for each answer, all requests at once.")] = 0.0,
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     scorer = Scorer(model, AutoTokenizer.from_pretrained(folder))
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with TeacherServer(scorer, Settings(vllm=not plain, max_logprobs=max_logprobs, name=folder)) as server:
+        if delay_s:
+            server.script = scripts.always(faults.delay(delay_s))
         typer.echo(server.url)
         ended.wait()
 

@@ -64,9 +64,15 @@ class Health:
 
     async def _reference(self) -> np.ndarray:
         self._begun_at = self._retrying.clock()
-        if self._capability.lists_models:
-            models = await served_models(self._connection)
-            if self._capability.model not in models:
-                listed = ", ".join(shown(name) for name in models) or "nothing"
-                raise changed(self._connection.url, f"it serves {listed} in place of {self._capability.model!r}")
-        return (await self._asker.score(self._capability.reference_ids, 0)).logprobs
+        try:
+            return (await self._asker.score(self._capability.reference_ids, 0)).logprobs
+        except Refused:
+            await self._check_listed()
+            raise
+
+    async def _check_listed(self) -> None:
+        """A server that has no such model any more says so in words of its own; its list tells it for certain."""
+        models = await served_models(self._connection) if self._capability.lists_models else None
+        if models is not None and self._capability.model not in models:
+            listed = ", ".join(shown(name) for name in models) or "nothing"
+            raise changed(self._connection.url, f"it serves {listed} in place of {self._capability.model!r}")

@@ -244,7 +244,7 @@ def test_another_model_between_two_calls(teacher_of, change):
         server.completion = lambda choice: httpx.Response(200, json={"model": "ot\x1bher", "choices": [choice]})
     else:
         server.models = {"other": 200}
-        server.completion = lambda choice: httpx.Response(200, json={"choices": [choice]})
+        server.completion = lambda choice: refused("there is no 'tiny'", 404)
     says = {"weights": "differ by", "name": r"'ot\\x1bher' answers in place of 'tiny'", "list": "serves other"}
     with pytest.raises(TeacherChangedError, match=says[change]):
         teacher.score(REQUESTS)
