@@ -1,6 +1,6 @@
 """One question to a server, in its dialect."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,20 +28,31 @@ class Asker:
         self._answers_as = answers_as
 
     async def score(self, ids: Sequence[int], top_k: int) -> PromptLogprobs:
-        return self.dialect.read(await self.answer(self.dialect.body(ids, top_k)), ids, top_k)
+        scores: PromptLogprobs = await self._read(
+            self.dialect.body(ids, top_k), lambda answer: self.dialect.read(answer, ids, top_k)
+        )
+        return scores
 
     async def next(self, ids: Sequence[int], wanted: Sequence[int]) -> np.ndarray | None:
         """Nats of the wanted ids after these, float32; None where the dialect cannot say."""
         body = self.dialect.next_body(ids, wanted)
-        return None if body is None else self.dialect.read_next(await self.answer(body), wanted)
+        if body is None:
+            return None
+        logprobs: np.ndarray = await self._read(body, lambda answer: self.dialect.read_next(answer, wanted))
+        return logprobs
 
     async def answer(self, body: dict[str, Any]) -> Any:
         """The raw answer."""
-        answer = await self._connection.exchange(self.dialect.path, {"model": self._model, **body})
-        name = name_in(answer)
-        if None not in (name, self._answers_as) and name != self._answers_as:
-            raise changed(self._connection.url, f"{quoted(name)} answers in place of {quoted(self._answers_as)}")
-        return answer
+        return await self._read(body, lambda answer: answer)
+
+    async def _read(self, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
+        def of_this_model(answer: Any) -> Any:
+            name = name_in(answer)
+            if None not in (name, self._answers_as) and name != self._answers_as:
+                raise changed(self._connection.url, f"{quoted(name)} answers in place of {quoted(self._answers_as)}")
+            return read(answer)
+
+        return await self._connection.exchange(self.dialect.path, {"model": self._model, **body}, of_this_model)
 
 
 def name_in(answer: Any) -> str | None:

@@ -65,8 +65,8 @@ class ScoreCache:
             than an eighth of it is not kept.
     """
 
-    def __init__(self, folder: Path, max_mib: float = 1024):
-        self._folder = folder
+    def __init__(self, folder: str | Path, max_mib: float = 1024):
+        self._folder = Path(folder)
         self._max_bytes = int(max_mib * 2**20)
         self._max_pages = int(self._max_bytes * _FILE_SHARE) // _PAGE
         self._uses: dict[bytes, int] = {}  # not yet written down: a hit alone writes nothing

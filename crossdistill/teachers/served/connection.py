@@ -5,6 +5,8 @@ import json
 import os
 import ssl
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -47,6 +49,8 @@ class Connection:
         self._options = options
         self._max_bytes = int(options.max_body_mib * 2**20)
         self._slots = asyncio.Semaphore(options.max_in_flight)
+        self._reading_s = 0.0
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crossdistill-answers")
         self._client = httpx.AsyncClient(
             verify=_trust(options),
             transport=transport,
@@ -61,8 +65,14 @@ class Connection:
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
 
-    async def exchange(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The answer's JSON: to a POST of `body`, or to a GET. Raises Transient, Malformed or Refused."""
+    async def exchange(
+        self, path: str, body: dict[str, Any] | None = None, read: Callable[[Any], Any] = lambda answer: answer
+    ) -> Any:
+        """What `read` makes of the answer's JSON: to a POST of `body`, or to a GET.
+
+        Answers are parsed and read one after the other in a thread of their own: a large one takes a second, which must
+        not be taken for a server's that is slow to answer other requests. Raises Transient, Malformed or Refused.
+        """
         key = self._key()
         async with self._slots:
             try:
@@ -70,13 +80,11 @@ class Connection:
                     response, content = await self._send(path, body, key)
             except (TimeoutError, httpx.TimeoutException):
                 raise self._too_slow() from None
-            except httpx.TransportError as error:
+            except (httpx.TransportError, OSError) as error:  # a broken TLS record is no error of the transport's
                 raise _lost(error) from None
-        _check_status(response, content, key)
-        try:
-            return json.loads(content)
-        except (ValueError, RecursionError):
-            raise Malformed(f"the answer to {path} is no JSON") from None
+            _check_status(response, content, key)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._reader, self._understood, path, content, read)
 
     @property
     def shows_key(self) -> bool:
@@ -86,6 +94,7 @@ class Connection:
 
     async def close(self) -> None:
         await self._client.aclose()
+        self._reader.shutdown(cancel_futures=True)
 
     async def _send(self, path: str, body: dict[str, Any] | None, key: str) -> tuple[httpx.Response, bytes]:
         data = None if body is None else json.dumps(body).encode()
@@ -95,7 +104,7 @@ class Connection:
         self.traffic.requests += 1
         self.traffic.sent_bytes += len(data or b"")
         method = "GET" if data is None else "POST"
-        until = time.monotonic() + self._options.timeout_s
+        until = self._idle_clock() + self._options.timeout_s
         async with self._client.stream(method, self.url + path, content=data, headers=headers) as response:
             return response, await self._content(response, until)
 
@@ -111,12 +120,23 @@ class Connection:
         async for part in response.aiter_raw():
             self.traffic.received_bytes += len(part)
             content += part
-            if time.monotonic() > until:
+            if self._idle_clock() > until:
                 raise self._too_slow()
             if len(content) > self._max_bytes:
                 limit = self._options.max_body_mib
                 raise Refused(response.status_code, f"the answer is larger than max_body_mib = {limit:g}")
         return bytes(content)
+
+    def _understood(self, path: str, content: bytes, read: Callable[[Any], Any]) -> Any:
+        began = time.monotonic()
+        try:
+            return read(_parsed(path, content))
+        finally:
+            self._reading_s += time.monotonic() - began
+
+    def _idle_clock(self) -> float:
+        """Seconds in which no answer was read: meanwhile bytes come in slowly, whoever is slow."""
+        return time.monotonic() - self._reading_s
 
     def _too_slow(self) -> TooSlow:
         return TooSlow(f"no answer within {self._options.timeout_s:g} s", is_lost=True)
@@ -168,7 +188,14 @@ def _trust(options: ServedOptions) -> ssl.SSLContext | bool:
         raise InputError(f"the certificates {options.ca_bundle} cannot be read ({error}): name a PEM file.") from None
 
 
-def _lost(error: httpx.TransportError) -> Transient | Refused:
+def _parsed(path: str, content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise Malformed(f"the answer to {path} is no JSON") from None
+
+
+def _lost(error: httpx.TransportError | OSError) -> Transient | Refused:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return Refused(None, f"the server's certificate is not trusted ({shown(error)}): name a ca_bundle")
     return Transient(f"{type(error).__name__}: {shown(error)}", is_lost=True)

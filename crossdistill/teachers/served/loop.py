@@ -13,13 +13,18 @@ class LoopThread:
     """Runs coroutines for threads that wait for them."""
 
     def __init__(self) -> None:
+        self._is_closed, self._lock = False, threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="crossdistill-requests", daemon=True)
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What it gives. Where the wait is interrupted, the coroutine is cancelled."""
-        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """What it gives. Where the wait is interrupted, the coroutine is cancelled. RuntimeError after a close."""
+        with self._lock:  # a loop that has stopped would take it and never run it
+            if self._is_closed:
+                coroutine.close()
+                raise RuntimeError("the loop is closed")
+            future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
         except BaseException:
@@ -28,7 +33,9 @@ class LoopThread:
 
     def close(self) -> None:
         """Cancels what still runs, and ends the thread. Nothing may be run afterwards."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._lock:
+            self._is_closed = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def _serve(self) -> None:

@@ -210,7 +210,7 @@ class Scorer:
                 await self._health.check(self._retrying.clock())
                 failures[isinstance(failure, TooSlow)] += 1
                 is_enough = failures[True] == self._slow_tries or failures[False] == _ROUNDS
-                if is_enough or isinstance(failure, Refused):
+                if is_enough or isinstance(failure, Refused) or failure.is_busy:  # the latter for all the patience
                     raise self._unscorable(ids, failure) from None
                 self._traffic.retries += 1
 

@@ -104,7 +104,8 @@ class ServedTeacher:
     ) -> list[TeacherScore | DropReason]:
         """One score a request, in order, or the reason why the server cannot score it.
 
-        Equal requests are asked once. Raises TeacherUnavailableError and TeacherChangedError.
+        Equal requests are asked once. Raises TeacherUnavailableError and TeacherChangedError, and ValueError for a
+        request without a prompt: of a first token no server tells a probability.
         """
         k = top_k if signal is Signal.TOPK else 0
         assert self.signal.covers(signal)
@@ -144,7 +145,7 @@ class ServedTeacher:
         """Of this process: neither threads nor connections live on the other side of a fork."""
         if self._session is None or self._session.pid != os.getpid():
             self._session = _Session(self._url, self._options, self.traffic, self._transport)
-            weakref.finalize(self, self._session.close)
+            self._session.closed_with(self)
         return self._session
 
     def _scorer(self, session: "_Session") -> Scorer:
@@ -167,8 +168,13 @@ class _Session:
         self.loop = LoopThread()
         self._is_closed = threading.Lock()  # taken for good by the one that closes
 
+    def closed_with(self, teacher: "ServedTeacher") -> None:
+        """At the latest when nobody holds the teacher any more."""
+        self._at_its_end = weakref.finalize(teacher, self.close)
+
     def close(self) -> None:
         if self.pid == os.getpid() and self._is_closed.acquire(blocking=False):
+            self._at_its_end.detach()
             self.loop.run(self.connection.close())
             self.loop.close()
 
@@ -179,6 +185,8 @@ def _num_ids(tokenizer: Any) -> int:
 
 def _question(request: TeacherRequest, top_k: int) -> Question:
     prompt, response = (tuple(map(int, ids)) for ids in (request.prompt_ids, request.response_ids))
+    if not prompt:
+        raise ValueError("a request needs at least one token of a prompt")
     return Question(prompt, response, request.stopped, top_k)
 
 

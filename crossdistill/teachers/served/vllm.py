@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from crossdistill.teachers.served.dialect import (
+    FLOOR_NATS,
     ID_PREFIX,
     PromptLogprobs,
     field,
@@ -75,15 +76,20 @@ class Vllm:
         return possible([number(field(row, f"{ID_PREFIX}{k}"), f"of token {k}") for k in wanted])
 
     def _entries(self, row: Any, position: int) -> dict[int, float]:
-        """id -> log-probability at one position."""
+        """id -> log-probability at one position. There are hundreds of thousands, nearly always as they should be."""
+        entries = _plain_entries(row)
+        if entries is None:
+            entries = self._odd_entries(row, position)
+        if max(entries, default=0) >= self._vocab_size:
+            unknown = next(token_id for token_id in entries if token_id >= self._vocab_size)
+            raise Malformed(f"the answer names token {unknown} at position {position}, which this vocabulary has not")
+        return entries
+
+    def _odd_entries(self, row: Any, position: int) -> dict[int, float]:
         if not isinstance(row, dict):
             raise Malformed(f"the answer has no log-probability at position {position}")
         place = f"at position {position}"
-        entries = {_id(key, position): number(field(entry, "logprob"), place) for key, entry in row.items()}
-        unknown = [token_id for token_id in entries if token_id >= self._vocab_size]
-        if unknown:
-            raise Malformed(f"the answer names token {unknown[0]} {place}, which this vocabulary has not")
-        return entries
+        return {_id(key, position): number(field(entry, "logprob"), place) for key, entry in row.items()}
 
 
 def _rows(answer: Any) -> list[Any]:
@@ -91,6 +97,19 @@ def _rows(answer: Any) -> list[Any]:
     if not isinstance(rows, list):
         raise Malformed("the answer has no list of prompt_logprobs")
     return rows
+
+
+def _plain_entries(row: Any) -> dict[int, float] | None:
+    """Those of a row as vLLM writes it; None for any other."""
+    if not isinstance(row, dict) or not all(map(str.isdecimal, row)) or max(map(len, row), default=10) >= 10:
+        return None
+    try:
+        values = [entry["logprob"] for entry in row.values()]
+    except (KeyError, TypeError, IndexError):
+        return None
+    if set(map(type, values)) != {float} or min(values) <= FLOOR_NATS:
+        return None
+    return dict(zip(map(int, row), values, strict=True))
 
 
 def _id(key: str, position: int) -> int:

@@ -197,6 +197,22 @@ def test_a_sample_that_hangs_is_given_up_in_bounded_time(teacher_of, patience_s,
     assert len(asked) == tries
 
 
+def test_a_sample_for_which_the_server_is_always_busy_is_given_up_with_its_patience(teacher_of):
+    server = server_of()
+    teacher = teacher_of(server, patience_s=0.5)
+    poisoned(server, lambda body: refused("busy", 503))
+    began = time.monotonic()
+    answers = teacher.score([REQUESTS[0], REQUESTS[1]])
+    assert answers[0] == DropReason.TEACHER_REFUSED
+    assert 0.5 <= time.monotonic() - began < 1.0
+    check(server, teacher.stop_ids, REQUESTS[1], answers[1])
+
+
+def test_a_request_without_a_prompt_is_refused(teacher_of):
+    with pytest.raises(ValueError, match="at least one token of a prompt"):
+        teacher_of(server_of()).score([TeacherRequest([], [5], True)])
+
+
 def test_failures_that_pass_lose_nothing(teacher_of):
     server = server_of()
     teacher = teacher_of(server, patience_s=5)
@@ -354,14 +370,8 @@ def test_what_was_scored_before_a_failure_is_kept(teacher_of, monkeypatch):
     """As far as the server was seen to be the same afterwards."""
     monkeypatch.setattr(scorer, "_BELIEVED_S", 0)
     server, cache = server_of(), Memory()
-    teacher = teacher_of(server, cache=cache)
-    poisoned(server, lambda body: httpx.ConnectError("refused"), token=44)
-    swap = server.intercept
-
-    def die(path, body):
-        return httpx.ConnectError("refused") if len(cache.rows) > 3 else swap(path, body)
-
-    server.intercept = die
+    teacher = teacher_of(server, cache=cache, options={"max_in_flight": 1})
+    server.intercept = lambda path, body: httpx.ConnectError("refused") if len(cache.rows) > 3 else None
     with pytest.raises(TeacherUnavailableError):
         teacher.score(REQUESTS)
     assert len(cache.rows) == 4
