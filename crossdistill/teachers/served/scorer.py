@@ -16,6 +16,7 @@ from crossdistill.teachers.served.asking import Asker
 from crossdistill.teachers.served.dialect import PromptLogprobs
 from crossdistill.teachers.served.errors import Refused, TooSlow, Transient, drop_reason
 from crossdistill.teachers.served.health import Health
+from crossdistill.teachers.served.options import ServedOptions
 from crossdistill.teachers.served.probe import Capability
 from crossdistill.teachers.served.retrying import Retrying
 from crossdistill.teachers.served.traffic import Traffic
@@ -89,7 +90,7 @@ class Scorer:
     goes into the cache, once the reference text has been scored as ever *after* it.
 
     Args:
-        slow_tries: how often a sample may take all the time that an answer has, while others are answered.
+        options: how long and how much is asked for.
         cache: with `fingerprint`, the name of this teacher in it.
     """
 
@@ -101,7 +102,7 @@ class Scorer:
         capability: Capability,
         stop_ids: Sequence[int],
         traffic: Traffic,
-        slow_tries: int = _MOST_SLOW_TRIES,
+        options: ServedOptions,
         cache: Scores | None = None,
         fingerprint: str = "",
     ):
@@ -111,7 +112,9 @@ class Scorer:
         self._capability = capability
         self._stop_ids = tuple(stop_ids)
         self._traffic = traffic
-        self._slow_tries = slow_tries
+        self._slow_tries = slow_tries(options.patience_s, options.timeout_s)
+        # more than are in flight, for those that wait to try again; so few that a check is not the last in line
+        self._begun = asyncio.Semaphore(2 * options.max_in_flight)
         self._cache = cache
         self._fingerprint = fingerprint
         self._told: set[DropReason] = set()
@@ -135,6 +138,10 @@ class Scorer:
         return {question: task.result() for question, task in tasks.items()}
 
     async def _answer(self, question: Question) -> Answer | DropReason:
+        async with self._begun:
+            return await self._answer_now(question)
+
+    async def _answer_now(self, question: Question) -> Answer | DropReason:
         ids = question.prompt + question.response
         if question.looks_beyond:
             ids += self._stop_ids[:1]

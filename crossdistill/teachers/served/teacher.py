@@ -27,7 +27,7 @@ from crossdistill.teachers.served.options import ServedOptions
 from crossdistill.teachers.served.probe import Capability, probe
 from crossdistill.teachers.served.reference import TOLERANCE_NATS, difference_nats
 from crossdistill.teachers.served.retrying import Retrying
-from crossdistill.teachers.served.scorer import Answer, Question, Scorer, Scores, slow_tries
+from crossdistill.teachers.served.scorer import Answer, Question, Scorer, Scores
 from crossdistill.teachers.served.traffic import Traffic
 from crossdistill.tokens import ByteVocab
 
@@ -152,9 +152,8 @@ class ServedTeacher:
         found = self.capability
         asker = Asker(session.connection, found.dialect, found.model, found.answers_as)
         health = Health(session.connection, asker, session.retrying, found)
-        most = slow_tries(self._options.patience_s, self._options.timeout_s)
-        cache = self._cache, self._fingerprint
-        return Scorer(asker, session.retrying, health, found, self.stop_ids, self.traffic, most, *cache)
+        ours = self.stop_ids, self.traffic, self._options
+        return Scorer(asker, session.retrying, health, found, *ours, self._cache, self._fingerprint)
 
 
 class _Session:

@@ -371,10 +371,10 @@ def test_what_was_scored_before_a_failure_is_kept(teacher_of, monkeypatch):
     monkeypatch.setattr(scorer, "_BELIEVED_S", 0)
     server, cache = server_of(), Memory()
     teacher = teacher_of(server, cache=cache, options={"max_in_flight": 1})
-    server.intercept = lambda path, body: httpx.ConnectError("refused") if len(cache.rows) > 3 else None
+    server.intercept = lambda path, body: httpx.ConnectError("refused") if len(cache.rows) > 10 else None
     with pytest.raises(TeacherUnavailableError):
-        teacher.score(REQUESTS)
-    assert len(cache.rows) == 4
+        teacher.score([TeacherRequest([5, 6], [20 + k, 21], True) for k in range(40)])
+    assert 10 < len(cache.rows) < 16
 
 
 def test_close_ends_the_thread_and_a_later_call_begins_another(teacher_of):
