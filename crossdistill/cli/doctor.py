@@ -25,6 +25,12 @@ def command(
     teacher_model: Annotated[
         str | None, typer.Option(help="Its name on the server; the only one that is served, by default.")
     ] = None,
+    overrides: Annotated[
+        list[str],
+        typer.Option(
+            "--set", "-s", metavar="KEY=VALUE", help="A field of the server's settings, such as max_in_flight=64."
+        ),
+    ] = [],  # noqa: B006 - typer's way
 ) -> None:
     """Say what is installed, which back-ends work here, and what a pair of models will do (as inspect does).
 
@@ -39,7 +45,7 @@ def command(
         raise InputError("give a student and a teacher, or neither.")
     if student is None and (student_template_kwargs is not None or teacher_template_kwargs is not None):
         raise InputError("keyword arguments of templates are about a pair: give a student and a teacher.")
-    _check_server(server, teacher_tokenizer, teacher_model)
+    _check_server(server, teacher_tokenizer, teacher_model, overrides)
     _print(console, "installed", installation.packages())
     _print(console, "back-ends here", installation.backends())
     if student is not None and teacher is not None:
@@ -48,29 +54,33 @@ def command(
 
         print_inspection(console, inspected(student, teacher, student_template_kwargs, teacher_template_kwargs))
     if server is not None and teacher_tokenizer is not None:
-        _print_server(console, server, teacher_tokenizer, teacher_model)
+        _print_server(console, server, teacher_tokenizer, teacher_model, overrides)
 
 
-def _check_server(server: str | None, tokenizer: str | None, model: str | None) -> None:
+def _check_server(server: str | None, tokenizer: str | None, model: str | None, overrides: list[str]) -> None:
     from crossdistill.cli.names import check_there
     from crossdistill.errors import InputError
 
-    if server is None and (tokenizer is not None or model is not None):
-        raise InputError("--teacher-tokenizer and --teacher-model are about a server: give its URL with --teacher.")
+    if server is None and (tokenizer is not None or model is not None or overrides):
+        raise InputError(
+            "--teacher-tokenizer, --teacher-model and --set are about a server: give its URL with --teacher."
+        )
     if server is not None and tokenizer is None:
         raise InputError("a server is checked against its model's tokenizer: give that with --teacher-tokenizer.")
     if tokenizer is not None:
         check_there(tokenizer)
 
 
-def _print_server(console: Console, url: str, tokenizer: str, model: str | None) -> None:
-    from crossdistill.cli.serving import examine
+def _print_server(console: Console, url: str, tokenizer: str, model: str | None, overrides: list[str]) -> None:
+    from crossdistill.cli.serving import examine, settings
     from crossdistill.errors import InputError, TeacherError
     from crossdistill.train.loading import read_tokenizer
+    from crossdistill.train.serving import declared_stops
 
-    loaded = read_tokenizer(tokenizer)
+    options = settings(model, overrides)
+    loaded, stops = read_tokenizer(tokenizer), declared_stops(tokenizer)
     try:
-        findings = examine(url, loaded, model)
+        findings = examine(url, loaded, stops, options)
     except (InputError, TeacherError) as reason:
         Console(stderr=True).print(Text(f"this server cannot teach: {reason}"), soft_wrap=True)
         raise typer.Exit(1) from None

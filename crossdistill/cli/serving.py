@@ -1,12 +1,13 @@
 """What a teacher behind a server can do, and how fast."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
 
 from crossdistill.inspection import corpus
+from crossdistill.runs.config import read_config
 from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedOptions, ServedTeacher
 from crossdistill.tokens import ByteVocab
@@ -26,14 +27,20 @@ class Rate:
     tokens_per_s: float
 
 
-def examine(url: str, tokenizer: Any, model: str | None) -> list[str]:
+def settings(model: str | None, overrides: Sequence[str]) -> ServedOptions:
+    """How the server is asked. model: the teacher's name there, None for the only one. Raises InputError."""
+    options = read_config(ServedOptions, None, overrides, {"model": model})
+    is_chosen = "patience_s" in options.model_fields_set
+    return options if is_chosen else options.model_copy(update={"patience_s": PATIENCE_S})
+
+
+def examine(url: str, tokenizer: Any, declared_stops: Sequence[int], options: ServedOptions) -> list[str]:
     """What the probe finds, and the throughput, in words.
 
-    tokenizer: the teacher's. model: its name on the server, None for the only one. Raises
-    InputError for a server that cannot teach, TeacherUnavailableError where nobody answers.
+    tokenizer: the teacher's. declared_stops: stop tokens that its model declares. Raises InputError for a server that
+    cannot teach, TeacherUnavailableError where nobody answers.
     """
-    options = ServedOptions(model=model, patience_s=PATIENCE_S)
-    teacher = ServedTeacher(url, tokenizer, options)
+    teacher = ServedTeacher(url, tokenizer, options, declared_stops=declared_stops)
     try:
         found = teacher.capability
         length = UNTOLD_LENGTH if found.max_length is None else min(LENGTH, found.max_length - _RESERVED)

@@ -1,6 +1,7 @@
 """SIGINT and SIGTERM end a run after a checkpoint, not in the middle of one."""
 
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -27,14 +28,16 @@ class StopOnSignal(TrainerCallback):
 
     Args:
         every: optimisation steps on one batch of rollouts; a checkpoint falls between two batches.
+        react: called when a signal comes, in its handler.
 
     Attributes:
         received: the signal, once one came.
     """
 
-    def __init__(self, every: int = 1):
+    def __init__(self, every: int = 1, react: Callable[[], None] = lambda: None):
         self.received: signal.Signals | None = None
         self._every = every
+        self._react = react
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -55,6 +58,7 @@ class StopOnSignal(TrainerCallback):
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()  # the next one has its ordinary effect
+        self._react()
 
     def _restore(self) -> None:
         previous, self._previous = self._previous, {}

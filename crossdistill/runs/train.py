@@ -9,6 +9,7 @@ from typing import Any
 from accelerate.utils import set_seed
 from rich.console import Console
 
+from crossdistill.errors import TeacherError
 from crossdistill.inspection.choice import AUTO
 from crossdistill.report.html import write_report
 from crossdistill.report.run_file import SAMPLES_FILE, versions, write_json, write_text
@@ -29,6 +30,7 @@ _MAY_CHANGE = (  # so that a run that stopped for its coverage, or for its teach
     *("min_coverage", "low_coverage"),
     *("teacher_server", "teacher_cache", "teacher_cache_mib"),
 )
+_GRACE_S = 10.0  # schedulers kill a run half a minute after they told it to stop, and a checkpoint takes some of that
 _Z95 = 1.96  # of the normal distribution, for a gap's interval over many responses
 
 
@@ -45,12 +47,13 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     prompts, held_out = _datasets(config)
     options = {"output_dir": str(folder.checkpoints), **config.trainer_arguments()}
     arguments = build(CrossTokenizerConfig, "train", options)
-    stop = StopOnSignal(arguments.num_iterations)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             folder.check(_identity(config), resume)
     set_seed(arguments.seed)
-    trainer = _trainer(config, arguments, prompts, held_out, stop)
+    trainer = _trainer(config, arguments, prompts, held_out)
+    stop = StopOnSignal(arguments.num_iterations, lambda: trainer.hurry(_GRACE_S))
+    trainer.add_callback(stop)
     if arguments.objective == AUTO and trainer.accelerator.is_main_process:
         Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
     checkpoint = folder.latest_checkpoint(arguments.world_size) if resume else None
@@ -64,16 +67,18 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
         if trainer.accelerator.is_main_process:
             write_json(folder.before, before)
         set_seed(arguments.seed, device_specific=True)  # a run with and one without evaluation sample alike
-    with stop:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        with stop:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except TeacherError:
+        if stop.received is None:
+            raise
     if stop.received is not None:
         raise Interrupted(stop.received, trainer.state.global_step)
     return trainer, _finish(folder, trainer, config)
 
 
-def _trainer(
-    config: RunConfig, arguments: CrossTokenizerConfig, prompts: Any, held_out: Any, stop: StopOnSignal
-) -> CrossTokenizerTrainer:
+def _trainer(config: RunConfig, arguments: CrossTokenizerConfig, prompts: Any, held_out: Any) -> CrossTokenizerTrainer:
     teachers = {name: table.model for name, table in config.named_teachers.items()}
     tokenizers = {name: table.tokenizer for name, table in config.named_teachers.items()}
     with setting_up():
@@ -84,7 +89,6 @@ def _trainer(
             train_dataset=prompts,
             eval_dataset=held_out,
             teacher_processing_class=tokenizers if config.teachers else config.teacher_tokenizer,
-            callbacks=[stop],
             peft_config=lora_config(config.lora),
         )
 

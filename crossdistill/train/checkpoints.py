@@ -11,7 +11,9 @@ from typing import Any
 
 from accelerate.utils import gather_object
 from torch import Tensor, nn
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
 from crossdistill.costs import Costs
 from crossdistill.errors import TeacherError
@@ -51,11 +53,27 @@ class CheckpointingTrainer(SamplingTrainer):
             if self.accelerator.is_main_process:
                 self.ledger.load(resume_from_checkpoint)
         self._seconds_before = self.ledger.seconds
+        if resume_from_checkpoint is not None and self._is_over(Path(resume_from_checkpoint)):
+            return self._as_it_ended(resume_from_checkpoint)
         try:
             return super().train(resume_from_checkpoint, **kwargs)
         except TeacherError:
             self._save_last_step()
             raise
+
+    def _is_over(self, checkpoint: Path) -> bool:
+        """Whether no step is left after it: transformers would make one more."""
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        if self.args.max_steps <= 0 and self.args.num_train_epochs != state.num_train_epochs:
+            return False
+        steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
+        return state.global_step >= steps and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    def _as_it_ended(self, checkpoint: str) -> TrainOutput:
+        self._load_from_checkpoint(checkpoint)
+        self._load_rng_state(checkpoint)
+        self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        return TrainOutput(self.state.global_step, 0.0, {})
 
     def _save_last_step(self) -> None:
         """A teacher fails while rollouts are scored, between two optimisation steps: the last one is whole.

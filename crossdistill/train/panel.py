@@ -10,7 +10,8 @@ whose alignment, figures and counts are those of the response. A response that o
 one's reason: under the others alone it would teach something else than it is said to.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -104,10 +105,15 @@ class Panel:
             scored += self._finish(question, student_logprobs[own], student_stop_logprobs[own])
         return scored
 
-    def abandon(self) -> None:
-        """Wait no longer for any teacher: the run ends."""
-        for seat in self.seats.values():
-            seat.scorer.abandon()
+    @contextmanager
+    def abandoned_on_error(self) -> Iterator[None]:
+        """Where the caller ends early, nobody waits for a teacher any more: such threads would keep the process."""
+        try:
+            yield
+        except BaseException:
+            for seat in self.seats.values():
+                seat.scorer.abandon()
+            raise
 
     def _finish(
         self, question: Question, logprobs: Sequence[np.ndarray], stop_logprobs: Sequence[float | None]

@@ -21,7 +21,7 @@ from crossdistill.chat.messages import Prompt
 from crossdistill.costs import Part
 from crossdistill.objectives import get
 from crossdistill.ops import LMHead
-from crossdistill.teachers import LocalTeacher, Teacher
+from crossdistill.teachers import LocalTeacher, ServedTeacher, Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train import checks
 from crossdistill.train.checkpoints import CheckpointingTrainer
@@ -216,6 +216,12 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         A teacher that computes elsewhere scores what was sampled while more is, and while the student's own
         probabilities are computed.
         """
+        with self._panel.abandoned_on_error():
+            return self._judged_rollout(rows, written)
+
+    def _judged_rollout(
+        self, rows: Sequence[Mapping[str, Any]], written: Rollout | None
+    ) -> tuple[Rollout, PolicyBatch, list[ScoredResponse]]:
         prompts, judges = [row["prompt"] for row in rows], [self.routing.of(row) for row in rows]
         self._panel.see(prompts, judges)
         parts, questions = [], []
@@ -295,10 +301,15 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         self._panel.stopwatch.take()  # training is timed from here
-        try:
-            result = super().train(resume_from_checkpoint, **kwargs)
-        except BaseException:
-            self._panel.abandon()  # threads that wait for a server would keep the process alive
-            raise
+        result = super().train(resume_from_checkpoint, **kwargs)
         self.coverage_guard.check()
         return result
+
+    def hurry(self, seconds: float) -> None:
+        """From now on a served teacher is waited for so long at most, in all; for a run that was told to stop.
+
+        After that TeacherUnavailableError. May be called while another thread, or this one, is waiting.
+        """
+        for teacher in self.teachers.values():
+            if isinstance(teacher, ServedTeacher):
+                teacher.hurry(seconds)

@@ -1,11 +1,13 @@
 """``crossdistill doctor --teacher URL``: what a teacher's server is found to be, against one on loopback."""
 
 import re
+import shutil
 import time
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from transformers import GenerationConfig
 
 from crossdistill import ByteVocab
 from crossdistill.align import DropReason
@@ -45,6 +47,21 @@ def refusal(result: Result) -> str:
     assert prefix == ""
     assert "\n" not in reason
     return reason
+
+
+def test_settings_and_declared_stops_are_those_of_a_run(tokenizer, tmp_path):
+    shutil.copytree(tokenizer, tmp_path / "two")
+    loaded = teacher_tokenizer()
+    GenerationConfig(eos_token_id=[loaded.eos_token_id, loaded.pad_token_id]).save_pretrained(tmp_path / "two")
+    with TeacherServer(scorer_of()) as server:
+        result = doctor(server, str(tmp_path / "two"), "--set", "max_in_flight=2", "--set", "dialect=completions")
+        assert server.log.most_concurrent() == 2
+    assert result.code == 0, result.err
+    assert "2; all but the first are asked for in one request" in " ".join(result.out.split())
+    assert "completions" in result.out
+    assert re.search(r"with\s+2", result.out)
+    assert "unknown key 'in_flight'" in doctor("http://there", tokenizer, "--set", "in_flight=2").message
+    assert "give its URL with --teacher" in run("doctor", "--set", "max_in_flight=2").message
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """A whole run under a teacher behind a server: an outage ends it after a checkpoint, from which it goes on."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,61 @@ def test_a_process_whose_teacher_hangs_ends(pair, tmp_path, server):
     assert ended.returncode == TRY_LATER, ended.stderr
     assert "Traceback" not in ended.stderr
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own."""
+    command = [sys.executable, "-m", "crossdistill", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_signal_ends_the_wait_for_a_silent_server(pair, tmp_path, server):
+    """After a checkpoint of the last step, long before patience is spent."""
+    turn, samples, is_silent = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), [], threading.Event()
+
+    def silent_after_a_while(seen):
+        samples.extend([seen] * (turn in seen.ids))
+        if len(samples) <= 6:
+            return None
+        is_silent.set()
+        return faults.hang()
+
+    server.script = silent_after_a_while
+    patience = ("--set", "train.teacher_server.patience_s=600")
+    with running(*arguments(pair, tmp_path, server.url, *patience, steps=8)) as process:
+        assert is_silent.wait(120)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "stopped by SIGTERM after step 3; --resume goes on" in errors
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
+
+
+@pytest.mark.parametrize("end", ["server gone", "Ctrl-C"])
+def test_a_process_ends_that_waits_in_its_first_evaluation(pair, tmp_path, server, end):
+    turn, is_waiting = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), threading.Event()
+
+    def silent(seen):
+        if turn in seen.ids:
+            is_waiting.set()
+        return faults.hang() if is_waiting.is_set() else None
+
+    server.script = silent
+    patience = 3 if end == "server gone" else 600
+    waits = (f"train.teacher_server.patience_s={patience}", "train.teacher_server.timeout_s=1")
+    more = (*waits, "train.per_device_eval_batch_size=1")
+    named = arguments(pair, tmp_path, server.url, *(part for one in more for part in ("--set", one)))
+    with running(*named, "--set", f"eval_dataset={tmp_path / 'prompts.jsonl'}") as process:
+        assert is_waiting.wait(120)
+        if end == "Ctrl-C":
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode in ((TRY_LATER,) if end == "server gone" else (1, 130, -signal.SIGINT)), errors
 
 
 def test_a_server_with_another_tokenizer_is_refused(pair, tmp_path):

@@ -148,6 +148,21 @@ def test_resuming_after_the_first_epoch(pair, data, whole, tmp_path, step):
     assert outcome(folder.path) == outcome(whole)
 
 
+def test_resuming_a_run_that_was_stopped_in_its_last_evaluation(pair, data, whole, tmp_path):
+    """All steps were made: none is made again."""
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(whole, folder.path)
+    folder.run.unlink()
+    shutil.rmtree(folder.model)
+    trainer, _ = train(config(pair, data), folder.path, resume=True)
+    assert trainer._step == 0
+    assert trainer.state.global_step == STEPS
+    assert outcome(folder.path) == outcome(whole)
+    assert {path.name for path in folder.checkpoints.iterdir()} == {
+        path.name for path in RunFolder(whole).checkpoints.iterdir()
+    }
+
+
 def test_what_a_run_leaves_behind(pair, data, whole):
     run = read_run(whole)
     assert run["objective"] == "dpca"

@@ -110,8 +110,8 @@ class _OneProcessIsStopped(TrainerCallback):
     def __exit__(self, *_: object) -> None:
         runs.CrossTokenizerTrainer = self._kind  # type: ignore[misc]
 
-    def _build(self, *args: Any, callbacks: list[TrainerCallback], **kwargs: Any) -> Any:
-        return self._kind(*args, callbacks=[*callbacks, self], **kwargs)
+    def _build(self, *args: Any, **kwargs: Any) -> Any:
+        return self._kind(*args, callbacks=[self], **kwargs)
 
 
 def main(student: str, teacher: str, folder: str, batch: str) -> None:

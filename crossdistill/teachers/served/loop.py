@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -30,6 +30,11 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
+
+    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Have it called soon. Takes no lock, which the thread that a signal interrupts may hold."""
+        if not self._is_closed:
+            self._loop.call_soon_threadsafe(function, *arguments)
 
     def close(self) -> None:
         """Cancels what still runs, and ends the thread. Nothing may be run afterwards."""

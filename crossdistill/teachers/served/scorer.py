@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from crossdistill.align import DropReason
+from crossdistill.errors import TeacherUnavailableError
 from crossdistill.teachers.served.asking import Asker
 from crossdistill.teachers.served.dialect import PromptLogprobs
 from crossdistill.teachers.served.errors import Refused, TooSlow, Transient, drop_reason
@@ -118,6 +119,8 @@ class Scorer:
         self._cache = cache
         self._fingerprint = fingerprint
         self._told: set[DropReason] = set()
+        self._most_s: float | None = None
+        self._limits: set[asyncio.Timeout] = set()
         self._answered_at = float("-inf")
         self._unsure: deque[tuple[float, bytes, PromptLogprobs]] = deque()  # rows for the cache, and when they came
 
@@ -126,6 +129,23 @@ class Scorer:
 
         Raises TeacherUnavailableError or TeacherChangedError; what was sure before is in the cache.
         """
+        limit = asyncio.timeout(self._most_s)
+        self._limits.add(limit)
+        try:
+            async with limit:
+                return await self._answers(questions)
+        except TimeoutError:
+            raise TeacherUnavailableError("the run was told to stop, and its teacher had not answered yet.") from None
+        finally:
+            self._limits.remove(limit)
+
+    def hurry(self, seconds: float) -> None:
+        """From now on `answers` takes so long at most, and TeacherUnavailableError otherwise."""
+        self._most_s = seconds
+        for limit in self._limits:
+            limit.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    async def _answers(self, questions: Sequence[Question]) -> dict[Question, Answer | DropReason]:
         order = sorted(questions, key=lambda question: -len(question.prompt) - len(question.response))
         try:
             async with asyncio.TaskGroup() as group:

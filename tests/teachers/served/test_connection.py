@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import ssl
+import threading
+import time
 from datetime import UTC, datetime
 
 import httpx
@@ -213,6 +216,36 @@ def test_an_answer_has_one_time_limit_from_its_first_byte_to_its_last():
     with pytest.raises(Transient, match=r"within 0\.1 s") as raised:
         exchange(lambda request: httpx.Response(200, stream=Dripping()), timeout_s=0.1)
     assert raised.value.is_lost
+
+
+def test_an_error_of_tls_is_a_lost_connection():
+    def handler(request):
+        raise ssl.SSLError("WRONG_VERSION_NUMBER")
+
+    with pytest.raises(Transient, match="WRONG_VERSION_NUMBER") as raised:
+        exchange(handler)
+    assert raised.value.is_lost
+
+
+def test_reading_an_answer_takes_no_time_from_others():
+    threads = set()
+
+    def read(answer):
+        threads.add(threading.current_thread())
+        time.sleep(0.1)
+        return answer + 1
+
+    async def run():
+        connection = Connection(
+            "http://there", ServedOptions(timeout_s=0.2), transport=httpx.MockTransport(always(json=1))
+        )
+        answers = await asyncio.gather(*[connection.exchange("/", {"k": k}, read) for k in range(8)])
+        await connection.close()
+        return answers
+
+    assert asyncio.run(run()) == [2] * 8
+    assert len(threads) == 1
+    assert not threads & {threading.current_thread(), *threading.enumerate()}  # not the loop's, and ended
 
 
 def test_as_many_in_flight_as_allowed_and_in_order():
