@@ -1,6 +1,8 @@
 """Session fixtures: the in-process tokenizers and their byte vocabularies, by name; the tiny pair of models."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     return tmp_path / "output"
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """As from a terminal: tests that were begun in the background, and their processes, are deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

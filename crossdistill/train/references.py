@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from crossdistill.errors import InputError
-from crossdistill.report.run_file import write_json
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.teachers.served.probe import Capability
@@ -20,8 +19,9 @@ def save_references(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
     """Write what each served teacher made of its reference text: ids and nats, as the run found them at its start."""
     found = {name: teacher.capability for name, teacher in teachers.items() if isinstance(teacher, ServedTeacher)}
     if found:
-        entries = {name: {"ids": one.reference_ids, "logprobs": one.reference} for name, one in found.items()}
-        write_json(checkpoint / FILE_NAME, entries)
+        entries = {name: {"ids": one.reference_ids, "logprobs": one.reference.tolist()} for name, one in found.items()}
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (checkpoint / FILE_NAME).write_text(json.dumps(entries))
 
 
 def check_references(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:

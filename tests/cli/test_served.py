@@ -110,7 +110,8 @@ def test_a_process_whose_teacher_hangs_ends(pair, tmp_path, server):
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A process of its own."""
     command = [sys.executable, "-m", "crossdistill", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with subprocess.Popen(command, **pipes, text=True) as process:
         try:
             yield process
         finally:
@@ -139,6 +140,7 @@ def test_a_signal_ends_the_wait_for_a_silent_server(pair, tmp_path, server):
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("end", ["server gone", "Ctrl-C"])
 def test_a_process_ends_that_waits_in_its_first_evaluation(pair, tmp_path, server, end):
     turn, is_waiting = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), threading.Event()

@@ -421,6 +421,7 @@ def test_a_process_that_was_forked_speaks_for_itself(teacher_of):
     assert teacher.score(REQUESTS)[0].logprobs.tolist() == here
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_an_interrupted_wait_leaves_nothing_behind(teacher_of):
     """Ctrl-C while a server hangs: what was sent is given up, and the teacher can be used again."""
     server = server_of()
