@@ -70,15 +70,15 @@ def throughput(teacher: Teacher, asked: list[TeacherRequest], warm: list[Teacher
 
 
 def shares(
-    teacher: Teacher, student: str, steps: int, batch: int, micro_batches: int, response_tokens: int
+    teacher: Teacher, student: str, steps: int, batch: int, parts: int, response_tokens: int
 ) -> dict[str, float]:
     """Of the time of training steps, after the first: what waits for the teacher, and what samples."""
     with tempfile.TemporaryDirectory() as folder:
         config = CrossTokenizerConfig(
             output_dir=folder,
             max_steps=steps + 1,
-            per_device_train_batch_size=batch // micro_batches,
-            gradient_accumulation_steps=micro_batches,
+            per_device_train_batch_size=batch,
+            rollout_parts=parts,
             max_completion_length=response_tokens,
             logging_steps=1,
             save_strategy="no",
@@ -147,7 +147,7 @@ def main(
     batch_tokens: Annotated[int, typer.Option(min=1, help="Of the teacher in this process.")] = 8192,
     steps: Annotated[int, typer.Option(min=0, help="Training steps for the share that waits; 0 for none.")] = 4,
     batch: Annotated[int, typer.Option(min=1, help="Samples of a training step.")] = 16,
-    micro_batches: Annotated[int, typer.Option(min=1, help="Into which a step's samples are cut.")] = 1,
+    parts: Annotated[int, typer.Option(min=1, help="In which a step's samples are sampled.")] = 1,
     delay_s: Annotated[float, typer.Option(min=0, help="More for each answer of the tests' own server.")] = 0.0,
     in_process: Annotated[bool, typer.Option(help="Measure the teacher in this process too.")] = True,
     output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
@@ -159,7 +159,7 @@ def main(
 
     def measured(made: Teacher) -> dict[str, Any]:
         figures = throughput(made, asked, warm, top_k)
-        return figures | (shares(made, student, steps, batch, micro_batches, response_tokens) if steps else {})
+        return figures | (shares(made, student, steps, batch, parts, response_tokens) if steps else {})
 
     if in_process:
         ways[IN_PROCESS] = measured(local(teacher, batch_tokens))

@@ -112,6 +112,13 @@ class CrossTokenizerConfig(DistillationConfig):
         default=None,
         metadata={"help": "How a teacher's server is asked: fields of crossdistill.teachers.ServedOptions."},
     )
+    rollout_parts: int = field(
+        default=1,
+        metadata={
+            "help": "In how many parts a batch of rollouts is sampled, so that a teacher's server scores one while the "
+            "next is sampled. Fewer responses are sampled at once then: worth it where scoring takes longer."
+        },
+    )
     teacher_cache: str | None = field(
         default=None,
         metadata={"help": "Folder in which the scores of a teacher's server are kept, to be asked for once."},
@@ -173,7 +180,7 @@ class CrossTokenizerConfig(DistillationConfig):
         check_mixing(self.on_policy_share, self.off_policy, named)
         check_settings(self.min_coverage, self.low_coverage)
         check_training(self)
-        for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens"):
+        for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens", "rollout_parts"):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:

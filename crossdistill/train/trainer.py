@@ -6,6 +6,7 @@ Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), beside what
 Generation, tools, PEFT, distribution, loggers and the hub are inherited.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -242,10 +243,9 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         return rollout, batch, scored
 
     def _portions(self, num_rows: int) -> list[slice]:
-        """What is sampled at once: all, or micro-batches where a teacher can score one while the next is sampled."""
-        size = self.args.per_device_train_batch_size
-        if self.use_vllm or not any(teacher.is_remote for teacher in self.teachers.values()):
-            size = num_rows
+        """What is sampled at once: all, or parts where a teacher can score one while the next is sampled."""
+        is_remote = any(teacher.is_remote for teacher in self.teachers.values())
+        size = math.ceil(num_rows / self.args.rollout_parts) if is_remote else num_rows
         return [slice(first, first + size) for first in range(0, num_rows, size)]
 
     # ---- optimisation ---------------------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ def test_only_objectives_that_read_nothing_but_advantages_mix_teachers():
 
 
 def test_a_teacher_elsewhere_scores_a_part_while_the_next_is_sampled(pair, output, teachers):
-    """Sampling the second micro-batch waits until the teacher has begun with the first."""
+    """Sampling the second part waits until the teacher has begun with the first."""
     began, seen = threading.Event(), []
     slow = LocalTeacher(teachers["first"].model, teachers["first"].tokenizer)
     slow.is_remote, score = True, slow.score
@@ -238,7 +238,7 @@ def test_a_teacher_elsewhere_scores_a_part_while_the_next_is_sampled(pair, outpu
 
     slow.score = scored
     halves = {"per_device_train_batch_size": BATCH // 2, "gradient_accumulation_steps": 2}
-    trainer = trainer_of(pair, output, slow, column=False, top_k=1, **halves)
+    trainer = trainer_of(pair, output, slow, column=False, top_k=1, rollout_parts=2, **halves)
     sample, calls = trainer.sample, []
 
     def sampled(prompts):
