@@ -6,7 +6,7 @@ from crossdistill.align import DropReason
 from crossdistill.chat import token_name
 from crossdistill.chat.messages import Message, text_of
 from crossdistill.report.view import DroppedToken, SampleView, TokenView, sample_view
-from crossdistill.train.rollout import ScoredResponse
+from crossdistill.train.scored import ScoredResponse
 from crossdistill.train.trainer import CrossTokenizerTrainer
 
 

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from crossdistill.train.rollout import ScoredResponse
+from crossdistill.train.scored import ScoredResponse
 
 
 class ByteClass(IntEnum):

@@ -53,26 +53,27 @@ class CheckpointingTrainer(SamplingTrainer):
             if self.accelerator.is_main_process:
                 self.ledger.load(resume_from_checkpoint)
         self._seconds_before = self.ledger.seconds
-        if resume_from_checkpoint is not None and self._is_over(Path(resume_from_checkpoint)):
-            return self._as_it_ended(resume_from_checkpoint)
+        if resume_from_checkpoint is not None:
+            state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
+            if self._is_over(state):
+                return self._as_it_ended(resume_from_checkpoint, state)
         try:
             return super().train(resume_from_checkpoint, **kwargs)
         except TeacherError:
             self._save_last_step()
             raise
 
-    def _is_over(self, checkpoint: Path) -> bool:
-        """Whether no step is left after it: transformers would make one more."""
-        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    def _is_over(self, state: TrainerState) -> bool:
+        """Whether no step is left after a checkpoint's: transformers would make one more."""
         if self.args.max_steps <= 0 and self.args.num_train_epochs != state.num_train_epochs:
             return False
         steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
         return state.global_step >= steps and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
-    def _as_it_ended(self, checkpoint: str) -> TrainOutput:
+    def _as_it_ended(self, checkpoint: str, state: TrainerState) -> TrainOutput:
         self._load_from_checkpoint(checkpoint)
         self._load_rng_state(checkpoint)
-        self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        self.state = state
         return TrainOutput(self.state.global_step, 0.0, {})
 
     def _save_last_step(self) -> None:

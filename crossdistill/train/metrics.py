@@ -8,7 +8,7 @@ import numpy as np
 
 from crossdistill.align import Coverage
 from crossdistill.train.byte_classes import ByteClass, ClassSums
-from crossdistill.train.rollout import ScoredResponse
+from crossdistill.train.scored import ScoredResponse
 from crossdistill.train.turns import Histories, Rollout
 
 

@@ -38,8 +38,9 @@ from crossdistill.train.panel import Panel
 from crossdistill.train.policy import PolicyBatch, collate, policy_states
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.promise import CoverageGuard
-from crossdistill.train.rollout import ScoredResponse, pair_of
+from crossdistill.train.rollout import pair_of
 from crossdistill.train.routing import COLUMN
+from crossdistill.train.scored import ScoredResponse
 from crossdistill.train.serving import TrafficMeter
 from crossdistill.train.setup import Setup
 from crossdistill.train.turns import Rollout, padded

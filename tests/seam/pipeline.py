@@ -15,7 +15,8 @@ from crossdistill.objectives import Objective
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train.policy import collate, sampled_logprobs
-from crossdistill.train.rollout import RolloutScorer, ScoredResponse
+from crossdistill.train.rollout import RolloutScorer
+from crossdistill.train.scored import ScoredResponse
 from tests.seam import toy_models
 from tests.seam.source import Outcome, Source
 

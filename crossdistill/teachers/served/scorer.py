@@ -31,7 +31,7 @@ _BELIEVED_S = 30.0
 T = TypeVar("T")
 
 
-def slow_tries(patience_s: float, timeout_s: float) -> int:
+def _slow_tries(patience_s: float, timeout_s: float) -> int:
     """How often a single sample may take all its time: for as long as a server is waited for, but not for ever."""
     return min(_MOST_SLOW_TRIES, max(_ROUNDS, math.ceil(patience_s / timeout_s)))
 
@@ -113,7 +113,7 @@ class Scorer:
         self._capability = capability
         self._stop_ids = tuple(stop_ids)
         self._traffic = traffic
-        self._slow_tries = slow_tries(options.patience_s, options.timeout_s)
+        self._slow_tries = _slow_tries(options.patience_s, options.timeout_s)
         # more than are in flight, for those that wait to try again; so few that a check is not the last in line
         self._begun = asyncio.Semaphore(2 * options.max_in_flight)
         self._cache = cache
@@ -158,17 +158,14 @@ class Scorer:
         return {question: task.result() for question, task in tasks.items()}
 
     async def _answer(self, question: Question) -> Answer | DropReason:
-        async with self._begun:
-            return await self._answer_now(question)
-
-    async def _answer_now(self, question: Question) -> Answer | DropReason:
         ids = question.prompt + question.response
         if question.looks_beyond:
             ids += self._stop_ids[:1]
         try:
-            scored = await self._score(ids, question.top_k)
-            rows = _rows_from(scored, len(question.prompt) - 1)
-            others = await self._other_stops(question) if question.stopped else []
+            async with self._begun:
+                scored = await self._score(ids, question.top_k)
+                rows = _rows_from(scored, len(question.prompt) - 1)
+                others = await self._other_stops(question) if question.stopped else []
         except Unscorable as unscorable:
             return unscorable.reason
         first = rows.logprobs[-1:] if question.stopped else rows.logprobs[:0]
