@@ -9,7 +9,7 @@ import tiktoken
 from transformers import ByT5Tokenizer
 
 from crossdistill.tokens import World
-from crossdistill.tokens.byte_level import piece_to_bytes
+from crossdistill.tokens.families.byte_level import piece_to_bytes
 from tests.tokenizers_in_process import CORPUS, byte_level
 
 _GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"

@@ -5,7 +5,7 @@ from typing import Any
 
 from crossdistill.chat.template import REFUSALS
 from crossdistill.errors import InputError
-from crossdistill.tokens.control import control_tokens
+from crossdistill.tokens.special_tokens import control_tokens
 
 _MARK = "0123456789"  # a response that no template rewrites
 

@@ -8,7 +8,7 @@ from jinja2 import TemplateError
 
 from crossdistill.chat.messages import Message, Prompt, fold_system, plain_messages, with_json_arguments
 from crossdistill.errors import InputError
-from crossdistill.tokens.control import control_tokens
+from crossdistill.tokens.special_tokens import control_tokens
 
 _TEXT = "x"  # a text that contains no special token itself
 _SYSTEM = "0123456789"  # a system message that no template rewrites

@@ -5,7 +5,7 @@ from typing import Any
 
 from crossdistill.chat.stop import stop_ids
 from crossdistill.errors import InputError
-from crossdistill.tokens.control import control_tokens
+from crossdistill.tokens.special_tokens import control_tokens
 
 
 def check_text_tokens(names: Collection[str], tokenizers: dict[str, Any]) -> None:

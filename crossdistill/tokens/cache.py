@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from crossdistill.tokens.fast import outline, read_entries
+from crossdistill.tokens.backends.huggingface import outline, read_entries
 from crossdistill.tokens.source import Entries
 
 _FORMAT = 1  # of the files; raise it whenever an entry's bytes are read in another way

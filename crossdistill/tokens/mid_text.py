@@ -8,7 +8,7 @@ import copy
 import json
 from typing import Any
 
-from crossdistill.tokens.family import steps
+from crossdistill.tokens.families.family import steps
 
 # normaliser steps that act on the edges of a text: a response has the conversation around it
 _EDGE_STEPS = ("Prepend", "Strip")

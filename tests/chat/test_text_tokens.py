@@ -8,7 +8,7 @@ from crossdistill import ByteVocab, InputError
 from crossdistill.chat import split_response
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.reading import Reading
-from crossdistill.tokens.control import control_tokens
+from crossdistill.tokens.special_tokens import control_tokens
 from tests.tokenizers_in_process import SPECIAL, byte_level, sentencepiece
 
 END, THINK, CLOSE = "<|im_end|>", "<think>", "</think>"

@@ -12,7 +12,7 @@ from crossdistill.inspection.examples import (
     teacher_rewrites,
 )
 from crossdistill.inspection.measure import Measure, read_documents
-from crossdistill.tokens.byte_level import BYTE_TO_CHAR
+from crossdistill.tokens.families.byte_level import BYTE_TO_CHAR
 
 TEXT = "The quick brown fox: naïve café. 答案是 42。 Привет 🤗🤗 " * 3
 

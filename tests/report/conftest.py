@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from crossdistill import ByteVocab
-from crossdistill.tokens.byte_level import BYTE_TO_CHAR, bytes_to_piece
+from crossdistill.tokens.families.byte_level import BYTE_TO_CHAR, bytes_to_piece
 
 
 def make_byte_level(words: Sequence[str | bytes]) -> ByteVocab:

@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
-from crossdistill.tokens.byte_level import BYTE_TO_CHAR, bytes_to_piece
+from crossdistill.tokens.families.byte_level import BYTE_TO_CHAR, bytes_to_piece
 from tests.seam.source import Source
 
 IMPOSSIBLE = -1e4

@@ -10,8 +10,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab, InputError, align
-from crossdistill.tokens.byte_level import BYTE_TO_CHAR
-from crossdistill.tokens.control import control_tokens
+from crossdistill.tokens.families.byte_level import BYTE_TO_CHAR
+from crossdistill.tokens.special_tokens import control_tokens
 from tests.tokenizers_in_process import BYTE_LEVEL_NAMES, NAMES, SENTENCEPIECE_NAMES, SPECIAL, byte_level, sentencepiece
 
 

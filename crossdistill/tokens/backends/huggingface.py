@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from crossdistill.errors import InputError
-from crossdistill.tokens import sentencepiece
-from crossdistill.tokens.byte_level import bytes_to_piece
-from crossdistill.tokens.family import Family, detect
+from crossdistill.tokens.families import sentencepiece
+from crossdistill.tokens.families.byte_level import bytes_to_piece
+from crossdistill.tokens.families.family import Family, detect
 from crossdistill.tokens.mid_text import mid_text_backend, without_normalizer
 from crossdistill.tokens.source import Entries, Places
 
@@ -27,7 +27,7 @@ class FastSource:
     """A ``tokenizers.Tokenizer``.
 
     Args:
-        control: the added tokens that carry no bytes (:func:`crossdistill.tokens.control.control_tokens`).
+        control: the added tokens that carry no bytes (:func:`crossdistill.tokens.special_tokens.control_tokens`).
         entries: what was read of the same tokenizer before (:mod:`crossdistill.tokens.cache`), or None.
 
     Raises InputError where its family is none whose bytes can be read, or an entry of a byte is missing.

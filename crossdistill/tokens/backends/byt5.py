@@ -3,7 +3,7 @@
 from typing import Any
 
 from crossdistill.errors import InputError
-from crossdistill.tokens.control import control_tokens
+from crossdistill.tokens.special_tokens import control_tokens
 from crossdistill.tokens.probes import PROBES
 from crossdistill.tokens.source import ByteSource, Entries, Source, byte_ids_of
 

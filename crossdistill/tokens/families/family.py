@@ -91,7 +91,7 @@ def steps(component: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
 
 
 def detect(spec: dict[str, Any], has_byte_entries: bool) -> Family:
-    """The family of a tokenizer from its outline (:func:`crossdistill.tokens.fast.outline`).
+    """The family of a tokenizer from its outline (:func:`crossdistill.tokens.backends.huggingface.outline`).
 
     Args:
         has_byte_entries: whether it has an entry ``<0x00>``.

@@ -2,7 +2,7 @@
 
 from tokenizers import pre_tokenizers
 
-from crossdistill.tokens.byte_level import BYTE_TO_CHAR, CHAR_TO_BYTE, bytes_to_piece, piece_to_bytes
+from crossdistill.tokens.families.byte_level import BYTE_TO_CHAR, CHAR_TO_BYTE, bytes_to_piece, piece_to_bytes
 
 
 def test_the_table_is_a_bijection_onto_the_librarys_alphabet():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crossdistill.tokens.sentencepiece import byte_piece, byte_token_value, piece_to_bytes, text_to_bytes
+from crossdistill.tokens.families.sentencepiece import byte_piece, byte_token_value, piece_to_bytes, text_to_bytes
 
 
 def test_every_byte_has_its_fallback_entry():

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from crossdistill.errors import InputError
-from crossdistill.tokens import sentencepiece
+from crossdistill.tokens.families import sentencepiece
 from crossdistill.tokens.source import Entries, Places
 
 _UNIGRAM = 1  # of TrainerSpec.ModelType
