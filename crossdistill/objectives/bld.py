@@ -22,14 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from crossdistill.errors import InputError
-from crossdistill.objectives import companion
+from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.bytewise.byte_heads import ByteHeads, per_byte
-from crossdistill.objectives.bytewise.next_bytes import ByteSlots, NextBytes, next_bytes
-from crossdistill.objectives.bytewise.prefixes import on
-from crossdistill.objectives.divergence import Divergence
-from crossdistill.objectives.options import check_not_negative, check_positive
-from crossdistill.objectives.supervision import Evidence, States, Supervision
+from crossdistill.objectives.shared.bytewise.byte_heads import ByteHeads, per_byte
+from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, NextBytes, next_bytes
+from crossdistill.objectives.shared.bytewise.byte_prefixes import on
+from crossdistill.objectives.shared.divergence import Divergence
+from crossdistill.objectives.shared.options import check_not_negative, check_positive
+from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
 from crossdistill.ops import Share, tiled_sum
 from crossdistill.ops.hidden import causal_lm
 
@@ -38,7 +38,7 @@ from crossdistill.ops.hidden import causal_lm
 class BLD(Objective):
     """A divergence between byte distributions, the student's by heads that :meth:`attach` hangs into it.
 
-    divergence, mix: see :mod:`crossdistill.objectives.divergence`.
+    divergence, mix: see :mod:`crossdistill.objectives.shared.divergence`.
     num_bytes: heads; the bytes of a student token beyond these are left out.
     head_speed: how much faster than the trunk the heads learn, see :class:`ByteHeads`.
     byte_nll, token_nll: weights of the paper's other two terms, the cross-entropies of the text's next byte and next

@@ -25,14 +25,14 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.bytewise.borders import Borders
-from crossdistill.objectives.bytewise.paths import Moves, moves_along
-from crossdistill.objectives.bytewise.prefixes import doubles, merged, on, prefixes_of
-from crossdistill.objectives.bytewise.targets import FirstTargets, InnerTargets, Targets
-from crossdistill.objectives.divergence import Divergence
-from crossdistill.objectives.options import check_positive
-from crossdistill.objectives.pair import Groups, VocabPair
-from crossdistill.objectives.supervision import Evidence, Supervision
+from crossdistill.objectives.shared.bytewise.token_offsets import Borders
+from crossdistill.objectives.shared.bytewise.realised_path import Moves, moves_along
+from crossdistill.objectives.shared.bytewise.byte_prefixes import doubles, merged, on, prefixes_of
+from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets, Targets
+from crossdistill.objectives.shared.divergence import Divergence
+from crossdistill.objectives.shared.options import check_positive
+from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.ops import Share, tiled_sum
 
 
@@ -40,7 +40,7 @@ from crossdistill.ops import Share, tiled_sum
 class BPM(Objective):
     """A dense divergence to the teacher's distribution by byte prefixes.
 
-    divergence, mix: see :mod:`crossdistill.objectives.divergence`; symmetric JSD as in the paper's runs.
+    divergence, mix: see :mod:`crossdistill.objectives.shared.divergence`; symmetric JSD as in the paper's runs.
     temperature: divides the logits of both sides.
     skip_white_space: leave out student tokens of spaces and tabs alone, as the paper's runs do.
     """

@@ -18,8 +18,8 @@ from torch import Tensor
 from crossdistill.credit import METHODS, assign_credit
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.bytewise.marginal import marginal_credit
-from crossdistill.objectives.supervision import Evidence, Supervision
+from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.ops import token_logprobs
 
 MARGINAL = "marginal"

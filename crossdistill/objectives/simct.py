@@ -23,16 +23,16 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum
-from crossdistill.objectives.shared_entries.candidates import SharedCandidates, UnitLogits, shared_divergence
-from crossdistill.objectives.shared_entries.units import unit_logits
-from crossdistill.objectives.supervision import Evidence, Supervision
+from crossdistill.objectives.shared.shared_entries.candidates import SharedCandidates, UnitLogits, shared_divergence
+from crossdistill.objectives.shared.shared_entries.units import unit_logits
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 
 
 @dataclass(frozen=True)
 class SimCT(SharedCandidates):
     """The divergence over the shared candidates and the realised unit, at the first position of every chunk.
 
-    divergence, mix: how far the student is from the teacher (crossdistill.objectives.divergence).
+    divergence, mix: how far the student is from the teacher (crossdistill.objectives.shared.divergence).
     temperature: divides the logits of both sides, for units too.
     unit: whether a chunk that is not 1:1 is a candidate.
     one_to_one: only 1:1 chunks have a term.

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Signal
-from crossdistill.objectives.pair import Groups, VocabPair
-from crossdistill.objectives.shared_entries.candidates import (
+from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
+from crossdistill.objectives.shared.shared_entries.candidates import (
     RowLoss,
     SharedCandidates,
     SharedHead,
@@ -35,7 +35,7 @@ from crossdistill.objectives.shared_entries.candidates import (
     shared_divergence,
     tiled_rows,
 )
-from crossdistill.objectives.supervision import Evidence, States, Supervision
+from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
 from crossdistill.ops import TopLogprobs, chosen_logits
 
 CHOOSERS = ("teacher", "student")
@@ -45,7 +45,7 @@ CHOOSERS = ("teacher", "student")
 class Strict(SharedCandidates):
     """The divergence over shared candidates at 1:1 chunks, a stop unit among them.
 
-    divergence, mix: how far the student is from the teacher (crossdistill.objectives.divergence).
+    divergence, mix: how far the student is from the teacher (crossdistill.objectives.shared.divergence).
     temperature: divides the logits of both sides.
     top_k: how many candidates; 0 for all. chosen_by: whose most probable ones, "teacher" or "student".
     """

@@ -17,7 +17,7 @@ from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
 from crossdistill.costs import Costs
 from crossdistill.errors import TeacherError
-from crossdistill.objectives import companion
+from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
 from crossdistill.train.ledger import Ledger
 from crossdistill.train.references import check_references, save_references

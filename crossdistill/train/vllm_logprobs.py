@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from crossdistill.errors import InputError
-from crossdistill.objectives import companion
+from crossdistill.objectives.shared import auxiliary_heads
 
 
 class KeepSampledLogprobs:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.shared_entries import candidates
+from crossdistill.objectives.shared.shared_entries import candidates
 from crossdistill.ops import LMHead, tiled_sum
 from tests.objectives.cases import Case
 from tests.oracles.candidates import Names, shared_names

@@ -10,8 +10,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from crossdistill import Alignment, InputError
 from crossdistill.objectives import States, Supervision, VocabPair, bld, companion, get
-from crossdistill.objectives.bytewise.byte_heads import NUM_SYMBOLS, STOP
-from crossdistill.objectives.bytewise.next_bytes import ByteSlots, next_bytes
+from crossdistill.objectives.shared.bytewise.byte_heads import NUM_SYMBOLS, STOP
+from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, next_bytes
 from crossdistill.ops import LMHead, last_hidden_states
 from tests.objectives.cases import (
     H_S,

@@ -10,7 +10,7 @@ from torch import Tensor
 from crossdistill import InputError
 from crossdistill.objectives import States, Supervision, VocabPair
 from crossdistill.objectives.cdm import CDM, student_tops, top_entropies
-from crossdistill.objectives.dynamic_mapping.mapping import Tops
+from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops
 from crossdistill.ops import LMHead, TopLogprobs
 from tests.objectives.cases import (
     STUDENT_PIECES,

@@ -8,7 +8,7 @@ import torch
 
 from crossdistill import InputError
 from crossdistill.objectives import Signal, VocabPair, get
-from crossdistill.objectives.divergence import DIVERGENCES
+from crossdistill.objectives.shared.divergence import DIVERGENCES
 from tests.objectives.cases import case, vocab
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained
 from tests.oracles import shared_vocab as oracle

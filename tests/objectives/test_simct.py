@@ -8,7 +8,7 @@ import torch
 
 from crossdistill import InputError
 from crossdistill.objectives import States, VocabPair, get
-from crossdistill.objectives.divergence import DIVERGENCES, Divergence
+from crossdistill.objectives.shared.divergence import DIVERGENCES, Divergence
 from crossdistill.ops import LMHead
 from tests.objectives.cases import Case, case, equal_case, evidence, vocab
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained

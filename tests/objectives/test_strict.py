@@ -7,7 +7,7 @@ import torch
 
 from crossdistill import InputError
 from crossdistill.objectives import Signal, get
-from crossdistill.objectives.divergence import DIVERGENCES
+from crossdistill.objectives.shared.divergence import DIVERGENCES
 from crossdistill.ops import LMHead
 from tests.objectives.cases import case, equal_case
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from crossdistill.objectives import divergence
+from crossdistill.objectives.shared import divergence
 from crossdistill.objectives.gkd import GKD
 from crossdistill.objectives.gold import GOLD
 from crossdistill.objectives.uld import ULD

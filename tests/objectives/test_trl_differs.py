@@ -15,7 +15,7 @@ from torch import Tensor
 from crossdistill import ByteVocab
 from crossdistill.objectives.gkd import GKD, generalised_jsd
 from crossdistill.objectives.gold import GOLD
-from crossdistill.objectives.sorting import sorted_distance
+from crossdistill.objectives.shared.rank_distance import sorted_distance
 from crossdistill.objectives.uld import ULD
 from crossdistill.reading import Reading
 from tests.objectives.trl_side import (

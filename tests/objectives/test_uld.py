@@ -8,7 +8,7 @@ import torch
 
 from crossdistill import InputError
 from crossdistill.objectives import uld
-from crossdistill.objectives.sorting import sorted_distance
+from crossdistill.objectives.shared.rank_distance import sorted_distance
 from crossdistill.objectives.uld import ULD
 from tests.objectives.cases import case
 from tests.objectives.whole import CLOSE, assert_equals_oracle, assert_survives, magnified, masked

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from crossdistill.objectives.bytewise.byte_heads import STOP
-from crossdistill.objectives.bytewise.marginal import marginal_credit
-from crossdistill.objectives.bytewise.next_bytes import ByteSlots, next_bytes
+from crossdistill.objectives.shared.bytewise.byte_heads import STOP
+from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
+from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, next_bytes
 from crossdistill.objectives.dpca import DPCA
 from tests.objectives.byte_prefixes import targets_of
 from tests.seam.pipeline import ASCII, run

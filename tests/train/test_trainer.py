@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.chat import render_prompt
-from crossdistill.objectives import companion
+from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import LocalTeacher, TeacherScore
 from crossdistill.train.scored import ScoredResponse
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs

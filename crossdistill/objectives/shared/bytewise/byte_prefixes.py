@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.pair import Groups, VocabPair
+from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 
 
 class BytePrefixes:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crossdistill.align import Alignment
-from crossdistill.objectives.dynamic_mapping.edits import Strings, edit_distances
+from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings, edit_distances
 
 BAND = 8
 _DIAGONAL, _TEACHER, _STUDENT = range(3)  # ties go to the first

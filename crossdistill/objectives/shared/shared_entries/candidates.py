@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from crossdistill.objectives.base import Objective, Signal
-from crossdistill.objectives.divergence import FLOOR_NATS, Divergence
-from crossdistill.objectives.options import check_positive
-from crossdistill.objectives.pair import Groups, VocabPair
-from crossdistill.objectives.supervision import States
+from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence
+from crossdistill.objectives.shared.options import check_positive
+from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
+from crossdistill.objectives.shared.inputs import States
 from crossdistill.ops import LMHead, Share, tiled_sum
 from crossdistill.ops.tiled import TiledSum
 
@@ -32,7 +32,7 @@ from crossdistill.ops.tiled import TiledSum
 class SharedCandidates(Objective):
     """Options of the methods that compare both sides over the shared candidates.
 
-    divergence, mix: as in crossdistill.objectives.divergence. temperature: divides the logits of both sides.
+    divergence, mix: as in crossdistill.objectives.shared.divergence. temperature: divides the logits of both sides.
     """
 
     name: ClassVar[str]

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.divergence import FLOOR_NATS
-from crossdistill.objectives.dynamic_mapping.mapping import Entries, Mapper, Tops
-from crossdistill.objectives.dynamic_mapping.warping import Group
-from crossdistill.objectives.pair import Groups
-from crossdistill.objectives.supervision import States
+from crossdistill.objectives.shared.divergence import FLOOR_NATS
+from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Entries, Mapper, Tops
+from crossdistill.objectives.shared.dynamic_mapping.dtw import Group
+from crossdistill.objectives.shared.vocab_pair import Groups
+from crossdistill.objectives.shared.inputs import States
 from crossdistill.ops.chosen import chosen_logits
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from crossdistill.objectives.supervision import Evidence
+from crossdistill.objectives.shared.inputs import Evidence
 
 _STOP = b"\x00"  # stands for the one byte of a stop unit
 

@@ -11,8 +11,8 @@ from crossdistill import InputError
 from crossdistill.credit import assign_credit, chunk_sums
 from crossdistill.objectives import Evidence, Signal, get
 from crossdistill.objectives.bytewise import masses as masses_module
-from crossdistill.objectives.bytewise.borders import Borders
-from crossdistill.objectives.bytewise.marginal import marginal_credit
+from crossdistill.objectives.shared.bytewise.token_offsets import Borders
+from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.ops import TopLogprobs
 from tests.objectives.byte_prefixes import LETTERS, logits, one_chunk, responses, states_of, text_of

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.align import Alignment
-from crossdistill.objectives.pair import VocabPair
+from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import LMHead, TopLogprobs, token_logprobs
 
 

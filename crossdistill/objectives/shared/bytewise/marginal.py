@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from crossdistill.credit import assign_credit
-from crossdistill.objectives.bytewise.borders import Borders
-from crossdistill.objectives.bytewise.masses import IMPOSSIBLE_NATS, Questions, dense_masses, topk_masses
-from crossdistill.objectives.bytewise.prefixes import on, prefixes_of
-from crossdistill.objectives.supervision import Evidence
+from crossdistill.objectives.shared.bytewise.token_offsets import Borders
+from crossdistill.objectives.shared.bytewise.prefix_probabilities import IMPOSSIBLE_NATS, Questions, dense_masses, topk_masses
+from crossdistill.objectives.shared.bytewise.byte_prefixes import on, prefixes_of
+from crossdistill.objectives.shared.inputs import Evidence
 
 
 def marginal_credit(evidence: Evidence) -> Tensor:

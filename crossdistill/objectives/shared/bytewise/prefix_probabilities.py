@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.bytewise.prefixes import BytePrefixes, on
-from crossdistill.objectives.supervision import States
+from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, on
+from crossdistill.objectives.shared.inputs import States
 from crossdistill.ops import TopLogprobs
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 

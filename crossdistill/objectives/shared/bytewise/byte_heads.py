@@ -6,7 +6,7 @@ Shapes: H hidden size, K bytes, 257 symbols: the byte values and the end of the 
 import torch
 from torch import Tensor, nn
 
-from crossdistill.objectives.companion import whole
+from crossdistill.objectives.shared.auxiliary_heads import whole
 from crossdistill.ops import LMHead
 
 STOP = 256

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from crossdistill.align import align
 from crossdistill.objectives import VocabPair
-from crossdistill.objectives.dynamic_mapping import mapping
-from crossdistill.objectives.dynamic_mapping.edits import Strings, edit_distances, lower_bounds
-from crossdistill.objectives.dynamic_mapping.mapping import Tops, mapper
-from crossdistill.objectives.dynamic_mapping.warping import BAND, Tokens, entropy_weights, merged, warp
+from crossdistill.objectives.shared.dynamic_mapping import vocab_map
+from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings, edit_distances, lower_bounds
+from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops, mapper
+from crossdistill.objectives.shared.dynamic_mapping.dtw import BAND, Tokens, entropy_weights, merged, warp
 from tests.objectives.cases import vocab
 from tests.oracles import cdm as oracle
 
@@ -51,7 +51,7 @@ def cut(data: bytes, ends: list[int]) -> list[bytes]:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("band", [0, 1, BAND])
 def test_paths_are_the_cheapest_through_every_synchronisation_point(seed, band, monkeypatch):
-    monkeypatch.setattr("crossdistill.objectives.dynamic_mapping.warping.BAND", band)
+    monkeypatch.setattr("crossdistill.objectives.shared.dynamic_mapping.dtw.BAND", band)
     rng = Random(seed)
     data = bytes(rng.choices(b"abc", k=24))
     sides = [cut(data, sorted(rng.sample(range(1, 24), rng.randint(5, 12)))) for _ in range(2)]

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.bytewise.borders import Borders
-from crossdistill.objectives.bytewise.byte_heads import NUM_SYMBOLS, STOP
-from crossdistill.objectives.bytewise.prefixes import on, prefixes_of
-from crossdistill.objectives.pair import VocabPair
-from crossdistill.objectives.supervision import Evidence, States
+from crossdistill.objectives.shared.bytewise.token_offsets import Borders
+from crossdistill.objectives.shared.bytewise.byte_heads import NUM_SYMBOLS, STOP
+from crossdistill.objectives.shared.bytewise.byte_prefixes import on, prefixes_of
+from crossdistill.objectives.shared.vocab_pair import VocabPair
+from crossdistill.objectives.shared.inputs import Evidence, States
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
 _TILE_COPIES = 4  # of a tile of logits, most of them in float64
@@ -85,7 +85,7 @@ class ByteBounds:
     """Where, among a teacher's tokens in the order of their bytes, those begin that go on with each byte.
 
     Attributes:
-        order: int64 [M], see :class:`crossdistill.objectives.bytewise.prefixes.BytePrefixes`.
+        order: int64 [M], see :class:`crossdistill.objectives.shared.bytewise.byte_prefixes.BytePrefixes`.
     """
 
     def __init__(self, pair: VocabPair):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.credit import chunk_sums
-from crossdistill.objectives.supervision import States
+from crossdistill.objectives.shared.inputs import States
 from crossdistill.ops import chosen_logits, token_logprobs
 
 
