@@ -10,7 +10,7 @@ from crossdistill.errors import InputError
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.teachers.served.probe import Capability
-from crossdistill.teachers.served.reference import TOLERANCE_NATS, difference_nats
+from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
 
 FILE_NAME = "served_teachers.json"
 

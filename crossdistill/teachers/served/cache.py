@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from crossdistill.teachers.served.dialect import PromptLogprobs
+from crossdistill.teachers.served.api.dialect import PromptLogprobs
 from crossdistill.teachers.served.packing import packed, unpacked
 
 _LOGGER = logging.getLogger("crossdistill")

@@ -5,7 +5,7 @@ from struct import Struct
 
 import numpy as np
 
-from crossdistill.teachers.served.dialect import PromptLogprobs
+from crossdistill.teachers.served.api.dialect import PromptLogprobs
 
 _HEADER = Struct("<QQ")  # positions, tokens a position
 _DIGEST_BYTES = hashlib.sha256().digest_size

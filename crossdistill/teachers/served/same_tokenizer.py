@@ -5,12 +5,12 @@ from typing import Any
 
 from crossdistill.chat.template import TemplateRefusalError, render_text
 from crossdistill.errors import InputError
-from crossdistill.teachers.served.connection import Connection
-from crossdistill.teachers.served.dialect import field
-from crossdistill.teachers.served.errors import Malformed, Refused, quoted
-from crossdistill.teachers.served.reference import TEXT, first_difference, token_ids
-from crossdistill.teachers.served.retrying import Retrying
-from crossdistill.teachers.served.spelling import Form, Spelling
+from crossdistill.teachers.served.http.connection import Connection
+from crossdistill.teachers.served.api.dialect import field
+from crossdistill.teachers.served.http.errors import Malformed, Refused, quoted
+from crossdistill.teachers.served.fingerprint import TEXT, first_difference, token_ids
+from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.teachers.served.api.token_names import Form, Spelling
 from crossdistill.tokens.probes import PROBES
 
 _PATH = "/tokenize"

@@ -20,7 +20,7 @@ import pytest
 
 from crossdistill.teachers.served import cache as module
 from crossdistill.teachers.served.cache import ScoreCache
-from crossdistill.teachers.served.dialect import PromptLogprobs
+from crossdistill.teachers.served.api.dialect import PromptLogprobs
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["crossdistill.teachers.served.cache"])

@@ -15,8 +15,8 @@ from crossdistill.errors import TeacherChangedError, TeacherUnavailableError
 from crossdistill.objectives import Signal
 from crossdistill.teachers import TeacherRequest
 from crossdistill.teachers.served import ServedTeacher
-from crossdistill.teachers.served.connection import Connection
-from crossdistill.teachers.served.errors import Transient
+from crossdistill.teachers.served.http.connection import Connection
+from crossdistill.teachers.served.http.errors import Transient
 from tests.models import teacher_model
 from tests.teacher_server import Scorer, TeacherServer, faults, scripts
 from tests.teacher_server.cases import KINDS, local_of, samples, scorer_of, tokenizer_of

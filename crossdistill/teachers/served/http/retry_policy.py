@@ -9,8 +9,8 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from crossdistill.errors import TeacherUnavailableError
-from crossdistill.teachers.served.errors import Refused, TooSlow, Transient
-from crossdistill.teachers.served.traffic import Traffic
+from crossdistill.teachers.served.http.errors import Refused, TooSlow, Transient
+from crossdistill.teachers.served.http.traffic import Traffic
 
 _LOGGER = logging.getLogger("crossdistill")
 _FIRST_WAIT, _LONGEST_WAIT = 1 / 1200, 1 / 20  # shares of the patience: 0.5 s and 30 s of ten minutes

@@ -6,9 +6,9 @@ import logging
 import pytest
 
 from crossdistill.errors import TeacherUnavailableError
-from crossdistill.teachers.served.errors import Malformed, Refused, Transient
-from crossdistill.teachers.served.retrying import Retrying
-from crossdistill.teachers.served.traffic import Traffic
+from crossdistill.teachers.served.http.errors import Malformed, Refused, Transient
+from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.teachers.served.http.traffic import Traffic
 
 PATIENCE = 100.0
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from crossdistill.teachers.served.dialect import PromptLogprobs, field, number, sound, with_top
-from crossdistill.teachers.served.errors import Malformed, Refused
-from crossdistill.teachers.served.spelling import Form, Spelling
+from crossdistill.teachers.served.api.dialect import PromptLogprobs, field, number, sound, with_top
+from crossdistill.teachers.served.http.errors import Malformed, Refused
+from crossdistill.teachers.served.api.token_names import Form, Spelling
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from crossdistill.teachers.served.dialect import (
+from crossdistill.teachers.served.api.dialect import (
     FLOOR_NATS,
     ID_PREFIX,
     PromptLogprobs,
@@ -16,7 +16,7 @@ from crossdistill.teachers.served.dialect import (
     token_number,
     with_top,
 )
-from crossdistill.teachers.served.errors import Malformed, quoted, shown
+from crossdistill.teachers.served.http.errors import Malformed, quoted, shown
 
 _MAX_WANTED = 128
 

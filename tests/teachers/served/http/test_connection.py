@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from crossdistill.errors import InputError
-from crossdistill.teachers.served.connection import Connection, checked_url, retry_after_s
-from crossdistill.teachers.served.errors import Malformed, Refused, Transient, drop_reason, shown
+from crossdistill.teachers.served.http.connection import Connection, checked_url, retry_after_s
+from crossdistill.teachers.served.http.errors import Malformed, Refused, Transient, drop_reason, shown
 from crossdistill.teachers.served.options import ServedOptions
 from tests.teachers.served.mock_server import streamed
 

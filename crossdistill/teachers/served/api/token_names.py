@@ -5,8 +5,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from crossdistill.teachers.served.dialect import ID_PREFIX, token_number
-from crossdistill.teachers.served.errors import Malformed, quoted
+from crossdistill.teachers.served.api.dialect import ID_PREFIX, token_number
+from crossdistill.teachers.served.http.errors import Malformed, quoted
 from crossdistill.tokens import ByteVocab
 
 _BYTES_PREFIX = "bytes:"

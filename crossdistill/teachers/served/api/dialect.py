@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from crossdistill.teachers.served.errors import Malformed, Unsound
+from crossdistill.teachers.served.http.errors import Malformed, Unsound
 
 ROUNDING_NATS = 1e-3
 """By how much a log-probability may exceed 0: servers round."""
