@@ -30,7 +30,7 @@ from trl.experimental.gold.gold_trainer import ULDLoss
 
 from crossdistill import ByteVocab, align
 from crossdistill.align.alignment import align_batch
-from crossdistill.report.run_file import write_json
+from crossdistill.runs.run_file import write_json
 from tests.oracles.alignment import pieces_of, synchronised
 
 SIZES = (128, 1_000, 16_000, 128_000)  # tokens of the student

@@ -31,7 +31,7 @@ from benchmarks.dense.measure import SAME_VOCABULARY, STARTED, job
 from benchmarks.dense.memory import available_bytes
 from benchmarks.dense.naive import FORMS
 from crossdistill.objectives import Signal, available, get
-from crossdistill.report.run_file import write_json
+from crossdistill.runs.run_file import write_json
 
 SIZES = {
     "cpu": (

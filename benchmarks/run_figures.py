@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from crossdistill.report.run_file import read_run, write_json
+from crossdistill.runs.run_file import read_run, write_json
 
 Z95 = 1.96
 OURS = ("align", "render", "credit")  # the parts of a step that exist because the tokenizers differ

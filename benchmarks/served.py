@@ -30,7 +30,7 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crossdistill.objectives import Signal
-from crossdistill.report.run_file import write_json
+from crossdistill.runs.run_file import write_json
 from crossdistill.teachers import LocalTeacher, Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedOptions, ServedTeacher
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer

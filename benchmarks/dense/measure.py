@@ -20,7 +20,7 @@ from benchmarks.dense.naive import FORMS
 from benchmarks.dense.products import BareProducts, counted
 from crossdistill.objectives import Objective, get
 from crossdistill.ops import LMHead
-from crossdistill.report.run_file import versions, write_json
+from crossdistill.runs.run_file import versions, write_json
 
 SMALL_TOKENS = 24
 """Of the case that warms up, and on which ours and the naive form must agree."""

@@ -17,7 +17,7 @@ from crossdistill.errors import InputError
 
 if TYPE_CHECKING:
     from crossdistill.cli.responses import Answer
-    from crossdistill.report.view import SampleView
+    from crossdistill.report.alignment.view import SampleView
 
 NUM_SHOWN = 50
 MAX_BYTES = 1_000_000
@@ -68,7 +68,7 @@ def command(
 
 def _write(views: list["SampleView"], has_more: bool, html: Path | None, as_json: bool) -> None:
     from crossdistill.report.html import write_alignment_page
-    from crossdistill.report.terminal import print_sample
+    from crossdistill.report.alignment.terminal import print_sample
 
     note = f"the first {len(views)} responses; --limit shows more" if has_more else ""
     if html is not None:
@@ -124,7 +124,7 @@ def _views(student: str | None, teacher: str | None, source: _Source) -> Iterato
 
 def _text_aligned(student: str, teacher: str, source: _Source) -> Iterator["SampleView"]:
     from crossdistill.cli.pair import read_tokens
-    from crossdistill.report.reading_view import text_view
+    from crossdistill.report.alignment.text_view import text_view
 
     data = _read(source.text, source.file)
     ours, theirs = read_tokens(student), read_tokens(teacher)
@@ -135,7 +135,7 @@ def _text_aligned(student: str, teacher: str, source: _Source) -> Iterator["Samp
 
 def _answers_aligned(student: str, teacher: str, answers: Iterator["Answer"]) -> Iterator["SampleView"]:
     from crossdistill.cli.pair import read_tokens
-    from crossdistill.report.reading_view import ids_view, text_view
+    from crossdistill.report.alignment.text_view import ids_view, text_view
 
     answer = next(answers, None)  # a file that cannot be read is told before tokenizers are
     ours, theirs = read_tokens(student), read_tokens(teacher)

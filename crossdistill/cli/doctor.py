@@ -50,7 +50,7 @@ def command(
     _print(console, "back-ends here", installation.backends())
     if student is not None and teacher is not None:
         from crossdistill.cli.inspect import inspected
-        from crossdistill.report.inspection_terminal import print_inspection
+        from crossdistill.report.inspection.rows.terminal import print_inspection
 
         print_inspection(console, inspected(student, teacher, student_template_kwargs, teacher_template_kwargs))
     if server is not None and teacher_tokenizer is not None:

@@ -29,9 +29,9 @@ def command(
     Reads both vocabularies as a training run would, and measures on the shipped corpus (languages, code, mathematics,
     conversations, ...) how they align: what can be supervised, which objectives suit, what their templates do.
     """
-    from crossdistill.report.inspection import as_dict
-    from crossdistill.report.inspection_page import write_inspection_page
-    from crossdistill.report.inspection_terminal import print_inspection
+    from crossdistill.report.inspection.rows import as_dict
+    from crossdistill.report.inspection.rows.page import write_inspection_page
+    from crossdistill.report.inspection.rows.terminal import print_inspection
 
     check_page(html)
     pair = inspected(student, teacher, student_template_kwargs, teacher_template_kwargs)

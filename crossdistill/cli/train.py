@@ -45,7 +45,7 @@ def command(
         "objective": objective,
     }
     config = read_config(RunConfig, file, overrides, named)
-    from crossdistill.report.terminal import print_warnings
+    from crossdistill.report.alignment.terminal import print_warnings
     from crossdistill.runs.train import train
 
     with reporting_interruption():

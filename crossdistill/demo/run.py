@@ -16,8 +16,8 @@ from crossdistill.demo.task import Problem, grade, problems
 from crossdistill.errors import InputError
 from crossdistill.eval.interval import Proportion, wilson
 from crossdistill.report.html import write_report
-from crossdistill.report.run_file import write_json
-from crossdistill.report.terminal import print_sample, print_warnings
+from crossdistill.runs.run_file import write_json
+from crossdistill.report.alignment.terminal import print_sample, print_warnings
 from crossdistill.runs.config import RunConfig, TeacherTable
 from crossdistill.runs.folder import RunFolder
 

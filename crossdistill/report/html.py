@@ -14,8 +14,8 @@ import crossdistill
 from crossdistill.report import numbers
 from crossdistill.report.charts import learning_curves
 from crossdistill.report.results import metric_range, metric_rows, position
-from crossdistill.report.run_file import write_text
-from crossdistill.report.view import ChunkView, SampleView
+from crossdistill.runs.run_file import write_text
+from crossdistill.report.alignment.view import ChunkView, SampleView
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # a browser grows slow beyond this

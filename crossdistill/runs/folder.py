@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdistill.errors import InputError
-from crossdistill.report.run_file import write_json
+from crossdistill.runs.run_file import write_json
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from trl import SFTConfig, SFTTrainer
 from crossdistill.chat import ensure_template, render_prompt
 from crossdistill.chat.stop import taught_stop
 from crossdistill.errors import InputError
-from crossdistill.report.run_file import versions, write_json
+from crossdistill.runs.run_file import versions, write_json
 from crossdistill.runs.config import SFTRunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder

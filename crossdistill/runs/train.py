@@ -12,8 +12,8 @@ from rich.console import Console
 from crossdistill.errors import TeacherError
 from crossdistill.inspection.choice import AUTO
 from crossdistill.report.html import write_report
-from crossdistill.report.run_file import SAMPLES_FILE, versions, write_json, write_text
-from crossdistill.report.view import SampleView
+from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json, write_text
+from crossdistill.report.alignment.view import SampleView
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder

@@ -5,7 +5,7 @@ import numpy as np
 from crossdistill.align import DropReason
 from crossdistill.chat import token_name
 from crossdistill.chat.messages import Message, text_of
-from crossdistill.report.view import DroppedToken, SampleView, TokenView, sample_view
+from crossdistill.report.alignment.view import DroppedToken, SampleView, TokenView, sample_view
 from crossdistill.train.scored import ScoredResponse
 from crossdistill.train.trainer import CrossTokenizerTrainer
 

@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up(pair, tmp_path, monkeypatch, command):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("crossdistill.report.html.write_text", refuse)
-    monkeypatch.setattr("crossdistill.report.inspection_page.write_text", refuse)
+    monkeypatch.setattr("crossdistill.report.inspection.rows.page.write_text", refuse)
     arguments = (pair.student, pair.teacher, *(["text"] if command == "align" else []))
     message = run(command, *arguments, "--html", str(tmp_path / "page.html")).message
     assert "cannot be written (No space left on device)" in message

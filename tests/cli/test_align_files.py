@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crossdistill.cli import align
-from crossdistill.report.view import SampleView
+from crossdistill.report.alignment.view import SampleView
 from tests.cli.harness import Result, run
 from tests.models import student_tokenizer
 from tests.report.views import view_of

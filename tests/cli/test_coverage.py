@@ -9,7 +9,7 @@ import pytest
 
 from crossdistill.align import DropReason
 from crossdistill.inspection import minimum_coverage
-from crossdistill.report.run_file import SAMPLES_FILE, read_run
+from crossdistill.runs.run_file import SAMPLES_FILE, read_run
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train import promise
 from tests.cli.harness import Result, run

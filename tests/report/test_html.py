@@ -11,7 +11,7 @@ import pytest
 from crossdistill import ByteVocab
 from crossdistill.report import html
 from crossdistill.report.html import model_name, write_alignment_page, write_report
-from crossdistill.report.view import TokenView
+from crossdistill.report.alignment.view import TokenView
 from tests.report.views import view_of
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}

@@ -1,7 +1,7 @@
 from typing import Any
 
 from crossdistill import ByteVocab, align
-from crossdistill.report.view import SampleView, sample_view
+from crossdistill.report.alignment.view import SampleView, sample_view
 
 
 def view_of(text: str, student: ByteVocab, teacher: ByteVocab, **options: Any) -> SampleView:

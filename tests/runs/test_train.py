@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from crossdistill import InputError
-from crossdistill.report.run_file import read_run
+from crossdistill.runs.run_file import read_run
 from crossdistill.runs import train as runs
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.folder import RunFolder

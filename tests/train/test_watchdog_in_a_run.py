@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from crossdistill.report.run_file import read_run
+from crossdistill.runs.run_file import read_run
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.train import train
 from crossdistill.train import watchdog

@@ -12,7 +12,7 @@ from crossdistill.inspection.advice import advice, general_advice
 from crossdistill.inspection.measure import Measure
 from crossdistill.inspection.pair import Inspection
 from crossdistill.report.html import model_name
-from crossdistill.report.inspection import (
+from crossdistill.report.inspection.rows import (
     chunk_example,
     histogram,
     lone_token,

@@ -8,7 +8,7 @@ import pytest
 import crossdistill
 from crossdistill import InputError
 from crossdistill.align import DropReason
-from crossdistill.report.run_file import read_run, versions, write_json, write_text
+from crossdistill.runs.run_file import read_run, versions, write_json, write_text
 
 
 def test_round_trip_makes_the_folder(tmp_path: Path) -> None:

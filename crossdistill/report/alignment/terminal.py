@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crossdistill.report.numbers import nats, percent, signed
-from crossdistill.report.view import ChunkView, SampleView, TokenView
+from crossdistill.report.alignment.view import ChunkView, SampleView, TokenView
 
 _LABELS = ("student", "teacher")
 _LABEL_WIDTH = len("student  ")

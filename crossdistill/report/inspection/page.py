@@ -8,7 +8,7 @@ from crossdistill.inspection.advice import advice, general_advice
 from crossdistill.inspection.pair import Inspection
 from crossdistill.report.display import display
 from crossdistill.report.html import environment
-from crossdistill.report.inspection import (
+from crossdistill.report.inspection.rows import (
     MAX_EXAMPLES,
     chunk_example,
     histogram,
@@ -19,7 +19,7 @@ from crossdistill.report.inspection import (
     summary_rows,
     template_sentences,
 )
-from crossdistill.report.run_file import write_text
+from crossdistill.runs.run_file import write_text
 
 _SIZE = 8
 _NUM_SHADES = 5

@@ -9,7 +9,7 @@ from crossdistill.chat import split_response
 from crossdistill.errors import InputError
 from crossdistill.reading import Reading
 from crossdistill.report.display import display
-from crossdistill.report.view import DroppedToken, SampleView, TokenView, sample_view
+from crossdistill.report.alignment.view import DroppedToken, SampleView, TokenView, sample_view
 from crossdistill.tokens import ByteVocab
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crossdistill import InputError, align
-from crossdistill.report.reading_view import ids_view, text_view
+from crossdistill.report.alignment.text_view import ids_view, text_view
 from tests.inspection.conftest import ascii_only
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from crossdistill import ByteVocab, align
 from crossdistill.align import DropReason
-from crossdistill.report.view import ChunkView, DroppedToken, SampleView, TokenView, sample_view
+from crossdistill.report.alignment.view import ChunkView, DroppedToken, SampleView, TokenView, sample_view
 from tests.report.views import view_of
 
 

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from crossdistill import ByteVocab
 from crossdistill.align import DropReason
-from crossdistill.report.terminal import print_sample, print_warnings, summary
-from crossdistill.report.view import DroppedToken, SampleView, TokenView
+from crossdistill.report.alignment.terminal import print_sample, print_warnings, summary
+from crossdistill.report.alignment.view import DroppedToken, SampleView, TokenView
 from tests.report.views import view_of
 
 
