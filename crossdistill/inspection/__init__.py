@@ -3,7 +3,7 @@
 from crossdistill.inspection.documents import Document, corpus
 from crossdistill.inspection.measure import Measure, minimum_coverage, promised_coverage
 from crossdistill.inspection.pair import Inspection, inspect_pair
-from crossdistill.inspection.side import Side
+from crossdistill.inspection.model_info import Side
 
 __all__ = [
     "Document",

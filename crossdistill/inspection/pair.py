@@ -16,7 +16,7 @@ from crossdistill.inspection.examples import (
 )
 from crossdistill.inspection.measure import Measure, ReadDocument, read_documents
 from crossdistill.inspection.overlap import Overlap, overlap
-from crossdistill.inspection.side import Side, SideFacts, facts
+from crossdistill.inspection.model_info import Side, SideFacts, facts
 from crossdistill.tokens import ByteVocab
 
 NUM_EXAMPLES = 12

@@ -137,7 +137,7 @@ def test_an_error_on_a_terminal_without_every_character(pair):
 def test_pages_that_cannot_be_written(tmp_path, monkeypatch, command, name, message):
     """Known before a tokenizer is read."""
     monkeypatch.setattr("crossdistill.train.loading.read_tokenizer", None)
-    monkeypatch.setattr("crossdistill.cli.pair.read_tokenizer", None)
+    monkeypatch.setattr("crossdistill.inspection.model_files.read_tokenizer", None)
     (tmp_path / "file").write_text("mine")
     os.mkfifo(tmp_path / "pipe")
     page = tmp_path / name

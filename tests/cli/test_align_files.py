@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crossdistill.cli import align
+from crossdistill.cli.commands import align
 from crossdistill.report.alignment.view import SampleView
 from tests.cli.harness import Result, run
 from tests.models import student_tokenizer

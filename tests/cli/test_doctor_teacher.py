@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from crossdistill import ByteVocab
 from crossdistill.align import DropReason
-from crossdistill.cli import serving
+from crossdistill.cli import server_check
 from crossdistill.teachers import TeacherRequest, TeacherScore
 from tests.cli.harness import Result, run
 from tests.models import student_tokenizer, teacher_tokenizer

@@ -29,7 +29,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "    if event == 'socket.getaddrinfo': raise SystemExit(f'looked up {args[0]}')\n"
         "sys.addaudithook(refuse)\n"
         "from pathlib import Path\n"
-        "import crossdistill.cli.demo as cli\n"
+        "import crossdistill.cli.commands.demo as cli\n"
         "import crossdistill.demo.run as run\n"
         f"run.DEFAULTS = run.{SMALL!r}\n"
         f"cli.command(Path({str(output)!r}), seed=1)\n"

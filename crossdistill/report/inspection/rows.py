@@ -8,7 +8,7 @@ from crossdistill.inspection.examples import ChunkExample, LoneToken, Rewrite
 from crossdistill.inspection.measure import Measure, minimum_coverage
 from crossdistill.inspection.overlap import Overlap
 from crossdistill.inspection.pair import Inspection
-from crossdistill.inspection.side import SideFacts
+from crossdistill.inspection.model_info import SideFacts
 from crossdistill.report.display import display, plain
 from crossdistill.report.numbers import percent
 

@@ -46,7 +46,7 @@ def command(
 
 def inspected(student: str, teacher: str, student_kwargs: str | None, teacher_kwargs: str | None) -> "Inspection":
     """The pair, its templates under the keyword arguments that are given as JSON."""
-    from crossdistill.cli.pair import read_pair
+    from crossdistill.inspection.model_files import read_pair
     from crossdistill.inspection import inspect_pair
 
     ours = template_kwargs(student_kwargs, "--student-template-kwargs")

@@ -16,7 +16,7 @@ from crossdistill.cli.output import check_page, print_json, writing
 from crossdistill.errors import InputError
 
 if TYPE_CHECKING:
-    from crossdistill.cli.responses import Answer
+    from crossdistill.runs.responses import Answer
     from crossdistill.report.alignment.view import SampleView
 
 NUM_SHOWN = 50
@@ -54,7 +54,7 @@ def command(
     ] = False,
 ) -> None:
     """Show the chunks that student and teacher tokens of a text form, coloured."""
-    from crossdistill.cli.responses import first
+    from crossdistill.runs.responses import first
 
     check_page(html)
     views = _views(student, teacher, _Source(text, file, responses, run, column, max_bytes))
@@ -107,7 +107,7 @@ class _Source:
 
 
 def _views(student: str | None, teacher: str | None, source: _Source) -> Iterator["SampleView"]:
-    from crossdistill.cli.responses import read_answers, read_sampled, read_samples
+    from crossdistill.runs.responses import read_answers, read_sampled, read_samples
 
     source.check()
     if source.run is not None and student is None:
@@ -123,7 +123,7 @@ def _views(student: str | None, teacher: str | None, source: _Source) -> Iterato
 
 
 def _text_aligned(student: str, teacher: str, source: _Source) -> Iterator["SampleView"]:
-    from crossdistill.cli.pair import read_tokens
+    from crossdistill.inspection.model_files import read_tokens
     from crossdistill.report.alignment.text_view import text_view
 
     data = _read(source.text, source.file)
@@ -134,7 +134,7 @@ def _text_aligned(student: str, teacher: str, source: _Source) -> Iterator["Samp
 
 
 def _answers_aligned(student: str, teacher: str, answers: Iterator["Answer"]) -> Iterator["SampleView"]:
-    from crossdistill.cli.pair import read_tokens
+    from crossdistill.inspection.model_files import read_tokens
     from crossdistill.report.alignment.text_view import ids_view, text_view
 
     answer = next(answers, None)  # a file that cannot be read is told before tokenizers are
