@@ -34,7 +34,7 @@ from crossdistill.train.config import check_training
 from crossdistill.train.loading import load_tokenizer, read_tokenizer
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.prompts import check_conversations, check_prompt, rows_to_render
-from crossdistill.train.turns import Side
+from crossdistill.distill.rollout import Side
 
 IGNORED = -100  # torch's cross-entropy leaves this label out
 

@@ -22,8 +22,8 @@ from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.checks import check_pair, is_url, setting_up
 from crossdistill.train.mixing import GIVEN
-from crossdistill.train.routing import COLUMN
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.routing import COLUMN
+from crossdistill.distill.response import ScoredResponse
 
 _NUM_SAMPLES = 3
 _MAY_CHANGE = (  # so that a run that stopped for its coverage, or for its teacher's server, can be resumed

@@ -6,7 +6,7 @@ from crossdistill.align import DropReason
 from crossdistill.chat import token_name
 from crossdistill.chat.messages import Message, text_of
 from crossdistill.report.alignment.view import DroppedToken, SampleView, TokenView, sample_view
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.response import ScoredResponse
 from crossdistill.train.trainer import CrossTokenizerTrainer
 
 

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.response import ScoredResponse
 
 
 class ByteClass(IntEnum):

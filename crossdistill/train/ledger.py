@@ -9,7 +9,7 @@ from typing import Any
 from crossdistill.align import Coverage, DropReason
 from crossdistill.costs import Costs, Part
 from crossdistill.teachers import LocalTeacher, Teacher
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.response import ScoredResponse
 
 FILE_NAME = "ledger.json"
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from crossdistill.align import Coverage
 from crossdistill.train.byte_classes import ByteClass, ClassSums
-from crossdistill.train.scored import ScoredResponse
-from crossdistill.train.turns import Histories, Rollout
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.rollout import Histories, Rollout
 
 
 @dataclass

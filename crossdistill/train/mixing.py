@@ -18,7 +18,7 @@ from crossdistill.objectives import Objective
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.turns import Rollout, Side
+from crossdistill.distill.rollout import Rollout, Side
 
 GIVEN, WRITTEN = "given", "teacher"
 SOURCES = (GIVEN, WRITTEN)

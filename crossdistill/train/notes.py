@@ -7,7 +7,7 @@ from crossdistill.chat import Response
 from crossdistill.chat.effects import Fate, TemplateEffects, mismatches, template_effects
 from crossdistill.chat.messages import Prompt
 from crossdistill.chat.template import folds_system
-from crossdistill.train.turns import Histories, Side
+from crossdistill.distill.rollout import Histories, Side
 
 _LOGGER = logging.getLogger("crossdistill")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from crossdistill.chat.messages import Prompt
 from crossdistill.errors import InputError
-from crossdistill.train.turns import Side
+from crossdistill.distill.rollout import Side
 
 _NUM_FIRST, _NUM_LONGEST = 1000, 100
 _UNREAD_COLUMNS = ("chat_template_kwargs", "tools")

@@ -15,9 +15,9 @@ from trl import DistillationTrainer
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.chat.messages import Message, Prompt
-from crossdistill.train.policy import PolicyBatch, sampled_logprobs
+from crossdistill.distill.student import PolicyBatch, sampled_logprobs
 from crossdistill.train.sampler import EpochSampler
-from crossdistill.train.turns import Rollout, Side, TurnLogprobs
+from crossdistill.distill.rollout import Rollout, Side, TurnLogprobs
 
 
 class SamplingTrainer(DistillationTrainer):

@@ -14,10 +14,10 @@ from crossdistill.inspection.choice import AUTO
 from crossdistill.train import checks, prompts
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import load_tokenizer
-from crossdistill.train.routing import ONE, Routing
+from crossdistill.distill.routing import ONE, Routing
 from crossdistill.train.serving import check_served, served_teacher
 from crossdistill.train.tools import check_tools
-from crossdistill.train.turns import Side
+from crossdistill.distill.rollout import Side
 
 
 @dataclass(frozen=True)

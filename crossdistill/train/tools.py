@@ -13,7 +13,7 @@ from trl.chat_template_utils import (
 from crossdistill.chat.effects import TOOL_CONVERSATION
 from crossdistill.chat.template import TemplateRefusalError, render_text
 from crossdistill.errors import InputError
-from crossdistill.train.turns import Side
+from crossdistill.distill.rollout import Side
 
 
 def check_tools(student: Side, teacher: Side) -> None:

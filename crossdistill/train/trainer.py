@@ -31,19 +31,19 @@ from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.failing import failing_together
 from crossdistill.train.ledger import Ledger
 from crossdistill.train.loading import load_teacher
-from crossdistill.train.loss import loss_of
+from crossdistill.distill.loss import loss_of
 from crossdistill.train.metrics import RolloutSums
 from crossdistill.train.mixing import Mixture
-from crossdistill.train.panel import Panel
-from crossdistill.train.policy import PolicyBatch, collate, policy_states
+from crossdistill.distill.multi_teacher import Panel
+from crossdistill.distill.student import PolicyBatch, collate, policy_states
 from crossdistill.train.progress import Progress, use_progress
 from crossdistill.train.promise import CoverageGuard
-from crossdistill.train.rollout import pair_of
-from crossdistill.train.routing import COLUMN
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.scorer import pair_of
+from crossdistill.distill.routing import COLUMN
+from crossdistill.distill.response import ScoredResponse
 from crossdistill.train.serving import TrafficMeter
 from crossdistill.train.setup import Setup
-from crossdistill.train.turns import Rollout, padded
+from crossdistill.distill.rollout import Rollout, padded
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 from crossdistill.train.watchdog import Watchdog
 
@@ -54,7 +54,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
     Args:
         model: student: a folder, a hub id, or a model.
         teacher: teacher: a folder, a hub id, a model (with `teacher_processing_class`), or any
-            :class:`crossdistill.teachers.Teacher`; or several by name (:mod:`crossdistill.train.routing`).
+            :class:`crossdistill.teachers.Teacher`; or several by name (:mod:`crossdistill.distill.routing`).
         train_dataset: rows with a ``prompt``: a text, which both models continue as it stands, or a list of messages,
             which each model's own chat template renders.
         processing_class: the student's tokenizer; loaded from its folder where omitted.

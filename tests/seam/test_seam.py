@@ -17,8 +17,8 @@ import torch
 from crossdistill import Alignment, ByteVocab, Encoding
 from crossdistill.align import Selection
 from crossdistill.ops import last_hidden_states
-from crossdistill.train import rollout
-from crossdistill.train.rollout import RolloutScorer
+from crossdistill.distill import scorer
+from crossdistill.distill.scorer import RolloutScorer
 from tests.seam import toy_models
 from tests.seam.pipeline import ASCII, largest_error, run
 from tests.seam.source import Outcome, kl_of_strings, outcomes, source, strings, tokens_of
@@ -219,8 +219,8 @@ def without_the_stop_unit(scorer: RolloutScorer) -> None:
 MISTAKES_OF_CODE = {
     "teacher states one late": rolled("crossdistill.teachers.local", 1),
     "teacher states one early": rolled("crossdistill.teachers.local", -1),
-    "student states one late": rolled("crossdistill.train.policy", 1),
-    "student states one early": rolled("crossdistill.train.policy", -1),
+    "student states one late": rolled("crossdistill.distill.student", 1),
+    "student states one early": rolled("crossdistill.distill.student", -1),
     "last text token dropped": without_last_text_token,
     "text positions shifted": with_text_positions_shifted,
     "chunks merged": with_chunks_merged,

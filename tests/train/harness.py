@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 from crossdistill.teachers import TeacherRequest
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.response import ScoredResponse
 from tests.models import MESSAGES, Pair
 
 BATCH = 4

@@ -4,7 +4,7 @@ import pytest
 
 from crossdistill.chat import split_response
 from crossdistill.train.notes import ConversationNotes
-from crossdistill.train.turns import Histories, Side
+from crossdistill.distill.rollout import Histories, Side
 from tests.chat import templates as t
 from tests.models import MESSAGES, TEXTS
 from tests.train.harness import make_trainer

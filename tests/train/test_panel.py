@@ -18,8 +18,8 @@ from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train.ledger import matmul_parameters
 from crossdistill.train.metrics import RolloutSums
-from crossdistill.train.rollout import RolloutScorer
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.scorer import RolloutScorer
+from crossdistill.distill.response import ScoredResponse
 from tests.models import MESSAGES, Pair
 from tests.train.harness import BATCH, RecordingTrainer, arguments, load
 from tests.train.test_families import family_model, family_tokenizer

@@ -19,7 +19,7 @@ from crossdistill.align import DropReason
 from crossdistill.chat import render_prompt
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import LocalTeacher, TeacherScore
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.response import ScoredResponse
 from crossdistill.train.vllm_logprobs import KeepSampledLogprobs
 from tests.models import MESSAGES, TEXTS, Pair
 from tests.oracles import credit as credit_oracle

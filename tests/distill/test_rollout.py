@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdistill.train.turns import Histories, Rollout, Side, Turn, TurnLogprobs, padded
+from crossdistill.distill.rollout import Histories, Rollout, Side, Turn, TurnLogprobs, padded
 from tests.chat import templates as t
 
 QUESTION = [{"role": "user", "content": "?"}]

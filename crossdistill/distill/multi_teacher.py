@@ -21,12 +21,12 @@ from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
 from crossdistill.objectives import VocabPair
 from crossdistill.train.notes import ConversationNotes
-from crossdistill.train.rollout import Asked, RolloutScorer
-from crossdistill.train.routing import Weights
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.scorer import Asked, RolloutScorer
+from crossdistill.distill.routing import Weights
+from crossdistill.distill.response import ScoredResponse
 from crossdistill.train.setup import Setup
-from crossdistill.train.stopwatch import Stopwatch
-from crossdistill.train.turns import Histories, Rollout, Side
+from crossdistill.distill.timers import Stopwatch
+from crossdistill.distill.rollout import Histories, Rollout, Side
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from crossdistill.teachers import TeacherRequest
 from tests.oracles.alignment import synchronised
 from tests.tokenizers_in_process import NAMES
 from tests.tokens.test_vocab import without_entries
-from tests.train.rollout.fake_teacher import (
+from tests.distill.fake_teacher import (
     Answer,
     FakeTeacher,
     expected_advantages,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.objectives import Evidence, LossSum, Objective, States, Supervision
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.response import ScoredResponse
 
 
 def loss_of(

@@ -4,7 +4,7 @@ import pytest
 
 from crossdistill import InputError
 from crossdistill.objectives import get
-from crossdistill.train.routing import Routing
+from crossdistill.distill.routing import Routing
 
 TWO = ("math", "code")
 SUM = {"prompt": "What is 2 + 3?"}

@@ -11,7 +11,7 @@ from crossdistill.objectives import Evidence
 from crossdistill.teachers import TeacherScore
 from crossdistill.tokens import Encoding
 from crossdistill.train.aligned import AlignedResponse
-from crossdistill.train.routing import ONE
+from crossdistill.distill.routing import ONE
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ScoredResponse:
     evidence: None where it was dropped, for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask`
     (bool, supervised) is False. weight: by how much it counts in the loss. num_teacher_tokens: prompt and response in
     the teacher's tokens; 0 where it was shown none. teacher_name: whose signal it is. others: what further teachers say
-    of the same response, where several judge it (:mod:`crossdistill.train.panel`).
+    of the same response, where several judge it (:mod:`crossdistill.distill.multi_teacher`).
     """
 
     prompt: Prompt

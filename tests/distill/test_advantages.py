@@ -6,9 +6,9 @@ import pytest
 from crossdistill.align import DropReason
 from crossdistill.chat import render_prompt, split_response
 from crossdistill.objectives import get
-from crossdistill.train.rollout import RolloutScorer
+from crossdistill.distill.scorer import RolloutScorer
 from tests.tokenizers_in_process import NAMES, build
-from tests.train.rollout.fake_teacher import (
+from tests.distill.fake_teacher import (
     PROMPT,
     FakeTeacher,
     expected_advantages,

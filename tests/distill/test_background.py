@@ -7,7 +7,7 @@ import pytest
 
 from crossdistill.errors import TeacherUnavailableError
 from crossdistill.teachers import TeacherRequest
-from crossdistill.train.elsewhere import Elsewhere
+from crossdistill.distill.background import Elsewhere
 
 WAIT_S = 20
 

@@ -10,8 +10,8 @@ from crossdistill.align import Coverage, DropReason
 from crossdistill.chat import Response
 from crossdistill.objectives import Signal, get
 from crossdistill.teachers import TeacherRequest, TeacherScore
-from crossdistill.train.rollout import RolloutScorer
-from crossdistill.train.scored import ScoredResponse
+from crossdistill.distill.scorer import RolloutScorer
+from crossdistill.distill.response import ScoredResponse
 from tests.oracles.alignment import pieces_of, synchronised
 from tests.oracles.credit import credit
 

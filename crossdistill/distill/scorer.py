@@ -15,10 +15,10 @@ from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.aligned import AlignedResponse
-from crossdistill.train.elsewhere import Answers, Elsewhere
-from crossdistill.train.evidence import evidence_of, supervised_positions
-from crossdistill.train.scored import ScoredResponse
-from crossdistill.train.stopwatch import Stopwatch
+from crossdistill.distill.background import Answers, Elsewhere
+from crossdistill.distill.aligned_batch import evidence_of, supervised_positions
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.timers import Stopwatch
 
 
 @dataclass(frozen=True)
