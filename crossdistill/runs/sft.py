@@ -20,7 +20,7 @@ from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.train import lora_config
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.checks import (
+from crossdistill.train.preflight.models import (
     check_budget,
     check_pair,
     check_weights,
@@ -32,8 +32,8 @@ from crossdistill.train.checks import (
 )
 from crossdistill.train.config import check_training
 from crossdistill.train.loading import load_tokenizer, read_tokenizer
-from crossdistill.train.progress import Progress, use_progress
-from crossdistill.train.prompts import check_conversations, check_prompt, rows_to_render
+from crossdistill.train.monitor.progress_bar import Progress, use_progress
+from crossdistill.train.preflight.data import check_conversations, check_prompt, rows_to_render
 from crossdistill.distill.rollout import Side
 
 IGNORED = -100  # torch's cross-entropy leaves this label out

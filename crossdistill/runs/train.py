@@ -20,8 +20,8 @@ from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
-from crossdistill.train.checks import check_pair, is_url, setting_up
-from crossdistill.train.mixing import GIVEN
+from crossdistill.train.preflight.models import check_pair, is_url, setting_up
+from crossdistill.train.off_policy import GIVEN
 from crossdistill.distill.routing import COLUMN
 from crossdistill.distill.response import ScoredResponse
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from crossdistill.train.metrics import RolloutSums
+from crossdistill.train.monitor.metrics import RolloutSums
 
 Sum = Callable[[RolloutSums], float]
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from crossdistill.errors import InputError
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.checks import reading, vocab_size
+from crossdistill.train.preflight.models import reading, vocab_size
 
 
 def read_tokenizer(name: str, **options: Any) -> PreTrainedTokenizerBase:

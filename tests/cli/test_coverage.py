@@ -11,7 +11,7 @@ from crossdistill.align import DropReason
 from crossdistill.inspection import minimum_coverage
 from crossdistill.runs.run_file import SAMPLES_FILE, read_run
 from crossdistill.teachers import LocalTeacher
-from crossdistill.train import promise
+from crossdistill.train.monitor import coverage_guard
 from tests.cli.harness import Result, run
 from tests.models import MESSAGES, Pair
 

@@ -19,8 +19,8 @@ from trl.trainer import distillation_trainer
 from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.train import CrossTokenizerTrainer
-from crossdistill.train.checkpoints import CheckpointingTrainer
-from crossdistill.train.sampling import SamplingTrainer
+from crossdistill.train.checkpointing import CheckpointingTrainer
+from crossdistill.train.generation import SamplingTrainer
 from tests.train.harness import load, make_trainer, rows
 
 SIGNATURES = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from crossdistill.train.metrics import RolloutSums
-from crossdistill.train.watchdog import Watchdog
+from crossdistill.train.monitor.metrics import RolloutSums
+from crossdistill.train.monitor.watchdog import Watchdog
 
 BUDGET = 512
 BYTES_A_TOKEN = 4.0

@@ -75,7 +75,7 @@ def _print_server(console: Console, url: str, tokenizer: str, model: str | None,
     from crossdistill.cli.server_check import examine, settings
     from crossdistill.errors import InputError, TeacherError
     from crossdistill.train.loading import read_tokenizer
-    from crossdistill.train.serving import declared_stops
+    from crossdistill.train.preflight.served import declared_stops
 
     options = settings(model, overrides)
     loaded, stops = read_tokenizer(tokenizer), declared_stops(tokenizer)

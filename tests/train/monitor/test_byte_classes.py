@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerFast
 from crossdistill import ByteVocab
 from crossdistill.align import Coverage
 from crossdistill.chat import ensure_template
-from crossdistill.train.byte_classes import ByteClass, ClassSums, classes_of_bytes, classes_of_chunks
-from crossdistill.train.metrics import RolloutSums
+from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums, classes_of_bytes, classes_of_chunks
+from crossdistill.train.monitor.metrics import RolloutSums
 from crossdistill.distill.rollout import Histories, Rollout
 from tests.tokenizers_in_process import NAMES
 from tests.tokens.test_vocab import without_entries

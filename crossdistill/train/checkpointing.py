@@ -19,10 +19,10 @@ from crossdistill.costs import Costs
 from crossdistill.errors import TeacherError
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
-from crossdistill.train.ledger import Ledger
+from crossdistill.train.monitor.usage import Ledger
 from crossdistill.train.references import check_references, save_references
-from crossdistill.train.sampling import SamplingTrainer
-from crossdistill.train.watchdog import Watchdog
+from crossdistill.train.generation import SamplingTrainer
+from crossdistill.train.monitor.watchdog import Watchdog
 
 
 class CheckpointingTrainer(SamplingTrainer):

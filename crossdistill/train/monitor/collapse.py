@@ -7,7 +7,7 @@ and no change within 4 standard errors counts.
 from collections.abc import Callable, Sequence
 
 from crossdistill.train.drift import Estimate, Sum, ratio
-from crossdistill.train.metrics import RolloutSums
+from crossdistill.train.monitor.metrics import RolloutSums
 
 Blocks = Sequence[RolloutSums]
 

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 
 from crossdistill.align import Coverage
-from crossdistill.train.byte_classes import ByteClass, ClassSums
+from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.rollout import Histories, Rollout
 
@@ -18,7 +18,7 @@ class RolloutSums:
 
     A response with tools is several turns and the tools' results between them; its gap is that of its turns together.
     sampled_nats: -log p of the sampled tokens. digit_*, white_space_*: the bytes that spell them, and the gap on the
-    chunks of that class (see :mod:`crossdistill.train.byte_classes`); what is neither is the rest.
+    chunks of that class (see :mod:`crossdistill.train.monitor.byte_classes`); what is neither is the rest.
     """
 
     responses: float = 0

@@ -4,7 +4,7 @@ import pytest
 
 from crossdistill import InputError
 from crossdistill.train import CrossTokenizerConfig
-from crossdistill.train.serving import served_teacher
+from crossdistill.train.preflight.served import served_teacher
 from tests.models import teacher_tokenizer
 
 

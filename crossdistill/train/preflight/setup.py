@@ -15,8 +15,8 @@ from crossdistill.train import checks, prompts
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import load_tokenizer
 from crossdistill.distill.routing import ONE, Routing
-from crossdistill.train.serving import check_served, served_teacher
-from crossdistill.train.tools import check_tools
+from crossdistill.train.preflight.served import check_served, served_teacher
+from crossdistill.train.preflight.tool_calling import check_tools
 from crossdistill.distill.rollout import Side
 
 

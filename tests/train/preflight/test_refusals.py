@@ -10,8 +10,8 @@ from transformers import AutoTokenizer
 from crossdistill import InputError
 from crossdistill.chat import render_prompt
 from crossdistill.train import CrossTokenizerTrainer, checks, prompts
-from crossdistill.train.checks import hub_options
-from crossdistill.train.prompts import check_prompt, check_prompts, prompts_to_render
+from crossdistill.train.preflight.models import hub_options
+from crossdistill.train.preflight.data import check_prompt, check_prompts, prompts_to_render
 from tests.models import MESSAGES
 from tests.train.harness import arguments, make_trainer
 

@@ -7,8 +7,8 @@ import pytest
 from crossdistill.runs.run_file import read_run
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.train import train
-from crossdistill.train import watchdog
-from crossdistill.train.watchdog import FILE_NAME
+from crossdistill.train.monitor import watchdog
+from crossdistill.train.monitor.watchdog import FILE_NAME
 from tests.models import MESSAGES
 from tests.train.harness import make_trainer
 

@@ -3,7 +3,7 @@
 import pytest
 
 from crossdistill.chat import split_response
-from crossdistill.train.notes import ConversationNotes
+from crossdistill.train.monitor.template_warnings import ConversationNotes
 from crossdistill.distill.rollout import Histories, Side
 from tests.chat import templates as t
 from tests.models import MESSAGES, TEXTS

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from crossdistill.train.metrics import RolloutSums
+from crossdistill.train.monitor.metrics import RolloutSums
 
 
 def sums(gaps):

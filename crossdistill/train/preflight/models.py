@@ -13,8 +13,8 @@ from transformers import AutoConfig
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective, Signal
 from crossdistill.teachers import Teacher
-from crossdistill.train.mixing import check_responses
-from crossdistill.train.prompts import check_prompts
+from crossdistill.train.off_policy import check_responses
+from crossdistill.train.preflight.data import check_prompts
 
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
 

@@ -16,8 +16,8 @@ from crossdistill.costs import Part
 from crossdistill.objectives import States, Supervision, get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher
-from crossdistill.train.ledger import matmul_parameters
-from crossdistill.train.metrics import RolloutSums
+from crossdistill.train.monitor.usage import matmul_parameters
+from crossdistill.train.monitor.metrics import RolloutSums
 from crossdistill.distill.scorer import RolloutScorer
 from crossdistill.distill.response import ScoredResponse
 from tests.models import MESSAGES, Pair

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from crossdistill.train.drift import MIN_BLOCKS, ratio
-from crossdistill.train.metrics import RolloutSums
-from crossdistill.train.watchdog import BLOCK_RESPONSES, FILE_NAME, NUM_BLOCKS, Watchdog
+from crossdistill.train.monitor.metrics import RolloutSums
+from crossdistill.train.monitor.watchdog import BLOCK_RESPONSES, FILE_NAME, NUM_BLOCKS, Watchdog
 from tests.train.trajectories import Student, kinds, watched
 
 FIRST_JUDGEMENT = 2 * NUM_BLOCKS

@@ -11,8 +11,8 @@ from crossdistill import InputError
 from crossdistill.align import Coverage, DropReason
 from crossdistill.inspection import minimum_coverage, promised_coverage
 from crossdistill.teachers import LocalTeacher
-from crossdistill.train import promise
-from crossdistill.train.promise import MIN_BYTES, MIN_ROLLOUTS, CoverageGuard, LowCoverageError, check_settings
+from crossdistill.train.monitor import coverage_guard
+from crossdistill.train.monitor.coverage_guard import MIN_BYTES, MIN_ROLLOUTS, CoverageGuard, LowCoverageError, check_settings
 from tests.models import Pair
 from tests.train.harness import arguments, make_trainer
 
