@@ -16,7 +16,7 @@ from benchmarks.dense.vocabularies import MadeUp, make_up, one_vocabulary
 from crossdistill import Alignment, ByteVocab, align
 from crossdistill.objectives import Evidence, Objective, States, StudentTokens, Supervision, TeacherTokens, VocabPair
 from crossdistill.ops import LMHead, token_logprobs
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 
 LOGIT_STD = 3.0
 Tokens = tuple[list[int], list[int]]

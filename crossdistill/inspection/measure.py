@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from crossdistill.inspection.documents import Document, corpus
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from crossdistill.tokens import ByteVocab, Encoding
 
 TOLERANCE = 0.05

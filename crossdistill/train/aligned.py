@@ -7,7 +7,7 @@ import numpy as np
 
 from crossdistill.align import Alignment
 from crossdistill.chat import Response
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from crossdistill.tokens import ByteVocab, Encoding
 
 

@@ -7,7 +7,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 from crossdistill import ByteVocab, InputError
 from crossdistill.chat import split_response
 from crossdistill.chat.text_tokens import check_text_tokens
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from crossdistill.tokens.special_tokens import control_tokens
 from tests.tokenizers_in_process import SPECIAL, byte_level, sentencepiece
 

@@ -12,7 +12,7 @@ import numpy as np
 from crossdistill import Alignment, ByteVocab, align
 from crossdistill.align import align_around
 from crossdistill.align.alignment import align_batch
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from crossdistill.tokens.normalisation import ends_in_original
 from tests.fuzz.vocabularies import SEGMENTATIONS, random_bytes, random_vocabulary
 from tests.oracles import normalisation

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossdistill import ByteVocab
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from tests.matrix import truth
 from tests.matrix.truth import Span
 

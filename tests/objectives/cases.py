@@ -15,7 +15,7 @@ from torch import Tensor
 from crossdistill import Alignment, ByteVocab
 from crossdistill.objectives import Evidence, Objective, States, StudentTokens, Supervision, TeacherTokens, VocabPair
 from crossdistill.ops import LMHead, TopLogprobs
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from crossdistill.tokens.source import ByteSource, Entries, byte_ids_of
 
 STUDENT_PIECES = (b"", b"a", b"b", b" ", b"aa", b"ab", b"a b", b"a", b"bb", b"", b"bab")

@@ -17,7 +17,7 @@ from crossdistill.objectives.gkd import GKD, generalised_jsd
 from crossdistill.objectives.gold import GOLD
 from crossdistill.objectives.shared.rank_distance import sorted_distance
 from crossdistill.objectives.uld import ULD
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from tests.objectives.trl_side import (
     Response,
     ULDLoss,

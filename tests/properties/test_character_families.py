@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crossdistill import ByteVocab
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from tests.oracles import wordpiece
 from tests.properties.strategies import hard_examples, responses, words
 from tests.tokenizers_in_process import CHARACTER_BUILDERS, CORPUS, NAMES

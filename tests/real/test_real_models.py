@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crossdistill import ByteVocab
 from crossdistill.chat import render_prompt
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from crossdistill.teachers import LocalTeacher, TeacherRequest
 
 MODELS = Path(__file__).parents[2] / "models"

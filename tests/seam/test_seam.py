@@ -209,7 +209,7 @@ def with_chunks_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     def coarse(student_ends: list[np.ndarray], teacher_ends: list[np.ndarray], holes: object) -> list[Selection]:
         return [whole(*pair) for pair in zip(student_ends, teacher_ends, strict=True)]
 
-    monkeypatch.setattr("crossdistill.reading.align_around_batch", coarse)
+    monkeypatch.setattr("crossdistill.paired.align_around_batch", coarse)
 
 
 def without_the_stop_unit(scorer: RolloutScorer) -> None:

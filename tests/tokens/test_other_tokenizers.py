@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import BertGenerationTokenizer, ByT5Tokenizer, CanineTokenizer
 
 from crossdistill import ByteVocab, InputError
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from crossdistill.tokens import World
 from tests.oracles.alignment import borders, pieces_of, synchronised
 from tests.other_tokenizers import BUILDERS, SPELLING_NAMES, TIKTOKEN_SPECIAL, Wrapper

@@ -7,7 +7,7 @@ import numpy as np
 from crossdistill.align import DropReason
 from crossdistill.chat import split_response
 from crossdistill.errors import InputError
-from crossdistill.reading import Reading
+from crossdistill.paired import Reading
 from crossdistill.report.display import display
 from crossdistill.report.alignment.view import DroppedToken, SampleView, TokenView, sample_view
 from crossdistill.tokens import ByteVocab
