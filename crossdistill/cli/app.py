@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from crossdistill.cli import align, demo, doctor, inspect, sft, train
+from crossdistill.cli.commands import align, demo, doctor, inspect, sft, train
 from crossdistill.errors import InputError
 
 app = typer.Typer(

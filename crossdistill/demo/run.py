@@ -15,11 +15,11 @@ from crossdistill.costs import Costs, Part
 from crossdistill.demo.task import Problem, grade, problems
 from crossdistill.errors import InputError
 from crossdistill.eval.interval import Proportion, wilson
-from crossdistill.report.html import write_report
-from crossdistill.runs.run_file import write_json
 from crossdistill.report.alignment.terminal import print_sample, print_warnings
+from crossdistill.report.html import write_report
 from crossdistill.runs.config import RunConfig, TeacherTable
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.run_file import write_json
 
 TEACHERS = ("teacher", "other_teacher")
 """Two models that add, of different tokenizers and chat templates."""

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from crossdistill.align import Alignment
+from crossdistill.distill.response import AlignedResponse
 from crossdistill.objectives import Evidence, States, StudentTokens, TeacherTokens, VocabPair
 from crossdistill.ops import TopLogprobs
 from crossdistill.teachers import TeacherScore
-from crossdistill.train.aligned import AlignedResponse
 
 _ONE = np.array([0, 1])
 STOP_UNIT = Alignment(_ONE, _ONE, _ONE)

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives import Evidence, LossSum, Objective, States, Supervision
 from crossdistill.distill.response import ScoredResponse
+from crossdistill.objectives import Evidence, LossSum, Objective, States, Supervision
 
 
 def loss_of(

@@ -19,14 +19,14 @@ import numpy as np
 
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.rollout import Histories, Rollout, Side
+from crossdistill.distill.routing import Weights
+from crossdistill.distill.scorer import Asked, RolloutScorer
+from crossdistill.distill.timers import Stopwatch
 from crossdistill.objectives import VocabPair
 from crossdistill.train.monitor.template_warnings import ConversationNotes
-from crossdistill.distill.scorer import Asked, RolloutScorer
-from crossdistill.distill.routing import Weights
-from crossdistill.distill.response import ScoredResponse
 from crossdistill.train.preflight.setup import Setup
-from crossdistill.distill.timers import Stopwatch
-from crossdistill.distill.rollout import Histories, Rollout, Side
 
 T = TypeVar("T")
 

@@ -10,15 +10,14 @@ import numpy as np
 from crossdistill.align import DropReason
 from crossdistill.chat import Response, TemplateRefusalError, render_prompt, split_response
 from crossdistill.chat.messages import Prompt
+from crossdistill.distill.aligned_batch import evidence_of, supervised_positions
+from crossdistill.distill.background import Answers, Elsewhere
+from crossdistill.distill.response import AlignedResponse, ScoredResponse
+from crossdistill.distill.timers import Stopwatch
 from crossdistill.objectives import Evidence, Objective, Signal, VocabPair
 from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.aligned import AlignedResponse
-from crossdistill.distill.background import Answers, Elsewhere
-from crossdistill.distill.aligned_batch import evidence_of, supervised_positions
-from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.timers import Stopwatch
 
 
 @dataclass(frozen=True)

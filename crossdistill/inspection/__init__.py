@@ -2,8 +2,8 @@
 
 from crossdistill.inspection.documents import Document, corpus
 from crossdistill.inspection.measure import Measure, minimum_coverage, promised_coverage
-from crossdistill.inspection.pair import Inspection, inspect_pair
 from crossdistill.inspection.model_info import Side
+from crossdistill.inspection.pair import Inspection, inspect_pair
 
 __all__ = [
     "Document",

@@ -9,8 +9,7 @@ from crossdistill.chat import stop_ids, token_name
 from crossdistill.errors import InputError
 from crossdistill.inspection import Side
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.preflight.models import check_pair, config_of
-from crossdistill.train.loading import read_tokenizer
+from crossdistill.train.preflight.models import check_pair, config_of, read_tokenizer
 
 
 def read_pair(

@@ -15,8 +15,8 @@ from crossdistill.inspection.examples import (
     teacher_rewrites,
 )
 from crossdistill.inspection.measure import Measure, ReadDocument, read_documents
-from crossdistill.inspection.overlap import Overlap, overlap
 from crossdistill.inspection.model_info import Side, SideFacts, facts
+from crossdistill.inspection.overlap import Overlap, overlap
 from crossdistill.tokens import ByteVocab
 
 NUM_EXAMPLES = 12

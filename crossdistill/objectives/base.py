@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from crossdistill.credit import assign_credit
-from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import token_logprobs
 
 
@@ -72,7 +72,8 @@ class Objective(ABC):
         return
 
     def attach(self, student: nn.Module) -> None:
-        """Hang into the student what is trained beside it (:mod:`crossdistill.objectives.shared.auxiliary_heads`), if anything.
+        """Hang into the student what is trained beside it, if anything
+        (:mod:`crossdistill.objectives.shared.auxiliary_heads`).
 
         Called once, before there is an optimizer, with the model that is trained, adapters included.
         """

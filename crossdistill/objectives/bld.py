@@ -22,13 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.objectives.shared.bytewise.byte_heads import ByteHeads, per_byte
-from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, NextBytes, next_bytes
 from crossdistill.objectives.shared.bytewise.byte_prefixes import on
-from crossdistill.objectives.shared.divergence import Divergence
-from crossdistill.objectives.shared.options import check_not_negative, check_positive
+from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, NextBytes, next_bytes
+from crossdistill.objectives.shared.divergence import Divergence, check_not_negative, check_positive
 from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
 from crossdistill.ops import Share, tiled_sum
 from crossdistill.ops.hidden import causal_lm
@@ -68,7 +67,7 @@ class BLD(Objective):
         weight = causal_lm(student).get_output_embeddings().weight
         heads = ByteHeads(weight.shape[1], self.num_bytes, self.head_speed)
         heads.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
-        companion.attach(student, heads)
+        auxiliary_heads.attach(student, heads)
         self._heads[:] = [heads]
 
     @property

@@ -25,14 +25,13 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.objectives.shared.bytewise.realised_path import Moves, moves_along
 from crossdistill.objectives.shared.bytewise.byte_prefixes import doubles, merged, on, prefixes_of
+from crossdistill.objectives.shared.bytewise.realised_path import Moves, moves_along
 from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets, Targets
-from crossdistill.objectives.shared.divergence import Divergence
-from crossdistill.objectives.shared.options import check_positive
-from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
+from crossdistill.objectives.shared.bytewise.token_offsets import Borders
+from crossdistill.objectives.shared.divergence import Divergence, check_positive
 from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import Share, tiled_sum
 
 

@@ -3,9 +3,9 @@
     L = sum_c  mean_{g in c}  D( softmax(z_S[map]) || softmax(z_T[map]) )
 
 In each chunk c the realised tokens of both sides are paired by entropy-weighted dynamic time warping
-(:mod:`crossdistill.objectives.shared.dynamic_mapping.dtw`), which gives groups g of tokens that are compared as one: the
+(module `dtw`), which gives groups g of tokens that are compared as one: the
 mean of the log-probabilities at their positions. There the teacher's top k are mapped to student tokens
-(:mod:`crossdistill.objectives.shared.dynamic_mapping.vocab_map`), and D compares both models over the mapped tokens alone, each
+(module `vocab_map`), and D compares both models over the mapped tokens alone, each
 renormalised; the paper's D is KL(T || S).
 
 Value at student == teacher: 0 if the top k hold all tokens of the same bytes. Signal: TOPK. No chunks, or no two mapped
@@ -20,14 +20,13 @@ import torch
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence
+from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_positive
+from crossdistill.objectives.shared.dynamic_mapping.dtw import Group, Tokens, entropy_weights, warp
 from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings
 from crossdistill.objectives.shared.dynamic_mapping.mapped_logits import Mapped, map_groups
 from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops, mapper
-from crossdistill.objectives.shared.dynamic_mapping.dtw import Group, Tokens, entropy_weights, warp
-from crossdistill.objectives.shared.options import check_positive
-from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
 

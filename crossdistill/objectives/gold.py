@@ -26,12 +26,11 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence
 from crossdistill.objectives.gkd import generalised_jsd
-from crossdistill.objectives.shared.options import check_not_negative, check_positive
-from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
-from crossdistill.objectives.shared.rank_distance import sorted_distance
+from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_not_negative, check_positive
 from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.shared.rank_distance import sorted_distance
+from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import LMHead, Share, tiled_sum, token_logprobs
 from crossdistill.ops.tiled import TileFunction
 

@@ -24,8 +24,7 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, Signal
-from crossdistill.objectives.shared.divergence import FLOOR_NATS
-from crossdistill.objectives.shared.options import check_not_negative, check_positive
+from crossdistill.objectives.shared.divergence import FLOOR_NATS, check_not_negative, check_positive
 from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
 from crossdistill.ops import LMHead, token_logprobs
 from crossdistill.ops.logprobs import TILE_ELEMENTS

@@ -3,7 +3,7 @@
     L = sum_c  D( p_S(. | prefix of chunk c), p_T(. | prefix of chunk c) )
 
 with both distributions at the first position of chunk c, restricted to the candidates that both vocabularies can name
-(crossdistill.objectives.shared.vocab_pair) and renormalised; D is KL(S || T) by default. Every chunk has a term, also where its
+(module `vocab_pair`) and renormalised; D is KL(S || T) by default. Every chunk has a term, also where its
 tokens differ: at its first position both models have read the same bytes. What the tokens after the first say is left
 out. At student == teacher the loss and its gradient are 0. Signal: DENSE. No chunks: 0.
 """
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from crossdistill.objectives.base import LossSum
-from crossdistill.objectives.shared.shared_entries.candidates import SharedCandidates, shared_divergence
 from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.shared_entries.candidates import SharedCandidates, shared_divergence
 
 
 @dataclass(frozen=True)

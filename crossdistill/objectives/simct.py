@@ -23,9 +23,9 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.objectives.shared.shared_entries.candidates import SharedCandidates, UnitLogits, shared_divergence
 from crossdistill.objectives.shared.shared_entries.units import unit_logits
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
 
 
 @dataclass(frozen=True)

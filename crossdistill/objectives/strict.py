@@ -25,7 +25,7 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Signal
-from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
+from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
 from crossdistill.objectives.shared.shared_entries.candidates import (
     RowLoss,
     SharedCandidates,
@@ -35,7 +35,7 @@ from crossdistill.objectives.shared.shared_entries.candidates import (
     shared_divergence,
     tiled_rows,
 )
-from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import TopLogprobs, chosen_logits
 
 CHOOSERS = ("teacher", "student")

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import crossdistill
-from crossdistill.report import numbers
+from crossdistill.report import format
+from crossdistill.report.alignment.view import ChunkView, SampleView
 from crossdistill.report.charts import learning_curves
 from crossdistill.report.results import metric_range, metric_rows, position
 from crossdistill.runs.run_file import write_text
-from crossdistill.report.alignment.view import ChunkView, SampleView
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # a browser grows slow beyond this
@@ -161,14 +161,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     for function in (
-        numbers.nats,
-        numbers.signed,
-        numbers.score,
-        numbers.count,
-        numbers.percent,
-        numbers.si,
-        numbers.duration,
-        numbers.tint,
+        format.nats,
+        format.signed,
+        format.score,
+        format.count,
+        format.percent,
+        format.si,
+        format.duration,
+        format.tint,
         position,
         model_name,
     ):

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from crossdistill.errors import InputError
-from crossdistill.runs.run_file import SAMPLES_FILE
 from crossdistill.report.alignment.view import SampleView
 from crossdistill.runs.data import load_rows
+from crossdistill.runs.run_file import SAMPLES_FILE
 
 _COLUMNS = ("ids", "completion_ids", "token_ids", "response", "completion", "output", "answer", "text")
 

@@ -11,30 +11,31 @@ from trl import SFTConfig, SFTTrainer
 
 from crossdistill.chat import ensure_template, render_prompt
 from crossdistill.chat.stop import taught_stop
+from crossdistill.distill.rollout import Side
 from crossdistill.errors import InputError
-from crossdistill.runs.run_file import versions, write_json
 from crossdistill.runs.config import SFTRunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.run_file import versions, write_json
 from crossdistill.runs.train import lora_config
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
+from crossdistill.train.config import check_training
+from crossdistill.train.monitor.progress_bar import Progress, use_progress
+from crossdistill.train.preflight.data import check_conversations, check_prompt, rows_to_render
 from crossdistill.train.preflight.models import (
     check_budget,
     check_pair,
     check_weights,
     config_of,
     context_of,
+    load_tokenizer,
+    read_tokenizer,
     reading,
     setting_up,
     vocab_size,
 )
-from crossdistill.train.config import check_training
-from crossdistill.train.loading import load_tokenizer, read_tokenizer
-from crossdistill.train.monitor.progress_bar import Progress, use_progress
-from crossdistill.train.preflight.data import check_conversations, check_prompt, rows_to_render
-from crossdistill.distill.rollout import Side
 
 IGNORED = -100  # torch's cross-entropy leaves this label out
 

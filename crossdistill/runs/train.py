@@ -9,21 +9,21 @@ from typing import Any
 from accelerate.utils import set_seed
 from rich.console import Console
 
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import TeacherError
 from crossdistill.inspection.choice import AUTO
-from crossdistill.report.html import write_report
-from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json, write_text
 from crossdistill.report.alignment.view import SampleView
+from crossdistill.report.html import write_report
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json, write_text
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
-from crossdistill.train.preflight.models import check_pair, is_url, setting_up
 from crossdistill.train.off_policy import GIVEN
-from crossdistill.distill.routing import COLUMN
-from crossdistill.distill.response import ScoredResponse
+from crossdistill.train.preflight.models import check_pair, is_url, setting_up
 
 _NUM_SAMPLES = 3
 _MAY_CHANGE = (  # so that a run that stopped for its coverage, or for its teacher's server, can be resumed

@@ -5,8 +5,8 @@ import numpy as np
 from crossdistill.align import DropReason
 from crossdistill.chat import token_name
 from crossdistill.chat.messages import Message, text_of
-from crossdistill.report.alignment.view import DroppedToken, SampleView, TokenView, sample_view
 from crossdistill.distill.response import ScoredResponse
+from crossdistill.report.alignment.view import DroppedToken, SampleView, TokenView, sample_view
 from crossdistill.train.trainer import CrossTokenizerTrainer
 
 

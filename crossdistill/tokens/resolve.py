@@ -4,14 +4,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from crossdistill.errors import InputError
-from crossdistill.tokens.cache import stored_entries
-from crossdistill.tokens.special_tokens import control_tokens
-from crossdistill.tokens.backends.huggingface import FastSource
-from crossdistill.tokens.backends.sentencepiece import ProcessorSource
 from crossdistill.tokens.backends.byt5 import BytesSource, check_same_ids
-from crossdistill.tokens.backends.tiktoken import TiktokenSource
-from crossdistill.tokens.source import Source
+from crossdistill.tokens.backends.huggingface import FastSource
 from crossdistill.tokens.backends.rwkv import TrieSource
+from crossdistill.tokens.backends.sentencepiece import ProcessorSource
+from crossdistill.tokens.backends.tiktoken import TiktokenSource
+from crossdistill.tokens.cache import stored_entries
+from crossdistill.tokens.source import Source
+from crossdistill.tokens.special_tokens import control_tokens
 
 # attributes behind which wrappers keep the object that does the work
 _INNER = ("tokenizer", "instruct_tokenizer", "sp_model", "trie_tokenizer", "model", "_model")

@@ -5,6 +5,16 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+PROBES = (
+    "Hello, world! 3 + 4 = 7",
+    "  two  spaces\n\n\ttab\r\n",
+    "naïve café ≥ 2√2 ∑xᵢ",
+    "你好，世界。結果は42です",
+    "Привет мир שלום مرحبا",
+    "🤗👩‍🚀 e\u0301",
+    "\x00\x01\x7f",
+)
+
 
 @dataclass(frozen=True)
 class Entries:

@@ -11,9 +11,8 @@ import numpy as np
 from crossdistill.errors import InputError
 from crossdistill.tokens.encoder import Encoder
 from crossdistill.tokens.encoding import Encoding
-from crossdistill.tokens.probes import PROBES
 from crossdistill.tokens.resolve import source_of
-from crossdistill.tokens.source import Source
+from crossdistill.tokens.source import PROBES, Source
 
 _NUM_PIECE_PROBES = 512
 

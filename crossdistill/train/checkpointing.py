@@ -5,10 +5,14 @@ Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``train``, 
 ``_load_from_checkpoint``.
 """
 
+import json
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import TrainerState
@@ -16,12 +20,14 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
 from crossdistill.costs import Costs
-from crossdistill.errors import TeacherError
+from crossdistill.errors import InputError, TeacherError
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
-from crossdistill.train.monitor.usage import Ledger
-from crossdistill.train.references import check_references, save_references
+from crossdistill.teachers.served import ServedTeacher
+from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
+from crossdistill.teachers.served.probe import Capability
 from crossdistill.train.generation import SamplingTrainer
+from crossdistill.train.monitor.usage import Ledger
 from crossdistill.train.monitor.watchdog import Watchdog
 
 
@@ -100,19 +106,68 @@ class CheckpointingTrainer(SamplingTrainer):
             total.save(checkpoint)
             self.watchdog.save(checkpoint)
             save_references(self.teachers, checkpoint)
-        companion.save(self._student, checkpoint, is_writer)
+        auxiliary_heads.save(self._student, checkpoint, is_writer)
         super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        with companion.set_aside(self._student):
-            super()._save(output_dir, None if state_dict is None else companion.plain(state_dict))
+        with auxiliary_heads.set_aside(self._student):
+            super()._save(output_dir, None if state_dict is None else auxiliary_heads.plain(state_dict))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        with companion.set_aside(self._student):
+        with auxiliary_heads.set_aside(self._student):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        companion.load(self._student, Path(resume_from_checkpoint))
+        auxiliary_heads.load(self._student, Path(resume_from_checkpoint))
 
     @property
     def _student(self) -> nn.Module:
         student: nn.Module = self.accelerator.unwrap_model(self.model)
         return student
+
+
+FILE_NAME = "served_teachers.json"
+
+
+def save_references(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
+    """Write what each served teacher made of its reference text: ids and nats, as the run found them at its start."""
+    found = {name: teacher.capability for name, teacher in teachers.items() if isinstance(teacher, ServedTeacher)}
+    if found:
+        entries = {name: {"ids": one.reference_ids, "logprobs": one.reference.tolist()} for name, one in found.items()}
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (checkpoint / FILE_NAME).write_text(json.dumps(entries))
+
+
+def check_references(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
+    """Raises InputError for a server whose model is not the one that taught up to this checkpoint."""
+    path = checkpoint / FILE_NAME
+    entries = json.loads(path.read_text()) if path.exists() else {}
+    for name, teacher in teachers.items():
+        if name in entries and isinstance(teacher, ServedTeacher):
+            difference = _difference(teacher.capability, **entries[name])
+            if difference is not None:
+                raise InputError(
+                    f"the teacher {name!r} is another model than the one that taught the run up to {checkpoint.name}: "
+                    f"{difference}. Serve the first one again, or begin a new run in another folder."
+                )
+
+
+def _difference(found: Capability, ids: list[int], logprobs: list[float]) -> str | None:
+    """In words. A server with a shorter context is told by the beginning of the same text."""
+    if any(one != other for one, other in zip(found.reference_ids, ids, strict=False)):
+        return "its tokenizer reads a known text otherwise"
+    nats = difference_nats(np.array(logprobs, dtype=np.float32), found.reference)
+    return None if nats <= TOLERANCE_NATS else f"its log-probabilities of a known text differ by {nats:.2g} nats"
+
+
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """A TeacherError of one process is raised in all of them, which would wait for it forever. Every process enters."""
+    failure: TeacherError | None = None
+    try:
+        yield
+    except TeacherError as error:
+        failure = error
+    told = [one for one in gather_object([None if failure is None else str(failure)]) if one is not None]
+    if failure is not None:
+        raise failure
+    if told:
+        raise TeacherError(told[0])

@@ -12,8 +12,8 @@ from crossdistill.chat.template import check_template_kwargs
 from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
 from crossdistill.objectives import Objective, Signal, get
-from crossdistill.train.off_policy import check_mixing
 from crossdistill.train.monitor.coverage_guard import check_settings
+from crossdistill.train.off_policy import check_mixing
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Breaking the Tokenizer Barrier, appendix A and its training script. 128 prompts a step on one process:

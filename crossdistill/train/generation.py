@@ -5,19 +5,18 @@ sides), ``_generate_single_turn`` and ``_tool_call_loop`` (they keep what TRL do
 ``_prepare_inputs`` (several optimisation steps a rollout).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from trl import DistillationTrainer
-from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
+from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.chat.messages import Message, Prompt
-from crossdistill.distill.student import PolicyBatch, sampled_logprobs
-from crossdistill.train.sampler import EpochSampler
 from crossdistill.distill.rollout import Rollout, Side, TurnLogprobs
+from crossdistill.distill.student import PolicyBatch, sampled_logprobs
 
 
 class SamplingTrainer(DistillationTrainer):
@@ -128,3 +127,23 @@ class SamplingTrainer(DistillationTrainer):
             rollouts = shuffle_sequence_dict(self._generate_and_score_completions(generation_batch))
             self._buffered_inputs = split_tensor_dict(rollouts, accumulation)
         return self._buffered_inputs[self._step % accumulation]
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's sampler, shuffled by the seed and the number of the epoch alone.
+
+    TRL's own goes on from the state in which the last epoch left its generator, which no checkpoint holds: a run that
+    is resumed after the first epoch would see the first epoch's order again.
+
+    Args:
+        epoch: asked for the number of the epoch that begins.
+    """
+
+    def __init__(self, epoch: Callable[[], int], **kwargs: Any):
+        super().__init__(**kwargs)
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        if self.shuffle:
+            self.generator.manual_seed(self.seed + self._epoch())
+        return super().__iter__()

@@ -13,12 +13,12 @@ import numpy as np
 
 from crossdistill.chat.stop import taught_stop
 from crossdistill.costs import Part
+from crossdistill.distill.rollout import Rollout, Side
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
-from crossdistill.distill.rollout import Rollout, Side
 
 GIVEN, WRITTEN = "given", "teacher"
 SOURCES = (GIVEN, WRITTEN)

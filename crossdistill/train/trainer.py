@@ -1,7 +1,7 @@
 """The trainer: TRL's DistillationTrainer with a teacher that reads text in its own tokens.
 
-Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), beside what :mod:`crossdistill.train.generation` and
-:mod:`crossdistill.train.checkpointing` override: ``_generate_and_score_completions`` (adds the teacher's signal),
+Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), beside what modules `generation` and
+`checkpointing` override: ``_generate_and_score_completions`` (adds the teacher's signal),
 ``_compute_loss`` (the objective instead of a divergence over one vocabulary), ``compute_loss`` and ``log`` (figures).
 Generation, tools, PEFT, distribution, loggers and the hub are inherited.
 """
@@ -20,32 +20,29 @@ from crossdistill.align import Coverage
 from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
 from crossdistill.costs import Part
+from crossdistill.distill.loss import loss_of
+from crossdistill.distill.multi_teacher import Panel
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.rollout import Rollout, padded
+from crossdistill.distill.routing import COLUMN
+from crossdistill.distill.scorer import pair_of
+from crossdistill.distill.student import PolicyBatch, collate, policy_states
 from crossdistill.objectives import get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, ServedTeacher, Teacher
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.preflight import models
-from crossdistill.train.checkpointing import CheckpointingTrainer
-from crossdistill.train.choice import choice_for
+from crossdistill.train.checkpointing import CheckpointingTrainer, failing_together
 from crossdistill.train.config import CrossTokenizerConfig
-from crossdistill.train.failing import failing_together
-from crossdistill.train.monitor.usage import Ledger
-from crossdistill.train.loading import load_teacher
-from crossdistill.distill.loss import loss_of
-from crossdistill.train.monitor.metrics import RolloutSums
-from crossdistill.train.off_policy import Mixture
-from crossdistill.distill.multi_teacher import Panel
-from crossdistill.distill.student import PolicyBatch, collate, policy_states
-from crossdistill.train.monitor.progress_bar import Progress, use_progress
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
-from crossdistill.distill.scorer import pair_of
-from crossdistill.distill.routing import COLUMN
-from crossdistill.distill.response import ScoredResponse
-from crossdistill.train.preflight.served import TrafficMeter
-from crossdistill.train.preflight.setup import Setup
-from crossdistill.distill.rollout import Rollout, padded
-from crossdistill.train.vllm import KeepSampledLogprobs
+from crossdistill.train.monitor.metrics import RolloutSums
+from crossdistill.train.monitor.progress_bar import Progress, use_progress
+from crossdistill.train.monitor.usage import Ledger
 from crossdistill.train.monitor.watchdog import Watchdog
+from crossdistill.train.off_policy import Mixture
+from crossdistill.train.preflight.models import check_finite, load_teacher
+from crossdistill.train.preflight.served import TrafficMeter
+from crossdistill.train.preflight.setup import Setup, choice_for
+from crossdistill.train.vllm import KeepSampledLogprobs
 
 
 class CrossTokenizerTrainer(CheckpointingTrainer):
@@ -238,7 +235,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         ends = [response.stop_position for question in questions for response in question.responses]
         with self._panel.stopwatch.timed("student"):
             logprobs, stops = self.sampled_logprobs(rollout, batch, ends)
-        checks.check_finite(logprobs, self.state.global_step)
+        check_finite(logprobs, self.state.global_step)
         with failing_together():
             scored = self._panel.finish(questions, logprobs, stops)
         return rollout, batch, scored

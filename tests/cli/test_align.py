@@ -136,7 +136,7 @@ def test_an_error_on_a_terminal_without_every_character(pair):
 )
 def test_pages_that_cannot_be_written(tmp_path, monkeypatch, command, name, message):
     """Known before a tokenizer is read."""
-    monkeypatch.setattr("crossdistill.train.loading.read_tokenizer", None)
+    monkeypatch.setattr("crossdistill.train.preflight.models.read_tokenizer", None)
     monkeypatch.setattr("crossdistill.inspection.model_files.read_tokenizer", None)
     (tmp_path / "file").write_text("mine")
     os.mkfifo(tmp_path / "pipe")
@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up(pair, tmp_path, monkeypatch, command):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("crossdistill.report.html.write_text", refuse)
-    monkeypatch.setattr("crossdistill.report.inspection.rows.page.write_text", refuse)
+    monkeypatch.setattr("crossdistill.report.inspection.page.write_text", refuse)
     arguments = (pair.student, pair.teacher, *(["text"] if command == "align" else []))
     message = run(command, *arguments, "--html", str(tmp_path / "page.html")).message
     assert "cannot be written (No space left on device)" in message

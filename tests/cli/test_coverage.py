@@ -33,8 +33,8 @@ def train(pair: Pair, folder: Path, *options: str) -> Result:
 
 
 def test_a_run_below_its_promise(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(promise, "MIN_BYTES", 1)
-    monkeypatch.setattr(promise, "MIN_ROLLOUTS", 2)
+    monkeypatch.setattr(coverage_guard, "MIN_BYTES", 1)
+    monkeypatch.setattr(coverage_guard, "MIN_ROLLOUTS", 2)
     with monkeypatch.context() as patch:
         patch.setattr(LocalTeacher, "score", no_score)
         stopped = train(pair, tmp_path)

@@ -28,8 +28,8 @@ def tokenizer(tmp_path_factory) -> str:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(serving, "SECONDS", 0.2)
-    monkeypatch.setattr(serving, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(server_check, "SECONDS", 0.2)
+    monkeypatch.setattr(server_check, "PATIENCE_S", 0.5)
     monkeypatch.delenv("CROSSDISTILL_TEACHER_KEY", raising=False)
 
 
@@ -169,7 +169,7 @@ class TimedTeacher:
 
 def test_rates_are_of_tokens_that_were_scored():
     teacher = TimedTeacher(0.05)
-    rates = serving.measure(teacher, 11, 4, seconds=0.3)
+    rates = server_check.measure(teacher, 11, 4, seconds=0.3)
     assert [rate.num_requests for rate in rates] == [1, 2, 4]
     for rate in rates:  # a call takes no less than it sleeps, but on a busy machine more
         most = 10 * rate.num_requests / 0.05
@@ -180,20 +180,20 @@ def test_rates_are_of_tokens_that_were_scored():
 
 def test_what_was_not_scored_does_not_count():
     one, all_of_them = TimedTeacher(0.05, drops=2), TimedTeacher(0.01, drops=1)
-    best = serving.measure(one, 101, 4, seconds=0.3)[-1]
+    best = server_check.measure(one, 101, 4, seconds=0.3)[-1]
     assert 0 < best.tokens_per_s <= 100 * 2 / 0.05
-    assert "none" in serving.in_words(serving.measure(all_of_them, 101, 4, seconds=0.05), 101)
+    assert "none" in server_check.in_words(server_check.measure(all_of_them, 101, 4, seconds=0.05), 101)
 
 
 def test_a_slow_server_is_asked_no_more_than_it_takes():
     teacher = TimedTeacher(0.2)
-    assert [rate.num_requests for rate in serving.measure(teacher, 50, 16, seconds=0.1)] == [1]
+    assert [rate.num_requests for rate in server_check.measure(teacher, 50, 16, seconds=0.1)] == [1]
     assert len(teacher.calls) == 1
 
 
 def test_every_request_is_another_one():
     teacher = TimedTeacher(0.001)
-    serving.measure(teacher, 64, 16, seconds=0.1)
+    server_check.measure(teacher, 64, 16, seconds=0.1)
     asked = [(*request.prompt_ids, *request.response_ids) for call in teacher.calls for request in call]
     assert {len(ids) for ids in asked} == {64}
     assert len(set(asked)) > 0.9 * min(len(asked), 500)

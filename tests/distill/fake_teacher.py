@@ -8,10 +8,10 @@ import numpy as np
 from crossdistill import ByteVocab
 from crossdistill.align import Coverage, DropReason
 from crossdistill.chat import Response
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.scorer import RolloutScorer
 from crossdistill.objectives import Signal, get
 from crossdistill.teachers import TeacherRequest, TeacherScore
-from crossdistill.distill.scorer import RolloutScorer
-from crossdistill.distill.response import ScoredResponse
 from tests.oracles.alignment import pieces_of, synchronised
 from tests.oracles.credit import credit
 

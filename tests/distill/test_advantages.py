@@ -5,9 +5,8 @@ import pytest
 
 from crossdistill.align import DropReason
 from crossdistill.chat import render_prompt, split_response
-from crossdistill.objectives import get
 from crossdistill.distill.scorer import RolloutScorer
-from tests.tokenizers_in_process import NAMES, build
+from crossdistill.objectives import get
 from tests.distill.fake_teacher import (
     PROMPT,
     FakeTeacher,
@@ -17,6 +16,7 @@ from tests.distill.fake_teacher import (
     student_logprobs,
     total,
 )
+from tests.tokenizers_in_process import NAMES, build
 
 
 @pytest.mark.parametrize("teacher_name", NAMES)

@@ -12,12 +12,12 @@ import torch
 
 from crossdistill.align import DropReason
 from crossdistill.chat import split_response
+from crossdistill.distill.scorer import RolloutScorer
 from crossdistill.objectives import Evidence, LossSum, Objective, Signal, States, Supervision, get
 from crossdistill.ops import LMHead, TopLogprobs
 from crossdistill.teachers import TeacherRequest, TeacherScore
-from crossdistill.distill.scorer import RolloutScorer
-from tests.tokenizers_in_process import NAMES
 from tests.distill.fake_teacher import PROMPT, FakeTeacher, score_of, student_logprobs
+from tests.tokenizers_in_process import NAMES
 
 TEXTS = ("The quick brown fox, 120 ...]", "naïve café 你好 🤗", "\u0344 e\u0301 \x00 \ufdfa x", "42")
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from crossdistill.distill.background import Elsewhere
 from crossdistill.errors import TeacherUnavailableError
 from crossdistill.teachers import TeacherRequest
-from crossdistill.distill.background import Elsewhere
 
 WAIT_S = 20
 

@@ -15,9 +15,6 @@ from crossdistill import ByteVocab
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template
 from crossdistill.teachers import TeacherRequest
-from tests.oracles.alignment import synchronised
-from tests.tokenizers_in_process import NAMES
-from tests.tokens.test_vocab import without_entries
 from tests.distill.fake_teacher import (
     Answer,
     FakeTeacher,
@@ -30,6 +27,9 @@ from tests.distill.fake_teacher import (
     too_long,
     total,
 )
+from tests.oracles.alignment import synchronised
+from tests.tokenizers_in_process import NAMES
+from tests.tokens.test_vocab import without_entries
 
 # ---- dropped samples -------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 import pytest
 
 from crossdistill import InputError
-from crossdistill.objectives import get
 from crossdistill.distill.routing import Routing
+from crossdistill.objectives import get
 
 TWO = ("math", "code")
 SUM = {"prompt": "What is 2 + 3?"}

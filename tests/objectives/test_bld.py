@@ -9,7 +9,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from crossdistill import Alignment, InputError
-from crossdistill.objectives import States, Supervision, VocabPair, bld, companion, get
+from crossdistill.objectives import States, Supervision, VocabPair, bld, get
+from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.objectives.shared.bytewise.byte_heads import NUM_SYMBOLS, STOP
 from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, next_bytes
 from crossdistill.ops import LMHead, last_hidden_states
@@ -257,7 +258,7 @@ def test_steps_lower_the_byte_loss_and_move_the_trunk():
     assert last.item() < 0.2 * first.item()
     moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert "model.layers.0.mlp.up_proj.weight" in moved
-    assert {f"{companion.NAME}.weight", f"{companion.NAME}.bias"} <= moved
+    assert {f"{auxiliary_heads.NAME}.weight", f"{auxiliary_heads.NAME}.bias"} <= moved
     assert "lm_head.weight" not in moved  # learns through the trunk alone
 
 
@@ -277,7 +278,7 @@ def test_attaching_again_replaces_the_heads():
     first = objective.heads
     objective.attach(model)
     assert objective.heads is not first
-    assert companion.companion_of(model) is objective.heads
+    assert auxiliary_heads.companion_of(model) is objective.heads
     assert objective.heads.weight.shape == (2 * NUM_SYMBOLS, 16)
     assert objective.heads.weight.dtype == torch.float64
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from crossdistill.objectives.bytewise import targets as targets_module
 
 from crossdistill import InputError
 from crossdistill.objectives import Evidence, Signal, States, VocabPair, get
 from crossdistill.objectives.bpm import BPM
-from crossdistill.objectives.bytewise import targets as targets_module
 from crossdistill.ops import LMHead
 from tests.objectives.byte_prefixes import (
     HALVES,

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from crossdistill.objectives.shared import divergence
 from crossdistill.objectives.gkd import GKD
 from crossdistill.objectives.gold import GOLD
+from crossdistill.objectives.shared import divergence
 from crossdistill.objectives.uld import ULD
 from tests.objectives.trl_side import PROMPT, Response, gkd_loss
 

@@ -1,6 +1,6 @@
 import pytest
 
-from crossdistill.report.display import display, plain, whole_characters
+from crossdistill.report.format import display, plain, whole_characters
 
 EURO = "€".encode()  # e2 82 ac
 

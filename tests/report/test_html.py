@@ -10,8 +10,8 @@ import pytest
 
 from crossdistill import ByteVocab
 from crossdistill.report import html
-from crossdistill.report.html import model_name, write_alignment_page, write_report
 from crossdistill.report.alignment.view import TokenView
+from crossdistill.report.html import model_name, write_alignment_page, write_report
 from tests.report.views import view_of
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}

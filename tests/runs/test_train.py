@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from crossdistill import InputError
-from crossdistill.runs.run_file import read_run
 from crossdistill.runs import train as runs
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import StopOnSignal
+from crossdistill.runs.run_file import read_run
 from crossdistill.runs.train import train
 from tests.models import MESSAGES, Pair
 

@@ -11,12 +11,12 @@ import torch
 
 from crossdistill import ByteVocab
 from crossdistill.chat import ensure_template, render_prompt, stop_ids
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.scorer import RolloutScorer
+from crossdistill.distill.student import collate, sampled_logprobs
 from crossdistill.objectives import Objective
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.teachers import LocalTeacher
-from crossdistill.distill.student import collate, sampled_logprobs
-from crossdistill.distill.scorer import RolloutScorer
-from crossdistill.distill.response import ScoredResponse
 from tests.seam import toy_models
 from tests.seam.source import Outcome, Source
 

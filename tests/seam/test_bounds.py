@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from crossdistill.objectives import Evidence, States
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
 from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
+from crossdistill.objectives.shared.bytewise.token_offsets import Borders
 from crossdistill.ops import LMHead
 from tests.objectives.byte_prefixes import targets_of
 from tests.objectives.cases import STUDENT_PIECES, TEACHER_PIECES, TEACHER_STOPS, evidence, pair, sampled

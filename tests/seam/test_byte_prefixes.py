@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from crossdistill.objectives.dpca import DPCA
 from crossdistill.objectives.shared.bytewise.byte_heads import STOP
 from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, next_bytes
-from crossdistill.objectives.dpca import DPCA
 from tests.objectives.byte_prefixes import targets_of
 from tests.seam.pipeline import ASCII, run
 from tests.seam.source import Outcome, Source, outcomes, strings, tokens_of

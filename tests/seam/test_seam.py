@@ -16,9 +16,9 @@ import torch
 
 from crossdistill import Alignment, ByteVocab, Encoding
 from crossdistill.align import Selection
-from crossdistill.ops import last_hidden_states
 from crossdistill.distill import scorer
 from crossdistill.distill.scorer import RolloutScorer
+from crossdistill.ops import last_hidden_states
 from tests.seam import toy_models
 from tests.seam.pipeline import ASCII, largest_error, run
 from tests.seam.source import Outcome, kl_of_strings, outcomes, source, strings, tokens_of
@@ -162,25 +162,25 @@ def rolled(module: str, shift: int) -> Callable[[pytest.MonkeyPatch], None]:
 
 def without_last_text_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
-    split = rollout.split_response
+    split = scorer.split_response
 
     def dropping(ids: Any, vocab: ByteVocab, stops: Any) -> Any:
         response = split(ids, vocab, stops)
         kept = response.text_positions[:-1]
         return replace(response, text_positions=kept, data=vocab.decode(response.ids[kept]))
 
-    monkeypatch.setattr(rollout, "split_response", dropping)
+    monkeypatch.setattr(scorer, "split_response", dropping)
 
 
 def with_text_positions_shifted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Student log-probabilities of the neighbours."""
-    split = rollout.split_response
+    split = scorer.split_response
 
     def shifting(ids: Any, vocab: ByteVocab, stops: Any) -> Any:
         response = split(ids, vocab, stops)
         return replace(response, text_positions=np.maximum(response.text_positions - 1, 0))
 
-    monkeypatch.setattr(rollout, "split_response", shifting)
+    monkeypatch.setattr(scorer, "split_response", shifting)
 
 
 def without_first_teacher_token(scorer: RolloutScorer) -> None:

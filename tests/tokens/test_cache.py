@@ -8,7 +8,8 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab
-from crossdistill.tokens import cache, fast
+from crossdistill.tokens import cache
+from crossdistill.tokens.backends import huggingface
 from tests.tokenizers_in_process import CHARACTER_BUILDERS, NAMES, build
 
 ARRAY = b"\x93NUMPY\x01\x00\x3e\x00{'descr': '<i8', 'fortran_order': False, 'shape': (), }    \n" + bytes(8)
@@ -29,7 +30,7 @@ def num_read(monkeypatch):
 
     def reading(backend, control):
         calls.append(backend)
-        return fast.read_entries(backend, control)
+        return huggingface.read_entries(backend, control)
 
     monkeypatch.setattr(cache, "read_entries", reading)
     return lambda: len(calls)

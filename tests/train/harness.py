@@ -8,9 +8,9 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, TrainerCallback
 
+from crossdistill.distill.response import ScoredResponse
 from crossdistill.teachers import TeacherRequest
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
-from crossdistill.distill.response import ScoredResponse
 from tests.models import MESSAGES, Pair
 
 BATCH = 4

@@ -13,13 +13,13 @@ from transformers import AutoTokenizer
 from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.costs import Part
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.scorer import RolloutScorer
 from crossdistill.objectives import States, Supervision, get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher
-from crossdistill.train.monitor.usage import matmul_parameters
 from crossdistill.train.monitor.metrics import RolloutSums
-from crossdistill.distill.scorer import RolloutScorer
-from crossdistill.distill.response import ScoredResponse
+from crossdistill.train.monitor.usage import matmul_parameters
 from tests.models import MESSAGES, Pair
 from tests.train.harness import BATCH, RecordingTrainer, arguments, load
 from tests.train.test_families import family_model, family_tokenizer

@@ -8,7 +8,8 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crossdistill import InputError
-from crossdistill.objectives import Signal, States, Supervision, available, companion
+from crossdistill.objectives import Signal, States, Supervision, available
+from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.ops import LMHead
 from tests.models import Pair
 from tests.train.harness import BATCH, RecordingTrainer, load, make_trainer
@@ -98,7 +99,7 @@ def test_byte_heads_are_trained_and_not_saved_with_the_student(pair, output):
     trainer = make_trainer(pair, output, **BYTES, max_steps=3)
     trainer.train()
     for part in ("weight", "bias"):
-        name = f"{companion.NAME}.{part}"
+        name = f"{auxiliary_heads.NAME}.{part}"
         assert not trainer.weights[0][name].any()
         assert trainer.weights[-1][name].any()
     trunk = "model.layers.0.mlp.down_proj.weight"
@@ -108,7 +109,7 @@ def test_byte_heads_are_trained_and_not_saved_with_the_student(pair, output):
     saved, report = AutoModelForCausalLM.from_pretrained(output / "student", output_loading_info=True)
     assert not report["unexpected_keys"]
     assert torch.equal(dict(saved.named_parameters())[trunk], trainer.weights[-1][trunk])
-    assert companion.companion_of(trainer.model) is trainer.objective.heads
+    assert auxiliary_heads.companion_of(trainer.model) is trainer.objective.heads
 
 
 @pytest.mark.parametrize("adapter", [None, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")])
@@ -122,8 +123,8 @@ def test_a_resumed_run_goes_on_with_its_byte_heads(pair, output, adapter):
     for name, value in whole.weights[-1].items():
         torch.testing.assert_close(resumed.weights[-1][name], value, msg=name)
     checkpoint = output / "parts" / "checkpoint-4"
-    assert (checkpoint / companion.FILE).exists()
-    assert not any(companion.NAME.encode() in path.read_bytes() for path in checkpoint.glob("*model.safetensors"))
+    assert (checkpoint / auxiliary_heads.FILE).exists()
+    assert not any(auxiliary_heads.NAME.encode() in path.read_bytes() for path in checkpoint.glob("*model.safetensors"))
 
 
 def test_heads_of_another_size_are_refused(pair, output):

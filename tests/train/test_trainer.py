@@ -17,9 +17,9 @@ from transformers import AutoTokenizer
 from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.chat import render_prompt
+from crossdistill.distill.response import ScoredResponse
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import LocalTeacher, TeacherScore
-from crossdistill.distill.response import ScoredResponse
 from crossdistill.train.vllm import KeepSampledLogprobs
 from tests.models import MESSAGES, TEXTS, Pair
 from tests.oracles import credit as credit_oracle
@@ -516,12 +516,12 @@ def test_vllm_ends_where_the_trainer_does(pair, output):
 
 def test_vllm_gets_the_weights_of_the_student_alone():
     student = torch.nn.Linear(2, 2)
-    companion.attach(student, torch.nn.Linear(3, 3))
+    auxiliary_heads.attach(student, torch.nn.Linear(3, 3))
     fake, sent = FakeVLLM(lambda _: [], lambda *_: []), []
     fake.sync_weights = lambda: sent.extend(name for name, _ in student.named_parameters())  # type: ignore[method-assign]
     KeepSampledLogprobs(fake, student).sync_weights()
     assert sent == ["weight", "bias"]
-    assert companion.companion_of(student) is not None
+    assert auxiliary_heads.companion_of(student) is not None
 
 
 def test_missing_log_probabilities_of_vllm_are_refused():
@@ -544,7 +544,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("trl.trainer.distillation_trainer.create_model_from_path", refuse)
-    monkeypatch.setattr("crossdistill.train.loading.AutoModelForCausalLM.from_pretrained", refuse)
+    monkeypatch.setattr("crossdistill.train.preflight.models.AutoModelForCausalLM.from_pretrained", refuse)
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -16,8 +16,8 @@ from crossdistill.cli.output import check_page, print_json, writing
 from crossdistill.errors import InputError
 
 if TYPE_CHECKING:
-    from crossdistill.runs.responses import Answer
     from crossdistill.report.alignment.view import SampleView
+    from crossdistill.runs.responses import Answer
 
 NUM_SHOWN = 50
 MAX_BYTES = 1_000_000
@@ -67,8 +67,8 @@ def command(
 
 
 def _write(views: list["SampleView"], has_more: bool, html: Path | None, as_json: bool) -> None:
-    from crossdistill.report.html import write_alignment_page
     from crossdistill.report.alignment.terminal import print_sample
+    from crossdistill.report.html import write_alignment_page
 
     note = f"the first {len(views)} responses; --limit shows more" if has_more else ""
     if html is not None:

@@ -50,7 +50,7 @@ def command(
     _print(console, "back-ends here", installation.backends())
     if student is not None and teacher is not None:
         from crossdistill.cli.commands.inspect import inspected
-        from crossdistill.report.inspection.rows.terminal import print_inspection
+        from crossdistill.report.inspection.terminal import print_inspection
 
         print_inspection(console, inspected(student, teacher, student_template_kwargs, teacher_template_kwargs))
     if server is not None and teacher_tokenizer is not None:
@@ -74,7 +74,7 @@ def _check_server(server: str | None, tokenizer: str | None, model: str | None, 
 def _print_server(console: Console, url: str, tokenizer: str, model: str | None, overrides: list[str]) -> None:
     from crossdistill.cli.server_check import examine, settings
     from crossdistill.errors import InputError, TeacherError
-    from crossdistill.train.loading import read_tokenizer
+    from crossdistill.train.preflight.models import read_tokenizer
     from crossdistill.train.preflight.served import declared_stops
 
     options = settings(model, overrides)

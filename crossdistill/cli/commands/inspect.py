@@ -29,9 +29,9 @@ def command(
     Reads both vocabularies as a training run would, and measures on the shipped corpus (languages, code, mathematics,
     conversations, ...) how they align: what can be supervised, which objectives suit, what their templates do.
     """
+    from crossdistill.report.inspection.page import write_inspection_page
     from crossdistill.report.inspection.rows import as_dict
-    from crossdistill.report.inspection.rows.page import write_inspection_page
-    from crossdistill.report.inspection.rows.terminal import print_inspection
+    from crossdistill.report.inspection.terminal import print_inspection
 
     check_page(html)
     pair = inspected(student, teacher, student_template_kwargs, teacher_template_kwargs)
@@ -46,8 +46,8 @@ def command(
 
 def inspected(student: str, teacher: str, student_kwargs: str | None, teacher_kwargs: str | None) -> "Inspection":
     """The pair, its templates under the keyword arguments that are given as JSON."""
-    from crossdistill.inspection.model_files import read_pair
     from crossdistill.inspection import inspect_pair
+    from crossdistill.inspection.model_files import read_pair
 
     ours = template_kwargs(student_kwargs, "--student-template-kwargs")
     theirs = template_kwargs(teacher_kwargs, "--teacher-template-kwargs")

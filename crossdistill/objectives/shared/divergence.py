@@ -69,3 +69,17 @@ class Divergence:
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Nats, [R], of log-probabilities [R, K] over the same candidates, each side summing to 1."""
         return _DIVERGENCES[self.name](student.clamp(min=FLOOR_NATS), teacher.clamp(min=FLOOR_NATS), self.mix)
+
+
+def check_positive(**options: float) -> None:
+    """Raises InputError for a number that is not finite and above 0."""
+    for name, value in options.items():
+        if not 0 < value < math.inf:
+            raise InputError(f"{name} must be a finite number > 0, not {value}.")
+
+
+def check_not_negative(**options: float) -> None:
+    """Raises InputError for a number that is not finite and at least 0."""
+    for name, value in options.items():
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name} must be a finite number >= 0, not {value}.")

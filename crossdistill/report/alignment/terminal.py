@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from crossdistill.report.numbers import nats, percent, signed
 from crossdistill.report.alignment.view import ChunkView, SampleView, TokenView
+from crossdistill.report.format import nats, percent, signed
 
 _LABELS = ("student", "teacher")
 _LABEL_WIDTH = len("student  ")

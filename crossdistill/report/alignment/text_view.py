@@ -8,8 +8,8 @@ from crossdistill.align import DropReason
 from crossdistill.chat import split_response
 from crossdistill.errors import InputError
 from crossdistill.paired import Reading
-from crossdistill.report.display import display
 from crossdistill.report.alignment.view import DroppedToken, SampleView, TokenView, sample_view
+from crossdistill.report.format import display
 from crossdistill.tokens import ByteVocab
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from crossdistill.align import Alignment, DropReason
-from crossdistill.report.display import display, plain, whole_characters
+from crossdistill.report.format import display, plain, whole_characters
 from crossdistill.tokens import ByteVocab
 
 Kind = Literal["1:1", "1:n", "n:1", "n:m", "stop", "dropped"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from crossdistill.inspection.advice import advice, general_advice
 from crossdistill.inspection.pair import Inspection
-from crossdistill.report.display import display
+from crossdistill.report.format import display
 from crossdistill.report.html import environment
 from crossdistill.report.inspection.rows import (
     MAX_EXAMPLES,

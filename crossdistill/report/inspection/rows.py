@@ -6,11 +6,10 @@ from typing import Any
 from crossdistill.inspection.advice import advice, general_advice
 from crossdistill.inspection.examples import ChunkExample, LoneToken, Rewrite
 from crossdistill.inspection.measure import Measure, minimum_coverage
+from crossdistill.inspection.model_info import SideFacts
 from crossdistill.inspection.overlap import Overlap
 from crossdistill.inspection.pair import Inspection
-from crossdistill.inspection.model_info import SideFacts
-from crossdistill.report.display import display, plain
-from crossdistill.report.numbers import percent
+from crossdistill.report.format import display, percent, plain
 
 MAX_EXAMPLES = 40
 _THINKING = {

@@ -11,6 +11,7 @@ from rich.text import Text
 from crossdistill.inspection.advice import advice, general_advice
 from crossdistill.inspection.measure import Measure
 from crossdistill.inspection.pair import Inspection
+from crossdistill.report.format import percent
 from crossdistill.report.html import model_name
 from crossdistill.report.inspection.rows import (
     chunk_example,
@@ -22,7 +23,6 @@ from crossdistill.report.inspection.rows import (
     summary_rows,
     template_sentences,
 )
-from crossdistill.report.numbers import percent
 
 _SIZE = 6
 _NUM_LONE = 16

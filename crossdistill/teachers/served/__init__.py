@@ -1,9 +1,9 @@
 """A teacher behind a server: any that returns the log-probabilities of a prompt."""
 
 from crossdistill.teachers.served.cache import ScoreCache
+from crossdistill.teachers.served.http.traffic import Traffic
 from crossdistill.teachers.served.options import ServedOptions
 from crossdistill.teachers.served.probe import Capability
 from crossdistill.teachers.served.teacher import ServedTeacher
-from crossdistill.teachers.served.http.traffic import Traffic
 
 __all__ = ["Capability", "ScoreCache", "ServedOptions", "ServedTeacher", "Traffic"]

@@ -6,11 +6,11 @@ import numpy as np
 
 from crossdistill.errors import TeacherUnavailableError
 from crossdistill.teachers.served.api.client import Asker, changed, served_models
+from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
 from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.errors import Refused, shown
-from crossdistill.teachers.served.probe import Capability
-from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
 from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.teachers.served.probe import Capability
 
 
 class Health:

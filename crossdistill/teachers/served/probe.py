@@ -12,15 +12,15 @@ from crossdistill.errors import InputError
 from crossdistill.objectives import Signal
 from crossdistill.teachers.served.api.client import Asker, name_in, served_models
 from crossdistill.teachers.served.api.completions import Completions
-from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.api.dialect import Dialect
-from crossdistill.teachers.served.http.errors import Malformed, Refused, Transient, shown
-from crossdistill.teachers.served.options import ServedOptions
-from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, beginning, difference_nats, reference_ids
-from crossdistill.teachers.served.http.retry_policy import Retrying
-from crossdistill.teachers.served.same_tokenizer import check_names, checked_by_ids
 from crossdistill.teachers.served.api.token_names import Form, Spelling
 from crossdistill.teachers.served.api.vllm import Vllm
+from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, beginning, difference_nats, reference_ids
+from crossdistill.teachers.served.http.connection import Connection
+from crossdistill.teachers.served.http.errors import Malformed, Refused, Transient, shown
+from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.teachers.served.options import ServedOptions
+from crossdistill.teachers.served.same_tokenizer import check_names, checked_by_ids
 from crossdistill.tokens import ByteVocab
 
 MOST_TOP_K = 128

@@ -5,13 +5,13 @@ from typing import Any
 
 from crossdistill.chat.template import TemplateRefusalError, render_text
 from crossdistill.errors import InputError
-from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.api.dialect import field
-from crossdistill.teachers.served.http.errors import Malformed, Refused, quoted
-from crossdistill.teachers.served.fingerprint import TEXT, first_difference, token_ids
-from crossdistill.teachers.served.http.retry_policy import Retrying
 from crossdistill.teachers.served.api.token_names import Form, Spelling
-from crossdistill.tokens.probes import PROBES
+from crossdistill.teachers.served.fingerprint import TEXT, first_difference, token_ids
+from crossdistill.teachers.served.http.connection import Connection
+from crossdistill.teachers.served.http.errors import Malformed, Refused, quoted
+from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.tokens.source import PROBES
 
 _PATH = "/tokenize"
 

@@ -15,12 +15,12 @@ from crossdistill.align import DropReason
 from crossdistill.errors import TeacherUnavailableError
 from crossdistill.teachers.served.api.client import Asker
 from crossdistill.teachers.served.api.dialect import PromptLogprobs
-from crossdistill.teachers.served.http.errors import Refused, TooSlow, Transient, drop_reason
 from crossdistill.teachers.served.health import Health
-from crossdistill.teachers.served.options import ServedOptions
-from crossdistill.teachers.served.probe import Capability
+from crossdistill.teachers.served.http.errors import Refused, TooSlow, Transient, drop_reason
 from crossdistill.teachers.served.http.retry_policy import Retrying
 from crossdistill.teachers.served.http.traffic import Traffic
+from crossdistill.teachers.served.options import ServedOptions
+from crossdistill.teachers.served.probe import Capability
 
 _LOGGER = logging.getLogger("crossdistill")
 _TRIES, _ROUNDS = 3, 3

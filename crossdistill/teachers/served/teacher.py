@@ -19,16 +19,16 @@ from crossdistill.objectives import Signal
 from crossdistill.ops import TopLogprobs
 from crossdistill.teachers.base import TeacherRequest, TeacherScore
 from crossdistill.teachers.served.api.client import Asker
-from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.api.dialect import PromptLogprobs
+from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
 from crossdistill.teachers.served.health import Health
+from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.loop_thread import LoopThread
+from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.teachers.served.http.traffic import Traffic
 from crossdistill.teachers.served.options import ServedOptions
 from crossdistill.teachers.served.probe import Capability, probe
-from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
-from crossdistill.teachers.served.http.retry_policy import Retrying
 from crossdistill.teachers.served.scorer import Answer, Question, Scorer, Scores
-from crossdistill.teachers.served.http.traffic import Traffic
 from crossdistill.tokens import ByteVocab
 
 _MOST_PADDING = 1024

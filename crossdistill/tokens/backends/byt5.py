@@ -3,9 +3,8 @@
 from typing import Any
 
 from crossdistill.errors import InputError
+from crossdistill.tokens.source import PROBES, ByteSource, Entries, Source, byte_ids_of
 from crossdistill.tokens.special_tokens import control_tokens
-from crossdistill.tokens.probes import PROBES
-from crossdistill.tokens.source import ByteSource, Entries, Source, byte_ids_of
 
 _ANCHOR = "#"  # hardly anything merges with it, so that a text behind it is read as in mid-text
 

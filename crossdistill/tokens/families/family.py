@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossdistill.errors import InputError
-from crossdistill.tokens import byte_level, sentencepiece, wordpiece
+from crossdistill.tokens.families import byte_level, sentencepiece, wordpiece
 
 _PLAIN_TEXT = bytes([0x0A, *range(0x20, 0x7F)])
 _ALL_BYTES = bytes(range(256))

@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 
 from crossdistill.align import Coverage
-from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.rollout import Histories, Rollout
+from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums
 
 
 @dataclass

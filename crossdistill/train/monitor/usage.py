@@ -8,8 +8,8 @@ from typing import Any
 
 from crossdistill.align import Coverage, DropReason
 from crossdistill.costs import Costs, Part
-from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.distill.response import ScoredResponse
+from crossdistill.teachers import LocalTeacher, Teacher
 
 FILE_NAME = "ledger.json"
 

@@ -2,7 +2,7 @@
 
 A run's latest rollouts are compared with its first ones. Rollouts are put together until they hold BLOCK_RESPONSES
 responses; the first NUM_BLOCKS such blocks are the start, the latest NUM_BLOCKS after them are what is judged. A change
-is told of where it is large (:mod:`crossdistill.train.monitor.collapse` has the bounds) and beyond noise. Each kind is told of
+is told of where it is large (module `collapse` has the bounds) and beyond noise. Each kind is told of
 once in a run, whether or not it was resumed.
 """
 
@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from crossdistill.train.monitor.metrics import RolloutSums
 from crossdistill.train.monitor.collapse import SYMPTOMS
+from crossdistill.train.monitor.metrics import RolloutSums
 
 FILE_NAME = "watchdog.json"
 BLOCK_RESPONSES = 8

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from crossdistill.chat.messages import Prompt
-from crossdistill.errors import InputError
 from crossdistill.distill.rollout import Side
+from crossdistill.errors import InputError
 
 _NUM_FIRST, _NUM_LONGEST = 1000, 100
 _UNREAD_COLUMNS = ("chat_template_kwargs", "tools")

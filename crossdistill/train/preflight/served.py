@@ -11,9 +11,8 @@ from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.served import ScoreCache, ServedOptions, ServedTeacher
-from crossdistill.train.preflight.models import hub_options, is_url
 from crossdistill.train.config import CrossTokenizerConfig
-from crossdistill.train.loading import read_tokenizer
+from crossdistill.train.preflight.models import hub_options, is_url, read_tokenizer
 
 
 def check_served(teachers: Mapping[str, Any], args: CrossTokenizerConfig) -> None:

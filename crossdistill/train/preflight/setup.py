@@ -1,7 +1,8 @@
 """Everything about a run that is known before weights are read."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,15 +10,19 @@ import torch
 
 from crossdistill.chat import ensure_template
 from crossdistill.chat.text_tokens import check_text_tokens
-from crossdistill.errors import InputError
-from crossdistill.inspection.choice import AUTO
-from crossdistill.train import checks, prompts
-from crossdistill.train.config import CrossTokenizerConfig
-from crossdistill.train.loading import load_tokenizer
+from crossdistill.distill.rollout import Side
 from crossdistill.distill.routing import ONE, Routing
+from crossdistill.errors import InputError
+from crossdistill.inspection.choice import AUTO, Choice, choose
+from crossdistill.inspection.measure import Measure, read_documents
+from crossdistill.objectives import Signal, VocabPair
+from crossdistill.teachers import Teacher
+from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.preflight import data as prompts
+from crossdistill.train.preflight import models as checks
+from crossdistill.train.preflight.models import load_tokenizer
 from crossdistill.train.preflight.served import check_served, served_teacher
 from crossdistill.train.preflight.tool_calling import check_tools
-from crossdistill.distill.rollout import Side
 
 
 @dataclass(frozen=True)
@@ -145,3 +150,29 @@ def _teacher(name: str, named: Mapping[str, Any], args: CrossTokenizerConfig, to
         tokenizer = model.tokenizer
     ensure_template(tokenizer)
     return TeacherSetup(model, tokenizer, _of(name, named, args.teacher_chat_template_kwargs) or {}, label)
+
+
+_LOGGER = logging.getLogger("crossdistill")
+
+
+def choice_for(args: CrossTokenizerConfig, teachers: Sequence[tuple[Teacher, VocabPair]]) -> Choice:
+    """What the configuration names, or asks to have chosen for teachers, each with its and the student's vocabulary."""
+    if args.objective != AUTO:
+        return Choice(args.objective, "named in the configuration", cast(dict[str, Any], args.objective_options or {}))
+    any_text = args.on_policy_share < 1
+    found = [_choice(teacher, pair, any_text) for teacher, pair in teachers]
+    alike = all((one.objective, one.options) == (found[0].objective, found[0].options) for one in found)
+    chosen = found[0] if alike and not args.teacher_weights else _common(teachers[0][1], any_text)
+    _LOGGER.info("objective %s: %s", chosen.objective, chosen.reason)
+    return chosen
+
+
+def _choice(teacher: Teacher, pair: VocabPair, any_text: bool) -> Choice:
+    measure = lambda: Measure.of(read_documents(pair.student, pair.teacher))  # noqa: E731
+    return choose(teacher.signal, teacher.max_top_k, pair, measure, any_text)
+
+
+def _common(pair: VocabPair, any_text: bool) -> Choice:
+    """What every teacher can give, whatever its tokenizer."""
+    choice = choose(Signal.SAMPLED, None, pair, Measure, any_text)
+    return replace(choice, reason=f"one for all teachers of the run: {choice.reason}")

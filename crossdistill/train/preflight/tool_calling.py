@@ -12,8 +12,8 @@ from trl.chat_template_utils import (
 
 from crossdistill.chat.effects import TOOL_CONVERSATION
 from crossdistill.chat.template import TemplateRefusalError, render_text
-from crossdistill.errors import InputError
 from crossdistill.distill.rollout import Side
+from crossdistill.errors import InputError
 
 
 def check_tools(student: Side, teacher: Side) -> None:

@@ -8,7 +8,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM
 
 from crossdistill import InputError
-from crossdistill.objectives import companion, get
+from crossdistill.objectives import get
+from crossdistill.objectives.shared import auxiliary_heads
 from tests import tiny_models
 
 
@@ -30,7 +31,7 @@ def test_it_is_trained_whole(adapter):
     model = student(adapter)
     heads = attached(model)
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
-    assert {f"{companion.NAME}.weight", f"{companion.NAME}.bias"} <= trained
+    assert {f"{auxiliary_heads.NAME}.weight", f"{auxiliary_heads.NAME}.bias"} <= trained
     assert adapter == (len(trained) < len(list(model.parameters())))
     assert all(value.dtype == torch.float32 for value in heads.parameters())
 
@@ -38,29 +39,29 @@ def test_it_is_trained_whole(adapter):
 def test_a_student_saved_without_it_is_plain(tmp_path):
     model = student()
     heads = attached(model)
-    with companion.set_aside(model):
-        assert companion.companion_of(model) is None
+    with auxiliary_heads.set_aside(model):
+        assert auxiliary_heads.companion_of(model) is None
         model.save_pretrained(tmp_path)
-    assert companion.companion_of(model) is heads
+    assert auxiliary_heads.companion_of(model) is heads
     again, report = LlamaForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["unexpected_keys"]
-    assert set(again.state_dict()) == set(companion.plain(model.state_dict())) == set(student().state_dict())
+    assert set(again.state_dict()) == set(auxiliary_heads.plain(model.state_dict())) == set(student().state_dict())
 
 
 def test_it_comes_back_after_an_error():
     model = student()
     heads = attached(model)
-    with pytest.raises(RuntimeError), companion.set_aside(model):
+    with pytest.raises(RuntimeError), auxiliary_heads.set_aside(model):
         raise RuntimeError
-    assert companion.companion_of(model) is heads
+    assert auxiliary_heads.companion_of(model) is heads
 
 
 def test_an_adapter_is_saved_without_it(tmp_path):
     model = student(adapter=True)
     attached(model)
-    with companion.set_aside(model):
+    with auxiliary_heads.set_aside(model):
         model.save_pretrained(tmp_path)
-    assert not any(companion.NAME.encode() in path.read_bytes() for path in tmp_path.glob("*.safetensors"))
+    assert not any(auxiliary_heads.NAME.encode() in path.read_bytes() for path in tmp_path.glob("*.safetensors"))
 
 
 def test_a_checkpoint_gives_it_back(tmp_path):
@@ -68,25 +69,25 @@ def test_a_checkpoint_gives_it_back(tmp_path):
     weight = attached(model).weight
     heads = attached(other)
     assert not torch.equal(heads.weight, weight)
-    companion.save(model, tmp_path / "checkpoint-1")
-    companion.load(other, tmp_path / "checkpoint-1")
+    auxiliary_heads.save(model, tmp_path / "checkpoint-1")
+    auxiliary_heads.load(other, tmp_path / "checkpoint-1")
     assert torch.equal(heads.weight, weight)
 
 
 def test_only_the_writer_writes(tmp_path):
     model = student()
     attached(model)
-    companion.save(model, tmp_path, is_writer=False)
+    auxiliary_heads.save(model, tmp_path, is_writer=False)
     assert not list(Path(tmp_path).iterdir())
 
 
 def test_a_student_without_one_saves_and_loads_nothing(tmp_path):
     get("dpca").attach(model := student())
-    companion.save(model, tmp_path)
-    companion.load(model, tmp_path)
-    with companion.set_aside(model):
+    auxiliary_heads.save(model, tmp_path)
+    auxiliary_heads.load(model, tmp_path)
+    with auxiliary_heads.set_aside(model):
         pass
-    assert companion.companion_of(model) is None
+    assert auxiliary_heads.companion_of(model) is None
     assert not list(Path(tmp_path).iterdir())
 
 
@@ -94,13 +95,13 @@ def test_a_checkpoint_of_another_objective_is_refused(tmp_path):
     model = student()
     attached(model)
     with pytest.raises(InputError, match=r"holds no distillation_companion\.safetensors"):
-        companion.load(model, tmp_path)
+        auxiliary_heads.load(model, tmp_path)
 
 
 def test_a_checkpoint_of_other_options_is_refused(tmp_path):
     model = student()
     attached(model)
-    companion.save(model, tmp_path)
+    auxiliary_heads.save(model, tmp_path)
     attached(model, num_bytes=3)
     with pytest.raises(InputError, match="of other sizes than the objective's options ask for"):
-        companion.load(model, tmp_path)
+        auxiliary_heads.load(model, tmp_path)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence
-from crossdistill.objectives.shared.vocab_pair import Groups
 from crossdistill.objectives.shared.shared_entries.candidates import SharedHead, by_autograd, reverse_by_hand
+from crossdistill.objectives.shared.vocab_pair import Groups
 from crossdistill.ops import LMHead
 
 OURS = Groups.of([[4], [0, 6, 7], [2], [5], [1, 3]])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from crossdistill.align import align
 from crossdistill.objectives import VocabPair
 from crossdistill.objectives.shared.dynamic_mapping import vocab_map
+from crossdistill.objectives.shared.dynamic_mapping.dtw import BAND, Tokens, entropy_weights, merged, warp
 from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings, edit_distances, lower_bounds
 from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops, mapper
-from crossdistill.objectives.shared.dynamic_mapping.dtw import BAND, Tokens, entropy_weights, merged, warp
 from tests.objectives.cases import vocab
 from tests.oracles import cdm as oracle
 
@@ -134,7 +134,7 @@ WORDS = [b"ab", b" ab", b"abc", b"abcd", b"bcd", b"  ", b" ", b"abcdefgh", b"abc
 @pytest.mark.parametrize("max_distance", [0.0, 0.2, 0.3, 1.0])
 @pytest.mark.parametrize("pairs_at_once", [1, 2**21])
 def test_mapping_equals_the_definition(seed, max_distance, pairs_at_once, monkeypatch):
-    monkeypatch.setattr(mapping, "_PAIRS_AT_ONCE", pairs_at_once)
+    monkeypatch.setattr(vocab_map, "_PAIRS_AT_ONCE", pairs_at_once)
     rng = Random(seed)
     pieces = [[b"", b"", *LETTERS, *rng.choices(WORDS, k=9)] for _ in range(2)]
     both = VocabPair(*map(vocab, pieces), (1,), (0,))

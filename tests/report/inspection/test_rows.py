@@ -11,9 +11,9 @@ from rich.console import Console
 from crossdistill import ByteVocab
 from crossdistill.inspection import Document, Inspection, Side, inspect_pair
 from crossdistill.objectives import available
+from crossdistill.report.inspection.page import write_inspection_page
 from crossdistill.report.inspection.rows import as_dict, histogram, overlap_rows, side_rows, summary_rows
-from crossdistill.report.inspection.rows.page import write_inspection_page
-from crossdistill.report.inspection.rows.terminal import print_inspection
+from crossdistill.report.inspection.terminal import print_inspection
 from tests.models import student_tokenizer, teacher_tokenizer
 from tests.report.test_html import Page
 

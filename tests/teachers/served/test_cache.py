@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from crossdistill.teachers.served import cache as module
-from crossdistill.teachers.served.cache import ScoreCache
 from crossdistill.teachers.served.api.dialect import PromptLogprobs
+from crossdistill.teachers.served.cache import ScoreCache
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["crossdistill.teachers.served.cache"])

@@ -9,12 +9,12 @@ from transformers import PreTrainedTokenizerFast
 from crossdistill import ByteVocab
 from crossdistill.align import Coverage
 from crossdistill.chat import ensure_template
+from crossdistill.distill.rollout import Histories, Rollout
 from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums, classes_of_bytes, classes_of_chunks
 from crossdistill.train.monitor.metrics import RolloutSums
-from crossdistill.distill.rollout import Histories, Rollout
+from tests.distill.fake_teacher import PROMPT, FakeTeacher, scored_by, student_logprobs, too_long
 from tests.tokenizers_in_process import NAMES
 from tests.tokens.test_vocab import without_entries
-from tests.distill.fake_teacher import PROMPT, FakeTeacher, scored_by, student_logprobs, too_long
 
 R, D, W = ByteClass.REST, ByteClass.DIGITS, ByteClass.WHITE_SPACE
 TEXT = "In 2024,\n\n  ٣٤ cafés\u3000sold 1,250 é 7²\t"

@@ -12,7 +12,13 @@ from crossdistill.align import Coverage, DropReason
 from crossdistill.inspection import minimum_coverage, promised_coverage
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train.monitor import coverage_guard
-from crossdistill.train.monitor.coverage_guard import MIN_BYTES, MIN_ROLLOUTS, CoverageGuard, LowCoverageError, check_settings
+from crossdistill.train.monitor.coverage_guard import (
+    MIN_BYTES,
+    MIN_ROLLOUTS,
+    CoverageGuard,
+    LowCoverageError,
+    check_settings,
+)
 from tests.models import Pair
 from tests.train.harness import arguments, make_trainer
 
@@ -280,8 +286,8 @@ def test_an_ignored_coverage_is_not_even_asked_for(vocabs):
 
 
 def test_a_run_stops_in_good_order_and_can_be_resumed(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(promise, "MIN_BYTES", 1)
-    monkeypatch.setattr(promise, "MIN_ROLLOUTS", 2)
+    monkeypatch.setattr(coverage_guard, "MIN_BYTES", 1)
+    monkeypatch.setattr(coverage_guard, "MIN_ROLLOUTS", 2)
     monkeypatch.setattr(LocalTeacher, "score", lambda self, requests, *signal: [DropReason.NON_FINITE] * len(requests))
     trainer = make_trainer(pair, tmp_path, max_steps=4)
     with pytest.raises(LowCoverageError, match=r"at step 2.*Bytes lost: non finite .*check the teacher's weights"):
@@ -295,8 +301,8 @@ def test_a_run_stops_in_good_order_and_can_be_resumed(pair: Pair, tmp_path: Path
 
 
 def test_a_run_whose_cause_was_removed_goes_on(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(promise, "MIN_BYTES", 1)
-    monkeypatch.setattr(promise, "MIN_ROLLOUTS", 1)
+    monkeypatch.setattr(coverage_guard, "MIN_BYTES", 1)
+    monkeypatch.setattr(coverage_guard, "MIN_ROLLOUTS", 1)
     with monkeypatch.context() as patch:
         patch.setattr(LocalTeacher, "score", lambda self, requests, *signal: [DropReason.NON_FINITE] * len(requests))
         with pytest.raises(LowCoverageError, match=r"at step 1"):
@@ -308,8 +314,8 @@ def test_a_run_whose_cause_was_removed_goes_on(pair: Pair, tmp_path: Path, monke
 
 
 def test_a_healthy_run_is_left_alone(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(promise, "MIN_BYTES", 1)
-    monkeypatch.setattr(promise, "MIN_ROLLOUTS", 1)
+    monkeypatch.setattr(coverage_guard, "MIN_BYTES", 1)
+    monkeypatch.setattr(coverage_guard, "MIN_ROLLOUTS", 1)
     trainer = make_trainer(pair, tmp_path, max_steps=2)
     trainer.train()
     assert trainer.state.global_step == 2

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 
-from crossdistill.train.drift import MIN_BLOCKS, ratio
+from crossdistill.train.monitor.collapse import MIN_BLOCKS, ratio
 from crossdistill.train.monitor.metrics import RolloutSums
 from crossdistill.train.monitor.watchdog import BLOCK_RESPONSES, FILE_NAME, NUM_BLOCKS, Watchdog
 from tests.train.trajectories import Student, kinds, watched

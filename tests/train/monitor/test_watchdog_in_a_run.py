@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from crossdistill.runs.run_file import read_run
 from crossdistill.runs.config import RunConfig
+from crossdistill.runs.run_file import read_run
 from crossdistill.runs.train import train
 from crossdistill.train.monitor import watchdog
 from crossdistill.train.monitor.watchdog import FILE_NAME

@@ -9,9 +9,11 @@ from transformers import AutoTokenizer
 
 from crossdistill import InputError
 from crossdistill.chat import render_prompt
-from crossdistill.train import CrossTokenizerTrainer, checks, prompts
-from crossdistill.train.preflight.models import hub_options
+from crossdistill.train import CrossTokenizerTrainer
+from crossdistill.train.preflight import data as prompts
+from crossdistill.train.preflight import models as checks
 from crossdistill.train.preflight.data import check_prompt, check_prompts, prompts_to_render
+from crossdistill.train.preflight.models import hub_options
 from tests.models import MESSAGES
 from tests.train.harness import arguments, make_trainer
 

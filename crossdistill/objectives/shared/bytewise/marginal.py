@@ -21,9 +21,14 @@ import torch
 from torch import Tensor
 
 from crossdistill.credit import assign_credit
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.objectives.shared.bytewise.prefix_probabilities import IMPOSSIBLE_NATS, Questions, dense_masses, topk_masses
 from crossdistill.objectives.shared.bytewise.byte_prefixes import on, prefixes_of
+from crossdistill.objectives.shared.bytewise.prefix_probabilities import (
+    IMPOSSIBLE_NATS,
+    Questions,
+    dense_masses,
+    topk_masses,
+)
+from crossdistill.objectives.shared.bytewise.token_offsets import Borders
 from crossdistill.objectives.shared.inputs import Evidence
 
 

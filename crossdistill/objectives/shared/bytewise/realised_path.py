@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.objectives.shared.bytewise.prefix_probabilities import IMPOSSIBLE_NATS, Questions, dense_masses
 from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, on
+from crossdistill.objectives.shared.bytewise.prefix_probabilities import IMPOSSIBLE_NATS, Questions, dense_masses
+from crossdistill.objectives.shared.bytewise.token_offsets import Borders
 from crossdistill.objectives.shared.inputs import Evidence
 from crossdistill.ops import token_logprobs
 

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.shared.bytewise.prefix_probabilities import log_sums, spread
 from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, on
+from crossdistill.objectives.shared.bytewise.prefix_probabilities import log_sums, spread
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
 _TERM_ELEMENTS = 6  # one term of a sum takes about as much memory as so many logits

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from crossdistill.objectives.shared.divergence import FLOOR_NATS
-from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Entries, Mapper, Tops
 from crossdistill.objectives.shared.dynamic_mapping.dtw import Group
-from crossdistill.objectives.shared.vocab_pair import Groups
+from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Entries, Mapper, Tops
 from crossdistill.objectives.shared.inputs import States
+from crossdistill.objectives.shared.vocab_pair import Groups
 from crossdistill.ops.chosen import chosen_logits
 
 

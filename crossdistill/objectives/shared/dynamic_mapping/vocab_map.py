@@ -1,7 +1,7 @@
 """Dynamic vocabulary mapping: which student token stands for a token among the teacher's top k (CDM, 2502.11104).
 
 At each position a teacher token is mapped to the student token of the same bytes, if there is one. The others,
-the most probable first, are mapped to the nearest (:mod:`crossdistill.objectives.shared.dynamic_mapping.edit_distance`) of the tokens
+the most probable first, are mapped to the nearest (module `edit_distance`) of the tokens
 among the student's own top k that no teacher token has taken, if it is nearer than a threshold; of equally near ones to
 the more probable. No student token is taken twice.
 
@@ -16,7 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings, edit_distances, lower_bounds, normalised
+from crossdistill.objectives.shared.dynamic_mapping.edit_distance import (
+    Strings,
+    edit_distances,
+    lower_bounds,
+    normalised,
+)
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 
 _PAIRS_AT_ONCE = 2**21  # of tokens whose distance is bounded together

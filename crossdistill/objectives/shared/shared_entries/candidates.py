@@ -20,10 +20,9 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from crossdistill.objectives.base import Objective, Signal
-from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence
-from crossdistill.objectives.shared.options import check_positive
-from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
+from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_positive
 from crossdistill.objectives.shared.inputs import States
+from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import LMHead, Share, tiled_sum
 from crossdistill.ops.tiled import TiledSum
 

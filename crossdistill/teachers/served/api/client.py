@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from crossdistill.errors import TeacherChangedError
-from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.api.dialect import Dialect, PromptLogprobs, field
+from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.errors import Malformed, quoted
 
 _MODELS_PATH = "/v1/models"

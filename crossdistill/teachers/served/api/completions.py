@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from crossdistill.teachers.served.api.dialect import PromptLogprobs, field, number, sound, with_top
-from crossdistill.teachers.served.http.errors import Malformed, Refused
 from crossdistill.teachers.served.api.token_names import Form, Spelling
+from crossdistill.teachers.served.http.errors import Malformed, Refused
 
 
 @dataclass(frozen=True)

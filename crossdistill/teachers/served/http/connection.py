@@ -15,8 +15,8 @@ import httpx
 
 from crossdistill.errors import InputError
 from crossdistill.teachers.served.http.errors import Malformed, Refused, TooSlow, Transient, quoted, shown
-from crossdistill.teachers.served.options import ServedOptions
 from crossdistill.teachers.served.http.traffic import Traffic
+from crossdistill.teachers.served.options import ServedOptions
 
 _CONNECT_S = 10.0
 _LAST_RESORT = 3  # of the time for an answer: headers that come byte by byte are told no time

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from crossdistill.teachers.served.api.completions import Completions
-from crossdistill.teachers.served.http.errors import Malformed, Refused, Unsound
 from crossdistill.teachers.served.api.token_names import Form, Spelling
+from crossdistill.teachers.served.http.errors import Malformed, Refused, Unsound
 
 ENTRIES = ["<s>", "Ġthe", "a", "é", "Ã", "Ļ", "你"]
 PIECES = (b"", b" the", b"a", "é".encode(), b"\xc3", b"\xbb", "你".encode())

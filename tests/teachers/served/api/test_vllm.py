@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from crossdistill.teachers.served.http.errors import Malformed, Unsound
 from crossdistill.teachers.served.api.vllm import Vllm
+from crossdistill.teachers.served.http.errors import Malformed, Unsound
 
 DIALECT = Vllm(vocab_size=50)
 IDS = (3, 4, 5)

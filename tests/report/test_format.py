@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from crossdistill.report import numbers
+from crossdistill.report import format
 from crossdistill.report.charts import smoothed
 from crossdistill.report.results import metric_range, metric_rows, position
 
@@ -10,29 +10,29 @@ from crossdistill.report.results import metric_range, metric_rows, position
 @pytest.mark.parametrize(
     ("function", "value", "shown"),
     [
-        (numbers.nats, -1.234, "−1.23"),
-        (numbers.nats, -0.001, "0.00"),
-        (numbers.nats, None, "–"),
-        (numbers.nats, float("nan"), "–"),
-        (numbers.signed, 0.5, "+0.50"),
-        (numbers.signed, -10.0, "−10.00"),
-        (numbers.signed, 0.001, "0.00"),
-        (numbers.count, 1234567, "1,234,567"),
-        (numbers.percent, 0.5, "50.0 %"),
-        (numbers.percent, 0.0, "0.0 %"),
-        (numbers.percent, 1e-6, "< 0.1 %"),
-        (numbers.percent, 0.99999, "> 99.9 %"),
-        (numbers.percent, 1.0, "100.0 %"),
-        (numbers.si, 999, "999"),
-        (numbers.si, 999.6, "1 k"),
-        (numbers.si, 3.42e15, "3.42 P"),
-        (numbers.duration, 5.25, "5.25 s"),
-        (numbers.duration, 59.9 + 60, "2 min 00 s"),
-        (numbers.duration, 7384, "2 h 03 min"),
-        (numbers.duration, "soon", "–"),
-        (numbers.tint, 0.04, ""),
-        (numbers.tint, 0.5, "up2"),
-        (numbers.tint, -7.0, "down4"),
+        (format.nats, -1.234, "−1.23"),
+        (format.nats, -0.001, "0.00"),
+        (format.nats, None, "–"),
+        (format.nats, float("nan"), "–"),
+        (format.signed, 0.5, "+0.50"),
+        (format.signed, -10.0, "−10.00"),
+        (format.signed, 0.001, "0.00"),
+        (format.count, 1234567, "1,234,567"),
+        (format.percent, 0.5, "50.0 %"),
+        (format.percent, 0.0, "0.0 %"),
+        (format.percent, 1e-6, "< 0.1 %"),
+        (format.percent, 0.99999, "> 99.9 %"),
+        (format.percent, 1.0, "100.0 %"),
+        (format.si, 999, "999"),
+        (format.si, 999.6, "1 k"),
+        (format.si, 3.42e15, "3.42 P"),
+        (format.duration, 5.25, "5.25 s"),
+        (format.duration, 59.9 + 60, "2 min 00 s"),
+        (format.duration, 7384, "2 h 03 min"),
+        (format.duration, "soon", "–"),
+        (format.tint, 0.04, ""),
+        (format.tint, 0.5, "up2"),
+        (format.tint, -7.0, "down4"),
     ],
 )
 def test_number(function: Any, value: Any, shown: str) -> None:

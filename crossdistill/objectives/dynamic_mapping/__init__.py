@@ -1,1 +1,0 @@
-"""What cdm is made of: pairs of tokens by warping, and pairs of entries by spelling."""

@@ -1,1 +1,0 @@
-"""What methods share that compare the entries of both vocabularies: shared_vocab, simct and strict."""
