@@ -30,8 +30,9 @@ from benchmarks.dense.compare import compared, disagreeing, growth
 from benchmarks.dense.measure import SAME_VOCABULARY, STARTED, job
 from benchmarks.dense.memory import available_bytes
 from benchmarks.dense.naive import FORMS
-from crossdistill.objectives import Signal, available, get
+from crossdistill.objectives import available, get
 from crossdistill.runs.run_file import write_json
+from crossdistill.signal import Signal
 
 SIZES = {
     "cpu": (

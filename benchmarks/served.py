@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from crossdistill.objectives import Signal
 from crossdistill.runs.run_file import write_json
+from crossdistill.signal import Signal
 from crossdistill.teachers import LocalTeacher, Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedOptions, ServedTeacher
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer

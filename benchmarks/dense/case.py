@@ -14,8 +14,9 @@ from torch import Tensor
 from benchmarks.dense.cell import Setting, Size, response_lengths
 from benchmarks.dense.vocabularies import MadeUp, make_up, one_vocabulary
 from crossdistill import Alignment, ByteVocab, align
-from crossdistill.objectives import Evidence, Objective, States, StudentTokens, Supervision, TeacherTokens, VocabPair
+from crossdistill.objectives import Evidence, Objective, StudentTokens, Supervision, TeacherTokens, VocabPair
 from crossdistill.ops import LMHead, token_logprobs
+from crossdistill.ops.states import States
 from crossdistill.paired import Reading
 
 LOGIT_STD = 3.0

@@ -19,7 +19,7 @@ from trl.experimental.gold.gold_trainer import ULDLoss
 
 from benchmarks.dense.case import Case, World
 from crossdistill import ByteVocab
-from crossdistill.objectives import States
+from crossdistill.ops.states import States
 
 IGNORED = -100
 

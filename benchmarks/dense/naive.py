@@ -9,7 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from crossdistill.objectives import States, Supervision
+from crossdistill.objectives import Supervision
+from crossdistill.ops.states import States
 
 Naive = Callable[[Supervision], Tensor]
 

@@ -5,8 +5,9 @@ import torch
 
 from crossdistill.align import Alignment
 from crossdistill.distill.response import AlignedResponse
-from crossdistill.objectives import Evidence, States, StudentTokens, TeacherTokens, VocabPair
+from crossdistill.objectives import Evidence, StudentTokens, TeacherTokens, VocabPair
 from crossdistill.ops import TopLogprobs
+from crossdistill.ops.states import States
 from crossdistill.teachers import TeacherScore
 
 _ONE = np.array([0, 1])

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.objectives import Evidence, LossSum, Objective, States, Supervision
+from crossdistill.objectives import Evidence, LossSum, Objective, Supervision
+from crossdistill.ops.states import States
 
 
 def loss_of(

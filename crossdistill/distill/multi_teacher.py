@@ -19,13 +19,14 @@ import numpy as np
 
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
+from crossdistill.chat.renderer import Side
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.rollout import Histories, Rollout, Side
+from crossdistill.distill.rollout import Rollout
 from crossdistill.distill.routing import Weights
 from crossdistill.distill.scorer import Asked, RolloutScorer
 from crossdistill.distill.timers import Stopwatch
 from crossdistill.objectives import VocabPair
-from crossdistill.train.monitor.template_warnings import ConversationNotes
+from crossdistill.train.monitor.template_warnings import ConversationNotes, Histories
 from crossdistill.train.preflight.setup import Setup
 
 T = TypeVar("T")

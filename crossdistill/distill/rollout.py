@@ -7,16 +7,14 @@ each model reads in its own template.
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.chat.history import changed_answers, has_answers
 from crossdistill.chat.messages import Message, Prompt
-from crossdistill.chat.template import TemplateRefusalError, render_prompt
 
 
 @dataclass(frozen=True)
@@ -144,65 +142,6 @@ class TurnLogprobs:
         rows = [self._by_prefix[rollout.prefix(turn)].popleft()[: len(turn.ids)] for turn in rollout.turns]
         self._by_prefix.clear()
         return rows
-
-
-@dataclass(frozen=True)
-class Histories:
-    """Conversations with earlier answers of the assistant, and how many of them a template changed on each side.
-
-    student: prompts of the data set. teacher: of each turn, the answers that the student gave before it included.
-    """
-
-    student: int = 0
-    teacher: int = 0
-    student_changed: int = 0
-    teacher_changed: int = 0
-
-    @classmethod
-    def of(cls, rollout: Rollout, student: "Side", teacher: "Side") -> "Histories":
-        """Render every conversation with history once more and look for its answers."""
-        return cls.shown(rollout.prompts, student) + cls.read([turn.prompt for turn in rollout.turns], teacher)
-
-    @classmethod
-    def shown(cls, prompts: Sequence[Prompt], student: "Side") -> "Histories":
-        """What the student is shown."""
-        count, changed = _num_histories(prompts, student)
-        return cls(student=count, student_changed=changed)
-
-    @classmethod
-    def read(cls, prompts: Sequence[Prompt], teacher: "Side") -> "Histories":
-        """What a teacher reads."""
-        count, changed = _num_histories(prompts, teacher)
-        return cls(teacher=count, teacher_changed=changed)
-
-    def __add__(self, other: "Histories") -> "Histories":
-        return Histories(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-
-def _num_histories(prompts: Sequence[Prompt], side: "Side") -> tuple[int, int]:
-    """Conversations with earlier answers, and those of them that the side's template changes."""
-    found = [prompt for prompt in prompts if has_answers(prompt)]
-    return len(found), sum(map(side.changes, found))
-
-
-@dataclass(frozen=True)
-class Side:
-    """One model's way to render: its tokenizer, its template's keyword arguments, the tools."""
-
-    tokenizer: Any
-    template_kwargs: dict[str, Any]
-    tools: Sequence[Any]
-
-    def render(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt; see :func:`crossdistill.chat.render_prompt`."""
-        return render_prompt(self.tokenizer, prompt, self.template_kwargs, self.tools)
-
-    def changes(self, prompt: Prompt) -> bool:
-        """Whether the template changes an earlier answer; one that refuses the conversation is counted elsewhere."""
-        try:
-            return bool(changed_answers(self.tokenizer, prompt, self.template_kwargs, self.tools))
-        except TemplateRefusalError:
-            return False
 
 
 def padded(rows: Sequence[np.ndarray], like: Tensor) -> Tensor:

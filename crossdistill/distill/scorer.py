@@ -14,7 +14,8 @@ from crossdistill.distill.aligned_batch import evidence_of, supervised_positions
 from crossdistill.distill.background import Answers, Elsewhere
 from crossdistill.distill.response import AlignedResponse, ScoredResponse
 from crossdistill.distill.timers import Stopwatch
-from crossdistill.objectives import Evidence, Objective, Signal, VocabPair
+from crossdistill.objectives import Evidence, Objective, VocabPair
+from crossdistill.signal import Signal
 from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.tokens import ByteVocab

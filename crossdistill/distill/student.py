@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from crossdistill.objectives import States
 from crossdistill.ops import LMHead, last_hidden_states, log_mass, token_logprobs
+from crossdistill.ops.states import States
 
 
 class PolicyBatch(TypedDict):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from crossdistill.inspection.choice import AUTO, ENOUGH_ONE_TO_ONE, NUM_TOP
 from crossdistill.inspection.measure import Measure
 from crossdistill.inspection.overlap import Overlap
-from crossdistill.objectives import Signal, available, get
+from crossdistill.objectives import available, get
+from crossdistill.signal import Signal
 
 _TEACHERS = {
     Signal.SAMPLED: "needs the teacher's log-probability of the sampled bytes alone, which every teacher gives",

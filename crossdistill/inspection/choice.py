@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crossdistill.inspection.measure import Measure
-from crossdistill.objectives import Signal, VocabPair
+from crossdistill.objectives import VocabPair
+from crossdistill.signal import Signal
 
 AUTO = "auto"
 """The name under which a run file asks for the choice."""

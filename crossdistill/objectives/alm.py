@@ -24,11 +24,12 @@ from torch import Tensor
 
 from crossdistill.credit import chunk_sums
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, check_positive
 from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import Share, log_mass, tiled_sum
+from crossdistill.signal import Signal
 from crossdistill.tokens import ByteVocab
 
 BOUNDARY_BYTES = b" \n\t"

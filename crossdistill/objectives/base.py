@@ -1,29 +1,17 @@
 """What an objective is to the trainer."""
 
 from abc import ABC, abstractmethod
-from enum import Enum
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from crossdistill.credit import assign_credit
-from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import token_logprobs
-
-
-class Signal(Enum):
-    """What an objective needs of the teacher at each position, from the least to the most."""
-
-    SAMPLED = "sampled"  # the log-probability of the realised token
-    TOPK = "topk"  # the k most probable tokens and their log-probabilities
-    DENSE = "dense"  # the whole distribution
-
-    def covers(self, other: "Signal") -> bool:
-        """Whether who gives this can also give the other."""
-        order = list(Signal)
-        return order.index(self) >= order.index(other)
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 
 
 class LossSum(NamedTuple):

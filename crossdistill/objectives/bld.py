@@ -22,15 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.objectives.shared.bytewise.byte_heads import ByteHeads, per_byte
 from crossdistill.objectives.shared.bytewise.byte_prefixes import on
 from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, NextBytes, next_bytes
 from crossdistill.objectives.shared.divergence import Divergence, check_not_negative, check_positive
-from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.ops import Share, tiled_sum
 from crossdistill.ops.hidden import causal_lm
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 
 
 @dataclass(frozen=True)

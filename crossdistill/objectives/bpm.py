@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.bytewise.byte_prefixes import doubles, merged, on, prefixes_of
 from crossdistill.objectives.shared.bytewise.realised_path import Moves, moves_along
 from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets, Targets
@@ -33,6 +33,7 @@ from crossdistill.objectives.shared.divergence import Divergence, check_positive
 from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import Share, tiled_sum
+from crossdistill.signal import Signal
 
 
 @dataclass(frozen=True)

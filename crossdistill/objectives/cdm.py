@@ -19,15 +19,17 @@ import numpy as np
 import torch
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_positive
 from crossdistill.objectives.shared.dynamic_mapping.dtw import Group, Tokens, entropy_weights, warp
 from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings
 from crossdistill.objectives.shared.dynamic_mapping.mapped_logits import Mapped, map_groups
 from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops, mapper
-from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from crossdistill.credit import METHODS, assign_credit
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.ops import token_logprobs
+from crossdistill.signal import Signal
 
 MARGINAL = "marginal"
 CREDITS = (*METHODS, MARGINAL)

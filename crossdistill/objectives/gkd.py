@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import Divergence, check_positive
 from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import Share, tiled_sum
+from crossdistill.signal import Signal
 
 _OTHERS = 'choose an objective for two tokenizers, such as "dpca", "bpm" or "shared_vocab".'
 

@@ -25,14 +25,16 @@ import torch
 from torch import Tensor
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.gkd import generalised_jsd
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_not_negative, check_positive
-from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.objectives.shared.rank_distance import sorted_distance
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import LMHead, Share, tiled_sum, token_logprobs
+from crossdistill.ops.states import States
 from crossdistill.ops.tiled import TileFunction
+from crossdistill.signal import Signal
 
 _MERGES = ("observed", "bayesian")
 _WEIGHTINGS = ("overlap", "given")

@@ -23,11 +23,13 @@ import torch
 from torch import Tensor
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, check_not_negative, check_positive
-from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.ops import LMHead, token_logprobs
 from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 
 
 class _Parts(NamedTuple):

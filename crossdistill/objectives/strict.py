@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Signal
-from crossdistill.objectives.shared.inputs import Evidence, States, Supervision
+from crossdistill.objectives.base import LossSum
+from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.objectives.shared.shared_entries.candidates import (
     RowLoss,
     SharedCandidates,
@@ -37,6 +37,8 @@ from crossdistill.objectives.shared.shared_entries.candidates import (
 )
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import TopLogprobs, chosen_logits
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 
 CHOOSERS = ("teacher", "student")
 

@@ -14,11 +14,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.base import LossSum, Objective, Signal
+from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import check_positive
 from crossdistill.objectives.shared.inputs import Evidence, Supervision
 from crossdistill.objectives.shared.rank_distance import sorted_distance
 from crossdistill.ops import Share, tiled_sum
+from crossdistill.signal import Signal
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from crossdistill.chat import ensure_template, render_prompt
+from crossdistill.chat.renderer import Side
 from crossdistill.chat.stop import taught_stop
-from crossdistill.distill.rollout import Side
 from crossdistill.errors import InputError
+from crossdistill.inspection.model_files import check_pair, config_of, read_tokenizer, reading, vocab_size
 from crossdistill.runs.config import SFTRunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
@@ -24,18 +25,7 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import check_training
 from crossdistill.train.monitor.progress_bar import Progress, use_progress
 from crossdistill.train.preflight.data import check_conversations, check_prompt, rows_to_render
-from crossdistill.train.preflight.models import (
-    check_budget,
-    check_pair,
-    check_weights,
-    config_of,
-    context_of,
-    load_tokenizer,
-    read_tokenizer,
-    reading,
-    setting_up,
-    vocab_size,
-)
+from crossdistill.train.preflight.models import check_budget, check_weights, context_of, load_tokenizer, setting_up
 
 IGNORED = -100  # torch's cross-entropy leaves this label out
 

@@ -13,6 +13,7 @@ from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import TeacherError
 from crossdistill.inspection.choice import AUTO
+from crossdistill.inspection.model_files import check_pair, is_url
 from crossdistill.report.alignment.view import SampleView
 from crossdistill.report.html import write_report
 from crossdistill.runs.config import RunConfig, build
@@ -23,7 +24,7 @@ from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json, write
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.off_policy import GIVEN
-from crossdistill.train.preflight.models import check_pair, is_url, setting_up
+from crossdistill.train.preflight.models import setting_up
 
 _NUM_SAMPLES = 3
 _MAY_CHANGE = (  # so that a run that stopped for its coverage, or for its teacher's server, can be resumed

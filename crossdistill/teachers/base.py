@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from crossdistill.align import DropReason
-from crossdistill.objectives import Signal, States
 from crossdistill.ops import TopLogprobs
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 from crossdistill.tokens import ByteVocab
 
 

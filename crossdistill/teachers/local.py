@@ -11,8 +11,9 @@ from torch import Tensor
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.errors import InputError
-from crossdistill.objectives import Signal, States
 from crossdistill.ops import LMHead, TopLogprobs, last_hidden_states, log_mass, token_logprobs, top_logprobs
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 from crossdistill.teachers.base import TeacherRequest, TeacherScore
 from crossdistill.tokens import ByteVocab
 

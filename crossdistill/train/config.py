@@ -11,7 +11,8 @@ from trl import DistillationConfig
 from crossdistill.chat.template import check_template_kwargs
 from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
-from crossdistill.objectives import Objective, Signal, get
+from crossdistill.objectives import Objective, get
+from crossdistill.signal import Signal
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_mixing
 

@@ -15,7 +15,8 @@ from trl import DistillationTrainer
 from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.chat.messages import Message, Prompt
-from crossdistill.distill.rollout import Rollout, Side, TurnLogprobs
+from crossdistill.chat.renderer import Side
+from crossdistill.distill.rollout import Rollout, TurnLogprobs
 from crossdistill.distill.student import PolicyBatch, sampled_logprobs
 
 

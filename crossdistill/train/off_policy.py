@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from crossdistill.chat.renderer import Side
 from crossdistill.chat.stop import taught_stop
 from crossdistill.costs import Part
-from crossdistill.distill.rollout import Rollout, Side
+from crossdistill.distill.rollout import Rollout
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective
 from crossdistill.teachers import LocalTeacher, Teacher

@@ -136,7 +136,7 @@ def test_an_error_on_a_terminal_without_every_character(pair):
 )
 def test_pages_that_cannot_be_written(tmp_path, monkeypatch, command, name, message):
     """Known before a tokenizer is read."""
-    monkeypatch.setattr("crossdistill.train.preflight.models.read_tokenizer", None)
+    monkeypatch.setattr("crossdistill.inspection.model_files.read_tokenizer", None)
     monkeypatch.setattr("crossdistill.inspection.model_files.read_tokenizer", None)
     (tmp_path / "file").write_text("mine")
     os.mkfifo(tmp_path / "pipe")

@@ -10,7 +10,8 @@ from crossdistill.align import Coverage, DropReason
 from crossdistill.chat import Response
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.scorer import RolloutScorer
-from crossdistill.objectives import Signal, get
+from crossdistill.objectives import get
+from crossdistill.signal import Signal
 from crossdistill.teachers import TeacherRequest, TeacherScore
 from tests.oracles.alignment import pieces_of, synchronised
 from tests.oracles.credit import credit

@@ -13,8 +13,10 @@ import torch
 from crossdistill.align import DropReason
 from crossdistill.chat import split_response
 from crossdistill.distill.scorer import RolloutScorer
-from crossdistill.objectives import Evidence, LossSum, Objective, Signal, States, Supervision, get
+from crossdistill.objectives import Evidence, LossSum, Objective, Supervision, get
 from crossdistill.ops import LMHead, TopLogprobs
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 from crossdistill.teachers import TeacherRequest, TeacherScore
 from tests.distill.fake_teacher import PROMPT, FakeTeacher, score_of, student_logprobs
 from tests.tokenizers_in_process import NAMES

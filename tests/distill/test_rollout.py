@@ -6,7 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdistill.distill.rollout import Histories, Rollout, Side, Turn, TurnLogprobs, padded
+from crossdistill.chat.renderer import Side
+from crossdistill.distill.rollout import Rollout, Turn, TurnLogprobs, padded
+from crossdistill.train.monitor.template_warnings import Histories
 from tests.chat import templates as t
 
 QUESTION = [{"role": "user", "content": "?"}]

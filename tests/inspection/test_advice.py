@@ -8,7 +8,8 @@ from crossdistill.inspection import Measure
 from crossdistill.inspection.advice import USES, advice, choices, general_advice
 from crossdistill.inspection.choice import choose
 from crossdistill.inspection.overlap import Overlap, overlap
-from crossdistill.objectives import Signal, VocabPair, available, get
+from crossdistill.objectives import VocabPair, available, get
+from crossdistill.signal import Signal
 from tests.objectives.cases import LETTERS_APART, vocab
 
 # 30 chunks 1:1, ten 2:1 and five 1:3 of 55 student tokens, 90 of 100 bytes in them

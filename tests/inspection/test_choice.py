@@ -4,7 +4,8 @@ import pytest
 
 from crossdistill.inspection import Measure
 from crossdistill.inspection.choice import ENOUGH_ONE_TO_ONE, NUM_TOP, choose
-from crossdistill.objectives import Signal, VocabPair, get
+from crossdistill.objectives import VocabPair, get
+from crossdistill.signal import Signal
 from tests.objectives.cases import LETTERS_APART, vocab
 
 

@@ -5,12 +5,13 @@ import torch
 from torch import Tensor
 
 from crossdistill import Alignment
-from crossdistill.objectives import Evidence, States, StudentTokens, Supervision, TeacherTokens, VocabPair
+from crossdistill.objectives import Evidence, StudentTokens, Supervision, TeacherTokens, VocabPair
 from crossdistill.objectives.shared.bytewise.byte_prefixes import prefixes_of
 from crossdistill.objectives.shared.bytewise.realised_path import moves_along
 from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets
 from crossdistill.objectives.shared.bytewise.token_offsets import Borders
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
 from tests.objectives.cases import Case, vocab
 from tests.oracles.bpm import Text
 

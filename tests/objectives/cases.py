@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from crossdistill import Alignment, ByteVocab
-from crossdistill.objectives import Evidence, Objective, States, StudentTokens, Supervision, TeacherTokens, VocabPair
+from crossdistill.objectives import Evidence, Objective, StudentTokens, Supervision, TeacherTokens, VocabPair
 from crossdistill.ops import LMHead, TopLogprobs
+from crossdistill.ops.states import States
 from crossdistill.paired import Reading
 from crossdistill.tokens.source import ByteSource, Entries, byte_ids_of
 

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from crossdistill import InputError
-from crossdistill.objectives import Signal, States, Supervision
+from crossdistill.objectives import Supervision
 from crossdistill.objectives.alm import ALM, is_boundary
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 from tests.objectives.cases import (
     STUDENT_PIECES,
     STUDENT_STOPS,

@@ -9,11 +9,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from crossdistill import Alignment, InputError
-from crossdistill.objectives import States, Supervision, VocabPair, bld, get
+from crossdistill.objectives import Supervision, VocabPair, bld, get
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.objectives.shared.bytewise.byte_heads import NUM_SYMBOLS, STOP
 from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, next_bytes
 from crossdistill.ops import LMHead, last_hidden_states
+from crossdistill.ops.states import States
 from tests.objectives.cases import (
     H_S,
     STUDENT_STOPS,

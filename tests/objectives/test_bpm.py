@@ -8,9 +8,11 @@ import torch
 from crossdistill.objectives.bytewise import targets as targets_module
 
 from crossdistill import InputError
-from crossdistill.objectives import Evidence, Signal, States, VocabPair, get
+from crossdistill.objectives import Evidence, VocabPair, get
 from crossdistill.objectives.bpm import BPM
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 from tests.objectives.byte_prefixes import (
     HALVES,
     LETTERS,

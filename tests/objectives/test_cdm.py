@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from crossdistill import InputError
-from crossdistill.objectives import States, Supervision, VocabPair
+from crossdistill.objectives import Supervision, VocabPair
 from crossdistill.objectives.cdm import CDM, student_tops, top_entropies
 from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops
 from crossdistill.ops import LMHead, TopLogprobs
+from crossdistill.ops.states import States
 from tests.objectives.cases import (
     STUDENT_PIECES,
     STUDENT_STOPS,

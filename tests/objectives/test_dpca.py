@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdistill import Alignment, InputError
-from crossdistill.objectives import Signal
 from crossdistill.objectives.dpca import DPCA
+from crossdistill.signal import Signal
 from tests.objectives.cases import plain_evidence
 from tests.oracles import dpca as oracle
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from crossdistill.objectives import States, get
+from crossdistill.objectives import get
 from crossdistill.ops import LMHead, token_logprobs
+from crossdistill.ops.states import States
 from tests.objectives.cases import Case, case
 from tests.objectives.test_invariants import EACH
 

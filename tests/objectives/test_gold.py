@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from crossdistill import Alignment, InputError
-from crossdistill.objectives import States, Supervision, VocabPair, gold
+from crossdistill.objectives import Supervision, VocabPair, gold
 from crossdistill.objectives.gold import GOLD
 from crossdistill.objectives.shared.inputs import Evidence, StudentTokens, TeacherTokens
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
 from tests.objectives.cases import STUDENT_STOPS, TEACHER_STOPS, case, vocab
 from tests.objectives.whole import Whole, assert_equals_oracle, assert_survives, magnified, masked, whole
 from tests.oracles import gold as oracle

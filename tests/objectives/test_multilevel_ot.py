@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from crossdistill import InputError
-from crossdistill.objectives import States, multilevel_ot
+from crossdistill.objectives import multilevel_ot
 from crossdistill.objectives.multilevel_ot import MultiLevelOT
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
 from tests.objectives.cases import case, equal_case
 from tests.objectives.whole import Whole, assert_equals_oracle, assert_survives, magnified, masked
 from tests.oracles import multilevel_ot as oracle

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from crossdistill import InputError
-from crossdistill.objectives import Signal, VocabPair, get
+from crossdistill.objectives import VocabPair, get
 from crossdistill.objectives.shared.divergence import DIVERGENCES
+from crossdistill.signal import Signal
 from tests.objectives.cases import case, vocab
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained
 from tests.oracles import shared_vocab as oracle

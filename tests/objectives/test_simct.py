@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from crossdistill import InputError
-from crossdistill.objectives import States, VocabPair, get
+from crossdistill.objectives import VocabPair, get
 from crossdistill.objectives.shared.divergence import DIVERGENCES, Divergence
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
 from tests.objectives.cases import Case, case, equal_case, evidence, vocab
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained
 from tests.oracles import simct as oracle

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from crossdistill import InputError
-from crossdistill.objectives import Signal, get
+from crossdistill.objectives import get
 from crossdistill.objectives.shared.divergence import DIVERGENCES
 from crossdistill.ops import LMHead
+from crossdistill.signal import Signal
 from tests.objectives.cases import case, equal_case
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained
 from tests.oracles import strict as oracle

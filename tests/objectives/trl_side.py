@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab
-from crossdistill.objectives import Objective, States, Supervision, VocabPair
+from crossdistill.objectives import Objective, Supervision, VocabPair
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
 from tests.objectives.cases import evidence, head
 from tests.tokenizers_in_process import CORPUS, byte_level
 

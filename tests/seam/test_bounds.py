@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from crossdistill.objectives import Evidence, States
+from crossdistill.objectives import Evidence
 from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.shared.bytewise.token_offsets import Borders
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
 from tests.objectives.byte_prefixes import targets_of
 from tests.objectives.cases import STUDENT_PIECES, TEACHER_PIECES, TEACHER_STOPS, evidence, pair, sampled
 

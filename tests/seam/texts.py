@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from crossdistill import ByteVocab
-from crossdistill.objectives import Evidence, States, VocabPair
+from crossdistill.objectives import Evidence, VocabPair
 from crossdistill.ops import LMHead, last_hidden_states
+from crossdistill.ops.states import States
 from tests.objectives.cases import evidence
 from tests.seam import toy_models
 from tests.seam.source import Source

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from crossdistill.chat import render_prompt
-from crossdistill.objectives import Signal
+from crossdistill.signal import Signal
 from crossdistill.teachers import LocalTeacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedOptions, ServedTeacher
 from tests.models import Pair

@@ -7,7 +7,7 @@ import torch
 from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.chat import PLAIN_TEMPLATE
-from crossdistill.objectives import Signal
+from crossdistill.signal import Signal
 from crossdistill.teachers import LocalTeacher, TeacherRequest, TeacherScore
 from tests import tiny_models
 from tests.oracles import logprobs as oracle

@@ -15,8 +15,9 @@ from crossdistill.align import DropReason
 from crossdistill.costs import Part
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.scorer import RolloutScorer
-from crossdistill.objectives import States, Supervision, get
+from crossdistill.objectives import Supervision, get
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train.monitor.metrics import RolloutSums
 from crossdistill.train.monitor.usage import matmul_parameters

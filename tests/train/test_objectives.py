@@ -8,9 +8,11 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crossdistill import InputError
-from crossdistill.objectives import Signal, States, Supervision, available
+from crossdistill.objectives import Supervision, available
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 from tests.models import Pair
 from tests.train.harness import BATCH, RecordingTrainer, load, make_trainer
 

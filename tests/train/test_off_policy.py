@@ -10,7 +10,8 @@ from datasets import Dataset
 
 from crossdistill import InputError
 from crossdistill.costs import Part
-from crossdistill.objectives import LossSum, Objective, Signal, Supervision, registry
+from crossdistill.objectives import LossSum, Objective, Supervision, registry
+from crossdistill.signal import Signal
 from crossdistill.teachers.writing import write_responses
 from tests.models import MESSAGES
 from tests.train.harness import BATCH, RecordingTrainer, arguments, load, sampled_logprobs

@@ -8,8 +8,10 @@ from peft import LoraConfig
 from transformers import AutoTokenizer
 
 from crossdistill import InputError
-from crossdistill.objectives import Signal, States, Supervision, VocabPair, available, get
+from crossdistill.objectives import Supervision, VocabPair, available, get
 from crossdistill.ops import LMHead
+from crossdistill.ops.states import States
+from crossdistill.signal import Signal
 from crossdistill.teachers import LocalTeacher
 from tests import tiny_models
 from tests.models import Pair

@@ -74,8 +74,7 @@ def _check_server(server: str | None, tokenizer: str | None, model: str | None, 
 def _print_server(console: Console, url: str, tokenizer: str, model: str | None, overrides: list[str]) -> None:
     from crossdistill.cli.server_check import examine, settings
     from crossdistill.errors import InputError, TeacherError
-    from crossdistill.train.preflight.models import read_tokenizer
-    from crossdistill.train.preflight.served import declared_stops
+    from crossdistill.inspection.model_files import declared_stops, read_tokenizer
 
     options = settings(model, overrides)
     loaded, stops = read_tokenizer(tokenizer), declared_stops(tokenizer)

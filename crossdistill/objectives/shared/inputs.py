@@ -7,7 +7,6 @@ hidden size. Shift: a state stands in the row of the token that it predicts, not
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,18 +14,8 @@ from torch import Tensor
 
 from crossdistill.align import Alignment
 from crossdistill.objectives.shared.vocab_pair import VocabPair
-from crossdistill.ops import LMHead, TopLogprobs, token_logprobs
-
-
-class States(NamedTuple):
-    """hidden: [N, H]; row i predicts token i. head: makes logits of it."""
-
-    hidden: Tensor
-    head: LMHead
-
-    def at(self, rows: Tensor) -> "States":
-        """Those of some rows, or of rows by a mask."""
-        return self._replace(hidden=self.hidden[rows])
+from crossdistill.ops import TopLogprobs, token_logprobs
+from crossdistill.ops.states import States
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from crossdistill.errors import InputError
-from crossdistill.objectives import Signal
+from crossdistill.signal import Signal
 from crossdistill.teachers.served.api.client import Asker, name_in, served_models
 from crossdistill.teachers.served.api.completions import Completions
 from crossdistill.teachers.served.api.dialect import Dialect

@@ -15,8 +15,8 @@ import torch
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.errors import InputError
-from crossdistill.objectives import Signal
 from crossdistill.ops import TopLogprobs
+from crossdistill.signal import Signal
 from crossdistill.teachers.base import TeacherRequest, TeacherScore
 from crossdistill.teachers.served.api.client import Asker
 from crossdistill.teachers.served.api.dialect import PromptLogprobs

@@ -8,8 +8,9 @@ import numpy as np
 
 from crossdistill.align import Coverage
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.rollout import Histories, Rollout
+from crossdistill.distill.rollout import Rollout
 from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums
+from crossdistill.train.monitor.template_warnings import Histories
 
 
 @dataclass

@@ -2,14 +2,50 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 from crossdistill.chat import Response
 from crossdistill.chat.effects import Fate, TemplateEffects, mismatches, template_effects
+from crossdistill.chat.history import has_answers
 from crossdistill.chat.messages import Prompt
+from crossdistill.chat.renderer import Side
 from crossdistill.chat.template import folds_system
-from crossdistill.distill.rollout import Histories, Side
 
 _LOGGER = logging.getLogger("crossdistill")
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Conversations with earlier answers of the assistant, and how many of them a template changed on each side.
+
+    student: prompts of the data set. teacher: of each turn, the answers that the student gave before it included.
+    """
+
+    student: int = 0
+    teacher: int = 0
+    student_changed: int = 0
+    teacher_changed: int = 0
+
+    @classmethod
+    def shown(cls, prompts: Sequence[Prompt], student: "Side") -> "Histories":
+        """What the student is shown."""
+        count, changed = _num_histories(prompts, student)
+        return cls(student=count, student_changed=changed)
+
+    @classmethod
+    def read(cls, prompts: Sequence[Prompt], teacher: "Side") -> "Histories":
+        """What a teacher reads."""
+        count, changed = _num_histories(prompts, teacher)
+        return cls(teacher=count, teacher_changed=changed)
+
+    def __add__(self, other: "Histories") -> "Histories":
+        return Histories(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+def _num_histories(prompts: Sequence[Prompt], side: "Side") -> tuple[int, int]:
+    """Conversations with earlier answers, and those of them that the side's template changes."""
+    found = [prompt for prompt in prompts if has_answers(prompt)]
+    return len(found), sum(map(side.changes, found))
 
 
 class ConversationNotes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from crossdistill.chat.messages import Prompt
-from crossdistill.distill.rollout import Side
+from crossdistill.chat.renderer import Side
 from crossdistill.errors import InputError
 
 _NUM_FIRST, _NUM_LONGEST = 1000, 100

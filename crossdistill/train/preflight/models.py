@@ -7,36 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from crossdistill.errors import InputError
-from crossdistill.objectives import Objective, Signal
+from crossdistill.inspection.model_files import config_of, read_tokenizer, reading, vocab_size
+from crossdistill.objectives import Objective
+from crossdistill.signal import Signal
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.off_policy import check_responses
 from crossdistill.train.preflight.data import check_prompts
 
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
-
-
-@contextmanager
-def reading(what: str, name: str) -> Iterator[None]:
-    """A model that is not there, is damaged or is of no known kind, is told in one sentence.
-
-    Within it stands nothing but a library's reading, which raises what a damaged file makes of it.
-    """
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
-        lines = str(error).strip().splitlines()
-        told = lines if isinstance(error, StrictDataclassError) else lines[:1]
-        reason = " ".join(map(str.strip, told)).rstrip(".")
-        raise InputError(
-            f"{what} of {name!r} cannot be read ({reason}): give a model's folder, or a hub id that this machine can "
-            "reach."
-        ) from None
 
 
 @contextmanager
@@ -48,23 +31,6 @@ def setting_up() -> Iterator[None]:
         raise
     except ValueError as error:
         raise InputError(f"the run cannot be set up: {' '.join(str(error).split())}") from error
-
-
-def is_url(model: Any) -> bool:
-    """Whether a teacher is named by the address of its server."""
-    return isinstance(model, str) and model.lower().startswith(("http://", "https://"))
-
-
-def check_pair(student: Any, teacher: Any) -> None:
-    """Student and teacher must be two models."""
-    if isinstance(student, str) and isinstance(teacher, str):
-        same = Path(student).resolve() == Path(teacher).resolve() if Path(student).exists() else student == teacher
-        if same:
-            raise InputError(
-                f"student and teacher are both {student!r}: a model has nothing to learn from itself; name two models."
-            )
-    elif student is teacher:
-        raise InputError("student and teacher are the same model object: name two models.")
 
 
 def check_data(args: Any, train_dataset: Any, eval_dataset: Any) -> None:
@@ -102,21 +68,6 @@ def check_batches(dataset: Any, args: Any) -> None:
             f"the training data has {len(dataset)} prompts and a step takes {needed}: give more prompts, or lower "
             "per_device_train_batch_size or gradient_accumulation_steps."
         )
-
-
-def config_of(model: Any, **hub: Any) -> Any:
-    """The configuration of a model or of a folder or hub id, without reading weights; `hub` as for `hub_options`."""
-    if not isinstance(model, str):
-        return model.config.get_text_config()
-    if (Path(model) / "adapter_config.json").exists() and not (Path(model) / "config.json").exists():
-        raise InputError(f"{model!r} is an adapter, not a model: merge it into its base first and give the whole.")
-    with reading("the configuration", model):
-        return AutoConfig.from_pretrained(model, **hub).get_text_config()
-
-
-def vocab_size(model: str, **hub: Any) -> int:
-    """How many token ids a model in a folder or on the hub can emit."""
-    return config_of(model, **hub).vocab_size
 
 
 def check_budget(model: Any, budget: int | None, side: str, name: str = "max_completion_length", **hub: Any) -> None:
@@ -188,12 +139,6 @@ def check_signal(objective: Objective, teacher: Teacher) -> None:
             f"objective {objective.name!r} needs the {objective.top_k} most probable tokens and this teacher names "
             f"{teacher.max_top_k}: lower the objective's top_k, or raise the limit of the teacher's server."
         )
-
-
-def read_tokenizer(name: str, **options: Any) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder or on the hub, as it is; InputError where there is none."""
-    with reading("the tokenizer", name):
-        return AutoTokenizer.from_pretrained(name, **options)
 
 
 def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any) -> PreTrainedTokenizerBase:

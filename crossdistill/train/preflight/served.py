@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
+from crossdistill.inspection.model_files import declared_stops, is_url, read_tokenizer
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.served import ScoreCache, ServedOptions, ServedTeacher
 from crossdistill.train.config import CrossTokenizerConfig
-from crossdistill.train.preflight.models import hub_options, is_url, read_tokenizer
+from crossdistill.train.preflight.models import hub_options
 
 
 def check_served(teachers: Mapping[str, Any], args: CrossTokenizerConfig) -> None:
@@ -38,7 +39,7 @@ def served_teacher(
     stops: list[int] = []
     if isinstance(tokenizer, str | Path):
         hub = hub_options(args, "teacher")
-        stops = declared_stops(str(tokenizer), hub["revision"])
+        stops = declared_stops(str(tokenizer), revision=hub["revision"])
         tokenizer = read_tokenizer(str(tokenizer), **hub)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise InputError(
@@ -61,15 +62,6 @@ def _check_waits(options: ServedOptions, args: CrossTokenizerConfig) -> None:
             f"ddp_timeout = {args.ddp_timeout} ends the other processes while one still waits for its teacher's server "
             f"(patience_s + timeout_s = {needed:g} s): raise ddp_timeout, or lower patience_s."
         )
-
-
-def declared_stops(name: str, revision: str | None = None) -> list[int]:
-    """The stop tokens that a model's folder or hub id declares beside those of its tokenizer, if any."""
-    try:
-        declared = GenerationConfig.from_pretrained(name, revision=revision).eos_token_id
-    except OSError:
-        return []
-    return [declared] if isinstance(declared, int) else list(declared or [])
 
 
 class TrafficMeter:

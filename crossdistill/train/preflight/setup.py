@@ -9,13 +9,15 @@ from typing import Any, cast
 import torch
 
 from crossdistill.chat import ensure_template
+from crossdistill.chat.renderer import Side
 from crossdistill.chat.text_tokens import check_text_tokens
-from crossdistill.distill.rollout import Side
 from crossdistill.distill.routing import ONE, Routing
 from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO, Choice, choose
 from crossdistill.inspection.measure import Measure, read_documents
-from crossdistill.objectives import Signal, VocabPair
+from crossdistill.inspection.model_files import check_pair, is_url
+from crossdistill.objectives import VocabPair
+from crossdistill.signal import Signal
 from crossdistill.teachers import Teacher
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.preflight import data as prompts
@@ -73,11 +75,11 @@ class Setup:
         model, named = _plain(model), _named(teacher)
         checks.check_data(args, *datasets)
         for one in named.values():
-            checks.check_pair(model, one)
+            check_pair(model, one)
         budget = args.max_completion_length
         checks.check_budget(model, budget, "student", **_hub(args, "student"))
         for name, one in named.items():
-            if not checks.is_url(one):
+            if not is_url(one):
                 checks.check_budget(one, budget, _label(name, named), **_hub(args, "teacher"))
         check_served(named, args)
         rules, weights = (cast(dict[str, Any] | None, value) for value in (args.teacher_rules, args.teacher_weights))
@@ -142,7 +144,7 @@ def _of(name: str, named: Mapping[str, Any], values: Any) -> Any:
 
 def _teacher(name: str, named: Mapping[str, Any], args: CrossTokenizerConfig, tokenizers: Any) -> TeacherSetup:
     model, label, given = named[name], _label(name, named), _of(name, named, tokenizers)
-    if checks.is_url(model):
+    if is_url(model):
         model = served_teacher(model, label, given, args, _of(name, named, args.teacher_server) or {})
     if isinstance(model, str | torch.nn.Module):
         tokenizer = load_tokenizer(model, label, given, **_hub(args, "teacher"))

@@ -11,8 +11,8 @@ from trl.chat_template_utils import (
 )
 
 from crossdistill.chat.effects import TOOL_CONVERSATION
+from crossdistill.chat.renderer import Side
 from crossdistill.chat.template import TemplateRefusalError, render_text
-from crossdistill.distill.rollout import Side
 from crossdistill.errors import InputError
 
 

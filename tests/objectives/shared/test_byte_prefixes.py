@@ -8,13 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdistill.objectives import States, VocabPair
+from crossdistill.objectives import VocabPair
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, doubles, merged, prefixes_of
 from crossdistill.objectives.shared.bytewise.prefix_probabilities import Questions, dense_masses, topk_masses
 from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets
 from crossdistill.objectives.shared.bytewise.token_offsets import Borders
 from crossdistill.ops import LMHead, TopLogprobs
+from crossdistill.ops.states import States
 from tests.objectives.byte_prefixes import LETTERS, one_chunk, states_of
 from tests.objectives.cases import STUDENT_PIECES, TEACHER_PIECES, case, pair, vocab
 

@@ -10,11 +10,12 @@ from crossdistill.objectives.bytewise import masses as masses_module
 
 from crossdistill import InputError
 from crossdistill.credit import assign_credit, chunk_sums
-from crossdistill.objectives import Evidence, Signal, get
+from crossdistill.objectives import Evidence, get
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.shared.bytewise.token_offsets import Borders
 from crossdistill.ops import TopLogprobs
+from crossdistill.signal import Signal
 from tests.objectives.byte_prefixes import LETTERS, logits, one_chunk, responses, states_of, text_of
 from tests.objectives.cases import case, equal_case, pair
 from tests.oracles import bpm as oracle

@@ -9,7 +9,7 @@ import pytest
 from transformers import TrainerCallback
 
 from crossdistill.errors import InputError, TeacherUnavailableError
-from crossdistill.objectives import Signal
+from crossdistill.signal import Signal
 from crossdistill.teachers import TeacherScore
 from crossdistill.teachers.served import ServedOptions, ServedTeacher
 from tests.models import teacher_model, teacher_tokenizer

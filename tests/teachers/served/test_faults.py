@@ -12,7 +12,7 @@ import pytest
 from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.errors import TeacherChangedError, TeacherUnavailableError
-from crossdistill.objectives import Signal
+from crossdistill.signal import Signal
 from crossdistill.teachers import TeacherRequest
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.teachers.served.http.connection import Connection

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from crossdistill.errors import InputError, TeacherUnavailableError
-from crossdistill.objectives import Signal
+from crossdistill.signal import Signal
 from crossdistill.teachers import ServedOptions, ServedTeacher
 from tests.models import student_tokenizer, teacher_tokenizer
 from tests.teachers.served.mock_server import MockServer, refused

@@ -15,7 +15,7 @@ import pytest
 
 from crossdistill.align import DropReason
 from crossdistill.errors import InputError, TeacherChangedError, TeacherUnavailableError
-from crossdistill.objectives import Signal
+from crossdistill.signal import Signal
 from crossdistill.teachers import ServedOptions, ServedTeacher, TeacherRequest
 from crossdistill.teachers.served import ScoreCache, scorer
 from tests.models import teacher_tokenizer

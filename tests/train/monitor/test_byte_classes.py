@@ -9,9 +9,10 @@ from transformers import PreTrainedTokenizerFast
 from crossdistill import ByteVocab
 from crossdistill.align import Coverage
 from crossdistill.chat import ensure_template
-from crossdistill.distill.rollout import Histories, Rollout
+from crossdistill.distill.rollout import Rollout
 from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums, classes_of_bytes, classes_of_chunks
 from crossdistill.train.monitor.metrics import RolloutSums
+from crossdistill.train.monitor.template_warnings import Histories
 from tests.distill.fake_teacher import PROMPT, FakeTeacher, scored_by, student_logprobs, too_long
 from tests.tokenizers_in_process import NAMES
 from tests.tokens.test_vocab import without_entries

@@ -3,8 +3,8 @@
 import pytest
 
 from crossdistill.chat import split_response
-from crossdistill.distill.rollout import Histories, Side
-from crossdistill.train.monitor.template_warnings import ConversationNotes
+from crossdistill.chat.renderer import Side
+from crossdistill.train.monitor.template_warnings import ConversationNotes, Histories
 from tests.chat import templates as t
 from tests.models import MESSAGES, TEXTS
 from tests.train.harness import make_trainer

@@ -14,9 +14,10 @@ from torch import Tensor
 from crossdistill.objectives.shared.bytewise.byte_heads import NUM_SYMBOLS, STOP
 from crossdistill.objectives.shared.bytewise.byte_prefixes import on, prefixes_of
 from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.objectives.shared.inputs import Evidence, States
+from crossdistill.objectives.shared.inputs import Evidence
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops.states import States
 
 _TILE_COPIES = 4  # of a tile of logits, most of them in float64
 NEGLIGIBLE = 1e-12

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, on
-from crossdistill.objectives.shared.inputs import States
 from crossdistill.ops import TopLogprobs
 from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops.states import States
 
 IMPOSSIBLE_NATS = -1e6
 """Stands for a log-probability of -inf in sums over tokens, of which differences are taken."""

@@ -14,9 +14,9 @@ from torch import Tensor
 from crossdistill.objectives.shared.divergence import FLOOR_NATS
 from crossdistill.objectives.shared.dynamic_mapping.dtw import Group
 from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Entries, Mapper, Tops
-from crossdistill.objectives.shared.inputs import States
 from crossdistill.objectives.shared.vocab_pair import Groups
 from crossdistill.ops.chosen import chosen_logits
+from crossdistill.ops.states import States
 
 
 @dataclass(frozen=True)

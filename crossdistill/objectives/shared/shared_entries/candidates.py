@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from crossdistill.objectives.base import Objective, Signal
+from crossdistill.objectives.base import Objective
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_positive
-from crossdistill.objectives.shared.inputs import States
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import LMHead, Share, tiled_sum
+from crossdistill.ops.states import States
 from crossdistill.ops.tiled import TiledSum
+from crossdistill.signal import Signal
 
 
 @dataclass(frozen=True)

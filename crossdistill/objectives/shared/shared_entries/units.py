@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from crossdistill.credit import chunk_sums
-from crossdistill.objectives.shared.inputs import States
 from crossdistill.ops import chosen_logits, token_logprobs
+from crossdistill.ops.states import States
 
 
 def unit_logits(states: States, ids: Tensor, spans: Tensor, temperature: float) -> Tensor:

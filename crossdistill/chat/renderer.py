@@ -1,0 +1,29 @@
+"""One model's way to read a conversation: its tokenizer, its template's keyword arguments, the tools."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crossdistill.chat.history import changed_answers
+from crossdistill.chat.messages import Prompt
+from crossdistill.chat.template import TemplateRefusalError, render_prompt
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model's way to render: its tokenizer, its template's keyword arguments, the tools."""
+
+    tokenizer: Any
+    template_kwargs: dict[str, Any]
+    tools: Sequence[Any]
+
+    def render(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt; see :func:`crossdistill.chat.render_prompt`."""
+        return render_prompt(self.tokenizer, prompt, self.template_kwargs, self.tools)
+
+    def changes(self, prompt: Prompt) -> bool:
+        """Whether the template changes an earlier answer; one that refuses the conversation is counted elsewhere."""
+        try:
+            return bool(changed_answers(self.tokenizer, prompt, self.template_kwargs, self.tools))
+        except TemplateRefusalError:
+            return False

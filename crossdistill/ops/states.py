@@ -1,0 +1,18 @@
+"""Hidden states and the head that makes logits of them."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from crossdistill.ops.head import LMHead
+
+
+class States(NamedTuple):
+    """hidden: [N, H]; row i predicts token i. head: makes logits of it."""
+
+    hidden: Tensor
+    head: LMHead
+
+    def at(self, rows: Tensor) -> "States":
+        """Those of some rows, or of rows by a mask."""
+        return self._replace(hidden=self.hidden[rows])
