@@ -10,7 +10,7 @@ from crossdistill.tokens import ByteVocab, Encoding
 
 
 @dataclass(frozen=True)
-class Reading:
+class PairedTokenization:
     """A text of the student in both models' tokens.
 
     Attributes:
@@ -28,7 +28,7 @@ class Reading:
     teacher_positions: np.ndarray
 
     @classmethod
-    def of(cls, student: ByteVocab, ids: Iterable[int], teacher: ByteVocab) -> "Reading":
+    def of(cls, student: ByteVocab, ids: Iterable[int], teacher: ByteVocab) -> "PairedTokenization":
         """Decode the student's `ids`, encode the bytes for the teacher, and align.
 
         The ids must all carry bytes: leave stop and special tokens out (:func:`crossdistill.chat.split_response`).
@@ -36,7 +36,9 @@ class Reading:
         return cls.of_batch(student, [ids], teacher)[0]
 
     @classmethod
-    def of_batch(cls, student: ByteVocab, batch: Iterable[Iterable[int]], teacher: ByteVocab) -> list["Reading"]:
+    def of_batch(
+        cls, student: ByteVocab, batch: Iterable[Iterable[int]], teacher: ByteVocab
+    ) -> list["PairedTokenization"]:
         """Of several texts, aligned at once."""
         rows = [np.fromiter(ids, dtype=np.int64) for ids in batch]
         data = [student.decode(ids) for ids in rows]

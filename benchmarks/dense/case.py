@@ -14,10 +14,9 @@ from torch import Tensor
 from benchmarks.dense.cell import Setting, Size, response_lengths
 from benchmarks.dense.vocabularies import MadeUp, make_up, one_vocabulary
 from crossdistill import Alignment, ByteVocab, align
-from crossdistill.objectives import Evidence, Objective, StudentTokens, Supervision, TeacherTokens, VocabPair
-from crossdistill.ops import LMHead, token_logprobs
-from crossdistill.ops.states import States
-from crossdistill.paired import Reading
+from crossdistill.objectives import AlignedBatch, LossInputs, Objective, StudentTokens, TeacherTokens, VocabPair
+from crossdistill.ops import HiddenStates, LMHead, token_logprobs
+from crossdistill.paired import PairedTokenization
 
 LOGIT_STD = 3.0
 Tokens = tuple[list[int], list[int]]
@@ -28,12 +27,12 @@ Tokens = tuple[list[int], list[int]]
 class Case:
     """States of so many tokens, the student's differentiable. responses: what they stand for."""
 
-    evidence: Evidence
-    student: States
+    evidence: AlignedBatch
+    student: HiddenStates
     responses: list[Tokens]
 
-    def supervision(self, objective: Objective) -> Supervision:
-        return Supervision(self.evidence, objective.advantages(self.evidence), self.student)
+    def supervision(self, objective: Objective) -> LossInputs:
+        return LossInputs(self.evidence, objective.advantages(self.evidence), self.student)
 
     @property
     def leaves(self) -> list[Tensor]:
@@ -103,15 +102,15 @@ class World:
                 logprobs = token_logprobs(hidden, head, known).logprobs
             sides.append((known, torch.as_tensor(np.cumsum(lengths), device=hidden.device), logprobs, hidden))
         ours, theirs = sides
-        evidence = Evidence(
+        evidence = AlignedBatch(
             alignment,
             is_stop,
             splits,
             self.pair,
             StudentTokens(*ours[:3], ours[2]),
-            TeacherTokens(*theirs[:3], States(theirs[3], self.heads[1])),
+            TeacherTokens(*theirs[:3], HiddenStates(theirs[3], self.heads[1])),
         )
-        return Case(evidence, States(ours[3].requires_grad_(), self.heads[0]), responses)
+        return Case(evidence, HiddenStates(ours[3].requires_grad_(), self.heads[0]), responses)
 
     def _responses(self, tokens: int) -> list[Tokens]:
         lengths = [length - 1 for length in response_lengths(tokens, self.setting.response_tokens)]  # and a stop
@@ -130,7 +129,7 @@ class World:
         ids = vocabs[0].encode(texts(16 * sum(lengths))["English"][: 16 * sum(lengths)]).ids.tolist()
         cuts = np.cumsum([0, *lengths]).tolist()
         rows = [ids[first:stop] for first, stop in pairwise(cuts)]
-        readings = Reading.of_batch(vocabs[0], rows, vocabs[1])
+        readings = PairedTokenization.of_batch(vocabs[0], rows, vocabs[1])
         return [(row, reading.encoding.ids.tolist()) for row, reading in zip(rows, readings, strict=True)]
 
     def _alignment(self, student: list[int], teacher: list[int]) -> Alignment:

@@ -19,7 +19,7 @@ from trl.experimental.gold.gold_trainer import ULDLoss
 
 from benchmarks.dense.case import Case, World
 from crossdistill import ByteVocab
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates
 
 IGNORED = -100
 
@@ -84,7 +84,7 @@ class Fed:
         return value
 
 
-def _logits(states: States, rows: Tensor) -> Tensor:
+def _logits(states: HiddenStates, rows: Tensor) -> Tensor:
     """[B, T, V], of the model's dtype."""
     return linear(states.hidden[rows], states.head.weight)
 

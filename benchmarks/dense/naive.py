@@ -9,26 +9,26 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from crossdistill.objectives import Supervision
-from crossdistill.ops.states import States
+from crossdistill.objectives import LossInputs
+from crossdistill.ops import HiddenStates
 
-Naive = Callable[[Supervision], Tensor]
+Naive = Callable[[LossInputs], Tensor]
 
 
-def _log_probs(states: States) -> Tensor:
+def _log_probs(states: HiddenStates) -> Tensor:
     """[N, V], float32: of every token, as a model gives them."""
     hidden, head = states
     return torch.log_softmax(head.logits(hidden), -1)
 
 
-def _at_starts(supervision: Supervision) -> tuple[Tensor, Tensor]:
+def _at_starts(supervision: LossInputs) -> tuple[Tensor, Tensor]:
     """[C, V_S] and [C, V_T]."""
     evidence = supervision.evidence
     teacher = _log_probs(evidence.teacher.dense).detach()
     return _log_probs(supervision.student)[evidence.student_splits[:-1]], teacher[evidence.teacher_splits[:-1]]
 
 
-def _shared(supervision: Supervision, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def _shared(supervision: LossInputs, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     columns = supervision.evidence.pair.shared(student.device)
     return columns.student.select(student), columns.teacher.select(teacher)
 
@@ -47,17 +47,17 @@ def _sorted_distance(student: Tensor, teacher: Tensor) -> Tensor:
     return (sides[0] - sides[1]).abs().sum(-1)
 
 
-def shared_vocab(supervision: Supervision) -> Tensor:
+def shared_vocab(supervision: LossInputs) -> Tensor:
     return _reverse_kl(*_shared(supervision, *_at_starts(supervision))).sum()
 
 
-def strict(supervision: Supervision) -> Tensor:
+def strict(supervision: LossInputs) -> Tensor:
     kept = torch.as_tensor(supervision.evidence.alignment.is_one_to_one, device=supervision.evidence.device)
     student, teacher = _at_starts(supervision)
     return _reverse_kl(*_shared(supervision, student[kept], teacher[kept])).sum()
 
 
-def simct(supervision: Supervision) -> Tensor:
+def simct(supervision: LossInputs) -> Tensor:
     evidence = supervision.evidence
     means, starts = [], []
     for states, ids, splits in (
@@ -75,16 +75,16 @@ def simct(supervision: Supervision) -> Tensor:
     return _reverse_kl(both[0], both[1].detach()).sum()
 
 
-def uld(supervision: Supervision) -> Tensor:
+def uld(supervision: LossInputs) -> Tensor:
     return _sorted_distance(*(side.exp() for side in _at_starts(supervision))).sum()
 
 
-def gkd(supervision: Supervision) -> Tensor:
+def gkd(supervision: LossInputs) -> Tensor:
     student, teacher = _at_starts(supervision)
     return _jsd(student, teacher).sum()
 
 
-def gold(supervision: Supervision) -> Tensor:
+def gold(supervision: LossInputs) -> Tensor:
     evidence = supervision.evidence
     merged = []
     for states, ids, splits in (

@@ -25,7 +25,7 @@ KINDS = (("1:1", 0.76), ("1:2", 0.1), ("2:1", 0.1), ("2:2", 0.04))
 LONGEST = 14
 
 
-class Spelling(ByteSource):
+class TokenNames(ByteSource):
     """Entries of bytes, read by the longest match."""
 
     def __init__(self, pieces: list[bytes]):
@@ -104,7 +104,7 @@ def make_up(student_size: int, teacher_size: int, seed: int = 0) -> MadeUp:
     for own in sides:
         pieces = [*shared, *map(b"".join, own)]
         rng.shuffle(pieces)
-        vocabs.append(ByteVocab(Spelling([b""] * CONTROL + pieces)))
+        vocabs.append(ByteVocab(TokenNames([b""] * CONTROL + pieces)))
     return MadeUp(VocabPair(*vocabs, (0,), (0, 1)), words, *sides)
 
 

@@ -10,7 +10,7 @@ from crossdistill.chat.template import TemplateRefusalError, render_prompt
 
 
 @dataclass(frozen=True)
-class Side:
+class PromptRenderer:
     """One model's way to render: its tokenizer, its template's keyword arguments, the tools."""
 
     tokenizer: Any

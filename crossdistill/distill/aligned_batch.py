@@ -5,9 +5,8 @@ import torch
 
 from crossdistill.align import Alignment
 from crossdistill.distill.response import AlignedResponse
-from crossdistill.objectives import Evidence, StudentTokens, TeacherTokens, VocabPair
-from crossdistill.ops import TopLogprobs
-from crossdistill.ops.states import States
+from crossdistill.objectives import AlignedBatch, StudentTokens, TeacherTokens, VocabPair
+from crossdistill.ops import HiddenStates, TopLogprobs
 from crossdistill.teachers import TeacherScore
 
 _ONE = np.array([0, 1])
@@ -23,13 +22,13 @@ def supervised_positions(aligned: AlignedResponse, score: TeacherScore) -> np.nd
     return np.append(aligned.student_positions, aligned.response.stop_position)
 
 
-def evidence_of(
+def aligned_batch_of(
     aligned: AlignedResponse,
     score: TeacherScore,
     student_logprobs: np.ndarray,
     student_stop_logprob: float | None,
     pair: VocabPair,
-) -> Evidence:
+) -> AlignedBatch:
     """The evidence of one response.
 
     Args:
@@ -40,7 +39,7 @@ def evidence_of(
     alignment = Alignment.concatenate([aligned.alignment, STOP_UNIT]) if stopped else aligned.alignment
     is_stop = np.zeros(alignment.num_chunks, dtype=bool)
     is_stop[alignment.num_chunks - stopped :] = True
-    return Evidence(
+    return AlignedBatch(
         alignment,
         is_stop,
         np.array([0, alignment.num_chunks]),
@@ -79,7 +78,7 @@ def _teacher_tokens(aligned: AlignedResponse, score: TeacherScore, pair: VocabPa
         torch.from_numpy(ids.astype(np.int64)),
         _with_stop(ends, chunks, score),
         torch.from_numpy(logprobs.astype(np.float32)),
-        score.states and States(score.states.hidden[rows], score.states.head),
+        score.states and HiddenStates(score.states.hidden[rows], score.states.head),
         score.topk and TopLogprobs(score.topk.ids[rows], score.topk.logprobs[rows]),
     )
 

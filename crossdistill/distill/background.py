@@ -20,7 +20,7 @@ class _Batch:
     answers: Future[Answers] = field(default_factory=Future)
 
 
-class Elsewhere:
+class BackgroundScorer:
     """Asks in one thread, batch after batch. What comes while it waits for a batch makes up the next one.
 
     So a server has much to do at once, however few responses are sampled at a time.

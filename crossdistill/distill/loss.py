@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.objectives import Evidence, LossSum, Objective, Supervision
-from crossdistill.ops.states import States
+from crossdistill.objectives import AlignedBatch, LossInputs, LossSum, Objective
+from crossdistill.ops import HiddenStates
 
 
 def loss_of(
-    objective: Objective, responses: Sequence[ScoredResponse], states: States, temperature: float
+    objective: Objective, responses: Sequence[ScoredResponse], states: HiddenStates, temperature: float
 ) -> tuple[LossSum, Tensor]:
     """The sum over the responses that have a teacher's signal, and that of the student's entropies in nats.
 
@@ -42,10 +42,10 @@ def _sum(values: Sequence[Tensor]) -> Tensor:
 
 
 def _of_one_teacher(
-    objective: Objective, items: Sequence[ScoredResponse], states: States, temperature: float
+    objective: Objective, items: Sequence[ScoredResponse], states: HiddenStates, temperature: float
 ) -> tuple[LossSum, Tensor]:
     device = states.hidden.device
-    together = Evidence.concatenate([item.evidence for item in items if item.evidence is not None]).to(device)
+    together = AlignedBatch.concatenate([item.evidence for item in items if item.evidence is not None]).to(device)
     advantages = torch.from_numpy(np.concatenate([item.advantages[item.mask] for item in items])).to(device)
-    loss = objective.loss(Supervision(together, advantages, states, temperature))
+    loss = objective.loss(LossInputs(together, advantages, states, temperature))
     return loss, -together.student.sampled_logprobs.sum() if loss.entropy is None else loss.entropy.detach()

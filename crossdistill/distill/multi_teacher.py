@@ -19,14 +19,14 @@ import numpy as np
 
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
-from crossdistill.chat.renderer import Side
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.rollout import Rollout
 from crossdistill.distill.routing import Weights
-from crossdistill.distill.scorer import Asked, RolloutScorer
-from crossdistill.distill.timers import Stopwatch
+from crossdistill.distill.scorer import PendingScores, ResponseScorer
+from crossdistill.distill.timers import Timers
 from crossdistill.objectives import VocabPair
-from crossdistill.train.monitor.template_warnings import ConversationNotes, Histories
+from crossdistill.train.monitor.template_warnings import HistoryCounts, TemplateWarnings
 from crossdistill.train.preflight.setup import Setup
 
 T = TypeVar("T")
@@ -36,9 +36,9 @@ T = TypeVar("T")
 class Seat:
     """One teacher of a panel: its scorer, how its prompts are rendered, and what a user should know of that."""
 
-    scorer: RolloutScorer
-    side: Side
-    notes: ConversationNotes
+    scorer: ResponseScorer
+    side: PromptRenderer
+    notes: TemplateWarnings
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,24 @@ class Question:
 
     responses: list[Response]
     weights: list[Weights]
-    asked: Mapping[str, tuple[list[int], Asked]]
+    asked: Mapping[str, tuple[list[int], PendingScores]]
 
 
-class Panel:
-    """One or several teachers by their names, whose scorers share a stopwatch."""
+class MultiTeacherScorer:
+    """One or several teachers by their names, whose scorers share a timers."""
 
-    def __init__(self, seats: Mapping[str, Seat], stopwatch: Stopwatch):
+    def __init__(self, seats: Mapping[str, Seat], timers: Timers):
         self.seats = dict(seats)
-        self.stopwatch = stopwatch
+        self.timers = timers
 
     @classmethod
-    def of(cls, trainer: Any, setup: Setup, pairs: Mapping[str, VocabPair]) -> "Panel":
+    def of(cls, trainer: Any, setup: Setup, pairs: Mapping[str, VocabPair]) -> "MultiTeacherScorer":
         """The teachers that a trainer has loaded. pairs: the student's vocabulary and theirs."""
-        stopwatch, told, seats = Stopwatch(), set[str](), {}
+        timers, told, seats = Timers(), set[str](), {}
         student, tools = trainer.student_side, trainer.tools or None
         for name, one in setup.teachers.items():
             side = one.side(trainer.tools)
-            scorer = RolloutScorer(
+            scorer = ResponseScorer(
                 trainer.objective,
                 trainer.student_vocab,
                 trainer.eos_token_ids,
@@ -72,15 +72,15 @@ class Panel:
                 one.template_kwargs,
                 trainer.args.stop_unit,
                 tools,
-                stopwatch,
+                timers,
                 pairs[name],
             )
-            notes = ConversationNotes(student, side, trainer.accelerator.is_main_process, one.label, told)
+            notes = TemplateWarnings(student, side, trainer.accelerator.is_main_process, one.label, told)
             seats[name] = Seat(scorer, side, notes)
-        return cls(seats, stopwatch)
+        return cls(seats, timers)
 
     def ask(self, rollout: Rollout, weights: Sequence[Weights]) -> Question:
-        """Begin to score a rollout; see :meth:`RolloutScorer.ask`. weights: of each of its rows."""
+        """Begin to score a rollout; see :meth:`ResponseScorer.ask`. weights: of each of its rows."""
         turns = rollout.turns
         responses = next(iter(self.seats.values())).scorer.split([turn.ids for turn in turns])
         of_turns = [weights[turn.row] for turn in turns]
@@ -100,7 +100,7 @@ class Panel:
         student_logprobs: Sequence[np.ndarray],
         student_stop_logprobs: Sequence[float | None],
     ) -> list[ScoredResponse]:
-        """One result a response, question by question; see :meth:`RolloutScorer.finish`."""
+        """One result a response, question by question; see :meth:`ResponseScorer.finish`."""
         scored: list[ScoredResponse] = []
         for question in questions:
             own = slice(len(scored), len(scored) + len(question.responses))
@@ -132,15 +132,15 @@ class Panel:
         for name, seat in self.seats.items():
             seat.notes.see(_chosen(prompts, _rows_of(name, weights)))
 
-    def see_scored(self, rollout: Rollout, scored: Sequence[ScoredResponse], student: Side) -> Histories:
+    def see_scored(self, rollout: Rollout, scored: Sequence[ScoredResponse], student: PromptRenderer) -> HistoryCounts:
         """Tell what became of earlier answers, and of control tokens.
 
         student: how its prompts are rendered. Returns the former, of all teachers together.
         """
-        total = shown = Histories.shown(rollout.prompts, student)
+        total = shown = HistoryCounts.shown(rollout.prompts, student)
         for name, seat in self.seats.items():
             own = [k for k, item in enumerate(scored) if item.teacher_name == name]
-            read = Histories.read([turn.prompt for turn in _chosen(rollout.turns, own)], seat.side)
+            read = HistoryCounts.read([turn.prompt for turn in _chosen(rollout.turns, own)], seat.side)
             seat.notes.see_histories(shown + read)
             seat.notes.see_responses([item.response for item in _chosen(scored, own)])
             total += read

@@ -9,8 +9,8 @@ from crossdistill.align import Alignment, Coverage, DropReason
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
 from crossdistill.distill.routing import ONE
-from crossdistill.objectives import Evidence
-from crossdistill.paired import Reading
+from crossdistill.objectives import AlignedBatch
+from crossdistill.paired import PairedTokenization
 from crossdistill.teachers import TeacherScore
 from crossdistill.tokens import ByteVocab, Encoding
 
@@ -23,13 +23,13 @@ class AlignedResponse:
     """
 
     response: Response
-    reading: Reading
+    reading: PairedTokenization
     student_ends: np.ndarray
 
     @classmethod
     def of_batch(cls, responses: Sequence[Response], student: ByteVocab, teacher: ByteVocab) -> list["AlignedResponse"]:
         """Encode the bytes of each response for the teacher and align."""
-        readings = Reading.of_batch(student, [response.text_ids for response in responses], teacher)
+        readings = PairedTokenization.of_batch(student, [response.text_ids for response in responses], teacher)
         return [
             cls(response, reading, student.ends(response.text_ids)[reading.student_positions])
             for response, reading in zip(responses, readings, strict=True)
@@ -70,7 +70,7 @@ class ScoredResponse:
     student_logprobs: np.ndarray
     teacher: TeacherScore | None
     dropped: DropReason | None
-    evidence: Evidence | None
+    evidence: AlignedBatch | None
     advantages: np.ndarray
     mask: np.ndarray
     weight: float

@@ -10,11 +10,11 @@ import numpy as np
 from crossdistill.align import DropReason
 from crossdistill.chat import Response, TemplateRefusalError, render_prompt, split_response
 from crossdistill.chat.messages import Prompt
-from crossdistill.distill.aligned_batch import evidence_of, supervised_positions
-from crossdistill.distill.background import Answers, Elsewhere
+from crossdistill.distill.aligned_batch import aligned_batch_of, supervised_positions
+from crossdistill.distill.background import Answers, BackgroundScorer
 from crossdistill.distill.response import AlignedResponse, ScoredResponse
-from crossdistill.distill.timers import Stopwatch
-from crossdistill.objectives import Evidence, Objective, VocabPair
+from crossdistill.distill.timers import Timers
+from crossdistill.objectives import AlignedBatch, Objective, VocabPair
 from crossdistill.signal import Signal
 from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedTeacher
@@ -22,7 +22,7 @@ from crossdistill.tokens import ByteVocab
 
 
 @dataclass(frozen=True)
-class Asked:
+class PendingScores:
     """Responses that the teacher is asked about.
 
     requests: None where its template cannot show what is answered. answers: waits for those to the others, in order.
@@ -40,12 +40,12 @@ def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: 
     return VocabPair(student_vocab, teacher.vocab, *stops)
 
 
-class RolloutScorer:
+class ResponseScorer:
     """Aligns sampled responses with the teacher's tokens, has them scored, and assigns credit.
 
     Attributes:
         pair: both vocabularies, see :func:`pair_of`. Objectives keep tables of the one that they know.
-        stopwatch: of its parts: render, align, teacher, credit.
+        timers: of its parts: render, align, teacher, credit.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RolloutScorer:
         teacher_template_kwargs: dict[str, Any] | None = None,
         stop_unit: bool = True,
         tools: Sequence[Any] | None = None,
-        stopwatch: Stopwatch | None = None,
+        timers: Timers | None = None,
         pair: VocabPair | None = None,
     ):
         self.objective = objective
@@ -65,11 +65,11 @@ class RolloutScorer:
         self.student_stop_ids = frozenset(student_stop_ids)
         self.teacher = teacher
         self.stop_unit = stop_unit
-        self.stopwatch = stopwatch or Stopwatch()
+        self.timers = timers or Timers()
         self.pair = pair or pair_of(student_vocab, student_stop_ids, teacher, stop_unit)
         self._teacher_template_kwargs = teacher_template_kwargs
         self._tools = tools
-        self._elsewhere: Elsewhere | None = None
+        self._elsewhere: BackgroundScorer | None = None
 
     def split(self, completion_ids: Sequence[Sequence[int]]) -> list[Response]:
         """The sampled token ids as responses."""
@@ -88,25 +88,25 @@ class RolloutScorer:
 
     def ask(
         self, prompts: Sequence[Prompt], responses: Sequence[Response], has_sampled_text: Sequence[bool] | None = None
-    ) -> Asked:
+    ) -> PendingScores:
         """Begin to score; a teacher that computes elsewhere does so from now on.
 
         has_sampled_text: whether a model wrote some of each prompt's messages; no prompt's, where omitted.
         """
-        with self.stopwatch.timed("align"):
+        with self.timers.timed("align"):
             aligned = AlignedResponse.of_batch(responses, self.student_vocab, self.teacher.vocab)
-        with self.stopwatch.timed("render"):
+        with self.timers.timed("render"):
             sampled = has_sampled_text or [False] * len(prompts)
             requests = [self._request(*row) for row in zip(prompts, aligned, sampled, strict=True)]
         asked = [request for request in requests if request is not None]
         if not self.teacher.is_remote:
-            return Asked(prompts, aligned, requests, partial(self._answers, asked))
-        self._elsewhere = self._elsewhere or Elsewhere(self._answers)
-        return Asked(prompts, aligned, requests, self._elsewhere.ask(asked))
+            return PendingScores(prompts, aligned, requests, partial(self._answers, asked))
+        self._elsewhere = self._elsewhere or BackgroundScorer(self._answers)
+        return PendingScores(prompts, aligned, requests, self._elsewhere.ask(asked))
 
     def finish(
         self,
-        asked: Asked,
+        asked: PendingScores,
         student_logprobs: Sequence[np.ndarray],
         student_stop_logprobs: Sequence[float | None],
     ) -> list[ScoredResponse]:
@@ -116,9 +116,9 @@ class RolloutScorer:
             student_logprobs: nats, [sampled tokens] of each response.
             student_stop_logprobs: log of the student's stop mass where each response stopped, else None.
         """
-        with self.stopwatch.timed("teacher"):
+        with self.timers.timed("teacher"):
             answers = _in_their_places(asked)
-        with self.stopwatch.timed("credit"):
+        with self.timers.timed("credit"):
             rows = zip(asked.aligned, answers, student_logprobs, student_stop_logprobs, strict=True)
             evidence = [self._evidence(*row) for row in rows]
             advantages = self._advantages(evidence)
@@ -159,20 +159,20 @@ class RolloutScorer:
         answer: TeacherScore | DropReason,
         logprobs: np.ndarray,
         stop_logprob: float | None,
-    ) -> Evidence | None:
+    ) -> AlignedBatch | None:
         if isinstance(answer, DropReason):
             return None
-        return evidence_of(aligned, answer, logprobs, stop_logprob, self.pair)
+        return aligned_batch_of(aligned, answer, logprobs, stop_logprob, self.pair)
 
-    def _advantages(self, evidence: Sequence[Evidence | None]) -> list[np.ndarray]:
+    def _advantages(self, evidence: Sequence[AlignedBatch | None]) -> list[np.ndarray]:
         """Of the supervised tokens of each response: all at once, or one by one where the teacher's states are read."""
         parts = [part for part in evidence if part is not None]
         groups = [parts] if self.objective.signal is Signal.SAMPLED and parts else [[part] for part in parts]
-        flat = [self.objective.advantages(Evidence.concatenate(group)).numpy() for group in groups]
+        flat = [self.objective.advantages(AlignedBatch.concatenate(group)).numpy() for group in groups]
         sizes = [0 if part is None else len(part.student.ids) for part in evidence]
         return np.split(np.concatenate([np.zeros(0, dtype=np.float32), *flat]), np.cumsum(sizes)[:-1]) if sizes else []
 
-    def _reduced(self, part: Evidence) -> Evidence:
+    def _reduced(self, part: AlignedBatch) -> AlignedBatch:
         """Without what the loss does not need: states are large."""
         needed, teacher = self.objective.loss_signal, part.teacher
         return part.with_teacher(
@@ -185,7 +185,7 @@ class RolloutScorer:
         aligned: AlignedResponse,
         student_logprobs: np.ndarray,
         answer: TeacherScore | DropReason,
-        evidence: Evidence | None,
+        evidence: AlignedBatch | None,
         values: np.ndarray,
         request: TeacherRequest | None,
     ) -> ScoredResponse:
@@ -209,7 +209,7 @@ class RolloutScorer:
         )
 
 
-def _in_their_places(asked: Asked) -> Answers:
+def _in_their_places(asked: PendingScores) -> Answers:
     """One answer a response, also where nothing could be asked."""
     answers = iter(asked.answers())
     return [DropReason.TEACHER_TEMPLATE if request is None else next(answers) for request in asked.requests]

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from crossdistill.ops import LMHead, last_hidden_states, log_mass, token_logprobs
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead, last_hidden_states, log_mass, token_logprobs
 
 
 class PolicyBatch(TypedDict):
@@ -40,9 +39,9 @@ def collate(
     }
 
 
-def policy_states(model: Any, batch: PolicyBatch, mask: Tensor) -> States:
+def policy_states(model: Any, batch: PolicyBatch, mask: Tensor) -> HiddenStates:
     """The states that predict the response tokens that bool [B, C] `mask` selects, in row order: [N, H]."""
-    return States(_predicting_states(_hidden(model, batch), batch, mask), LMHead.from_model(model))
+    return HiddenStates(_predicting_states(_hidden(model, batch), batch, mask), LMHead.from_model(model))
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Stopwatch:
+class Timers:
     """Adds up the seconds of named parts until they are taken."""
 
     def __init__(self) -> None:

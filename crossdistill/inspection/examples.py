@@ -38,7 +38,7 @@ class Rewrite:
 
 
 @dataclass(frozen=True)
-class LoneToken:
+class NeverOneToOne:
     """A student token that occurs in the documents and is never in a 1:1 chunk: its bytes, and how often it occurs."""
 
     piece: bytes
@@ -113,14 +113,14 @@ def _starts(encoding: Encoding) -> np.ndarray:
     return np.where((first <= starts) & (starts < last), last, starts)
 
 
-def lone_tokens(read: Sequence[ReadDocument], student: ByteVocab) -> list[LoneToken]:
+def never_one_to_one(read: Sequence[ReadDocument], student: ByteVocab) -> list[NeverOneToOne]:
     """The student's tokens that occur in the documents and are never in a 1:1 chunk, the most frequent first."""
     nothing = np.zeros(0, dtype=np.int64)
     used = np.bincount(np.concatenate([nothing, *(item.ids for item in read)]), minlength=len(student))
     paired = np.concatenate([nothing, *(item.ids[item.one_to_one_positions] for item in read)])
     used[paired] = 0
     order = np.argsort(-used, kind="stable")[: np.count_nonzero(used)]
-    return [LoneToken(student.pieces[token_id], int(used[token_id])) for token_id in order]
+    return [NeverOneToOne(student.pieces[token_id], int(used[token_id])) for token_id in order]
 
 
 def _from_character(data: bytes) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from crossdistill.inspection.documents import Document, corpus
-from crossdistill.paired import Reading
+from crossdistill.paired import PairedTokenization
 from crossdistill.tokens import ByteVocab, Encoding
 
 TOLERANCE = 0.05
@@ -25,13 +25,13 @@ class ReadDocument:
     document: Document
     encoding: Encoding
     ids: np.ndarray
-    reading: Reading
+    reading: PairedTokenization
 
     @classmethod
     def of(cls, document: Document, student: ByteVocab, teacher: ByteVocab) -> "ReadDocument":
         encoding = student.encode(document.data)
         ids = encoding.ids[student.lengths[encoding.ids] > 0]
-        return cls(document, encoding, ids, Reading.of(student, ids, teacher))
+        return cls(document, encoding, ids, PairedTokenization.of(student, ids, teacher))
 
     @property
     def one_to_one_positions(self) -> np.ndarray:
@@ -112,6 +112,6 @@ def minimum_coverage(promised: float) -> float:
     return max(0.0, promised - TOLERANCE)
 
 
-def promised_coverage(student: ByteVocab, teacher: ByteVocab) -> float:
+def expected_coverage(student: ByteVocab, teacher: ByteVocab) -> float:
     """Share of the bytes of the shipped corpus, as the student writes it, that this teacher can supervise."""
     return Measure.of(read_documents(student, teacher)).coverage

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from crossdistill.chat import stop_ids, token_name
 from crossdistill.errors import InputError
-from crossdistill.inspection.model_info import Side
+from crossdistill.inspection.model_info import ModelInfo
 from crossdistill.tokens import ByteVocab
 
 
@@ -77,16 +77,16 @@ def read_pair(
     teacher: str,
     student_kwargs: dict[str, Any] | None = None,
     teacher_kwargs: dict[str, Any] | None = None,
-) -> tuple[Side, Side]:
+) -> tuple[ModelInfo, ModelInfo]:
     """Both sides, read and verified as a training run would; InputError for what it would refuse.
 
     student_kwargs, teacher_kwargs: keyword arguments of their chat templates.
     """
     check_pair(student, teacher)
-    return read_side(student, "student", student_kwargs), read_side(teacher, "teacher", teacher_kwargs)
+    return read_model_info(student, "student", student_kwargs), read_model_info(teacher, "teacher", teacher_kwargs)
 
 
-def read_side(name: str, side: str, template_kwargs: dict[str, Any] | None = None) -> Side:
+def read_model_info(name: str, side: str, template_kwargs: dict[str, Any] | None = None) -> ModelInfo:
     """The model in a folder or on the hub; a folder with a tokenizer alone has as many ids as that."""
     tokenizer, config = read_tokenizer(name), None if _is_tokenizer_alone(name) else config_of(name)
     try:
@@ -94,11 +94,11 @@ def read_side(name: str, side: str, template_kwargs: dict[str, Any] | None = Non
     except InputError as error:
         raise InputError(f"the {side} {name!r} cannot be used: {error}") from None
     context = getattr(config, "max_position_embeddings", None)
-    return Side(name, tokenizer, vocab, context, declared_stops(name, len(vocab)), template_kwargs)
+    return ModelInfo(name, tokenizer, vocab, context, declared_stops(name, len(vocab)), template_kwargs)
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenizerInfo:
     """A model's tokenizer alone. stop_ids: of the tokens that end its turns, as far as the tokenizer tells."""
 
     tokenizer: Any
@@ -109,10 +109,10 @@ class Tokens:
         return token_name(self.tokenizer, token_id)
 
 
-def read_tokens(name: str) -> Tokens:
+def read_tokenizer_info(name: str) -> TokenizerInfo:
     """The tokenizer in a folder or on the hub; as many ids as the model has, where it has a configuration."""
     tokenizer = read_tokenizer(name)
-    return Tokens(tokenizer, ByteVocab.from_tokenizer(tokenizer, size=_vocab_size(name)), stop_ids(tokenizer))
+    return TokenizerInfo(tokenizer, ByteVocab.from_tokenizer(tokenizer, size=_vocab_size(name)), stop_ids(tokenizer))
 
 
 def _vocab_size(name: str) -> int | None:

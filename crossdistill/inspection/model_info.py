@@ -14,7 +14,7 @@ THINK = ("<think>", "</think>")
 
 
 @dataclass(frozen=True)
-class Side:
+class ModelInfo:
     """A model as far as it can be known without its weights.
 
     name: its folder or hub id. tokenizer, vocab: its own, the vocabulary as large as the model's. context: tokens, None
@@ -31,7 +31,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class SideFacts:
+class ModelFacts:
     """What is told of a side.
 
     ids: token ids that the model can emit. entries: those with bytes. control: known to the tokenizer, without bytes.
@@ -58,7 +58,7 @@ class SideFacts:
     effects: TemplateEffects
 
 
-def facts(side: Side, names: Mapping[str, int]) -> SideFacts:
+def facts(side: ModelInfo, names: Mapping[str, int]) -> ModelFacts:
     """Everything there is to tell of a side; gives its tokenizer the plain template where it has none.
 
     names: its tokenizer's entries, string -> id.
@@ -68,7 +68,7 @@ def facts(side: Side, names: Mapping[str, int]) -> SideFacts:
     known[list(names.values())] = True
     has_bytes = side.vocab.lengths > 0
     stops = stop_ids(side.tokenizer, side.declared_stops)
-    return SideFacts(
+    return ModelFacts(
         name=side.name,
         kind=side.vocab.kind,
         ids=len(side.vocab),

@@ -7,15 +7,15 @@ from crossdistill.chat.effects import mismatches
 from crossdistill.inspection.documents import Document
 from crossdistill.inspection.examples import (
     ChunkExample,
-    LoneToken,
+    NeverOneToOne,
     Rewrite,
     largest_chunks,
-    lone_tokens,
+    never_one_to_one,
     student_rewrites,
     teacher_rewrites,
 )
 from crossdistill.inspection.measure import Measure, ReadDocument, read_documents
-from crossdistill.inspection.model_info import Side, SideFacts, facts
+from crossdistill.inspection.model_info import ModelFacts, ModelInfo, facts
 from crossdistill.inspection.overlap import Overlap, overlap
 from crossdistill.tokens import ByteVocab
 
@@ -32,14 +32,14 @@ class Inspection:
     1:1 chunk. student_rewrites, teacher_rewrites: text that a side's own normaliser changes.
     """
 
-    student: SideFacts
-    teacher: SideFacts
+    student: ModelFacts
+    teacher: ModelFacts
     overlap: Overlap
     total: Measure
     categories: Mapping[str, Measure]
     documents: Mapping[str, Measure]
     largest: Sequence[ChunkExample]
-    lone: Sequence[LoneToken]
+    lone: Sequence[NeverOneToOne]
     student_rewrites: Sequence[Rewrite]
     teacher_rewrites: Sequence[Rewrite]
 
@@ -49,12 +49,12 @@ class Inspection:
         return mismatches(self.student.effects, self.teacher.effects)
 
     @property
-    def promised_coverage(self) -> float:
+    def expected_coverage(self) -> float:
         """Share of the student's bytes that the teacher can supervise; a run is held to it."""
         return self.total.coverage
 
 
-def inspect_pair(student: Side, teacher: Side, documents: Sequence[Document] | None = None) -> Inspection:
+def inspect_pair(student: ModelInfo, teacher: ModelInfo, documents: Sequence[Document] | None = None) -> Inspection:
     """Measure a pair on the shipped corpus, or on other documents."""
     read = read_documents(student.vocab, teacher.vocab, documents)
     categories: dict[str, list[ReadDocument]] = {}
@@ -69,7 +69,7 @@ def inspect_pair(student: Side, teacher: Side, documents: Sequence[Document] | N
         categories={name: Measure.of(items) for name, items in categories.items()},
         documents={item.document.title: Measure.of([item]) for item in read},
         largest=_largest(categories, student.vocab, teacher.vocab),
-        lone=lone_tokens(read, student.vocab),
+        lone=never_one_to_one(read, student.vocab),
         student_rewrites=student_rewrites(read, student.vocab),
         teacher_rewrites=teacher_rewrites(read, teacher.vocab),
     )

@@ -2,19 +2,19 @@
 
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.registry import available, get
-from crossdistill.objectives.shared.inputs import Evidence, StudentTokens, Supervision, TeacherTokens
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs, StudentTokens, TeacherTokens
 from crossdistill.objectives.shared.vocab_pair import VocabPair
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates
 from crossdistill.signal import Signal
 
 __all__ = [
-    "Evidence",
+    "AlignedBatch",
+    "HiddenStates",
+    "LossInputs",
     "LossSum",
     "Objective",
     "Signal",
-    "States",
     "StudentTokens",
-    "Supervision",
     "TeacherTokens",
     "VocabPair",
     "available",

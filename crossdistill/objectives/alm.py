@@ -26,7 +26,7 @@ from crossdistill.credit import chunk_sums
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, check_positive
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import Share, log_mass, tiled_sum
 from crossdistill.signal import Signal
@@ -80,27 +80,27 @@ class ALM(Objective):
                     "set debias = false."
                 )
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """Its chunks after merging. With `debias` and a threshold that takes the teacher's head once more."""
         return float(len(self._borders(evidence)) - 1)
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over chunks. Those that end a response have no token after them and are compared as they are."""
         evidence, (hidden, head) = supervision.evidence, supervision.student
         student = supervision.student_logprobs()
-        borders = self._borders(evidence)
-        splits = evidence.student_splits[borders]
+        token_offsets = self._borders(evidence)
+        splits = evidence.student_splits[token_offsets]
         student_sums = chunk_sums(student, splits)
-        teacher_sums = chunk_sums(evidence.teacher.logprobs.to(student), evidence.teacher_splits[borders])
+        teacher_sums = chunk_sums(evidence.teacher.logprobs.to(student), evidence.teacher_splits[token_offsets])
         stats = {
             "abs_log_ratio": (teacher_sums - student_sums).detach().abs().sum(),
             "chunk_tokens": splits[-1].to(student),
         }
         if not self.debias:
             return LossSum(self.between(student_sums, teacher_sums).sum(), stats)
-        followed = torch.as_tensor(~_ends_response(evidence)[borders[1:].cpu() - 1], device=student.device)
+        followed = torch.as_tensor(~_ends_response(evidence)[token_offsets[1:].cpu() - 1], device=student.device)
         plain = self.between(student_sums[~followed], teacher_sums[~followed]).sum()
-        after = self._teacher_boundary(evidence, borders[1:][followed] - 1).to(student)
+        after = self._teacher_boundary(evidence, token_offsets[1:][followed] - 1).to(student)
         mask = is_boundary(evidence.pair.student, evidence.pair.student_stops).to(hidden.device)
 
         def share(logits: Tensor, log_p: Tensor, log_q: Tensor, _numbers: Tensor) -> Share:
@@ -115,7 +115,7 @@ class ALM(Objective):
         """The divergence of two chunk log-probabilities in nats, [C] each; differentiable in both. At least 0."""
         return _BINARY[self.divergence](_Event.of(teacher, self.tau), _Event.of(student, self.tau))
 
-    def _borders(self, evidence: Evidence) -> Tensor:
+    def _borders(self, evidence: AlignedBatch) -> Tensor:
         """Where the merged chunks begin and end among the minimal ones: int64 [chunks + 1]."""
         ends = _ends_response(evidence)
         if not self.debias or self.threshold == 0:
@@ -127,7 +127,7 @@ class ALM(Objective):
         return torch.as_tensor(np.append(0, np.flatnonzero(ends) + 1), device=evidence.device)
 
     @staticmethod
-    def _teacher_boundary(evidence: Evidence, chunks: Tensor) -> Tensor:
+    def _teacher_boundary(evidence: AlignedBatch, chunks: Tensor) -> Tensor:
         """Log-probability of a boundary after these chunks, none the last of its response, nats."""
         hidden, head = evidence.teacher.dense
         mask = is_boundary(evidence.pair.teacher, evidence.pair.teacher_stops)
@@ -144,7 +144,7 @@ def is_boundary(vocab: ByteVocab, stops: tuple[int, ...]) -> Tensor:
     return found
 
 
-def _ends_response(evidence: Evidence) -> np.ndarray:
+def _ends_response(evidence: AlignedBatch) -> np.ndarray:
     """Whether a chunk is the last of its response, bool [C]."""
     ends = np.zeros(evidence.alignment.num_chunks, dtype=bool)
     ends[evidence.response_splits[1:][np.diff(evidence.response_splits) > 0] - 1] = True

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from crossdistill.credit import assign_credit
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.vocab_pair import VocabPair
-from crossdistill.ops import token_logprobs
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, token_logprobs
 from crossdistill.signal import Signal
 
 
@@ -67,21 +66,21 @@ class Objective(ABC):
         """
         return
 
-    def advantages(self, evidence: Evidence) -> Tensor:
+    def advantages(self, evidence: AlignedBatch) -> Tensor:
         """Once per rollout: what each student token is told, nats, float32 [N_S], constant.
 
         The credit of the chunk's log-ratio, which reports show; an objective that trains on it says which.
         """
         return assign_credit(evidence.student.logprobs, evidence.teacher.logprobs, evidence.alignment)
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """By how much the sum over these responses counts: the number of its terms. Student tokens by default."""
         return float(evidence.alignment.student_splits[-1])
 
     @abstractmethod
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """At each optimisation step: the sum over these responses; exactly 0 with zero gradient for no tokens."""
 
-    def nothing(self, states: States) -> Tensor:
+    def nothing(self, states: HiddenStates) -> Tensor:
         """Exactly 0, from no tokens: every parameter that :meth:`loss` trains has a gradient, as DDP expects."""
         return token_logprobs(*states, torch.zeros(0, dtype=torch.long, device=states.hidden.device)).logprobs.sum()

@@ -28,10 +28,9 @@ from crossdistill.objectives.shared.bytewise.byte_heads import ByteHeads, per_by
 from crossdistill.objectives.shared.bytewise.byte_prefixes import on
 from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, NextBytes, next_bytes
 from crossdistill.objectives.shared.divergence import Divergence, check_not_negative, check_positive
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
-from crossdistill.ops import Share, tiled_sum
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
+from crossdistill.ops import HiddenStates, Share, tiled_sum
 from crossdistill.ops.hidden import causal_lm
-from crossdistill.ops.states import States
 from crossdistill.signal import Signal
 
 
@@ -77,15 +76,15 @@ class BLD(Objective):
         assert self._heads, "attach() comes before the loss"
         return self._heads[0]
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """The number of bytes that the heads predict."""
         return float(len(ByteSlots.of(evidence, self.num_bytes).tokens))
 
-    def nothing(self, states: States) -> Tensor:
+    def nothing(self, states: HiddenStates) -> Tensor:
         heads = tiled_sum(lambda logits, numbers: Share(logits.sum(-1)), states.hidden[:0], self.heads())
         return super().nothing(states) + heads.total
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over bytes.
 
         Stats: byte_nll, of the heads; ended, the teacher's probability that its token would have ended before the byte;

@@ -28,9 +28,9 @@ from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.bytewise.byte_prefixes import doubles, merged, on, prefixes_of
 from crossdistill.objectives.shared.bytewise.realised_path import Moves, moves_along
 from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets, Targets
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
+from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
 from crossdistill.objectives.shared.divergence import Divergence, check_positive
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import Share, tiled_sum
 from crossdistill.signal import Signal
@@ -66,23 +66,23 @@ class BPM(Objective):
                 'teacher token begins with one: choose an objective that needs none, such as "dpca" or "alm".'
             )
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """The number of student tokens in the sum."""
-        return float(sum(map(len, self._tokens(evidence, Borders.of(evidence)))))
+        return float(sum(map(len, self._tokens(evidence, TokenOffsets.of(evidence)))))
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over student tokens. Stats: the target's residual, and how much moved on to longer student tokens."""
         evidence, (hidden, head) = supervision.evidence, supervision.student
-        borders, tables = Borders.of(evidence), prefixes_of(evidence.pair)
-        moves = moves_along(evidence, borders, tables, self.temperature)
+        token_offsets, tables = TokenOffsets.of(evidence), prefixes_of(evidence.pair)
+        moves = moves_along(evidence, token_offsets, tables, self.temperature)
         groups, device = tables.groups.to(evidence.device), evidence.device
-        first, inner = self._tokens(evidence, borders)
+        first, inner = self._tokens(evidence, token_offsets)
         teacher, sums = evidence.teacher.dense, []
         for tokens, targets in (
             (first, FirstTargets(tables, device)),
-            (inner, InnerTargets(tables, borders.prefixes(inner), device)),
+            (inner, InnerTargets(tables, token_offsets.prefixes(inner), device)),
         ):
-            rows = on(borders.rows[tokens], teacher.hidden.device)
+            rows = on(token_offsets.rows[tokens], teacher.hidden.device)
             sums.append(
                 tiled_sum(
                     self._function(targets, moves.of(on(tokens, device)), groups, tables.residual),
@@ -97,14 +97,14 @@ class BPM(Objective):
         stats = {name: torch.stack([part.stats[name] for part in sums if part.stats]).sum() for name in names}
         return LossSum(sums[0].total + sums[1].total, stats)
 
-    def _tokens(self, evidence: Evidence, borders: Borders) -> tuple[np.ndarray, np.ndarray]:
+    def _tokens(self, evidence: AlignedBatch, token_offsets: TokenOffsets) -> tuple[np.ndarray, np.ndarray]:
         """The student tokens in the sum: those that begin with a teacher token, and those inside one."""
         if not self.skip_white_space:
-            return borders.first, borders.inner
+            return token_offsets.first, token_offsets.inner
         pieces = evidence.pair.student.pieces
         read = [pieces[token_id] for token_id in evidence.student.ids.tolist()]
         kept = np.array([not piece or bool(piece.strip(b" \t")) for piece in read], dtype=bool)
-        return borders.first[kept[borders.first]], borders.inner[kept[borders.inner]]
+        return token_offsets.first[kept[token_offsets.first]], token_offsets.inner[kept[token_offsets.inner]]
 
     def _tempered(self, logits: Tensor) -> Tensor:
         return logits if self.temperature == 1 else logits / self.temperature

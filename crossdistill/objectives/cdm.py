@@ -21,14 +21,14 @@ import torch
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_positive
-from crossdistill.objectives.shared.dynamic_mapping.dtw import Group, Tokens, entropy_weights, warp
+from crossdistill.objectives.shared.dynamic_mapping.dtw import Group, TokenSequence, entropy_weights, warp
 from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings
 from crossdistill.objectives.shared.dynamic_mapping.mapped_logits import Mapped, map_groups
 from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops, mapper
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.vocab_pair import VocabPair
+from crossdistill.ops import HiddenStates
 from crossdistill.ops.logprobs import TILE_ELEMENTS
-from crossdistill.ops.states import States
 from crossdistill.signal import Signal
 
 
@@ -64,11 +64,11 @@ class CDM(Objective):
         """Raises InputError where no token of one vocabulary has the bytes of one of the other."""
         pair.check_shared(self.name)
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """Its chunks."""
         return float(evidence.alignment.num_chunks)
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over chunks. All that is discrete is decided first, on the CPU; then a few logits a position are made."""
         evidence, student = supervision.evidence, supervision.student
         ours, entropy = student_tops(student, self.top_k)
@@ -91,7 +91,7 @@ class CDM(Objective):
         )
 
 
-def _groups(evidence: Evidence, student_entropy: np.ndarray, teacher_entropy: np.ndarray) -> list[Group]:
+def _groups(evidence: AlignedBatch, student_entropy: np.ndarray, teacher_entropy: np.ndarray) -> list[Group]:
     """The groups of tokens that are compared as one."""
     sides = []
     for tokens, vocab, splits, entropy in (
@@ -100,7 +100,7 @@ def _groups(evidence: Evidence, student_entropy: np.ndarray, teacher_entropy: np
     ):
         strings = Strings.of(vocab.pieces[token] for token in tokens.ids.tolist())
         weights = entropy_weights(entropy, splits[evidence.response_splits])
-        sides.append(Tokens(strings, tokens.ends.cpu().numpy(), weights))
+        sides.append(TokenSequence(strings, tokens.ends.cpu().numpy(), weights))
     return warp(evidence.alignment, *sides)
 
 
@@ -111,7 +111,7 @@ def _shares(groups: list[Group]) -> np.ndarray:
 
 
 @torch.no_grad()
-def student_tops(student: States, k: int) -> tuple[Tops, np.ndarray]:
+def student_tops(student: HiddenStates, k: int) -> tuple[Tops, np.ndarray]:
     """The student's most probable tokens at each of its N positions, and its entropies there, nats float64 [N]."""
     hidden, head = student
     k = min(k, head.vocab_size)
@@ -125,7 +125,7 @@ def student_tops(student: States, k: int) -> tuple[Tops, np.ndarray]:
     return Tops(ids, logprobs), entropies
 
 
-def teacher_tops(evidence: Evidence, k: int) -> Tops:
+def teacher_tops(evidence: AlignedBatch, k: int) -> Tops:
     """The teacher's, of which it may have been asked for more or have fewer."""
     ids, logprobs = (part[:, :k].cpu() for part in evidence.teacher.most_probable)
     return Tops(ids.numpy(), logprobs.double().numpy())

@@ -19,7 +19,7 @@ from crossdistill.credit import METHODS, assign_credit
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.ops import token_logprobs
 from crossdistill.signal import Signal
 
@@ -79,7 +79,7 @@ class DPCA(Objective):
     def loss_signal(self) -> Signal:
         return Signal.SAMPLED
 
-    def advantages(self, evidence: Evidence) -> Tensor:
+    def advantages(self, evidence: AlignedBatch) -> Tensor:
         """Bounded advantages in nats, [N_S]; see the module's equation."""
         if self.credit == MARGINAL:
             credit = marginal_credit(evidence)
@@ -88,7 +88,7 @@ class DPCA(Objective):
             credit = assign_credit(*logprobs, evidence.alignment, self.credit)
         return credit.clamp(-self.max_advantage, self.max_advantage)
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over tokens. At a stop unit the ratio is that of the sampled stop token."""
         student, ids = supervision.student, supervision.evidence.student.ids
         policy = token_logprobs(student.hidden, student.head, ids, supervision.temperature)

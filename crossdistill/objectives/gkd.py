@@ -18,7 +18,7 @@ from torch import Tensor
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import Divergence, check_positive
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import Share, tiled_sum
 from crossdistill.signal import Signal
@@ -76,11 +76,11 @@ class GKD(Objective):
                 f"{_OTHERS}"
             )
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """Chunks."""
         return float(evidence.alignment.num_chunks)
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over chunks."""
         student, teacher = supervision.at_chunk_starts()
         total, stats = tiled_sum(self._divergences, *student, *teacher)

@@ -28,11 +28,10 @@ from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.gkd import generalised_jsd
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_not_negative, check_positive
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
-from crossdistill.objectives.shared.rank_distance import sorted_distance
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
+from crossdistill.objectives.shared.rank_distance import rank_distance
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
-from crossdistill.ops import LMHead, Share, tiled_sum, token_logprobs
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead, Share, tiled_sum, token_logprobs
 from crossdistill.ops.tiled import TileFunction
 from crossdistill.signal import Signal
 
@@ -82,11 +81,11 @@ class GOLD(Objective):
         if self.hybrid:
             pair.check_shared(self.name)
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """Chunks."""
         return float(evidence.alignment.num_chunks)
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over chunks; stats hold the two parts before their weights."""
         evidence, student = supervision.evidence, supervision.student
         teacher = evidence.teacher.dense
@@ -97,7 +96,7 @@ class GOLD(Objective):
         total, stats = tiled_sum(function, ours, student.head, theirs, teacher.head, (our_scale, their_scale))
         return LossSum(total, stats)
 
-    def _merged(self, states: States, ids: Tensor, splits: Tensor) -> tuple[Tensor, Tensor]:
+    def _merged(self, states: HiddenStates, ids: Tensor, splits: Tensor) -> tuple[Tensor, Tensor]:
         """The state [C, H] of each chunk's distribution, and the log-probability [C] of its other tokens."""
         rows = splits[:-1] if self.merge == "observed" else splits[1:] - 1
         is_other = torch.ones_like(ids, dtype=torch.bool).index_fill(0, rows, False)
@@ -107,7 +106,7 @@ class GOLD(Objective):
         scale = torch.zeros(len(rows), dtype=others.dtype, device=others.device).index_add(0, chunk_of, others)
         return hidden[rows], scale
 
-    def _function(self, evidence: Evidence, student: LMHead, teacher: LMHead) -> TileFunction:
+    def _function(self, evidence: AlignedBatch, student: LMHead, teacher: LMHead) -> TileFunction:
         if not self.hybrid:
             return self._plain
         columns = evidence.pair.shared(evidence.device)
@@ -124,7 +123,7 @@ class GOLD(Objective):
             scales = our_scale[:, None], their_scale[:, None]
             named = columns.student.select(ours) + scales[0], columns.teacher.select(theirs) + scales[1]
             others = ours.index_select(1, rests[0]) + scales[0], theirs.index_select(1, rests[1]) + scales[1]
-            matched, unmatched = self._matched(*named), sorted_distance(others[0].exp(), others[1].exp())
+            matched, unmatched = self._matched(*named), rank_distance(others[0].exp(), others[1].exp())
             loss = weights[0] * matched + weights[1] * unmatched
             return Share(loss, {"matched": matched, "unmatched": unmatched})
 
@@ -134,7 +133,7 @@ class GOLD(Objective):
         self, student: Tensor, teacher: Tensor, our_scale: Tensor, their_scale: Tensor, _numbers: Tensor
     ) -> Share:
         ours = (self._log_softmax(student) + our_scale[:, None]).exp()
-        return Share(sorted_distance(ours, (self._log_softmax(teacher) + their_scale[:, None]).exp()))
+        return Share(rank_distance(ours, (self._log_softmax(teacher) + their_scale[:, None]).exp()))
 
     def _log_softmax(self, logits: Tensor) -> Tensor:
         return torch.log_softmax(logits / self.temperature, -1)

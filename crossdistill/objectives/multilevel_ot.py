@@ -25,10 +25,9 @@ from torch import Tensor
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, check_not_negative, check_positive
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
-from crossdistill.ops import LMHead, token_logprobs
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
+from crossdistill.ops import HiddenStates, LMHead, token_logprobs
 from crossdistill.ops.logprobs import TILE_ELEMENTS
-from crossdistill.ops.states import States
 from crossdistill.signal import Signal
 
 
@@ -72,11 +71,11 @@ class MultiLevelOT(Objective):
         )
         check_not_negative(log_weight=self.log_weight, sequence_weight=self.sequence_weight)
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """Chunks."""
         return float(evidence.alignment.num_chunks)
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over chunks; stats hold the three parts before their weights."""
         evidence, (student, teacher) = supervision.evidence, supervision.at_chunk_starts()
         ranks = min(self.ranks, student.head.vocab_size, teacher.head.vocab_size)
@@ -86,20 +85,20 @@ class MultiLevelOT(Objective):
         return self._of_ranked(ours, [side.to(ours.device) for side in theirs], responses)
 
     @torch.no_grad()
-    def _constant(self, states: States, ranks: int) -> Tensor:
+    def _constant(self, states: HiddenStates, ranks: int) -> Tensor:
         """log of t_i(c) in one response: [c, k]."""
         kept, normaliser = _top_of_sum(states, ranks, self.temperature)
         logits = _few(states.head, kept).logits(states.hidden) / self.temperature
         return (logits - normaliser[:, None]).clamp(min=FLOOR_NATS)
 
-    def _ranked(self, states: States, responses: list[slice], ranks: int) -> Tensor:
+    def _ranked(self, states: HiddenStates, responses: list[slice], ranks: int) -> Tensor:
         """log of s_i(c) in all responses: [C, k], differentiable.
 
         The logits of the kept entries are few; what normalises them is read off one entry's log-probability.
         """
         hidden, head = states
         parts = [hidden[part] for part in responses]
-        kept = [_top_of_sum(States(part.detach(), head), ranks, self.temperature).ids for part in parts]
+        kept = [_top_of_sum(HiddenStates(part.detach(), head), ranks, self.temperature).ids for part in parts]
         rows = [ids[:1].expand(len(part)) for ids, part in zip(kept, parts, strict=True)]
         first = torch.cat([torch.zeros(0, dtype=torch.long, device=hidden.device), *rows])
         anchor = token_logprobs(hidden, head, first, self.temperature).logprobs[:, None]
@@ -164,7 +163,7 @@ class _Top(NamedTuple):
 
 
 @torch.no_grad()
-def _top_of_sum(states: States, ranks: int, temperature: float) -> _Top:
+def _top_of_sum(states: HiddenStates, ranks: int, temperature: float) -> _Top:
     """The entries of the largest probability summed over all rows, in descending order."""
     hidden, head = states
     sums = torch.zeros(head.vocab_size, dtype=torch.float64, device=hidden.device)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from crossdistill.objectives.base import LossSum
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.shared_entries.candidates import SharedCandidates, shared_divergence
 
 
@@ -26,11 +26,11 @@ class SharedVocab(SharedCandidates):
 
     name: ClassVar[str] = "shared_vocab"
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """Chunks."""
         return float(evidence.alignment.num_chunks)
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over chunks."""
         student, teacher = supervision.at_chunk_starts()
         return LossSum(*shared_divergence(supervision.evidence.pair, student, teacher, self.distance, self.temperature))

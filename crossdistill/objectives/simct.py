@@ -23,7 +23,7 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.shared_entries.candidates import SharedCandidates, UnitLogits, shared_divergence
 from crossdistill.objectives.shared.shared_entries.units import unit_logits
 
@@ -56,11 +56,11 @@ class SimCT(SharedCandidates):
         if self.seed < 0:
             raise InputError(f"seed must be >= 0, not {self.seed}.")
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """Chunks that have a term, merged ones counted once."""
         return float(len(self._chunks(evidence)[0]))
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over chunks. Stats: how many of them have a unit."""
         evidence = supervision.evidence
         sides = self._chunks(evidence)
@@ -74,18 +74,18 @@ class SimCT(SharedCandidates):
         total = shared_divergence(evidence.pair, student, teacher, self.distance, self.temperature, units).total
         return LossSum(total, {"units": several.sum()})
 
-    def _chunks(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    def _chunks(self, evidence: AlignedBatch) -> tuple[np.ndarray, np.ndarray]:
         """The (first, after the last) token of each chunk that has a term: int64 [C, 2] of each side."""
-        borders = self._borders(evidence)
-        sides = (evidence.alignment.student_splits[borders], evidence.alignment.teacher_splits[borders])
+        token_offsets = self._borders(evidence)
+        sides = (evidence.alignment.student_splits[token_offsets], evidence.alignment.teacher_splits[token_offsets])
         student, teacher = (np.stack([splits[:-1], splits[1:]], -1) for splits in sides)
         if self.one_to_one:
             kept = ((np.diff(student) == 1) & (np.diff(teacher) == 1))[:, 0]
             student, teacher = student[kept], teacher[kept]
         return student, teacher
 
-    def _borders(self, evidence: Evidence) -> np.ndarray:
-        """Which borders between chunks are left, bool [chunks + 1]."""
+    def _borders(self, evidence: AlignedBatch) -> np.ndarray:
+        """Which token_offsets between chunks are left, bool [chunks + 1]."""
         kept = np.ones(evidence.alignment.num_chunks + 1, dtype=bool)
         if not self.coarsen:
             return kept
@@ -98,7 +98,7 @@ class SimCT(SharedCandidates):
         kept[:-1] |= evidence.is_stop
         return kept
 
-    def _units(self, supervision: Supervision, several: Tensor, student: Tensor, teacher: Tensor) -> UnitLogits:
+    def _units(self, supervision: LossInputs, several: Tensor, student: Tensor, teacher: Tensor) -> UnitLogits:
         """Of C chunks, `several` of which are units (bool [C]) with these spans."""
         evidence = supervision.evidence
         ours = unit_logits(supervision.student, evidence.student.ids, student, self.temperature)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.shared_entries.candidates import (
     RowLoss,
     SharedCandidates,
@@ -36,8 +36,7 @@ from crossdistill.objectives.shared.shared_entries.candidates import (
     tiled_rows,
 )
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
-from crossdistill.ops import TopLogprobs, chosen_logits
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, TopLogprobs, chosen_logits
 from crossdistill.signal import Signal
 
 CHOOSERS = ("teacher", "student")
@@ -70,11 +69,11 @@ class Strict(SharedCandidates):
     def signal(self) -> Signal:
         return Signal.TOPK if self.top_k and self.chosen_by == "teacher" else Signal.DENSE
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """1:1 chunks."""
         return float(evidence.alignment.is_one_to_one.sum())
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over 1:1 chunks."""
         evidence, pair = supervision.evidence, supervision.evidence.pair
         kept = torch.as_tensor(evidence.alignment.is_one_to_one, device=evidence.device)
@@ -96,7 +95,7 @@ class Strict(SharedCandidates):
 
         return row_loss
 
-    def _of_teachers_choice(self, pair: VocabPair, student: States, top: TopLogprobs) -> Tensor:
+    def _of_teachers_choice(self, pair: VocabPair, student: HiddenStates, top: TopLogprobs) -> Tensor:
         shared = pair.shared(top.ids.device)
         columns, teacher = _merged_columns(shared.teacher, top.ids, top.logprobs / self.temperature)
         ids, present = _table(shared.student)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.divergence import check_positive
-from crossdistill.objectives.shared.inputs import Evidence, Supervision
-from crossdistill.objectives.shared.rank_distance import sorted_distance
+from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
+from crossdistill.objectives.shared.rank_distance import rank_distance
 from crossdistill.ops import Share, tiled_sum
 from crossdistill.signal import Signal
 
@@ -37,11 +37,11 @@ class ULD(Objective):
     def __post_init__(self) -> None:
         check_positive(temperature=self.temperature)
 
-    def weight(self, evidence: Evidence) -> float:
+    def weight(self, evidence: AlignedBatch) -> float:
         """Chunks."""
         return float(evidence.alignment.num_chunks)
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         """Sum over chunks."""
         student, teacher = supervision.at_chunk_starts()
         total, stats = tiled_sum(self._distances, *student, *teacher)
@@ -49,4 +49,4 @@ class ULD(Objective):
 
     def _distances(self, student: Tensor, teacher: Tensor, _numbers: Tensor) -> Share:
         probs = (torch.softmax(logits / self.temperature, -1) for logits in (student, teacher))
-        return Share(sorted_distance(*probs))
+        return Share(rank_distance(*probs))

@@ -1,18 +1,21 @@
 """What objectives share: log-probabilities from hidden states that never hold [tokens, vocabulary]."""
 
 from crossdistill.ops.chosen import chosen_logits
-from crossdistill.ops.head import LMHead
+from crossdistill.ops.head import LMHead, full_tensor
 from crossdistill.ops.hidden import causal_lm, last_hidden_states
 from crossdistill.ops.logprobs import TokenLogprobs, TopLogprobs, log_mass, token_logprobs, top_logprobs
+from crossdistill.ops.states import HiddenStates
 from crossdistill.ops.tiled import Share, tiled_sum
 
 __all__ = [
+    "HiddenStates",
     "LMHead",
     "Share",
     "TokenLogprobs",
     "TopLogprobs",
     "causal_lm",
     "chosen_logits",
+    "full_tensor",
     "last_hidden_states",
     "log_mass",
     "tiled_sum",

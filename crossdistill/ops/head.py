@@ -43,8 +43,8 @@ class LMHead:
             scale = 1.0 / config.logits_scaling
         bias = getattr(layer, "bias", None)
         return cls(
-            _gathered(layer.weight),
-            None if bias is None else _gathered(bias),
+            full_tensor(layer.weight),
+            None if bias is None else full_tensor(bias),
             scale,
             getattr(config, "final_logit_softcapping", None),
         )
@@ -102,6 +102,7 @@ def add_outer(total: Tensor, grad_raw: Tensor, hidden: Tensor, dtype: torch.dtyp
         total += grad_raw.to(dtype).T @ hidden.to(dtype)
 
 
-def _gathered(weight: Tensor) -> Tensor:
-    """The whole weight where FSDP2 holds shards of it."""
-    return weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+def full_tensor(value: Tensor) -> Tensor:
+    """The whole of a parameter that FSDP2 may have sharded; differentiable."""
+    full: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return full

@@ -7,12 +7,12 @@ from torch import Tensor
 from crossdistill.ops.head import LMHead
 
 
-class States(NamedTuple):
+class HiddenStates(NamedTuple):
     """hidden: [N, H]; row i predicts token i. head: makes logits of it."""
 
     hidden: Tensor
     head: LMHead
 
-    def at(self, rows: Tensor) -> "States":
+    def at(self, rows: Tensor) -> "HiddenStates":
         """Those of some rows, or of rows by a mask."""
         return self._replace(hidden=self.hidden[rows])

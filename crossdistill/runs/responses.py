@@ -17,14 +17,14 @@ _COLUMNS = ("ids", "completion_ids", "token_ids", "response", "completion", "out
 
 
 @dataclass(frozen=True)
-class Answer:
+class SampledText:
     """A response: a text, its bytes, or token ids of the student; with its prompt, where it has one."""
 
     content: str | bytes | list[int]
     prompt: str = ""
 
 
-def read_answers(path: Path, column: str | None = None) -> Iterator[Answer]:
+def read_answers(path: Path, column: str | None = None) -> Iterator[SampledText]:
     """The rows of a .jsonl file, one by one, or of a .json, .csv or .parquet file.
 
     column: that holds the responses; where it is left out, the first of the usual names that a row has.
@@ -54,7 +54,7 @@ def read_samples(folder: Path) -> Iterator[SampleView]:
         yield view
 
 
-def read_sampled(folder: Path) -> Iterator[Answer]:
+def read_sampled(folder: Path) -> Iterator[SampledText]:
     """The responses of a finished run, byte for byte as they were sampled, to be aligned anew."""
     path = samples_file(folder)
     for number, row in _lines(path):
@@ -62,7 +62,7 @@ def read_sampled(folder: Path) -> Iterator[Answer]:
         if row.get("bytes") is None:  # of a run before the bytes were kept: the text may hold escapes, the ids do not
             yield _answer(row, "ids", where)
         else:
-            yield Answer(_decoded(row["bytes"], where), _text(row.get("prompt")) or "")
+            yield SampledText(_decoded(row["bytes"], where), _text(row.get("prompt")) or "")
 
 
 def samples_file(folder: Path) -> Path:
@@ -118,7 +118,7 @@ def _decoded(value: Any, where: str) -> bytes:
         raise InputError(f"{where} holds no base64 in 'bytes': it was not written by a run.") from None
 
 
-def _answer(row: dict[str, Any], column: str | None, where: str) -> Answer:
+def _answer(row: dict[str, Any], column: str | None, where: str) -> SampledText:
     name = column or next((known for known in _COLUMNS if row.get(known) is not None), None)
     if name is None or name not in row:
         wanted = f"no {column!r} column" if column else f"none of the columns {', '.join(_COLUMNS)}"
@@ -126,7 +126,7 @@ def _answer(row: dict[str, Any], column: str | None, where: str) -> Answer:
     for read in (_text, _ids):
         content = read(row[name])
         if content is not None:
-            return Answer(content, _text(row.get("prompt")) or "")
+            return SampledText(content, _text(row.get("prompt")) or "")
     raise InputError(
         f"{where} holds a {type(row[name]).__name__} in {name!r}: it must be a text, messages or token ids."
     )

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from crossdistill.chat import ensure_template, render_prompt
-from crossdistill.chat.renderer import Side
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.stop import taught_stop
 from crossdistill.errors import InputError
 from crossdistill.inspection.model_files import check_pair, config_of, read_tokenizer, reading, vocab_size
@@ -23,7 +23,7 @@ from crossdistill.runs.train import lora_config
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import check_training
-from crossdistill.train.monitor.progress_bar import Progress, use_progress
+from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
 from crossdistill.train.preflight.data import check_conversations, check_prompt, rows_to_render
 from crossdistill.train.preflight.models import check_budget, check_weights, context_of, load_tokenizer, setting_up
 
@@ -112,7 +112,7 @@ def sft_trainer(
         trainer = SFTTrainer(
             student, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
         )
-    use_progress(trainer, Progress())
+    use_progress_bar(trainer, ProgressBar())
     return trainer
 
 
@@ -147,7 +147,9 @@ def checked_tokenizer(teacher: str, rows: Any, budget: int) -> Any:
     check_budget(teacher, budget, "teacher", "max_new_tokens")
     tokenizer = read_tokenizer(teacher)
     ensure_template(tokenizer)
-    check_conversations("teacher", Side(tokenizer, {}, []), context_of(teacher), rows_to_render([rows]), budget)
+    check_conversations(
+        "teacher", PromptRenderer(tokenizer, {}, []), context_of(teacher), rows_to_render([rows]), budget
+    )
     return tokenizer
 
 

@@ -53,7 +53,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
             folder.check(_identity(config), resume)
     set_seed(arguments.seed)
     trainer = _trainer(config, arguments, prompts, held_out)
-    stop = StopOnSignal(arguments.num_iterations, lambda: trainer.hurry(_GRACE_S))
+    stop = StopOnSignal(arguments.num_iterations, lambda: trainer.set_deadline(_GRACE_S))
     trainer.add_callback(stop)
     if arguments.objective == AUTO and trainer.accelerator.is_main_process:
         Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
@@ -106,7 +106,7 @@ def _identity(config: RunConfig) -> dict[str, Any]:
 
 def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
     """What ``run.json`` says of a run, without its metrics."""
-    ledger = trainer.total_ledger().as_dict()
+    ledger = trainer.total_usage().as_dict()
     return {
         "objective": trainer.objective.name,
         "objective_reason": trainer.choice.reason,

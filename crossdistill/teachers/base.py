@@ -7,8 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from crossdistill.align import DropReason
-from crossdistill.ops import TopLogprobs
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, TopLogprobs
 from crossdistill.signal import Signal
 from crossdistill.tokens import ByteVocab
 
@@ -37,7 +36,7 @@ class TeacherScore:
 
     logprobs: np.ndarray
     stop_logprob: float | None
-    states: States | None = None
+    states: HiddenStates | None = None
     topk: TopLogprobs | None = None
 
 

@@ -11,8 +11,15 @@ from torch import Tensor
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.errors import InputError
-from crossdistill.ops import LMHead, TopLogprobs, last_hidden_states, log_mass, token_logprobs, top_logprobs
-from crossdistill.ops.states import States
+from crossdistill.ops import (
+    HiddenStates,
+    LMHead,
+    TopLogprobs,
+    last_hidden_states,
+    log_mass,
+    token_logprobs,
+    top_logprobs,
+)
 from crossdistill.signal import Signal
 from crossdistill.teachers.base import TeacherRequest, TeacherScore
 from crossdistill.tokens import ByteVocab
@@ -99,7 +106,7 @@ class LocalTeacher:
     def _with_signal(self, score: TeacherScore, states: Tensor, signal: Signal, top_k: int) -> TeacherScore:
         """With what else is asked for, of one response's states."""
         if signal is Signal.DENSE:
-            return replace(score, states=States(states.to("cpu", copy=True), self._head))
+            return replace(score, states=HiddenStates(states.to("cpu", copy=True), self._head))
         if signal is Signal.TOPK:
             top = top_logprobs(states, self._head, top_k, self.temperature)
             return replace(score, topk=TopLogprobs(top.ids.cpu(), top.logprobs.cpu()))

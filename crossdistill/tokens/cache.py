@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from crossdistill.tokens.backends.huggingface import outline, read_entries
-from crossdistill.tokens.source import Entries
+from crossdistill.tokens.source import VocabEntries
 
 _FORMAT = 1  # of the files; raise it whenever an entry's bytes are read in another way
 _MIN_ENTRIES = 20_000  # below, reading is as fast as looking it up
@@ -21,7 +21,7 @@ _NUM_SAMPLED = 4096
 _OFF = "off"
 
 
-def stored_entries(tokenizer: Any, backend: Any, control: frozenset[str]) -> Entries:
+def stored_entries(tokenizer: Any, backend: Any, control: frozenset[str]) -> VocabEntries:
     """The entries of `tokenizer`, from the cache where it was read before.
 
     The cache lies in ``$CROSSDISTILL_CACHE`` (``off`` turns it off), else in ``crossdistill`` under the user's cache
@@ -78,7 +78,7 @@ def _fingerprint(file: Path, backend: Any, control: frozenset[str]) -> str:
     return hashlib.sha256(content.digest() + seen.encode("utf-8")).hexdigest()
 
 
-def _load(path: Path) -> Entries | None:
+def _load(path: Path) -> VocabEntries | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             data, ends = arrays["data"].tobytes(), np.cumsum(arrays["lengths"]).tolist()
@@ -87,10 +87,10 @@ def _load(path: Path) -> Entries | None:
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile):
         return None  # not there, or damaged
     pieces = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    return Entries(kind, pieces, byte_ids, spells_bytes, keeps_spaces)
+    return VocabEntries(kind, pieces, byte_ids, spells_bytes, keeps_spaces)
 
 
-def _save(path: Path, entries: Entries) -> None:
+def _save(path: Path, entries: VocabEntries) -> None:
     arrays: dict[str, Any] = {
         "data": np.frombuffer(b"".join(entries.pieces), dtype=np.uint8),
         "lengths": np.fromiter(map(len, entries.pieces), dtype=np.int32, count=len(entries.pieces)),

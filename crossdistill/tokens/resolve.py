@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from crossdistill.errors import InputError
-from crossdistill.tokens.backends.byt5 import BytesSource, check_same_ids
-from crossdistill.tokens.backends.huggingface import FastSource
-from crossdistill.tokens.backends.rwkv import TrieSource
-from crossdistill.tokens.backends.sentencepiece import ProcessorSource
+from crossdistill.tokens.backends.byt5 import ByT5Source, check_same_ids
+from crossdistill.tokens.backends.huggingface import HuggingFaceSource
+from crossdistill.tokens.backends.rwkv import RwkvSource
+from crossdistill.tokens.backends.sentencepiece import SentencePieceSource
 from crossdistill.tokens.backends.tiktoken import TiktokenSource
 from crossdistill.tokens.cache import stored_entries
 from crossdistill.tokens.source import Source
@@ -29,7 +29,7 @@ def source_of(tokenizer: Any, text_tokens: Collection[str] = ()) -> Source:
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if _has(backend, "get_added_tokens_decoder", "pre_tokenizer"):
         control = control_tokens(tokenizer, text_tokens)
-        return FastSource(backend, control, stored_entries(tokenizer, backend, control))
+        return HuggingFaceSource(backend, control, stored_entries(tokenizer, backend, control))
     is_slow = _has(tokenizer, "added_tokens_decoder", "get_vocab")
     if is_slow and not control_tokens(tokenizer).isdisjoint(text_tokens):
         raise InputError(
@@ -38,7 +38,7 @@ def source_of(tokenizer: Any, text_tokens: Collection[str] = ()) -> Source:
         )
     source = _unwrapped(tokenizer)
     if source is None and is_slow:
-        source = BytesSource(tokenizer)
+        source = ByT5Source(tokenizer)
     if source is not None:
         if is_slow:
             check_same_ids(tokenizer, source)
@@ -57,9 +57,9 @@ def _unwrapped(tokenizer: Any, depth: int = 0) -> Source | None:
     if _has(tokenizer, "id_to_byte_piece", "num_special_tokens"):
         return TiktokenSource(tokenizer._model, offset=tokenizer.num_special_tokens)
     if _has(tokenizer, "serialized_model_proto"):
-        return ProcessorSource(tokenizer)
+        return SentencePieceSource(tokenizer)
     if isinstance(getattr(tokenizer, "idx2token", None), Mapping):
-        return TrieSource(tokenizer.idx2token)
+        return RwkvSource(tokenizer.idx2token)
     inner = (getattr(tokenizer, name, None) for name in _INNER)
     found = (_unwrapped(part, depth + 1) for part in inner if part is not None and depth < _MAX_DEPTH)
     return next((source for source in found if source is not None), None)

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-PROBES = (
+PROBE_TEXTS = (
     "Hello, world! 3 + 4 = 7",
     "  two  spaces\n\n\ttab\r\n",
     "naïve café ≥ 2√2 ∑xᵢ",
@@ -17,7 +17,7 @@ PROBES = (
 
 
 @dataclass(frozen=True)
-class Entries:
+class VocabEntries:
     """The vocabulary of a tokenizer.
 
     kind: its family. pieces: bytes of each id; special, control and unknown tokens and holes in the id range carry
@@ -44,7 +44,7 @@ class Places(NamedTuple):
 class Source(Protocol):
     """A tokenizer as it reads text in the middle of a conversation."""
 
-    entries: Entries
+    entries: VocabEntries
 
     def ids(self, text: str) -> list[int]:
         """Its own ids for valid text: no special tokens, no dummy prefix, text that spells a special token is text."""

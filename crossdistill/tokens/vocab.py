@@ -12,7 +12,7 @@ from crossdistill.errors import InputError
 from crossdistill.tokens.encoder import Encoder
 from crossdistill.tokens.encoding import Encoding
 from crossdistill.tokens.resolve import source_of
-from crossdistill.tokens.source import PROBES, Source
+from crossdistill.tokens.source import PROBE_TEXTS, Source
 
 _NUM_PIECE_PROBES = 512
 
@@ -116,7 +116,7 @@ class ByteVocab:
 
     def _verify(self) -> None:
         """Encode known text with the tokenizer and compare the bytes of the ids with the text's own."""
-        for text in [*PROBES, *_readable_pieces(self.pieces)]:
+        for text in [*PROBE_TEXTS, *_readable_pieces(self.pieces)]:
             data = text.encode("utf-8")
             if not set(data).isdisjoint(self.unencodable):
                 continue  # its own tokenizer does not read such text whole

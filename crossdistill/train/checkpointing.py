@@ -25,13 +25,13 @@ from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
-from crossdistill.teachers.served.probe import Capability
-from crossdistill.train.generation import SamplingTrainer
-from crossdistill.train.monitor.usage import Ledger
+from crossdistill.teachers.served.probe import Capabilities
+from crossdistill.train.generation import GenerationTrainer
+from crossdistill.train.monitor.usage import Usage
 from crossdistill.train.monitor.watchdog import Watchdog
 
 
-class CheckpointingTrainer(SamplingTrainer):
+class CheckpointingTrainer(GenerationTrainer):
     """Goes on after an interruption as if there had been none. What it saves of the student is the plain model.
 
     Where a teacher behind a server fails (TeacherError, which is raised), the last optimisation step is saved first.
@@ -42,7 +42,7 @@ class CheckpointingTrainer(SamplingTrainer):
     """
 
     teachers: dict[str, Teacher]
-    ledger: Ledger
+    ledger: Usage
     watchdog: Watchdog
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
@@ -90,10 +90,10 @@ class CheckpointingTrainer(SamplingTrainer):
         if self.state.global_step > 0 and self.state.global_step % self.args.num_iterations == 0:
             self._save_checkpoint(self.model, None)
 
-    def total_ledger(self) -> Ledger:
+    def total_usage(self) -> Usage:
         """The ledger of all processes together; every process must ask."""
         self.ledger.seconds = self._seconds_before + time.perf_counter() - self._began_at
-        total = Ledger(Costs(self.ledger.costs.student_params, self.ledger.costs.teacher_params))
+        total = Usage(Costs(self.ledger.costs.student_params, self.ledger.costs.teacher_params))
         for entry in gather_object([self.ledger.as_dict()]):
             total.add(entry)
         return total
@@ -101,7 +101,7 @@ class CheckpointingTrainer(SamplingTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         is_writer = self.accelerator.is_main_process
-        total = self.total_ledger()
+        total = self.total_usage()
         if is_writer:
             total.save(checkpoint)
             self.watchdog.save(checkpoint)
@@ -110,11 +110,11 @@ class CheckpointingTrainer(SamplingTrainer):
         super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        with auxiliary_heads.set_aside(self._student):
-            super()._save(output_dir, None if state_dict is None else auxiliary_heads.plain(state_dict))
+        with auxiliary_heads.detached(self._student):
+            super()._save(output_dir, None if state_dict is None else auxiliary_heads.without_heads(state_dict))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        with auxiliary_heads.set_aside(self._student):
+        with auxiliary_heads.detached(self._student):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         auxiliary_heads.load(self._student, Path(resume_from_checkpoint))
 
@@ -150,7 +150,7 @@ def check_references(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
                 )
 
 
-def _difference(found: Capability, ids: list[int], logprobs: list[float]) -> str | None:
+def _difference(found: Capabilities, ids: list[int], logprobs: list[float]) -> str | None:
     """In words. A server with a shorter context is told by the beginning of the same text."""
     if any(one != other for one, other in zip(found.reference_ids, ids, strict=False)):
         return "its tokenizer reads a known text otherwise"
@@ -159,7 +159,7 @@ def _difference(found: Capability, ids: list[int], logprobs: list[float]) -> str
 
 
 @contextmanager
-def failing_together() -> Iterator[None]:
+def raise_on_all_ranks() -> Iterator[None]:
     """A TeacherError of one process is raised in all of them, which would wait for it forever. Every process enters."""
     failure: TeacherError | None = None
     try:

@@ -14,7 +14,7 @@ from crossdistill.inspection.choice import AUTO
 from crossdistill.objectives import Objective, get
 from crossdistill.signal import Signal
 from crossdistill.train.monitor.coverage_guard import check_settings
-from crossdistill.train.off_policy import check_mixing
+from crossdistill.train.off_policy import check_off_policy
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Breaking the Tokenizer Barrier, appendix A and its training script. 128 prompts a step on one process:
@@ -178,7 +178,7 @@ class CrossTokenizerConfig(DistillationConfig):
         # an unknown name or option is refused here
         named = None if self.objective == AUTO else self.make_objective()
         check_temperature(named, self.temperature)
-        check_mixing(self.on_policy_share, self.off_policy, named)
+        check_off_policy(self.on_policy_share, self.off_policy, named)
         check_settings(self.min_coverage, self.low_coverage)
         check_training(self)
         for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens", "rollout_parts"):

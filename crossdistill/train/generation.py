@@ -15,12 +15,12 @@ from trl import DistillationTrainer
 from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
 
 from crossdistill.chat.messages import Message, Prompt
-from crossdistill.chat.renderer import Side
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.rollout import Rollout, TurnLogprobs
 from crossdistill.distill.student import PolicyBatch, sampled_logprobs
 
 
-class SamplingTrainer(DistillationTrainer):
+class GenerationTrainer(DistillationTrainer):
     """TRL's trainer, whose rollouts are told apart into turns.
 
     Attributes:
@@ -35,7 +35,7 @@ class SamplingTrainer(DistillationTrainer):
         template_kwargs = dict(self.chat_template_kwargs)
         if self.chat_template is not None:  # with tools TRL takes one that renders earlier turns alike at any time
             template_kwargs["chat_template"] = self.chat_template
-        self.student_side = Side(self._tokenizer, template_kwargs, self.tools)
+        self.student_side = PromptRenderer(self._tokenizer, template_kwargs, self.tools)
         self.scoring_temperature = self.temperature
         self._conversations: list[list[Message]] | None = None
         self._turn_logprobs = TurnLogprobs()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from crossdistill.chat.renderer import Side
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.stop import taught_stop
 from crossdistill.costs import Part
 from crossdistill.distill.rollout import Rollout
@@ -25,7 +25,7 @@ GIVEN, WRITTEN = "given", "teacher"
 SOURCES = (GIVEN, WRITTEN)
 
 
-def check_mixing(share: float, source: str, objective: Objective | None) -> None:
+def check_off_policy(share: float, source: str, objective: Objective | None) -> None:
     """Raises InputError for settings that mean nothing; objective: None where it is chosen later, to suit them."""
     if not 0 <= share <= 1 or math.isnan(share):
         raise InputError(f"on_policy_share is a share of the batches, from 0 to 1, not {share}.")
@@ -52,7 +52,7 @@ def check_responses(dataset: Any, share: float, source: str) -> None:
             raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
 
 
-class Mixture:
+class OffPolicyResponses:
     """Which batches are the student's, and the rollouts of the others.
 
     Args:
@@ -61,7 +61,7 @@ class Mixture:
     Raises InputError where a teacher is to write and cannot, or tools are called.
     """
 
-    def __init__(self, args: Any, student: Side, vocab: ByteVocab, teachers: Sequence[Teacher]):
+    def __init__(self, args: Any, student: PromptRenderer, vocab: ByteVocab, teachers: Sequence[Teacher]):
         self._args = args
         self._student = student
         self._vocab = vocab

@@ -21,7 +21,7 @@ from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
 from crossdistill.costs import Part
 from crossdistill.distill.loss import loss_of
-from crossdistill.distill.multi_teacher import Panel
+from crossdistill.distill.multi_teacher import MultiTeacherScorer
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.rollout import Rollout, padded
 from crossdistill.distill.routing import COLUMN
@@ -31,14 +31,14 @@ from crossdistill.objectives import get
 from crossdistill.ops import LMHead
 from crossdistill.teachers import LocalTeacher, ServedTeacher, Teacher
 from crossdistill.tokens import ByteVocab
-from crossdistill.train.checkpointing import CheckpointingTrainer, failing_together
+from crossdistill.train.checkpointing import CheckpointingTrainer, raise_on_all_ranks
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
 from crossdistill.train.monitor.metrics import RolloutSums
-from crossdistill.train.monitor.progress_bar import Progress, use_progress
-from crossdistill.train.monitor.usage import Ledger
+from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
+from crossdistill.train.monitor.usage import Usage
 from crossdistill.train.monitor.watchdog import Watchdog
-from crossdistill.train.off_policy import Mixture
+from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.models import check_finite, load_teacher
 from crossdistill.train.preflight.served import TrafficMeter
 from crossdistill.train.preflight.setup import Setup, choice_for
@@ -125,18 +125,18 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         for pair in pairs.values():
             self.objective.check(pair)
         self.objective.attach(student)
-        self._panel = Panel.of(self, setup, pairs)
+        self._panel = MultiTeacherScorer.of(self, setup, pairs)
         self._panel.see([row["prompt"] for row in setup.looked_at], [self.routing.of(row) for row in setup.looked_at])
-        self._mixture = Mixture(args, self.student_side, self.student_vocab, list(self.teachers.values()))
+        self._mixture = OffPolicyResponses(args, self.student_side, self.student_vocab, list(self.teachers.values()))
         if self.use_vllm:
             self.vllm_generation = KeepSampledLogprobs(self.vllm_generation, student)
-        self.ledger = Ledger.of(student, self.teachers)
+        self.ledger = Usage.of(student, self.teachers)
         self._meter = TrafficMeter(self.teachers)
         self.scored: list[ScoredResponse] = []
         self._by_row: dict[str, list[list[ScoredResponse]]] = {}
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
         self.watchdog = Watchdog(self.accelerator.is_main_process)
-        use_progress(self, Progress())
+        use_progress_bar(self, ProgressBar())
         self.coverage_guard = CoverageGuard.of(self)
         self.add_callback(self.coverage_guard)
 
@@ -168,7 +168,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             writer = Part.STUDENT_ROLLOUT if rollout.is_sampled else self._mixture.writer
             self.ledger.record(scored, coverage, given_tokens, self.args.num_iterations, writer, not vllm_scored)
             self._metrics[mode]["on_policy"].append(float(rollout.is_sampled))
-        with self._panel.stopwatch.timed("render"):
+        with self._panel.timers.timed("render"):
             histories = self._panel.see_scored(rollout, scored, self.student_side)
         sums = torch.tensor(
             RolloutSums.of(rollout, scored, coverage, histories).values(),
@@ -225,7 +225,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         self._panel.see(prompts, judges)
         parts, questions = [], []
         for portion in [slice(None)] if written else self._portions(len(rows)):
-            with self._panel.stopwatch.timed("rollout"):
+            with self._panel.timers.timed("rollout"):
                 parts.append(written or self.sample(prompts[portion]))
             questions.append(self._panel.ask(parts[-1], judges[portion]))
         rollout = Rollout.joined(parts)
@@ -233,10 +233,10 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             rollout.prompt_ids, rollout.completion_ids, self._tokenizer.pad_token_id, self.accelerator.device
         )
         ends = [response.stop_position for question in questions for response in question.responses]
-        with self._panel.stopwatch.timed("student"):
+        with self._panel.timers.timed("student"):
             logprobs, stops = self.sampled_logprobs(rollout, batch, ends)
         check_finite(logprobs, self.state.global_step)
-        with failing_together():
+        with raise_on_all_ranks():
             scored = self._panel.finish(questions, logprobs, stops)
         return rollout, batch, scored
 
@@ -283,7 +283,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         sums, self._sums[mode] = self._sums[mode], RolloutSums()
         figures = sums.metrics()
         if mode == "train" and figures:
-            seconds = self._panel.stopwatch.take()  # of this process; the tokens are those of all
+            seconds = self._panel.timers.take()  # of this process; the tokens are those of all
             figures["tokens_per_second"] = sums.sampled_tokens / seconds["total"]
             figures.update({f"seconds/{part}": value for part, value in seconds.items()})
             figures.update(self._meter.take())
@@ -298,16 +298,16 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         self._logs["completion"].extend(gather_object(texts))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        self._panel.stopwatch.take()  # training is timed from here
+        self._panel.timers.take()  # training is timed from here
         result = super().train(resume_from_checkpoint, **kwargs)
         self.coverage_guard.check()
         return result
 
-    def hurry(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """From now on a served teacher is waited for so long at most, in all; for a run that was told to stop.
 
         After that TeacherUnavailableError. May be called while another thread, or this one, is waiting.
         """
         for teacher in self.teachers.values():
             if isinstance(teacher, ServedTeacher):
-                teacher.hurry(seconds)
+                teacher.set_deadline(seconds)

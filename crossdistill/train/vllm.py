@@ -25,7 +25,7 @@ class KeepSampledLogprobs:
         return getattr(self._generation, name)
 
     def sync_weights(self) -> None:
-        with auxiliary_heads.set_aside(self._student):
+        with auxiliary_heads.detached(self._student):
             self._generation.sync_weights()
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:

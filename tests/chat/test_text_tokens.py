@@ -7,7 +7,7 @@ from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 from crossdistill import ByteVocab, InputError
 from crossdistill.chat import split_response
 from crossdistill.chat.text_tokens import check_text_tokens
-from crossdistill.paired import Reading
+from crossdistill.paired import PairedTokenization
 from crossdistill.tokens.special_tokens import control_tokens
 from tests.tokenizers_in_process import SPECIAL, byte_level, sentencepiece
 
@@ -29,7 +29,7 @@ def reading(student, teacher):
     end = student.convert_tokens_to_ids(END)
     ids = [*student(SAID, add_special_tokens=False)["input_ids"], end]
     response = split_response(ids, ours, {end})
-    return response, Reading.of(ours, response.text_ids, theirs), theirs
+    return response, PairedTokenization.of(ours, response.text_ids, theirs), theirs
 
 
 SIDES = (byte_level, sentencepiece)
@@ -87,7 +87,7 @@ def test_as_a_text_token_it_is_read_on_both_sides(builders, student_kind, teache
     assert (len(ours), len(theirs)) == (len(student), len(teacher))
     response = split_response(ids, ours, {end})
     assert (response.data, response.num_special, response.stop_position) == (SAID.encode(), 0, len(ids) - 1)
-    read = Reading.of(ours, response.text_ids, theirs)
+    read = PairedTokenization.of(ours, response.text_ids, theirs)
     assert read.num_supervised_bytes == len(SAID)
     assert (read.encoding.ids[0] == teacher.convert_tokens_to_ids(THINK)) == (teacher_kind != "text")
     if student_kind != "text" and teacher_kind != "text":

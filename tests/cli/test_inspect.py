@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from crossdistill import ByteVocab
-from crossdistill.inspection import corpus, promised_coverage
+from crossdistill.inspection import corpus, expected_coverage
 from tests.cli.harness import run
 from tests.models import PADDING_IDS, student_tokenizer, teacher_tokenizer
 
@@ -31,7 +31,7 @@ def test_json(weightless):
     found = json.loads(run("inspect", weightless.student, weightless.teacher, "--json").out)
     student, teacher = student_tokenizer(), teacher_tokenizer()
     sides = ByteVocab.from_tokenizer(student), ByteVocab.from_tokenizer(teacher)
-    assert found["promised_coverage"] == promised_coverage(*sides)
+    assert found["promised_coverage"] == expected_coverage(*sides)
     assert found["student"]["padding"] == PADDING_IDS
     assert found["student"]["context"] == 128
     assert found["teacher"]["context"] == 256

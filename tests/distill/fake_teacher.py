@@ -9,7 +9,7 @@ from crossdistill import ByteVocab
 from crossdistill.align import Coverage, DropReason
 from crossdistill.chat import Response
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.scorer import RolloutScorer
+from crossdistill.distill.scorer import ResponseScorer
 from crossdistill.objectives import get
 from crossdistill.signal import Signal
 from crossdistill.teachers import TeacherRequest, TeacherScore
@@ -70,8 +70,8 @@ def student_logprobs(ids: Sequence[int]) -> np.ndarray:
 
 def scored_by(
     teacher: FakeTeacher, vocab: ByteVocab, stops: Sequence[int], completions: Sequence[Sequence[int]], **options: Any
-) -> tuple[RolloutScorer, list[ScoredResponse]]:
-    scorer = RolloutScorer(get("dpca", max_advantage=MAX_ADVANTAGE), vocab, stops, teacher, **options)
+) -> tuple[ResponseScorer, list[ScoredResponse]]:
+    scorer = ResponseScorer(get("dpca", max_advantage=MAX_ADVANTAGE), vocab, stops, teacher, **options)
     responses = scorer.split(completions)
     rows = [student_logprobs(ids) for ids in completions]
     masses = [None if item.stop_position is None else -0.25 for item in responses]

@@ -5,7 +5,7 @@ import pytest
 
 from crossdistill.align import DropReason
 from crossdistill.chat import render_prompt, split_response
-from crossdistill.distill.scorer import RolloutScorer
+from crossdistill.distill.scorer import ResponseScorer
 from crossdistill.objectives import get
 from tests.distill.fake_teacher import (
     PROMPT,
@@ -103,17 +103,17 @@ def test_the_gap_is_that_of_the_text(sides, student, special):
 
 def test_time_is_kept_by_part(sides, student, special):
     scorer, _ = scored_by(FakeTeacher(*sides["gemma"]), student, special[1:], [student.encode("42").ids.tolist()])
-    seconds = scorer.stopwatch.take()
+    seconds = scorer.timers.take()
     total = seconds.pop("total")
     assert set(seconds) == {"align", "render", "teacher", "credit"}
     assert all(value >= 0 for value in seconds.values())
     assert sum(seconds.values()) <= total
-    assert set(scorer.stopwatch.take()) == {"total"}
+    assert set(scorer.timers.take()) == {"total"}
 
 
 def test_splitting_uses_the_students_stop_tokens(sides, student, special):
     control, stop = special
-    scorer = RolloutScorer(get("dpca"), student, [stop], FakeTeacher(*sides["gemma"]))
+    scorer = ResponseScorer(get("dpca"), student, [stop], FakeTeacher(*sides["gemma"]))
     ids = student.encode("42").ids.tolist()
     for completion in ([*ids, stop], [*ids, control]):
         (ours,), expected = scorer.split([completion]), split_response(completion, student, {stop})

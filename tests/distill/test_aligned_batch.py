@@ -12,10 +12,9 @@ import torch
 
 from crossdistill.align import DropReason
 from crossdistill.chat import split_response
-from crossdistill.distill.scorer import RolloutScorer
-from crossdistill.objectives import Evidence, LossSum, Objective, Supervision, get
-from crossdistill.ops import LMHead, TopLogprobs
-from crossdistill.ops.states import States
+from crossdistill.distill.scorer import ResponseScorer
+from crossdistill.objectives import AlignedBatch, LossInputs, LossSum, Objective, get
+from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
 from crossdistill.signal import Signal
 from crossdistill.teachers import TeacherRequest, TeacherScore
 from tests.distill.fake_teacher import PROMPT, FakeTeacher, score_of, student_logprobs
@@ -44,7 +43,7 @@ class Wants(Objective):
     def top_k(self) -> int:
         return 2
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         raise NotImplementedError
 
 
@@ -68,7 +67,7 @@ class NumberingTeacher(FakeTeacher):
         return TeacherScore(
             base.logprobs,
             base.stop_logprob,
-            States(rows.float(), self.head) if signal is Signal.DENSE else None,
+            HiddenStates(rows.float(), self.head) if signal is Signal.DENSE else None,
             TopLogprobs(torch.cat([rows, rows + 1], 1), top) if signal is Signal.TOPK else None,
         )
 
@@ -81,7 +80,7 @@ def completions(student, special) -> list[list[int]]:
 
 def scored(objective: Objective, sides, name: str, student, special, **options) -> tuple[NumberingTeacher, list]:
     teacher = NumberingTeacher(*sides[name])
-    scorer = RolloutScorer(objective, student, special[1:], teacher, **options)
+    scorer = ResponseScorer(objective, student, special[1:], teacher, **options)
     rows = completions(student, special)
     responses = scorer.split(rows)
     masses = [None if item.stop_position is None else -0.25 for item in responses]
@@ -113,7 +112,7 @@ def test_rows_are_the_tokens_they_say(sides, student, special, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_ends_are_those_of_the_chunks_and_of_the_pieces(sides, student, special, name):
     _, items = scored(Wants(Signal.DENSE), sides, name, student, special)
-    for evidence in [*(item.evidence for item in items), Evidence.concatenate([item.evidence for item in items])]:
+    for evidence in [*(item.evidence for item in items), AlignedBatch.concatenate([item.evidence for item in items])]:
         chunks = evidence.alignment
         for side, splits in ((evidence.student, chunks.student_splits), (evidence.teacher, chunks.teacher_splits)):
             assert side.ends[splits[1:] - 1].tolist() == chunks.byte_splits[1:].tolist()
@@ -126,12 +125,12 @@ def test_ends_are_those_of_the_chunks_and_of_the_pieces(sides, student, special,
 def test_one_of_several_is_the_several_one_after_the_other(sides, student, special):
     _, items = scored(Wants(Signal.DENSE), sides, "gemma", student, special)
     parts = [item.evidence for item in items]
-    whole = Evidence.concatenate(parts)
+    whole = AlignedBatch.concatenate(parts)
     sizes = [part.alignment.num_chunks for part in parts]
     assert whole.response_splits.tolist() == list(itertools.accumulate(sizes, initial=0))
     assert whole.alignment.num_chunks == sum(sizes)
     assert whole.teacher.dense.hidden[:, 0].tolist() == [row for p in parts for row in p.teacher.dense.hidden[:, 0]]
-    again = Evidence.concatenate([Evidence.concatenate(parts[:3]), Evidence.concatenate(parts[3:])])
+    again = AlignedBatch.concatenate([AlignedBatch.concatenate(parts[:3]), AlignedBatch.concatenate(parts[3:])])
     assert again.response_splits.tolist() == whole.response_splits.tolist()
     assert again.teacher.ends.tolist() == whole.teacher.ends.tolist()
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from crossdistill.distill.background import Elsewhere
+from crossdistill.distill.background import BackgroundScorer
 from crossdistill.errors import TeacherUnavailableError
 from crossdistill.teachers import TeacherRequest
 
@@ -34,7 +34,7 @@ class Slow:
 
 def test_what_comes_meanwhile_is_asked_together():
     score = Slow()
-    elsewhere = Elsewhere(score)
+    elsewhere = BackgroundScorer(score)
     answers = [elsewhere.ask(requests(0, 2))]
     assert score.began.wait(WAIT_S)
     answers += [elsewhere.ask(requests(*span)) for span in [(2, 3), (3, 3), (3, 7)]]
@@ -47,7 +47,7 @@ def test_what_comes_meanwhile_is_asked_together():
 
 def test_all_who_asked_are_told_what_failed():
     score = Slow()
-    elsewhere = Elsewhere(score)
+    elsewhere = BackgroundScorer(score)
     first = elsewhere.ask(requests(0, 1))
     assert score.began.wait(WAIT_S)
     others = [elsewhere.ask(requests(12, 13)), elsewhere.ask(requests(13, 14))]
@@ -60,7 +60,7 @@ def test_all_who_asked_are_told_what_failed():
 
 def test_who_is_abandoned_does_not_wait():
     score = Slow()
-    elsewhere = Elsewhere(score)
+    elsewhere = BackgroundScorer(score)
     elsewhere.ask(requests(0, 1))
     assert score.began.wait(WAIT_S)
     elsewhere.ask(requests(1, 2))

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdistill.chat.renderer import Side
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.rollout import Rollout, Turn, TurnLogprobs, padded
-from crossdistill.train.monitor.template_warnings import Histories
+from crossdistill.train.monitor.template_warnings import HistoryCounts
 from tests.chat import templates as t
 
 QUESTION = [{"role": "user", "content": "?"}]
@@ -116,7 +116,8 @@ def test_rows_are_padded_to_the_shape_of_the_batch():
 
 def test_histories():
     strips, keeps, refuses = (
-        Side(t.with_template(template), {}, []) for template in (t.STRIPS, t.CHATML, "{{ raise_exception('?') }}")
+        PromptRenderer(t.with_template(template), {}, [])
+        for template in (t.STRIPS, t.CHATML, "{{ raise_exception('?') }}")
     )
     history = [*QUESTION, {"role": "assistant", "content": " spaced "}, *QUESTION]
     rollout = Rollout.of(
@@ -126,11 +127,11 @@ def test_histories():
         None,
         None,
     )
-    assert Histories.of(rollout, keeps, strips) == Histories(1, 1, 0, 1)
-    assert Histories.of(rollout, strips, keeps) == Histories(1, 1, 1, 0)
-    assert Histories.of(rollout, keeps, refuses) == Histories(1, 1, 0, 0)  # counted under teacher_template
+    assert HistoryCounts.of(rollout, keeps, strips) == HistoryCounts(1, 1, 0, 1)
+    assert HistoryCounts.of(rollout, strips, keeps) == HistoryCounts(1, 1, 1, 0)
+    assert HistoryCounts.of(rollout, keeps, refuses) == HistoryCounts(1, 1, 0, 0)  # counted under teacher_template
     with_turns = Rollout.of([QUESTION], [[1]], [[3, 0, 4]], [[1, 0, 1]], [conversation(2)])
-    assert Histories.of(with_turns, keeps, keeps) == Histories(0, 1, 0, 0)
+    assert HistoryCounts.of(with_turns, keeps, keeps) == HistoryCounts(0, 1, 0, 0)
 
 
 def test_joined_parts_are_the_whole():

@@ -12,7 +12,7 @@ import numpy as np
 from crossdistill import Alignment, ByteVocab, align
 from crossdistill.align import align_around
 from crossdistill.align.alignment import align_batch
-from crossdistill.paired import Reading
+from crossdistill.paired import PairedTokenization
 from crossdistill.tokens.normalisation import ends_in_original
 from tests.fuzz.vocabularies import SEGMENTATIONS, random_bytes, random_vocabulary
 from tests.oracles import normalisation
@@ -191,7 +191,7 @@ def _ids_with_bytes(name: str) -> list[int]:
 
 
 def check_reading(student: str, ids: list[int], teacher: str) -> None:
-    reading = Reading.of(vocab(student), ids, vocab(teacher))
+    reading = PairedTokenization.of(vocab(student), ids, vocab(teacher))
     assert reading.data == b"".join(vocab(student).pieces[token_id] for token_id in ids), "the student's bytes"
     known = np.delete(np.arange(len(reading.encoding.ids)), reading.encoding.in_holes)
     holes = [(int(start), int(stop)) for start, stop in reading.encoding.holes]

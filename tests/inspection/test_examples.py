@@ -7,7 +7,7 @@ from crossdistill import ByteVocab
 from crossdistill.inspection import Document
 from crossdistill.inspection.examples import (
     largest_chunks,
-    lone_tokens,
+    never_one_to_one,
     student_rewrites,
     teacher_rewrites,
 )
@@ -106,9 +106,9 @@ def test_lone_tokens_are_those_never_one_to_one(vocabs):
             start = end - len(ours.pieces[k])
             if {start, end} <= both and (start, end) in spans:
                 paired.add(k)
-    found = {(token.piece, token.count) for token in lone_tokens(read, ours)}
+    found = {(token.piece, token.count) for token in never_one_to_one(read, ours)}
     assert found == {(ours.pieces[k], count) for k, count in used.items() if k not in paired}
-    counts = [token.count for token in lone_tokens(read, ours)]
+    counts = [token.count for token in never_one_to_one(read, ours)]
     assert counts == sorted(counts, reverse=True)
     assert counts
-    assert lone_tokens([], ours) == []
+    assert never_one_to_one([], ours) == []

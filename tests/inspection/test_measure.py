@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from crossdistill.inspection import Document, Measure, corpus, minimum_coverage, promised_coverage
+from crossdistill.inspection import Document, Measure, corpus, expected_coverage, minimum_coverage
 from crossdistill.inspection.measure import TOLERANCE, read_documents
 from tests.oracles.inspection import chunk_sizes
 from tests.tokenizers_in_process import NAMES
@@ -102,9 +102,9 @@ def test_what_the_teacher_cannot_read_is_lost(lossy, vocabs):
 
 
 def test_the_promise_is_the_coverage_of_the_corpus(lossy, vocabs):
-    assert promised_coverage(vocabs["gpt2"], vocabs["gemma"]) == 1.0
+    assert expected_coverage(vocabs["gpt2"], vocabs["gemma"]) == 1.0
     measure = Measure.of(read_documents(vocabs["gpt2"], lossy, corpus()))
     assert 0 < measure.coverage < 0.9
-    assert promised_coverage(vocabs["gpt2"], lossy) == measure.coverage
+    assert expected_coverage(vocabs["gpt2"], lossy) == measure.coverage
     assert minimum_coverage(0.8) == pytest.approx(0.8 - TOLERANCE)
     assert minimum_coverage(0.01) == 0.0

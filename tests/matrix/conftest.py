@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.matrix.loading import Real, load_all
-from tests.matrix.truth import Spelling, spelling_of
+from tests.matrix.truth import TokenNames, spelling_of
 
 
 @pytest.fixture(scope="session")
@@ -20,5 +20,5 @@ def reals() -> Iterator[dict[str, Real]]:
 
 
 @pytest.fixture(scope="session")
-def spellings(reals: dict[str, Real]) -> dict[str, Spelling]:
+def spellings(reals: dict[str, Real]) -> dict[str, TokenNames]:
     return {name: spelling_of(real) for name, real in reals.items()}

@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 from tests.matrix.loading import Real
-from tests.matrix.truth import Spelling
+from tests.matrix.truth import TokenNames
 
 
 @dataclass
@@ -32,7 +32,7 @@ class GoldScore:
 class Gold:
     """GOLD's aligner between any two of the tokenizers, by name."""
 
-    def __init__(self, reals: dict[str, Real], spellings: dict[str, Spelling]):
+    def __init__(self, reals: dict[str, Real], spellings: dict[str, TokenNames]):
         self._reals, self._spellings = reals, spellings
         self._pieces = {name: _with_texts_of_added_tokens(real) for name, real in reals.items()}
         self._teacher_side = lru_cache(maxsize=4096)(self._encode)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossdistill import ByteVocab
-from crossdistill.paired import Reading
+from crossdistill.paired import PairedTokenization
 from tests.matrix import truth
 from tests.matrix.truth import Span
 
@@ -34,7 +34,7 @@ class Score:
         return self.found == self.true and self.wrong == self.unaccounted == 0
 
 
-def spans_of(reading: Reading, student_ends: np.ndarray) -> list[Span]:
+def spans_of(reading: PairedTokenization, student_ends: np.ndarray) -> list[Span]:
     """The chunks as bytes of the text, from the positions of their student tokens."""
     ends = student_ends[reading.student_positions]
     splits = reading.alignment.student_splits
@@ -43,9 +43,9 @@ def spans_of(reading: Reading, student_ends: np.ndarray) -> list[Span]:
     return [(int(end - size), int(end)) for end, size in zip(closing, sizes, strict=True)]
 
 
-def score(student: ByteVocab, ids: np.ndarray, teacher: ByteVocab, expected: truth.Reading) -> Score:
+def score(student: ByteVocab, ids: np.ndarray, teacher: ByteVocab, expected: truth.PairedTokenization) -> Score:
     """One text of a student under one teacher."""
-    reading = Reading.of(student, ids, teacher)
+    reading = PairedTokenization.of(student, ids, teacher)
     ends = student.ends(ids)
     found = spans_of(reading, ends)
     chunks = truth.chunks(ends.tolist(), expected)

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from tests.matrix.loading import Real
-from tests.matrix.truth import Spelling
+from tests.matrix.truth import TokenNames
 
 # with these in front a text is not at the start, where some tokenizers put a space before it
 _ANCHORS = ("\n", "。", "|")
 
 
-def own_ids(real: Real, text: str, spelling: Spelling) -> list[int] | None:
+def own_ids(real: Real, text: str, spelling: TokenNames) -> list[int] | None:
     """Its ids for `text`, or None where it does not read the text whole or cannot be asked.
 
     It cannot be asked where the text spells an added token (then it reads control tokens out of text, as a response
@@ -29,7 +29,7 @@ def own_ids(real: Real, text: str, spelling: Spelling) -> list[int] | None:
     return None
 
 
-def _if_whole(real: Real, ids: Sequence[int], text: str, spelling: Spelling) -> list[int] | None:
+def _if_whole(real: Real, ids: Sequence[int], text: str, spelling: TokenNames) -> list[int] | None:
     spelled = b"".join(real.pieces[index] for index in ids)
     return list(ids) if spelled == spelling(text.encode("utf-8")) else None
 

@@ -77,12 +77,12 @@ class Remembering:
 class Side:
     """A tokenizer as a teacher: its encodings, and the truth about them."""
 
-    def __init__(self, vocab: ByteVocab, pieces: list[bytes], spelling: truth.Spelling):
+    def __init__(self, vocab: ByteVocab, pieces: list[bytes], spelling: truth.TokenNames):
         self.vocab = Remembering(vocab)
         self._pieces, self._spelling = pieces, spelling
         self.truth = lru_cache(maxsize=None)(self._truth)
 
-    def _truth(self, data: bytes) -> truth.Reading:
+    def _truth(self, data: bytes) -> truth.PairedTokenization:
         encoding: Encoding = self.vocab.encode(data)
         holes = [tuple(hole) for hole in encoding.holes.tolist()]
         runs: list[list[bytes]] = [[] for _ in range(len(holes) + 1)]

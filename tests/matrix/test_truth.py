@@ -10,19 +10,19 @@ from tests.matrix import ours, truth
 from tests.matrix.corpus import Case, cases
 from tests.matrix.run import Side
 from tests.matrix.sampling import Sampler
-from tests.matrix.truth import Spelling
+from tests.matrix.truth import TokenNames
 from tests.oracles.alignment import prefixes
 
-PLAIN = Spelling(str, str)
-COMPOSING = Spelling(lambda text: unicodedata.normalize("NFC", text), str)
-WORDS = Spelling(
+PLAIN = TokenNames(str, str)
+COMPOSING = TokenNames(lambda text: unicodedata.normalize("NFC", text), str)
+WORDS = TokenNames(
     lambda text: "".join(char for char in text if not unicodedata.combining(char)),
     lambda text: text.replace(" ", ""),
     keeps_spaces=False,
 )
 
 
-def places(text: str, pieces: list[str], spelling: Spelling) -> dict[int, int]:
+def places(text: str, pieces: list[str], spelling: TokenNames) -> dict[int, int]:
     return truth.reading_of(text.encode(), [[piece.encode() for piece in pieces]], [], spelling).places
 
 

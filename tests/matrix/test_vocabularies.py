@@ -5,7 +5,7 @@ import pytest
 from tests.matrix.corpus import cases
 from tests.matrix.loading import Real, golden
 from tests.matrix.own_ids import own_ids
-from tests.matrix.truth import Spelling
+from tests.matrix.truth import TokenNames
 
 pytestmark = pytest.mark.matrix
 NUM_TOKENIZERS, NUM_FAMILIES = 16, 12  # at the least
@@ -47,7 +47,7 @@ def test_tokenizers_made_from_other_formats_give_the_golden_ids(reals: dict[str,
     assert compared >= 11 * 46
 
 
-def test_ids_are_the_tokenizers_own(reals: dict[str, Real], spellings: dict[str, Spelling]) -> None:
+def test_ids_are_the_tokenizers_own(reals: dict[str, Real], spellings: dict[str, TokenNames]) -> None:
     whole = [case.data.decode("utf-8") for case in cases() if _is_text(case.data)]
     texts = list(dict.fromkeys(whole + [text.strip() for text in whole]))
     for name, real in reals.items():

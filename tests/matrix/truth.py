@@ -25,7 +25,7 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Spelling:
+class TokenNames:
     """What a tokenizer makes of bytes.
 
     normalise: its own normaliser without the steps that act on the edges of a text.
@@ -50,17 +50,17 @@ class Spelling:
         return self.finish("".join(made)).encode("utf-8", "surrogateescape")
 
 
-def spelling_of(real: Real) -> Spelling:
+def spelling_of(real: Real) -> TokenNames:
     if real.backend is None:
         is_sentencepiece = hasattr(real.tokenizer, "serialized_model_proto")
-        return Spelling(_same, _spaces_for_marks if is_sentencepiece else _same)
+        return TokenNames(_same, _spaces_for_marks if is_sentencepiece else _same)
     spec = json.loads(real.backend.to_str())
     normalise = _normaliser(spec["normalizer"])
     if spec["model"]["type"] == "WordPiece":
-        return Spelling(normalise, _without_white_space, keeps_spaces=False)
+        return TokenNames(normalise, _without_white_space, keeps_spaces=False)
     if "WhitespaceSplit" in str(spec["pre_tokenizer"]):
-        return Spelling(normalise, _one_space, may_drop_end=True)
-    return Spelling(normalise, _same if "ByteLevel" in str(spec["decoder"]) else _spaces_for_marks)
+        return TokenNames(normalise, _one_space, may_drop_end=True)
+    return TokenNames(normalise, _same if "ByteLevel" in str(spec["decoder"]) else _spaces_for_marks)
 
 
 def _normaliser(spec: dict[str, Any] | None) -> Callable[[str], str]:
@@ -94,7 +94,7 @@ def _without_white_space(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PairedTokenization:
     """A teacher's tokens for some bytes: the bytes of those outside of holes, and the holes.
 
     places: byte offset -> the number of tokens and holes that end at it or before, for every offset that is an end.
@@ -105,7 +105,9 @@ class Reading:
     places: dict[int, int]
 
 
-def reading_of(data: bytes, pieces: Sequence[Sequence[bytes]], holes: Sequence[Span], spelling: Spelling) -> Reading:
+def reading_of(
+    data: bytes, pieces: Sequence[Sequence[bytes]], holes: Sequence[Span], spelling: TokenNames
+) -> PairedTokenization:
     """Where the teacher's tokens can end in `data`.
 
     Args:
@@ -128,10 +130,10 @@ def reading_of(data: bytes, pieces: Sequence[Sequence[bytes]], holes: Sequence[S
             num_closed += 1
             places[hole_end] = num_closed
         start = hole_end
-    return Reading(data, holes, places)
+    return PairedTokenization(data, holes, places)
 
 
-def _ends(segment: bytes, pieces: Sequence[bytes], spelling: Spelling) -> dict[int, int]:
+def _ends(segment: bytes, pieces: Sequence[bytes], spelling: TokenNames) -> dict[int, int]:
     """Byte offset in `segment` -> number of `pieces` that end there."""
     spelled = b"".join(pieces)
     counts, size = {}, 0
@@ -156,7 +158,7 @@ def _last_of_each(ends: dict[int, int]) -> dict[int, int]:
     return {offset: count for count, offset in last.items()}
 
 
-def chunks(student_ends: Iterable[int], reading: Reading) -> list[Span]:
+def chunks(student_ends: Iterable[int], reading: PairedTokenization) -> list[Span]:
     """The minimal chunks, first to last. The bytes of all of them are those of `reading`."""
     return list(pairwise([0, *sorted(set(student_ends) & reading.places.keys())]))
 

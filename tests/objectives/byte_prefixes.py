@@ -5,13 +5,12 @@ import torch
 from torch import Tensor
 
 from crossdistill import Alignment
-from crossdistill.objectives import Evidence, StudentTokens, Supervision, TeacherTokens, VocabPair
+from crossdistill.objectives import AlignedBatch, LossInputs, StudentTokens, TeacherTokens, VocabPair
 from crossdistill.objectives.shared.bytewise.byte_prefixes import prefixes_of
 from crossdistill.objectives.shared.bytewise.realised_path import moves_along
 from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
+from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import Case, vocab
 from tests.oracles.bpm import Text
 
@@ -19,7 +18,7 @@ HALVES = VocabPair(vocab((b"", b"a", b"b", b"ab")), vocab((b"", b"a", b"ab", b"b
 LETTERS = VocabPair(vocab((b"", b"a", b"b")), HALVES.teacher, (0,), (0,))
 
 
-def text_of(evidence: Evidence) -> Text:
+def text_of(evidence: AlignedBatch) -> Text:
     """Of one response."""
     pair = evidence.pair
     return Text(
@@ -48,16 +47,16 @@ def total_of(parts: list[Tensor]) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def states_of(student: list[list[float]], teacher: list[list[float]]) -> tuple[States, States]:
+def states_of(student: list[list[float]], teacher: list[list[float]]) -> tuple[HiddenStates, HiddenStates]:
     """States that are logits, of these probabilities."""
     sides = []
     for rows in (student, teacher):
         hidden = torch.tensor(rows, dtype=torch.float64).log()
-        sides.append(States(hidden, LMHead(torch.eye(hidden.shape[1], dtype=torch.float64))))
+        sides.append(HiddenStates(hidden, LMHead(torch.eye(hidden.shape[1], dtype=torch.float64))))
     return sides[0], sides[1]
 
 
-def one_chunk(pair: VocabPair, ids: list[list[int]], states: tuple[States, States]) -> Supervision:
+def one_chunk(pair: VocabPair, ids: list[list[int]], states: tuple[HiddenStates, HiddenStates]) -> LossInputs:
     ends = [
         [*np.cumsum([len(v.pieces[k]) for k in row])] for v, row in zip((pair.student, pair.teacher), ids, strict=True)
     ]
@@ -67,7 +66,7 @@ def one_chunk(pair: VocabPair, ids: list[list[int]], states: tuple[States, State
         for side, row in zip(states, tokens, strict=True)
     ]
     alignment = Alignment([0, len(ids[0])], [0, len(ids[1])], [0, ends[0][-1]])
-    evidence = Evidence(
+    evidence = AlignedBatch(
         alignment,
         np.zeros(1, dtype=bool),
         np.array([0, 1]),
@@ -75,19 +74,19 @@ def one_chunk(pair: VocabPair, ids: list[list[int]], states: tuple[States, State
         StudentTokens(tokens[0], torch.tensor(ends[0]), logprobs[0], logprobs[0]),
         TeacherTokens(tokens[1], torch.tensor(ends[1]), logprobs[1], states[1]),
     )
-    return Supervision(evidence, torch.zeros(len(ids[0])), states[0])
+    return LossInputs(evidence, torch.zeros(len(ids[0])), states[0])
 
 
-def targets_of(evidence: Evidence) -> list[dict[bytes | str, float]]:
+def targets_of(evidence: AlignedBatch) -> list[dict[bytes | str, float]]:
     """The bpm target of each student token, by the bytes of its columns, "stop" and "other"."""
-    borders, tables, device = Borders.of(evidence), prefixes_of(evidence.pair), torch.device("cpu")
-    moves, teacher = moves_along(evidence, borders, tables, 1.0), evidence.teacher.dense
+    token_offsets, tables, device = TokenOffsets.of(evidence), prefixes_of(evidence.pair), torch.device("cpu")
+    moves, teacher = moves_along(evidence, token_offsets, tables, 1.0), evidence.teacher.dense
     found: dict[int, dict[bytes | str, float]] = {}
     for tokens, targets in (
-        (borders.first, FirstTargets(tables, device)),
-        (borders.inner, InnerTargets(tables, borders.prefixes(borders.inner), device)),
+        (token_offsets.first, FirstTargets(tables, device)),
+        (token_offsets.inner, InnerTargets(tables, token_offsets.prefixes(token_offsets.inner), device)),
     ):
-        numbers, logits = torch.arange(len(tokens)), teacher.head.logits(teacher.hidden[borders.rows[tokens]])
+        numbers, logits = torch.arange(len(tokens)), teacher.head.logits(teacher.hidden[token_offsets.rows[tokens]])
         target, own, _ = moves.of(torch.as_tensor(tokens)).applied(*targets(logits, numbers), numbers)
         names = {tables.residual: "other", tables.stop: "stop"}
         for token, row, has in zip(tokens.tolist(), target.tolist(), own.expand_as(target).tolist(), strict=True):

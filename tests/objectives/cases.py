@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from crossdistill import Alignment, ByteVocab
-from crossdistill.objectives import Evidence, Objective, StudentTokens, Supervision, TeacherTokens, VocabPair
-from crossdistill.ops import LMHead, TopLogprobs
-from crossdistill.ops.states import States
-from crossdistill.paired import Reading
-from crossdistill.tokens.source import ByteSource, Entries, byte_ids_of
+from crossdistill.objectives import AlignedBatch, LossInputs, Objective, StudentTokens, TeacherTokens, VocabPair
+from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
+from crossdistill.paired import PairedTokenization
+from crossdistill.tokens.source import ByteSource, VocabEntries, byte_ids_of
 
 STUDENT_PIECES = (b"", b"a", b"b", b" ", b"aa", b"ab", b"a b", b"a", b"bb", b"", b"bab")
 """Two ids spell `a`; id 0 ends a response and id 9 is a control token."""
@@ -33,7 +32,7 @@ class LongestMatch(ByteSource):
     """Entries of bytes, read by the longest match."""
 
     def __init__(self, pieces: Sequence[bytes]):
-        self.entries = Entries("toy", list(pieces), byte_ids_of(list(pieces)))
+        self.entries = VocabEntries("toy", list(pieces), byte_ids_of(list(pieces)))
 
     def ids(self, text: str) -> list[int]:
         return self.merged(text.encode())
@@ -88,7 +87,7 @@ def attach(objective: Objective, head: LMHead, generator: torch.Generator) -> to
     return model
 
 
-def plain_evidence(student: Tensor, teacher: Tensor, alignment: Alignment) -> Evidence:
+def plain_evidence(student: Tensor, teacher: Tensor, alignment: Alignment) -> AlignedBatch:
     """Of log-probabilities alone, of tokens that nobody looks at."""
     sides = []
     for logprobs in (student, teacher):
@@ -96,7 +95,9 @@ def plain_evidence(student: Tensor, teacher: Tensor, alignment: Alignment) -> Ev
         sides.append((ids, torch.arange(1, len(ids) + 1), logprobs))
     chunks = alignment.num_chunks
     ours = StudentTokens(*sides[0][:2], student, student)
-    return Evidence(alignment, np.zeros(chunks, bool), np.array([0, chunks]), pair(), ours, TeacherTokens(*sides[1]))
+    return AlignedBatch(
+        alignment, np.zeros(chunks, bool), np.array([0, chunks]), pair(), ours, TeacherTokens(*sides[1])
+    )
 
 
 @dataclass
@@ -106,27 +107,27 @@ class Case:
     parts: the evidence of each, with the teacher's states. hidden: the student's states of each, float64 leaves.
     """
 
-    parts: list[Evidence]
+    parts: list[AlignedBatch]
     hidden: list[Tensor]
     head: LMHead
     objective: Objective
 
-    def evidence(self, which: Sequence[int] | None = None) -> Evidence:
+    def evidence(self, which: Sequence[int] | None = None) -> AlignedBatch:
         """Of some responses, or of all, with the signal that the objective asks for."""
         chosen = range(len(self.parts)) if which is None else which
-        return Evidence.concatenate([with_signal(self.parts[k], self.objective) for k in chosen])
+        return AlignedBatch.concatenate([with_signal(self.parts[k], self.objective) for k in chosen])
 
-    def supervision(self, which: Sequence[int] | None = None) -> Supervision:
+    def supervision(self, which: Sequence[int] | None = None) -> LossInputs:
         evidence = self.evidence(which)
         chosen = range(len(self.parts)) if which is None else which
-        states = States(torch.cat([self.hidden[k] for k in chosen]), self.head)
-        return Supervision(evidence, self.objective.advantages(evidence), states)
+        states = HiddenStates(torch.cat([self.hidden[k] for k in chosen]), self.head)
+        return LossInputs(evidence, self.objective.advantages(evidence), states)
 
     def loss(self, which: Sequence[int] | None = None) -> Tensor:
         return self.objective.loss(self.supervision(which)).total
 
 
-def with_signal(part: Evidence, objective: Objective) -> Evidence:
+def with_signal(part: AlignedBatch, objective: Objective) -> AlignedBatch:
     states = part.teacher.dense
     if objective.signal.value == "dense":
         return part
@@ -142,10 +143,10 @@ def evidence(
     vocabs: VocabPair,
     student_ids: Sequence[int],
     stop: int | None,
-    states: tuple[States, States],
-) -> Evidence:
+    states: tuple[HiddenStates, HiddenStates],
+) -> AlignedBatch:
     """One response; `states` of the student and of the teacher, a row each token, and one for the stop if there is."""
-    reading = Reading.of(vocabs.student, student_ids, vocabs.teacher)
+    reading = PairedTokenization.of(vocabs.student, student_ids, vocabs.teacher)
     stopped = stop is not None
     one = Alignment([0, 1], [0, 1], [0, 1])
     alignment = Alignment.concatenate([reading.alignment, *([one] if stopped else [])])
@@ -165,7 +166,7 @@ def evidence(
         masses.append(mass)
     is_stop = np.zeros(alignment.num_chunks, dtype=bool)
     is_stop[alignment.num_chunks - stopped :] = True
-    return Evidence(
+    return AlignedBatch(
         alignment,
         is_stop,
         np.array([0, alignment.num_chunks]),
@@ -187,7 +188,7 @@ def case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6, 0, 3,
         num_teacher = len(vocabs.teacher.encode(vocabs.student.decode(ids)).ids)
         sizes = [(length + (stop is not None), H_S), (num_teacher + (stop is not None), H_T)]
         both = [torch.randn(*size, generator=generator, dtype=torch.float64) for size in sizes]
-        states = States(both[0], heads[0]), States(both[1], heads[1])
+        states = HiddenStates(both[0], heads[0]), HiddenStates(both[1], heads[1])
         parts.append(evidence(vocabs, ids, stop, states))
         hidden.append(both[0].requires_grad_())
     attach(objective, heads[0], generator)
@@ -204,7 +205,7 @@ def equal_case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6,
         text = bytes(rng.choices(b"ab ", k=length))
         ids = vocabs.teacher.encode(text).ids.tolist()
         rows = torch.randn(len(ids) + 1, H_T, generator=generator, dtype=torch.float64)
-        parts.append(evidence(vocabs, ids, TEACHER_STOPS[1], (States(rows, both), States(rows, both))))
+        parts.append(evidence(vocabs, ids, TEACHER_STOPS[1], (HiddenStates(rows, both), HiddenStates(rows, both))))
         hidden.append(rows.clone().requires_grad_())
     attach(objective, both, generator)
     return Case(parts, hidden, both, objective)

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from crossdistill import InputError
-from crossdistill.objectives import Supervision
+from crossdistill.objectives import LossInputs
 from crossdistill.objectives.alm import ALM, is_boundary
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.signal import Signal
 from tests.objectives.cases import (
     STUDENT_PIECES,
@@ -124,7 +123,7 @@ def test_one_chunk_worked_out_by_hand():
     theirs = torch.full((2, 13), -torch.inf, dtype=torch.float64)
     theirs[0, [3, 0]] = torch.tensor([0.5, 0.5], dtype=torch.float64).log()
     theirs[1, [4, 12, 0]] = torch.tensor([0.125, 0.625, 0.25], dtype=torch.float64).log()
-    states = [States(torch.eye(2, dtype=torch.float64), LMHead(rows.T.contiguous())) for rows in (logits, theirs)]
+    states = [HiddenStates(torch.eye(2, dtype=torch.float64), LMHead(rows.T.contiguous())) for rows in (logits, theirs)]
     states = [state._replace(head=LMHead(state.head.weight.nan_to_num(neginf=-1e4))) for state in states]
     part = evidence(pair(), [1, 3], None, tuple(states))
 
@@ -137,7 +136,7 @@ def test_one_chunk_worked_out_by_hand():
         ({"threshold": 0.8}, kl(1 / 16, 1 / 8)),  # the teacher's 3/4 is no boundary: one chunk
     ]:
         objective = ALM(tau=1.0, **options)
-        got = objective.loss(Supervision(part, objective.advantages(part), states[0])).total
+        got = objective.loss(LossInputs(part, objective.advantages(part), states[0])).total
         assert got.item() == pytest.approx(value), options
 
 
@@ -189,7 +188,7 @@ def test_a_masked_teacher_and_huge_logits_stay_finite():
         states = part.teacher.dense
         head = LMHead(states.head.weight, bias, states.head.scale)
         logprobs = torch.log_softmax(head.logits(states.hidden), -1).gather(1, part.teacher.ids[:, None])[:, 0]
-        teacher = type(part.teacher)(part.teacher.ids, part.teacher.ends, logprobs, States(states.hidden, head))
+        teacher = type(part.teacher)(part.teacher.ids, part.teacher.ends, logprobs, HiddenStates(states.hidden, head))
         masked.append(type(part)(part.alignment, part.is_stop, part.response_splits, part.pair, part.student, teacher))
     for objective in (ALM(), ALM(threshold=0.0), ALM(debias=False, tau=1.0)):
         loss = Case(masked, whole.hidden, LMHead(whole.head.weight * 1e3, None), objective).loss()

@@ -9,12 +9,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from crossdistill import Alignment, InputError
-from crossdistill.objectives import Supervision, VocabPair, bld, get
+from crossdistill.objectives import LossInputs, VocabPair, bld, get
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.objectives.shared.bytewise.byte_heads import NUM_SYMBOLS, STOP
 from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, next_bytes
-from crossdistill.ops import LMHead, last_hidden_states
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead, last_hidden_states
 from tests.objectives.cases import (
     H_S,
     STUDENT_STOPS,
@@ -92,13 +91,13 @@ def test_a_byte_by_hand():
     """The student wrote `a`, `b`; the teacher reads `ab`. Its next tokens: ab 0.4, aa 0.1, b 0.2, stop 0.3."""
     objective = get("bld", num_bytes=1)
     vocabs = VocabPair(vocab([b"", b"a", b"b"]), vocab([b"", b"ab", b"aa", b"b", b"a"]), (0,), (0,))
-    teacher = States(torch.ones(1, 1), LMHead(torch.tensor([[0.3], [0.4], [0.1], [0.2], [1e-30]]).log()))
-    states = States(torch.zeros(2, H_S, requires_grad=True), LMHead(torch.zeros(3, H_S)))
+    teacher = HiddenStates(torch.ones(1, 1), LMHead(torch.tensor([[0.3], [0.4], [0.1], [0.2], [1e-30]]).log()))
+    states = HiddenStates(torch.zeros(2, H_S, requires_grad=True), LMHead(torch.zeros(3, H_S)))
     part = evidence(vocabs, [1, 2], None, (states, teacher))
     attach(objective, states.head, torch.Generator())
     for parameter in objective.heads.parameters():
         torch.nn.init.zeros_(parameter)  # every symbol has 1 / 257
-    supervision = Supervision(part, torch.zeros(2), states)
+    supervision = LossInputs(part, torch.zeros(2), states)
     first = 0.5 * math.log(0.5) + 0.2 * math.log(0.2) + 0.3 * math.log(0.3) + math.log(257)
     second = 0.8 * math.log(0.8) + 0.2 * math.log(0.2) + math.log(257)
     loss = objective.loss(supervision)
@@ -163,7 +162,10 @@ def test_of_what_is_next_to_impossible_the_teacher_says_nothing(probability, usa
     """
     vocabs = VocabPair(vocab([b"", b"a", b"b"]), vocab([b"", b"ba", b"bb", b"a", b"b"]), (0,), (0,))
     row = torch.tensor([[0.3], [probability], [3 * probability], [0.7], [1e-30]])
-    sides = States(torch.zeros(2, 1), LMHead(torch.zeros(3, 1))), States(torch.ones(1, 1), LMHead(row.log()))
+    sides = (
+        HiddenStates(torch.zeros(2, 1), LMHead(torch.zeros(3, 1))),
+        HiddenStates(torch.ones(1, 1), LMHead(row.log())),
+    )
     part = evidence(vocabs, [2, 1], None, sides)
     found = next_bytes(ByteSlots.of(part, 8), vocabs, part.teacher.dense, CPU)
     assert found.usable.tolist() == [True, usable]
@@ -190,7 +192,7 @@ def test_nothing_is_known_inside_a_token_that_the_normaliser_rewrote():
     vocabs, generator = pair(), torch.Generator().manual_seed(0)
     sides = ((vocabs.student, 5, 3), (vocabs.teacher, 4, 2))
     student, teacher = (
-        States(torch.ones(rows, size, dtype=torch.float64), head(generator, len(side), size))
+        HiddenStates(torch.ones(rows, size, dtype=torch.float64), head(generator, len(side), size))
         for side, size, rows in sides
     )
     part = evidence(vocabs, [1, 1], STUDENT_STOPS[0], (student, teacher))
@@ -206,7 +208,7 @@ def test_a_chunk_begins_with_its_first_token_of_no_bytes_too():
     """A normaliser may put one before the one that covers the text."""
     vocabs, generator = pair(), torch.Generator().manual_seed(0)
     student, teacher = (
-        States(torch.ones(rows, size, dtype=torch.float64), head(generator, len(side), size))
+        HiddenStates(torch.ones(rows, size, dtype=torch.float64), head(generator, len(side), size))
         for side, size, rows in ((vocabs.student, 5, 2), (vocabs.teacher, 4, 2))
     )
     part = evidence(vocabs, [1], STUDENT_STOPS[0], (student, teacher))
@@ -244,8 +246,8 @@ def test_steps_lower_the_byte_loss_and_move_the_trunk():
 
     def loss() -> torch.Tensor:
         hidden = last_hidden_states(model, ids, torch.ones_like(ids))[0]
-        states = States(hidden, LMHead.from_model(model))
-        return objective.loss(Supervision(everything, everything.student.logprobs, states)).total
+        states = HiddenStates(hidden, LMHead.from_model(model))
+        return objective.loss(LossInputs(everything, everything.student.logprobs, states)).total
 
     first = loss()
     first.backward()
@@ -267,7 +269,7 @@ def test_an_empty_step_touches_every_parameter():
     objective, model = get("bld"), tiny_llama()
     objective.attach(model)
     hidden = last_hidden_states(model, torch.tensor([[1, 2]]), torch.ones(1, 2))[0]
-    nothing = objective.nothing(States(hidden, LMHead.from_model(model)))
+    nothing = objective.nothing(HiddenStates(hidden, LMHead.from_model(model)))
     nothing.backward()
     assert nothing.item() == 0
     assert all(value.grad is not None and not value.grad.any() for value in model.parameters())
@@ -279,7 +281,7 @@ def test_attaching_again_replaces_the_heads():
     first = objective.heads
     objective.attach(model)
     assert objective.heads is not first
-    assert auxiliary_heads.companion_of(model) is objective.heads
+    assert auxiliary_heads.auxiliary_heads_of(model) is objective.heads
     assert objective.heads.weight.shape == (2 * NUM_SYMBOLS, 16)
     assert objective.heads.weight.dtype == torch.float64
 

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from crossdistill.objectives.bytewise import targets as targets_module
 
 from crossdistill import InputError
-from crossdistill.objectives import Evidence, VocabPair, get
+from crossdistill.objectives import AlignedBatch, VocabPair, get
 from crossdistill.objectives.bpm import BPM
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.objectives.shared.bytewise import targets as targets_module
+from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.signal import Signal
 from tests.objectives.byte_prefixes import (
     HALVES,
@@ -155,7 +154,7 @@ def test_a_path_ends_with_its_chunk():
         one_chunk(vocabs, [[4], [3]], states_of([[0.2] * 5], rows[:1])).evidence,
     ]
     expected = {b"a": 0.3, b"ab": 0.3, b"c": 0.1, "stop": 0.1, "other": 0.2}
-    assert targets_of(Evidence.concatenate(parts))[0] == pytest.approx(expected)
+    assert targets_of(AlignedBatch.concatenate(parts))[0] == pytest.approx(expected)
 
 
 # ---- bad weather -----------------------------------------------------------------------------------------------------
@@ -184,7 +183,7 @@ def test_all_of_a_tokens_share_may_move_on():
         rows = torch.rand(2, 5, generator=generator).softmax(-1)
         rows[1] = torch.tensor([1e-20, 1e-20, 1e-20, 1.0, 1e-20])  # `a` goes on with `b`
         states = states_of([[0.2, 0.1, 0.3, 0.4]], rows.tolist())
-        narrow = [States(side.hidden.float(), LMHead(side.head.weight.float())) for side in states]
+        narrow = [HiddenStates(side.hidden.float(), LMHead(side.head.weight.float())) for side in states]
         supervision = one_chunk(HALVES, [[3], [1, 3]], (narrow[0], narrow[1]))
         assert BPM().loss(supervision).total.isfinite()
 
@@ -208,11 +207,11 @@ def test_in_low_precision_it_is_that_of_the_same_numbers(divergence, dtype, apar
     assert (slopes[1] - slopes[0]).norm() <= apart * slopes[0].norm()
 
 
-def rounded(states: States, dtype: torch.dtype, held_in: torch.dtype) -> States:
+def rounded(states: HiddenStates, dtype: torch.dtype, held_in: torch.dtype) -> HiddenStates:
     """To the numbers that one type has, held in another."""
     head = states.head
     weight, bias, hidden = (value.detach().to(dtype).to(held_in) for value in (head.weight, head.bias, states.hidden))
-    return States(hidden.requires_grad_(), replace(head, weight=weight, bias=bias))
+    return HiddenStates(hidden.requires_grad_(), replace(head, weight=weight, bias=bias))
 
 
 def test_inside_a_token_that_was_rewritten_nothing_is_taught():
@@ -251,7 +250,7 @@ def test_tabs_are_white_space_and_new_lines_are_not():
     vocabs = VocabPair(vocab(pieces), vocab(pieces), (0,), (0,))
     ids, rows = [1, 2, 3, 4, 5], [[1 / 6] * 6] * 5
     parts = [one_chunk(vocabs, [[k], [k]], states_of(rows[:1], rows[:1])).evidence for k in ids]
-    assert BPM(skip_white_space=True).weight(Evidence.concatenate(parts)) == 2
+    assert BPM(skip_white_space=True).weight(AlignedBatch.concatenate(parts)) == 2
 
 
 def test_a_pair_without_a_common_beginning_is_refused():

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from crossdistill import InputError
-from crossdistill.objectives import Supervision, VocabPair
+from crossdistill.objectives import LossInputs, VocabPair
 from crossdistill.objectives.cdm import CDM, student_tops, top_entropies
 from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops
-from crossdistill.ops import LMHead, TopLogprobs
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
 from tests.objectives.cases import (
     STUDENT_PIECES,
     STUDENT_STOPS,
@@ -86,20 +85,20 @@ def test_the_cases_hold_what_is_special_about_the_method():
     assert CDM(top_k=6, max_distance=0.0).loss(whole.supervision()).stats["similar_mass"] == 0
 
 
-def logits_of(rows: Sequence[dict[int, float]], vocab_size: int) -> States:
+def logits_of(rows: Sequence[dict[int, float]], vocab_size: int) -> HiddenStates:
     """States whose logits are the logs of these probabilities, and very small elsewhere."""
     logits = torch.full((len(rows), vocab_size), -1e3, dtype=torch.float64)
     for number, row in enumerate(rows):
         for token, probability in row.items():
             logits[number, token] = math.log(probability)
-    return States(torch.eye(len(rows), dtype=torch.float64), LMHead(logits.T.contiguous()))
+    return HiddenStates(torch.eye(len(rows), dtype=torch.float64), LMHead(logits.T.contiguous()))
 
 
-def loss_of(vocabs: VocabPair, ids: list[int], sides: tuple[States, States], objective: CDM) -> float:
+def loss_of(vocabs: VocabPair, ids: list[int], sides: tuple[HiddenStates, HiddenStates], objective: CDM) -> float:
     part = evidence(vocabs, ids, None, sides)
     top = sides[1].head.logits(sides[1].hidden).log_softmax(-1).topk(objective.top_k)
     part = part.with_teacher(topk=TopLogprobs(top.indices, top.values))
-    return objective.loss(Supervision(part, objective.advantages(part), sides[0])).total.item()
+    return objective.loss(LossInputs(part, objective.advantages(part), sides[0])).total.item()
 
 
 def test_one_position_worked_out_by_hand():
@@ -161,8 +160,8 @@ def test_a_teacher_without_what_the_student_wants_and_huge_logits_stay_finite():
     part = supervision.evidence.with_teacher(topk=TopLogprobs(topk.ids, masked))
     for scale in (1.0, 1e4):
         head = LMHead(whole.head.weight * scale, None)
-        student = States(supervision.student.hidden, head)
-        loss = whole.objective.loss(Supervision(part, supervision.advantages, student)).total
+        student = HiddenStates(supervision.student.hidden, head)
+        loss = whole.objective.loss(LossInputs(part, supervision.advantages, student)).total
         assert loss.isfinite()
         assert all(grad.isfinite().all() for grad in torch.autograd.grad(loss, whole.hidden))
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from crossdistill.objectives import get
-from crossdistill.ops import LMHead, token_logprobs
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead, token_logprobs
 from tests.objectives.cases import Case, case
 from tests.objectives.test_invariants import EACH
 
@@ -31,7 +30,7 @@ def extreme(whole: Case, factor: float, masked: bool, dtype: torch.dtype) -> Cas
     theirs = head_of(whole.parts[0].teacher.dense.head, CONTROL[1])
     hidden = [rows.detach().to(dtype).requires_grad_() for rows in whole.hidden]
     for part, rows in zip(whole.parts, hidden, strict=True):
-        states = States(part.teacher.dense.hidden.to(dtype), theirs)
+        states = HiddenStates(part.teacher.dense.hidden.to(dtype), theirs)
         student = token_logprobs(rows.detach(), ours, part.student.ids).logprobs
         teacher = token_logprobs(*states, part.teacher.ids).logprobs
         parts.append(

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from crossdistill import Alignment, InputError
-from crossdistill.objectives import Supervision, VocabPair, gold
+from crossdistill.objectives import LossInputs, VocabPair, gold
 from crossdistill.objectives.gold import GOLD
-from crossdistill.objectives.shared.inputs import Evidence, StudentTokens, TeacherTokens
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.objectives.shared.inputs import AlignedBatch, StudentTokens, TeacherTokens
+from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import STUDENT_STOPS, TEACHER_STOPS, case, vocab
 from tests.objectives.whole import Whole, assert_equals_oracle, assert_survives, magnified, masked, whole
 from tests.oracles import gold as oracle
@@ -75,10 +74,10 @@ def by_hand(objective: GOLD) -> float:
     ours, theirs = torch.tensor([[0.5, 0.5], [0.75, 0.25]]).log(), torch.tensor([[0.2, 0.8]]).log()
     identity = LMHead(torch.eye(2))
     student = StudentTokens(torch.tensor([0, 1]), torch.tensor([1, 2]), torch.zeros(2), torch.zeros(2))
-    teacher = TeacherTokens(torch.tensor([1]), torch.tensor([2]), torch.zeros(1), States(theirs, identity))
+    teacher = TeacherTokens(torch.tensor([1]), torch.tensor([2]), torch.zeros(1), HiddenStates(theirs, identity))
     alignment = Alignment([0, 2], [0, 1], [0, 2])
-    evidence = Evidence(alignment, np.zeros(1, bool), np.array([0, 1]), pair, student, teacher)
-    return objective.loss(Supervision(evidence, torch.zeros(2), States(ours, identity))).total.item()
+    evidence = AlignedBatch(alignment, np.zeros(1, bool), np.array([0, 1]), pair, student, teacher)
+    return objective.loss(LossInputs(evidence, torch.zeros(2), HiddenStates(ours, identity))).total.item()
 
 
 def test_a_chunk_worked_out_by_hand():

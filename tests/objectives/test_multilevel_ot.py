@@ -9,8 +9,7 @@ import torch
 from crossdistill import InputError
 from crossdistill.objectives import multilevel_ot
 from crossdistill.objectives.multilevel_ot import MultiLevelOT
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import case, equal_case
 from tests.objectives.whole import Whole, assert_equals_oracle, assert_survives, magnified, masked
 from tests.oracles import multilevel_ot as oracle
@@ -82,7 +81,7 @@ def test_at_equality_the_value_is_what_the_parts_leave():
 def test_ranks_are_of_the_whole_response():
     """An entry that leads at one position only keeps one rank at both: this is where it differs from uld."""
     probs = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.5, 0.4]], dtype=torch.float64)
-    found = multilevel_ot._top_of_sum(States(probs.log(), LMHead(torch.eye(3, dtype=torch.float64))), 2, 1.0)
+    found = multilevel_ot._top_of_sum(HiddenStates(probs.log(), LMHead(torch.eye(3, dtype=torch.float64))), 2, 1.0)
     assert found.ids.tolist() == [1, 0]  # sums .7, .8, .5
     torch.testing.assert_close(oracle.ranked(probs, 2), probs[:, found.ids])
 

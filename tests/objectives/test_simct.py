@@ -9,8 +9,7 @@ import torch
 from crossdistill import InputError
 from crossdistill.objectives import VocabPair, get
 from crossdistill.objectives.shared.divergence import DIVERGENCES, Divergence
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import Case, case, equal_case, evidence, vocab
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained
 from tests.oracles import simct as oracle
@@ -46,7 +45,9 @@ def test_a_case_worked_out_by_hand():
     vocabs = VocabPair(vocab([b"a", b"b"]), vocab([b"a", b"b", b"ab"]))
     student = torch.tensor([[0.5, 0.5], [0.25, 0.75]], dtype=torch.float64).log()
     teacher = torch.tensor([[0.25, 0.25, 0.5]], dtype=torch.float64).log()
-    states = [States(logits, LMHead(torch.eye(logits.shape[1], dtype=torch.float64))) for logits in (student, teacher)]
+    states = [
+        HiddenStates(logits, LMHead(torch.eye(logits.shape[1], dtype=torch.float64))) for logits in (student, teacher)
+    ]
     of = Case([evidence(vocabs, [0, 1], None, tuple(states))], [student.requires_grad_()], states[0].head, get("simct"))
     unit = math.sqrt(0.5 * 0.75)  # the mean of the log-probabilities; the teacher's is 0.5
     q_student = [score / (1 + unit) for score in (0.5, 0.5, unit)]

@@ -15,9 +15,9 @@ from torch import Tensor
 from crossdistill import ByteVocab
 from crossdistill.objectives.gkd import GKD, generalised_jsd
 from crossdistill.objectives.gold import GOLD
-from crossdistill.objectives.shared.rank_distance import sorted_distance
+from crossdistill.objectives.shared.rank_distance import rank_distance
 from crossdistill.objectives.uld import ULD
-from crossdistill.paired import Reading
+from crossdistill.paired import PairedTokenization
 from tests.objectives.trl_side import (
     Response,
     ULDLoss,
@@ -107,7 +107,9 @@ def test_what_is_left_of_a_truncated_responses_last_chunk_is_paired_wrongly():
 
 def boundaries(student: Any, teacher: Any, ids: list[int]) -> tuple[int, int]:
     """How many synchronisation points TRL finds, and how many there are."""
-    alignment = Reading.of(ByteVocab.from_tokenizer(student), ids, ByteVocab.from_tokenizer(teacher)).alignment
+    alignment = PairedTokenization.of(
+        ByteVocab.from_tokenizer(student), ids, ByteVocab.from_tokenizer(teacher)
+    ).alignment
     true = set(zip(alignment.student_splits[1:].tolist(), alignment.teacher_splits[1:].tolist(), strict=True))
     _, labels, byte_offsets = teacher_inputs(teacher, student.decode(ids))
     theirs = byte_offsets[0][labels[0] != -100][:-1].tolist()
@@ -175,7 +177,7 @@ def test_mass_that_a_side_without_other_entries_cannot_match_is_free():
     """The teacher has 0.9 outside of a student's vocabulary that is a part of its own."""
     student, teacher = torch.tensor([0.05, 0.05]), torch.tensor([0.05, 0.05, 0.9])
     assert hybrid(student, teacher, ("ab", "abc")).item() == 0
-    assert sorted_distance(student[None, :0], teacher[None, 2:]).item() == pytest.approx(0.9)
+    assert rank_distance(student[None, :0], teacher[None, 2:]).item() == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(("beta", "value"), [(0.0, -0.161), (1.0, 0.805)])
@@ -208,5 +210,5 @@ def test_each_response_counts_the_same_however_long():
     student[..., 0] = teacher[1, :, 0] = 0
     teacher[0] = 0
     total = loss(student, teacher, labels, labels, labels.clamp(min=0), labels.clamp(min=0)).item()
-    one = sorted_distance(torch.tensor([[1.0, 0, 0]]), torch.full((1, 3), 1 / 3)).item()
+    one = rank_distance(torch.tensor([[1.0, 0, 0]]), torch.full((1, 3), 1 / 3)).item()
     assert total == pytest.approx(one / 2)

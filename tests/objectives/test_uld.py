@@ -8,7 +8,7 @@ import torch
 
 from crossdistill import InputError
 from crossdistill.objectives import uld
-from crossdistill.objectives.shared.rank_distance import sorted_distance
+from crossdistill.objectives.shared.rank_distance import rank_distance
 from crossdistill.objectives.uld import ULD
 from tests.objectives.cases import case
 from tests.objectives.whole import CLOSE, assert_equals_oracle, assert_survives, magnified, masked
@@ -35,20 +35,20 @@ def test_tiles_smaller_than_the_batch_give_the_same(monkeypatch):
 
 def test_a_distance_worked_out_by_hand():
     # ranks: .5 and .6, .3 and .2, .2 and .1, nothing and .1
-    assert sorted_distance(probs(0.2, 0.5, 0.3), probs(0.1, 0.6, 0.1, 0.2)).item() == pytest.approx(0.4)
-    assert sorted_distance(probs(0.1, 0.6, 0.1, 0.2), probs(0.2, 0.5, 0.3)).item() == pytest.approx(0.4)
+    assert rank_distance(probs(0.2, 0.5, 0.3), probs(0.1, 0.6, 0.1, 0.2)).item() == pytest.approx(0.4)
+    assert rank_distance(probs(0.1, 0.6, 0.1, 0.2), probs(0.2, 0.5, 0.3)).item() == pytest.approx(0.4)
 
 
 def test_the_slope_of_an_entry_is_the_side_that_its_rank_is_larger_on():
     student = probs(0.2, 0.5, 0.3).requires_grad_()
-    sorted_distance(student, probs(0.1, 0.6, 0.1, 0.2)).sum().backward()
+    rank_distance(student, probs(0.1, 0.6, 0.1, 0.2)).sum().backward()
     assert student.grad.tolist() == [[1.0, -1.0, 1.0]]
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (0, 0)])
 def test_an_empty_side_costs_what_the_other_has(sizes):
     student, teacher = (torch.full((2, size), 0.25, dtype=torch.float64) for size in sizes)
-    assert sorted_distance(student, teacher).tolist() == [0.25 * max(sizes)] * 2
+    assert rank_distance(student, teacher).tolist() == [0.25 * max(sizes)] * 2
 
 
 def test_no_other_matching_of_the_entries_is_cheaper():
@@ -58,7 +58,7 @@ def test_no_other_matching_of_the_entries_is_cheaper():
     teacher = torch.softmax(torch.randn(6, generator=generator, dtype=torch.float64), 0)
     filled = torch.cat([student, torch.zeros(1, dtype=torch.float64)])
     cheapest = min(float((filled[list(order)] - teacher).abs().sum()) for order in permutations(range(6)))
-    assert sorted_distance(student[None], teacher[None]).item() == pytest.approx(cheapest)
+    assert rank_distance(student[None], teacher[None]).item() == pytest.approx(cheapest)
 
 
 def test_names_do_not_matter():
@@ -75,7 +75,7 @@ def test_names_do_not_matter():
 def test_another_device_sorts_without_numpy():
     """`meta` stands for it, and tells shapes alone."""
     values = torch.rand(3, 7, device="meta", requires_grad=True)
-    assert sorted_distance(values, torch.rand(3, 5, device="meta")).shape == (3,)
+    assert rank_distance(values, torch.rand(3, 5, device="meta")).shape == (3,)
 
 
 def test_extremes_stay_finite():

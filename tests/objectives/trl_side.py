@@ -15,9 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab
-from crossdistill.objectives import Objective, Supervision, VocabPair
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.objectives import LossInputs, Objective, VocabPair
+from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import evidence, head
 from tests.tokenizers_in_process import CORPUS, byte_level
 
@@ -130,9 +129,9 @@ class Response:
         firsts = [len(tokenizer(PROMPT)["input_ids"]) - 1 for tokenizer in (self.student, self.teacher)]
         counts = [len(self.ids), len(pair.teacher.encode(self.text).ids)]
         rows = [
-            States(states[first : first + count + stop], head)
+            HiddenStates(states[first : first + count + stop], head)
             for states, first, count, head in zip(self.states, firsts, counts, self.heads, strict=True)
         ]
         found = evidence(pair, self.ids, self.student.eos_token_id if stop else None, (rows[0], rows[1]))
         advantages = objective.advantages(found)
-        return objective.loss(Supervision(found, advantages, rows[0])).total / objective.weight(found)
+        return objective.loss(LossInputs(found, advantages, rows[0])).total / objective.weight(found)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from crossdistill.objectives import Evidence, VocabPair
+from crossdistill.objectives import AlignedBatch, VocabPair
 from crossdistill.ops import LMHead
 from tests.objectives.cases import Case
 
@@ -30,7 +30,7 @@ class Whole(NamedTuple):
         return [(ours[0], theirs[0]) for ours, theirs in self.chunks]
 
 
-def chunks_of(evidence: Evidence) -> list[tuple[range, range]]:
+def chunks_of(evidence: AlignedBatch) -> list[tuple[range, range]]:
     splits = evidence.alignment.student_splits.tolist(), evidence.alignment.teacher_splits.tolist()
     ours, theirs = ([range(*ends) for ends in pairwise(ends)] for ends in splits)
     return list(zip(ours, theirs, strict=True))

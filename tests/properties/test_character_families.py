@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crossdistill import ByteVocab
-from crossdistill.paired import Reading
+from crossdistill.paired import PairedTokenization
 from tests.oracles import wordpiece
 from tests.properties.strategies import hard_examples, responses, words
 from tests.tokenizers_in_process import CHARACTER_BUILDERS, CORPUS, NAMES
@@ -185,7 +185,7 @@ def test_an_accent_that_is_stripped_stays_with_its_letter(characters):
 @given(data=responses, student=st.sampled_from(NAMES))
 def test_a_reading_leaves_out_the_chunks_of_holes_and_nothing_else(vocabs, characters, teacher, student, data):
     ids = vocabs[student].encode(data).ids
-    reading = Reading.of(vocabs[student], ids, characters[teacher])
+    reading = PairedTokenization.of(vocabs[student], ids, characters[teacher])
     student_ends = vocabs[student].ends(ids).tolist()
     encoding = reading.encoding
     known = [k for k in range(len(encoding.ids)) if k not in set(encoding.in_holes.tolist())]

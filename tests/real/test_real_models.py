@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crossdistill import ByteVocab
 from crossdistill.chat import render_prompt
-from crossdistill.paired import Reading
+from crossdistill.paired import PairedTokenization
 from crossdistill.teachers import LocalTeacher, TeacherRequest
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -38,7 +38,7 @@ def test_every_byte_of_a_text_is_in_a_chunk(teacher, student, text):
     data = text.encode()
     ours, theirs = vocab.encode(data), teacher.vocab.encode(data)
     assert vocab.decode(ours.ids) == teacher.vocab.decode(theirs.ids) == data
-    alignment = Reading.of(vocab, ours.ids, teacher.vocab).alignment
+    alignment = PairedTokenization.of(vocab, ours.ids, teacher.vocab).alignment
     assert alignment.byte_splits[-1] == len(data)
     common = sorted(set(ours.ends.tolist()) & set(theirs.ends.tolist()))
     assert alignment.byte_splits[1:].tolist() == common

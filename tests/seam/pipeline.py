@@ -12,7 +12,7 @@ import torch
 from crossdistill import ByteVocab
 from crossdistill.chat import ensure_template, render_prompt, stop_ids
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.scorer import RolloutScorer
+from crossdistill.distill.scorer import ResponseScorer
 from crossdistill.distill.student import collate, sampled_logprobs
 from crossdistill.objectives import Objective
 from crossdistill.objectives.dpca import DPCA
@@ -70,7 +70,7 @@ def run(
     alphabet: tuple[str, str] = ASCII,
     family: str = toy_models.BYTE_LEVEL,
     objective: Objective = UNBOUNDED,
-    prepare: Callable[[RolloutScorer], Any] = lambda scorer: None,
+    prepare: Callable[[ResponseScorer], Any] = lambda scorer: None,
 ) -> Run:
     """What the trainer does with sampled ids, with a student that sampled exactly `sampled`."""
     model, tokenizer = toy_models.student(student_source, alphabet)
@@ -82,7 +82,7 @@ def run(
         ids = tokenizer("".join(letters[char] for char in outcome.text)).input_ids
         completions.append([*ids, stops[k % len(stops)]] if outcome.stopped else ids)
     prompts = [PROMPTS[k % len(PROMPTS)] for k in range(len(sampled))]
-    scorer = RolloutScorer(
+    scorer = ResponseScorer(
         objective,
         ByteVocab.from_tokenizer(tokenizer, size=len(tokenizer)),
         stops,

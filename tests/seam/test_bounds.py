@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from crossdistill.objectives import Evidence
+from crossdistill.objectives import AlignedBatch
 from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
+from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.byte_prefixes import targets_of
 from tests.objectives.cases import STUDENT_PIECES, TEACHER_PIECES, TEACHER_STOPS, evidence, pair, sampled
 
@@ -37,15 +36,15 @@ def begins(probs: list[float], data: bytes, read: bytes = b"") -> float:
     return found / given
 
 
-def drawn(seed: int) -> tuple[list[float], Evidence]:
+def drawn(seed: int) -> tuple[list[float], AlignedBatch]:
     """The teacher's distribution, and a text of a student that finds every token as probable as any other."""
     rng, vocabs = Random(seed), pair()
     ids = sampled(rng, vocabs.student, 12)
     logits = torch.tensor([[rng.gauss(0, 1) for _ in TEACHER_PIECES]], dtype=torch.float64)
     num_teacher = len(vocabs.teacher.encode(vocabs.student.decode(ids)).ids)
     ones = [torch.ones(size + 1, 1, dtype=torch.float64) for size in (len(ids), num_teacher)]
-    student = States(ones[0], LMHead(torch.zeros(len(STUDENT_PIECES), 1, dtype=torch.float64)))
-    teacher = States(ones[1], LMHead(logits.T))
+    student = HiddenStates(ones[0], LMHead(torch.zeros(len(STUDENT_PIECES), 1, dtype=torch.float64)))
+    teacher = HiddenStates(ones[1], LMHead(logits.T))
     return logits[0].softmax(-1).tolist(), evidence(vocabs, ids, 0, (student, teacher))
 
 
@@ -68,7 +67,7 @@ def test_probabilities_of_beginnings_are_those_of_what_is_drawn():
 def test_credit_of_the_bytes_up_to_a_token_is_a_lower_bound(seed):
     """From the start of its chunk."""
     probs, part = drawn(seed)
-    scores, borders = marginal_credit(part) + part.student.logprobs, Borders.of(part)
+    scores, borders = marginal_credit(part) + part.student.logprobs, TokenOffsets.of(part)
     gaps = []
     for chunk in np.flatnonzero(~part.is_stop):
         tokens = np.flatnonzero(borders.chunks == chunk)
@@ -86,7 +85,7 @@ def test_credit_of_the_bytes_up_to_a_token_is_a_lower_bound(seed):
 def test_targets_of_a_beginning_are_lower_bounds(seed):
     """What goes to the tokens that begin with some bytes is at most the probability of these bytes."""
     probs, part = drawn(seed)
-    borders, gaps = Borders.of(part), []
+    borders, gaps = TokenOffsets.of(part), []
     for token, target in enumerate(targets_of(part)):
         assert sum(target.values()) == pytest.approx(1.0)
         read = borders.prefixes(np.array([token]))[0]

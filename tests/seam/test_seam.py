@@ -1,6 +1,6 @@
 """The whole pipeline on a language that can be enumerated.
 
-Sampled ids -> split_response -> encode -> align -> LocalTeacher, sampled_logprobs -> RolloutScorer -> advantages,
+Sampled ids -> split_response -> encode -> align -> LocalTeacher, sampled_logprobs -> ResponseScorer -> advantages,
 through real models and tokenizers, against probabilities of strings that know nothing of tokens.
 """
 
@@ -17,7 +17,7 @@ import torch
 from crossdistill import Alignment, ByteVocab, Encoding
 from crossdistill.align import Selection
 from crossdistill.distill import scorer
-from crossdistill.distill.scorer import RolloutScorer
+from crossdistill.distill.scorer import ResponseScorer
 from crossdistill.ops import last_hidden_states
 from tests.seam import toy_models
 from tests.seam.pipeline import ASCII, largest_error, run
@@ -183,7 +183,7 @@ def with_text_positions_shifted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer, "split_response", shifting)
 
 
-def without_first_teacher_token(scorer: RolloutScorer) -> None:
+def without_first_teacher_token(scorer: ResponseScorer) -> None:
     encode = scorer.teacher.vocab.encode
 
     def dropping(data: bytes) -> Encoding:
@@ -193,7 +193,7 @@ def without_first_teacher_token(scorer: RolloutScorer) -> None:
     scorer.teacher.vocab.encode = dropping
 
 
-def with_one_stop_token(scorer: RolloutScorer) -> None:
+def with_one_stop_token(scorer: ResponseScorer) -> None:
     scorer.teacher.stop_ids = scorer.teacher.stop_ids[:1]
 
 
@@ -212,7 +212,7 @@ def with_chunks_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crossdistill.paired.align_around_batch", coarse)
 
 
-def without_the_stop_unit(scorer: RolloutScorer) -> None:
+def without_the_stop_unit(scorer: ResponseScorer) -> None:
     scorer.stop_unit = False
 
 

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from crossdistill import ByteVocab
-from crossdistill.objectives import Evidence, VocabPair
-from crossdistill.ops import LMHead, last_hidden_states
-from crossdistill.ops.states import States
+from crossdistill.objectives import AlignedBatch, VocabPair
+from crossdistill.ops import HiddenStates, LMHead, last_hidden_states
 from tests.objectives.cases import evidence
 from tests.seam import toy_models
 from tests.seam.source import Source
@@ -25,7 +24,7 @@ def in_two_tokenisations(
     teacher: str,
     alphabet: tuple[str, str] = ("a", "b"),
     stopped: bool = True,
-) -> Iterator[Evidence]:
+) -> Iterator[AlignedBatch]:
     """Of each text; the student finds every token as probable as any other."""
     model, made = _MODELS[teacher](teacher_source, alphabet)
     sides = toy_models.tokenizer(alphabet, _MERGES[student], toy_models.BYTE_LEVEL), made
@@ -37,13 +36,13 @@ def in_two_tokenisations(
         data = "".join(letters[char] for char in text)
         ids = [made.eos_token_id, *vocabs[1].encode(data).ids]  # after a prompt the language starts
         hidden = last_hidden_states(model, torch.tensor([ids]), torch.ones(1, len(ids)))[0]
-        theirs = States(hidden[: len(ids) - 1 + stopped], LMHead.from_model(model))
+        theirs = HiddenStates(hidden[: len(ids) - 1 + stopped], LMHead.from_model(model))
         student_ids = vocabs[0].encode(data).ids.tolist()
-        ours = States(torch.zeros(len(student_ids) + stopped, 1), LMHead(torch.zeros(len(sides[0]), 1)))
+        ours = HiddenStates(torch.zeros(len(student_ids) + stopped, 1), LMHead(torch.zeros(len(sides[0]), 1)))
         yield evidence(pair, student_ids, stops[0][0] if stopped else None, (ours, theirs))
 
 
-def pieces(part: Evidence) -> list[str]:
+def pieces(part: AlignedBatch) -> list[str]:
     """The student's tokens of the text, without the stop."""
     ids = part.student.ids.tolist()
     return [part.pair.student.pieces[k].decode() for k in ids[: len(ids) - bool(part.is_stop.any())]]

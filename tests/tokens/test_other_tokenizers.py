@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import BertGenerationTokenizer, ByT5Tokenizer, CanineTokenizer
 
 from crossdistill import ByteVocab, InputError
-from crossdistill.paired import Reading
+from crossdistill.paired import PairedTokenization
 from crossdistill.tokens import World
 from tests.oracles.alignment import borders, pieces_of, synchronised
 from tests.other_tokenizers import BUILDERS, SPELLING_NAMES, TIKTOKEN_SPECIAL, Wrapper
@@ -135,7 +135,7 @@ def test_a_pickled_vocabulary_encodes_alike(other_vocabs, name):
 @given(data=responses, student=st.sampled_from(NAMES))
 def test_readings_align_as_defined(vocabs, other_vocabs, name, data, student):
     ids = vocabs[student].encode(data).ids
-    reading = Reading.of(vocabs[student], ids, other_vocabs[name])
+    reading = PairedTokenization.of(vocabs[student], ids, other_vocabs[name])
     ours = [vocabs[student].pieces[token_id] for token_id in ids]
     theirs = pieces_of(reading.data, reading.encoding.ends.tolist())
     assert borders(reading.alignment) == synchronised(ours, theirs)

@@ -44,7 +44,7 @@ def train(pair: Pair, output: Path, batch: int) -> dict[str, Any]:
 
 def _outcome(trainer: RecordingTrainer) -> dict[str, Any]:
     sums = [value.double().abs().sum().item() for value in trainer.weights[-1].values()]
-    ledger = trainer.total_ledger().as_dict()
+    ledger = trainer.total_usage().as_dict()
     return {
         "history": trainer.state.log_history,
         "weights": gather_object([sums]),

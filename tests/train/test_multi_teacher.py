@@ -14,10 +14,9 @@ from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.costs import Part
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.scorer import RolloutScorer
-from crossdistill.objectives import Supervision, get
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.distill.scorer import ResponseScorer
+from crossdistill.objectives import LossInputs, get
+from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train.monitor.metrics import RolloutSums
 from crossdistill.train.monitor.usage import matmul_parameters
@@ -51,7 +50,7 @@ def trainer_of(pair: Pair, output: Any, teachers: dict[str, Any], column: bool =
 
 def alone(trainer: RecordingTrainer, teacher: LocalTeacher, item: ScoredResponse) -> ScoredResponse:
     """What one teacher says of a response of the run, asked by itself."""
-    scorer = RolloutScorer(trainer.objective, trainer.student_vocab, trainer.eos_token_ids, teacher)
+    scorer = ResponseScorer(trainer.objective, trainer.student_vocab, trainer.eos_token_ids, teacher)
     (response,) = scorer.split([item.response.ids.tolist()])
     stop = None if response.stop_position is None else float(item.student_logprobs[response.stop_position])
     (found,) = scorer.score([item.prompt], [response], [item.student_logprobs], [stop])
@@ -83,7 +82,7 @@ def test_every_teachers_tokens_are_paid_at_its_own_price(pair, output, teachers)
     assert len(set(price.values())) == 2
     scored = trainer.rollouts[0]
     expected = sum(2 * price[item.teacher_name] * item.num_teacher_tokens for item in scored)
-    assert trainer.total_ledger().costs.flops[Part.TEACHER_PREFILL] == expected
+    assert trainer.total_usage().costs.flops[Part.TEACHER_PREFILL] == expected
 
 
 def test_rules_route_and_templates_are_each_teachers_own(pair, output, teachers):
@@ -107,10 +106,10 @@ def test_a_dense_loss_is_the_sum_over_both_teachers(pair, output, teachers, name
         with torch.no_grad():
             hidden = model.model(torch.tensor([[*prompt_ids, *item.response.ids]])).last_hidden_state[0]
             before = len(prompt_ids) - 1 + torch.from_numpy(item.mask).nonzero()[:, 0]
-            supervision = Supervision(
+            supervision = LossInputs(
                 item.evidence,
                 torch.from_numpy(item.advantages[item.mask]),
-                States(hidden[before], LMHead.from_model(model)),
+                HiddenStates(hidden[before], LMHead.from_model(model)),
             )
             total += trainer.objective.loss(supervision).total.item()
         weight += trainer.objective.weight(item.evidence)
@@ -130,7 +129,7 @@ def test_weights_average_the_advantages(pair, output, teachers):
             expected.append(mean if kept else 0.0)
         np.testing.assert_allclose(item.advantages[:-1], expected[:-1], atol=2e-5)
         np.testing.assert_array_equal(item.mask, parts["second"].mask)
-    costs = trainer.total_ledger().costs
+    costs = trainer.total_usage().costs
     read = sum(one.num_teacher_tokens for item in trainer.rollouts[0] for one in (item, *item.others))
     assert costs.tokens[Part.TEACHER_PREFILL] == read
 
@@ -150,7 +149,7 @@ def test_what_one_of_them_drops_is_dropped_and_counted(pair, output, teachers, w
     assert [item.dropped for item in lost] == [DropReason.TEACHER_CONTEXT] * (BATCH // 2)
     assert all((item.teacher_name, len(item.others), item.weight) == ("second", 1, 0) for item in lost)
     assert not any(item.mask.any() for item in lost)
-    coverage = trainer.total_ledger().coverage
+    coverage = trainer.total_usage().coverage
     assert coverage.dropped[DropReason.TEACHER_CONTEXT].bytes == sum(len(item.response.data) for item in lost) > 0
     assert coverage.share < 0.9
 
@@ -175,7 +174,7 @@ def test_a_resumed_ledger_goes_on(pair, output, teachers):
     first.train()
     second = trainer_of(pair, output, teachers, **options, max_steps=2)
     second.train(resume_from_checkpoint=True)
-    before, after = (trainer.total_ledger().costs.flops[Part.TEACHER_PREFILL] for trainer in (first, second))
+    before, after = (trainer.total_usage().costs.flops[Part.TEACHER_PREFILL] for trainer in (first, second))
     price = {name: matmul_parameters(teacher.model) for name, teacher in teachers.items()}
     added = sum(2 * price[item.teacher_name] * item.num_teacher_tokens for item in second.rollouts[0])
     assert after == before + added

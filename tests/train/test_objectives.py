@@ -8,10 +8,9 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crossdistill import InputError
-from crossdistill.objectives import Supervision, available
+from crossdistill.objectives import LossInputs, available
 from crossdistill.objectives.shared import auxiliary_heads
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.signal import Signal
 from tests.models import Pair
 from tests.train.harness import BATCH, RecordingTrainer, load, make_trainer
@@ -31,8 +30,8 @@ def expected_loss(trainer: RecordingTrainer, batch: int, step: int) -> float:
             hidden = model.model(torch.tensor([ids])).last_hidden_state[0]
             before = len(prompt_ids) - 1 + torch.from_numpy(item.mask).nonzero()[:, 0]
             advantages = torch.from_numpy(item.advantages[item.mask])
-            states = States(hidden[before], head)
-            total += trainer.objective.loss(Supervision(item.evidence, advantages, states)).total.item()
+            states = HiddenStates(hidden[before], head)
+            total += trainer.objective.loss(LossInputs(item.evidence, advantages, states)).total.item()
         weight += trainer.objective.weight(item.evidence)
     return total / weight
 
@@ -111,7 +110,7 @@ def test_byte_heads_are_trained_and_not_saved_with_the_student(pair, output):
     saved, report = AutoModelForCausalLM.from_pretrained(output / "student", output_loading_info=True)
     assert not report["unexpected_keys"]
     assert torch.equal(dict(saved.named_parameters())[trunk], trainer.weights[-1][trunk])
-    assert auxiliary_heads.companion_of(trainer.model) is trainer.objective.heads
+    assert auxiliary_heads.auxiliary_heads_of(trainer.model) is trainer.objective.heads
 
 
 @pytest.mark.parametrize("adapter", [None, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")])

@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from crossdistill import InputError
 from crossdistill.costs import Part
-from crossdistill.objectives import LossSum, Objective, Supervision, registry
+from crossdistill.objectives import LossInputs, LossSum, Objective, registry
 from crossdistill.signal import Signal
 from crossdistill.teachers.writing import write_responses
 from tests.models import MESSAGES
@@ -26,7 +26,7 @@ class Likelihood(Objective):
     name: ClassVar[str] = "likelihood"
     signal = Signal.SAMPLED
 
-    def loss(self, supervision: Supervision) -> LossSum:
+    def loss(self, supervision: LossInputs) -> LossSum:
         return LossSum(-supervision.student_logprobs().sum(), {})
 
 

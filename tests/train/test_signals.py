@@ -8,9 +8,8 @@ from peft import LoraConfig
 from transformers import AutoTokenizer
 
 from crossdistill import InputError
-from crossdistill.objectives import Supervision, VocabPair, available, get
-from crossdistill.ops import LMHead
-from crossdistill.ops.states import States
+from crossdistill.objectives import LossInputs, VocabPair, available, get
+from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.signal import Signal
 from crossdistill.teachers import LocalTeacher
 from tests import tiny_models
@@ -101,7 +100,7 @@ def test_a_dense_objective_trains_an_adapter_alone(pair, output, name):
     trainer.train()
     changed = {key for key, value in trainer.weights[-1].items() if not torch.equal(value, trainer.weights[0][key])}
     assert {key for key in changed if "lora_" in key}
-    assert {key for key in changed if "lora_" not in key and "companion" not in key} == set()
+    assert {key for key in changed if "lora_" not in key and "auxiliary_heads" not in key} == set()
 
 
 @pytest.mark.parametrize("family", ["gemma2", "tied_qwen", "cohere", "phi"])
@@ -135,9 +134,9 @@ def expected_norm(trainer: RecordingTrainer, family: str, size: int) -> float:
         logits = model(torch.tensor([ids])).logits[0]
         before = len(prompt_ids) - 1 + torch.from_numpy(item.mask).nonzero()[:, 0]
         # the model's own logits as states, under a head that changes nothing
-        states = States(logits[before], LMHead(torch.eye(logits.shape[1])))
+        states = HiddenStates(logits[before], LMHead(torch.eye(logits.shape[1])))
         advantages = torch.from_numpy(item.advantages[item.mask])
-        total = total + trainer.objective.loss(Supervision(item.evidence, advantages, states)).total
+        total = total + trainer.objective.loss(LossInputs(item.evidence, advantages, states)).total
         weight += trainer.objective.weight(item.evidence)
     (total / weight).backward()
     squares = [parameter.grad.square().sum() for parameter in model.parameters() if parameter.grad is not None]

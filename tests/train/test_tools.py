@@ -90,7 +90,7 @@ def test_loss_figures_and_ledger(trained):
     gap = sum(item.gap_nats for row in per_row for item in row) / sum(item.gap_bytes for row in per_row for item in row)
     assert step["teacher_gap"] == pytest.approx(gap)
     assert step["teacher_gap_se"] == pytest.approx(0, abs=1e-6)  # of conversations, which are all alike here
-    ledger = trained.total_ledger().as_dict()
+    ledger = trained.total_usage().as_dict()
     assert ledger["coverage"]["sampled_tokens"] == ledger["coverage"]["supervised_tokens"] == sampled
     assert ledger["tokens"]["student_step"] == int(batch["attention_mask"].sum())
     assert ledger["tokens"]["teacher_prefill"] == sum(

@@ -161,7 +161,7 @@ def test_figures(trained):
 
 
 def test_ledger_counts_training_alone(trained):
-    ledger = trained.total_ledger().as_dict()
+    ledger = trained.total_usage().as_dict()
     scored = [item for batch in trained.rollouts for item in batch]
     prompts = sum(len(ids) for batch in trained.prompt_ids for ids in batch)
     tokens = prompts + sum(len(item.response.ids) for item in scored)
@@ -521,7 +521,7 @@ def test_vllm_gets_the_weights_of_the_student_alone():
     fake.sync_weights = lambda: sent.extend(name for name, _ in student.named_parameters())  # type: ignore[method-assign]
     KeepSampledLogprobs(fake, student).sync_weights()
     assert sent == ["weight", "bias"]
-    assert auxiliary_heads.companion_of(student) is not None
+    assert auxiliary_heads.auxiliary_heads_of(student) is not None
 
 
 def test_missing_log_probabilities_of_vllm_are_refused():

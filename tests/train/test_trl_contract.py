@@ -20,7 +20,7 @@ from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor
 
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.checkpointing import CheckpointingTrainer
-from crossdistill.train.generation import SamplingTrainer
+from crossdistill.train.generation import GenerationTrainer
 from tests.train.harness import load, make_trainer, rows
 
 SIGNATURES = {
@@ -84,7 +84,7 @@ def test_signature(name):
 
 
 def test_nothing_else_is_overridden():
-    classes = (SamplingTrainer, CheckpointingTrainer, CrossTokenizerTrainer)
+    classes = (GenerationTrainer, CheckpointingTrainer, CrossTokenizerTrainer)
     ours = {name for kind in classes for name, value in vars(kind).items() if callable(value)}
     assert {name for name in ours if hasattr(DistillationTrainer, name)} == OVERRIDDEN
 

@@ -17,7 +17,7 @@ from crossdistill.errors import InputError
 
 if TYPE_CHECKING:
     from crossdistill.report.alignment.view import SampleView
-    from crossdistill.runs.responses import Answer
+    from crossdistill.runs.responses import SampledText
 
 NUM_SHOWN = 50
 MAX_BYTES = 1_000_000
@@ -57,7 +57,7 @@ def command(
     from crossdistill.runs.responses import first
 
     check_page(html)
-    views = _views(student, teacher, _Source(text, file, responses, run, column, max_bytes))
+    views = _views(student, teacher, _AlignInput(text, file, responses, run, column, max_bytes))
     shown = NUM_SHOWN if limit is None and not as_json else limit
     if as_json and html is None:  # as they come: a file may be longer than memory
         print_json(view.as_dict() for view in islice(views, shown))
@@ -87,7 +87,7 @@ def _write(views: list["SampleView"], has_more: bool, html: Path | None, as_json
 
 
 @dataclass(frozen=True)
-class _Source:
+class _AlignInput:
     """What the user named to align; at most one of text, file, responses and run."""
 
     text: str | None
@@ -106,7 +106,7 @@ class _Source:
             raise InputError("--column names a column of a file of responses: give the file with --responses.")
 
 
-def _views(student: str | None, teacher: str | None, source: _Source) -> Iterator["SampleView"]:
+def _views(student: str | None, teacher: str | None, source: _AlignInput) -> Iterator["SampleView"]:
     from crossdistill.runs.responses import read_answers, read_sampled, read_samples
 
     source.check()
@@ -122,23 +122,23 @@ def _views(student: str | None, teacher: str | None, source: _Source) -> Iterato
     return _text_aligned(student, teacher, source)
 
 
-def _text_aligned(student: str, teacher: str, source: _Source) -> Iterator["SampleView"]:
-    from crossdistill.inspection.model_files import read_tokens
+def _text_aligned(student: str, teacher: str, source: _AlignInput) -> Iterator["SampleView"]:
+    from crossdistill.inspection.model_files import read_tokenizer_info
     from crossdistill.report.alignment.text_view import text_view
 
     data = _read(source.text, source.file)
-    ours, theirs = read_tokens(student), read_tokens(teacher)
+    ours, theirs = read_tokenizer_info(student), read_tokenizer_info(teacher)
     is_cut = len(data) > source.max_bytes
     note = f"the first {source.max_bytes:,} of {len(data):,} bytes; --max-bytes takes more" if is_cut else ""
     yield text_view(data[: source.max_bytes], ours.vocab, theirs.vocab, note=note)
 
 
-def _answers_aligned(student: str, teacher: str, answers: Iterator["Answer"]) -> Iterator["SampleView"]:
-    from crossdistill.inspection.model_files import read_tokens
+def _answers_aligned(student: str, teacher: str, answers: Iterator["SampledText"]) -> Iterator["SampleView"]:
+    from crossdistill.inspection.model_files import read_tokenizer_info
     from crossdistill.report.alignment.text_view import ids_view, text_view
 
     answer = next(answers, None)  # a file that cannot be read is told before tokenizers are
-    ours, theirs = read_tokens(student), read_tokens(teacher)
+    ours, theirs = read_tokenizer_info(student), read_tokenizer_info(teacher)
     while answer is not None:
         if isinstance(answer.content, str | bytes):
             yield text_view(_bytes(answer.content), ours.vocab, theirs.vocab, prompt=answer.prompt)

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from crossdistill.align import Alignment
 from crossdistill.objectives.shared.vocab_pair import VocabPair
-from crossdistill.ops import TopLogprobs, token_logprobs
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, TopLogprobs, token_logprobs
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,11 @@ class TeacherTokens:
     ids: Tensor
     ends: Tensor
     logprobs: Tensor
-    states: States | None = None
+    states: HiddenStates | None = None
     topk: TopLogprobs | None = None
 
     @property
-    def dense(self) -> States:
+    def dense(self) -> HiddenStates:
         """Its states; the trainer gives them to every objective that asks for DENSE."""
         assert self.states is not None
         return self.states
@@ -62,7 +61,7 @@ class TeacherTokens:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class AlignedBatch:
     """Responses in both models' tokens, and what the teacher says of them.
 
     alignment: of all of them. is_stop: bool [C], whether a chunk is a stop unit (one student token, the stop that it
@@ -91,7 +90,7 @@ class Evidence:
     def device(self) -> torch.device:
         return self.student.ids.device
 
-    def to(self, device: torch.device) -> "Evidence":
+    def to(self, device: torch.device) -> "AlignedBatch":
         """The same on a device, the teacher's states too."""
         student = StudentTokens(*(value.to(device) for value in vars(self.student).values()))
         teacher = self.teacher
@@ -104,24 +103,24 @@ class Evidence:
         )
         return replace(self, student=student, teacher=moved)
 
-    def with_teacher(self, states: States | None = None, topk: TopLogprobs | None = None) -> "Evidence":
+    def with_teacher(self, states: HiddenStates | None = None, topk: TopLogprobs | None = None) -> "AlignedBatch":
         """The same with another signal of the teacher."""
         return replace(self, teacher=replace(self.teacher, states=states, topk=topk))
 
     @classmethod
-    def concatenate(cls, parts: Sequence["Evidence"]) -> "Evidence":
+    def concatenate(cls, parts: Sequence["AlignedBatch"]) -> "AlignedBatch":
         """One of several, at least one, of the same pair and with the same signal."""
         bytes_before = np.cumsum([0, *(int(part.alignment.byte_splits[-1]) for part in parts)])[:-1].tolist()
         sizes = np.concatenate([np.diff(part.response_splits) for part in parts])
 
-        def joined(of: Callable[[Evidence], Tensor]) -> Tensor:
+        def joined(of: Callable[[AlignedBatch], Tensor]) -> Tensor:
             return torch.cat([of(part) for part in parts])
 
-        def shifted(of: Callable[[Evidence], Tensor]) -> Tensor:
+        def shifted(of: Callable[[AlignedBatch], Tensor]) -> Tensor:
             return torch.cat([of(part) + before for part, before in zip(parts, bytes_before, strict=True)])
 
         first = parts[0].teacher
-        states = first.states and States(joined(lambda e: e.teacher.dense.hidden), first.states.head)
+        states = first.states and HiddenStates(joined(lambda e: e.teacher.dense.hidden), first.states.head)
         topk = first.topk and TopLogprobs(
             joined(lambda e: e.teacher.most_probable.ids), joined(lambda e: e.teacher.most_probable.logprobs)
         )
@@ -147,7 +146,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Supervision:
+class LossInputs:
     """What a loss is computed from.
 
     advantages: nats, [N_S], constant: what :meth:`Objective.advantages` gave for these tokens when they were sampled.
@@ -155,12 +154,12 @@ class Supervision:
     divides the student's logits where the policy that sampled is meant.
     """
 
-    evidence: Evidence
+    evidence: AlignedBatch
     advantages: Tensor
-    student: States
+    student: HiddenStates
     temperature: float = 1.0
 
-    def at_chunk_starts(self) -> tuple[States, States]:
+    def at_chunk_starts(self) -> tuple[HiddenStates, HiddenStates]:
         """The states that predict the first token of each chunk, [C, H]: the student's and the teacher's."""
         evidence = self.evidence
         return self.student.at(evidence.student_splits[:-1]), evidence.teacher.dense.at(evidence.teacher_splits[:-1])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def sorted_distance(student: Tensor, teacher: Tensor) -> Tensor:
+def rank_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """D of each row: [R, V_S] and [R, V_T], not negative -> [R]. Differentiable; vectors may be empty."""
     ours, theirs = _ascending(student), _ascending(teacher)
     shared = min(ours.shape[1], theirs.shape[1])

@@ -54,7 +54,7 @@ class Groups:
 class Columns:
     """K candidates by their ids on each side: byte strings that both have an entry for, and last the stop, if taught.
 
-    Entries are equal where their bytes are, not their names; several ids of the same bytes are one candidate, and so
+    Entries are equal if their bytes are, whatever their names; several ids of the same bytes are one candidate, and so
     are all stop tokens of a side.
     """
 

@@ -7,7 +7,7 @@ import numpy as np
 from crossdistill.align import DropReason
 from crossdistill.chat import split_response
 from crossdistill.errors import InputError
-from crossdistill.paired import Reading
+from crossdistill.paired import PairedTokenization
 from crossdistill.report.alignment.view import DroppedToken, SampleView, TokenView, sample_view
 from crossdistill.report.format import display
 from crossdistill.tokens import ByteVocab
@@ -43,7 +43,7 @@ def ids_view(
             f"token id {foreign} is none of the student's {len(student):,} ids: give ids that this student has sampled."
         )
     response = split_response(sampled, student, stop_ids)
-    reading = Reading.of(student, response.text_ids, teacher)
+    reading = PairedTokenization.of(student, response.text_ids, teacher)
     aligned = response.text_positions[reading.student_positions]
     in_view = aligned if response.stop_position is None else np.append(aligned, response.stop_position)
     has_bytes = student.lengths[response.ids] > 0

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from crossdistill.inspection.advice import advice, general_advice
-from crossdistill.inspection.examples import ChunkExample, LoneToken, Rewrite
+from crossdistill.inspection.examples import ChunkExample, NeverOneToOne, Rewrite
 from crossdistill.inspection.measure import Measure, minimum_coverage
-from crossdistill.inspection.model_info import SideFacts
+from crossdistill.inspection.model_info import ModelFacts
 from crossdistill.inspection.overlap import Overlap
 from crossdistill.inspection.pair import Inspection
 from crossdistill.report.format import display, percent, plain
@@ -26,8 +26,8 @@ def as_dict(pair: Inspection) -> dict[str, Any]:
         "teacher": _side(pair.teacher, "teacher"),
         "mismatches": pair.mismatches,
         "overlap": _overlap(pair.overlap),
-        "promised_coverage": pair.promised_coverage,
-        "minimum_coverage": minimum_coverage(pair.promised_coverage),
+        "promised_coverage": pair.expected_coverage,
+        "minimum_coverage": minimum_coverage(pair.expected_coverage),
         "total": _measure(pair.total),
         "categories": {name: _measure(measure) for name, measure in pair.categories.items()},
         "documents": {name: _measure(measure) for name, measure in pair.documents.items()},
@@ -46,7 +46,7 @@ def as_dict(pair: Inspection) -> dict[str, Any]:
     }
 
 
-def side_rows(facts: SideFacts) -> list[tuple[str, str]]:
+def side_rows(facts: ModelFacts) -> list[tuple[str, str]]:
     """(what, how) of one side, in words."""
     spare = f", {facts.padding:,} padding" if facts.padding else ""
     return [
@@ -96,7 +96,7 @@ def summary_rows(pair: Inspection) -> list[tuple[str, str]]:
         ),
         (
             "a run stops below",
-            f"{percent(minimum_coverage(pair.promised_coverage))} (train.min_coverage, train.low_coverage)",
+            f"{percent(minimum_coverage(pair.expected_coverage))} (train.min_coverage, train.low_coverage)",
         ),
         ("tokens", f"student {total.student_tokens:,}, teacher {total.teacher_tokens:,}"),
         ("1:1", f"{percent(total.one_to_one_share)} of the student's tokens"),
@@ -138,7 +138,7 @@ def chunk_example(example: ChunkExample) -> dict[str, Any]:
     }
 
 
-def lone_token(token: LoneToken) -> dict[str, Any]:
+def lone_token(token: NeverOneToOne) -> dict[str, Any]:
     return {"token": display(token.piece), "count": token.count}
 
 
@@ -146,7 +146,7 @@ def rewrite(example: Rewrite) -> dict[str, Any]:
     return {"document": example.document, "given": display(example.given), "spelled": display(example.spelled)}
 
 
-def _side(facts: SideFacts, side: str) -> dict[str, Any]:
+def _side(facts: ModelFacts, side: str) -> dict[str, Any]:
     return {**vars(facts), "holes": list(facts.holes), "effects": facts.effects.sentences(side)}
 
 
@@ -171,11 +171,11 @@ def _measure(measure: Measure) -> dict[str, Any]:
     }
 
 
-def _stops(facts: SideFacts) -> str:
+def _stops(facts: ModelFacts) -> str:
     return " or ".join(map(plain, facts.stops)) or "nothing"
 
 
-def _holes(facts: SideFacts) -> str:
+def _holes(facts: ModelFacts) -> str:
     stands_in = "" if facts.unknown is None else f", for which {plain(facts.unknown)} stands"
     if not facts.spells_bytes:
         return f"characters without an entry{stands_in}: no byte fallback"

@@ -3,7 +3,7 @@
 from crossdistill.teachers.served.cache import ScoreCache
 from crossdistill.teachers.served.http.traffic import Traffic
 from crossdistill.teachers.served.options import ServedOptions
-from crossdistill.teachers.served.probe import Capability
+from crossdistill.teachers.served.probe import Capabilities
 from crossdistill.teachers.served.teacher import ServedTeacher
 
-__all__ = ["Capability", "ScoreCache", "ServedOptions", "ServedTeacher", "Traffic"]
+__all__ = ["Capabilities", "ScoreCache", "ServedOptions", "ServedTeacher", "Traffic"]

@@ -5,12 +5,12 @@ import asyncio
 import numpy as np
 
 from crossdistill.errors import TeacherUnavailableError
-from crossdistill.teachers.served.api.client import Asker, changed, served_models
+from crossdistill.teachers.served.api.client import ScoringClient, changed, served_models
 from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
 from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.errors import Refused, shown
-from crossdistill.teachers.served.http.retry_policy import Retrying
-from crossdistill.teachers.served.probe import Capability
+from crossdistill.teachers.served.http.retry_policy import RetryPolicy
+from crossdistill.teachers.served.probe import Capabilities
 
 
 class Health:
@@ -23,7 +23,7 @@ class Health:
         well_at: when it was last seen to be well, by the clock of the retrying; -inf before.
     """
 
-    def __init__(self, connection: Connection, asker: Asker, retrying: Retrying, capability: Capability):
+    def __init__(self, connection: Connection, asker: ScoringClient, retrying: RetryPolicy, capability: Capabilities):
         self.well_at = float("-inf")
         self._connection = connection
         self._asker = asker

@@ -10,15 +10,15 @@ import numpy as np
 
 from crossdistill.errors import InputError
 from crossdistill.signal import Signal
-from crossdistill.teachers.served.api.client import Asker, name_in, served_models
+from crossdistill.teachers.served.api.client import ScoringClient, name_in, served_models
 from crossdistill.teachers.served.api.completions import Completions
 from crossdistill.teachers.served.api.dialect import Dialect
-from crossdistill.teachers.served.api.token_names import Form, Spelling
+from crossdistill.teachers.served.api.token_names import Form, TokenNames
 from crossdistill.teachers.served.api.vllm import Vllm
 from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, beginning, difference_nats, reference_ids
 from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.errors import Malformed, Refused, Transient, shown
-from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.teachers.served.http.retry_policy import RetryPolicy
 from crossdistill.teachers.served.options import ServedOptions
 from crossdistill.teachers.served.same_tokenizer import check_names, checked_by_ids
 from crossdistill.tokens import ByteVocab
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Capability:
+class Capabilities:
     """What the server can do, and by what it is known again.
 
     dialect: the one that it speaks. signal: the most that it gives, with `max_top_k` tokens a position. max_length:
@@ -65,12 +65,12 @@ class _Model:
 
 async def probe(
     connection: Connection,
-    retrying: Retrying,
+    retrying: RetryPolicy,
     tokenizer: Any,
     vocab: ByteVocab,
     stop_ids: Sequence[int],
     options: ServedOptions,
-) -> Capability:
+) -> Capabilities:
     """Asks a few short questions whose answers must fit together.
 
     Raises InputError for a server that gives no log-probabilities of a prompt in a dialect that is known, whose scores
@@ -78,19 +78,19 @@ async def probe(
     """
     model = await _model(connection, retrying, options)
     ids = reference_ids(tokenizer, model.max_length)
-    spelling = Spelling(tokenizer, vocab)
+    spelling = TokenNames(tokenizer, vocab)
     candidates = _dialects(options, spelling, tokenizer, vocab)
     dialect, answer = await _spoken(connection, retrying, model.name, ids, candidates)
     num_texts = await checked_by_ids(connection, retrying, model.name, tokenizer, spelling)
     if num_texts is None:
         check_names(await _names(connection, retrying, model.name, ids, dialect, answer), ids, spelling)
-    asker = Asker(connection, dialect, model.name)
+    asker = ScoringClient(connection, dialect, model.name)
     reference = dialect.read(answer, ids, 0).logprobs
     half = beginning(tokenizer, ids, len(ids) // 2 + 1)
     noise = await _prefix_difference(asker, retrying, half, reference)
     is_exact = not isinstance(dialect, Completions) or spelling.is_unique(dialect.form)
     max_top_k = await _max_top_k(asker, retrying, ids, min(MOST_TOP_K, len(vocab))) if is_exact else 0
-    found = Capability(
+    found = Capabilities(
         dialect=dialect,
         signal=Signal.TOPK if max_top_k else Signal.SAMPLED,
         max_top_k=max_top_k,
@@ -107,7 +107,7 @@ async def probe(
     return replace(found, findings=tuple(findings))
 
 
-async def _model(connection: Connection, retrying: Retrying, options: ServedOptions) -> _Model:
+async def _model(connection: Connection, retrying: RetryPolicy, options: ServedOptions) -> _Model:
     models = await _asked(retrying, lambda: served_models(connection), tries=None)  # it may be starting up
     if isinstance(models, Refused) and models.status in {401, 403}:
         raise InputError(
@@ -132,7 +132,7 @@ def _chosen(models: dict[str, int | None], wanted: str | None, url: str) -> _Mod
     return _Model(name, models[name], True)
 
 
-def _dialects(options: ServedOptions, spelling: Spelling, tokenizer: Any, vocab: ByteVocab) -> Iterator[Dialect]:
+def _dialects(options: ServedOptions, spelling: TokenNames, tokenizer: Any, vocab: ByteVocab) -> Iterator[Dialect]:
     """The most exact one first."""
     if options.dialect in {"auto", "vllm"}:
         yield Vllm(len(vocab))
@@ -142,7 +142,7 @@ def _dialects(options: ServedOptions, spelling: Spelling, tokenizer: Any, vocab:
 
 
 async def _asked(
-    retrying: Retrying, attempt: Callable[[], Awaitable[T]], tries: int | None = _TRIES
+    retrying: RetryPolicy, attempt: Callable[[], Awaitable[T]], tries: int | None = _TRIES
 ) -> T | Transient | Refused:
     """While we find out what a server can do, a failure is an answer too, and one of another shape at once."""
 
@@ -159,12 +159,12 @@ async def _asked(
 
 
 async def _spoken(
-    connection: Connection, retrying: Retrying, model: str, ids: Sequence[int], candidates: Iterator[Dialect]
+    connection: Connection, retrying: RetryPolicy, model: str, ids: Sequence[int], candidates: Iterator[Dialect]
 ) -> tuple[Dialect, Any]:
     """The first dialect in which the answer can be read, and that answer."""
     reasons = []
     for candidate in candidates:
-        asker = Asker(connection, candidate, model)
+        asker = ScoringClient(connection, candidate, model)
         answer = await _asked(retrying, partial(_raw, asker, ids))
         if not isinstance(answer, Transient | Refused):
             try:
@@ -179,7 +179,7 @@ async def _spoken(
     )
 
 
-async def _raw(asker: Asker, ids: Sequence[int]) -> Any:
+async def _raw(asker: ScoringClient, ids: Sequence[int]) -> Any:
     return await asker.answer(asker.dialect.body(ids, 0))
 
 
@@ -193,19 +193,21 @@ def _completed(dialect: Dialect, answer: Any, ids: Sequence[int]) -> Dialect:
 
 
 async def _names(
-    connection: Connection, retrying: Retrying, model: str, ids: Sequence[int], dialect: Dialect, answer: Any
+    connection: Connection, retrying: RetryPolicy, model: str, ids: Sequence[int], dialect: Dialect, answer: Any
 ) -> list[str | None]:
     """What the server's own tokenizer calls the ids: a number that it was sent says nothing of it."""
     if not isinstance(dialect, Completions) or dialect.sends_text or not dialect.asks_numbers:
         return dialect.tokens(answer)
     by_name = replace(dialect, asks_numbers=False)
-    named = await _asked(retrying, partial(_raw, Asker(connection, by_name, model), ids))
+    named = await _asked(retrying, partial(_raw, ScoringClient(connection, by_name, model), ids))
     if isinstance(named, Transient | Refused):
         raise InputError(f"the teacher's server does not say how its tokens are called ({named}): it cannot be used.")
     return by_name.tokens(named)
 
 
-async def _prefix_difference(asker: Asker, retrying: Retrying, half: Sequence[int], reference: np.ndarray) -> float:
+async def _prefix_difference(
+    asker: ScoringClient, retrying: RetryPolicy, half: Sequence[int], reference: np.ndarray
+) -> float:
     """Between the scores of half the text, alone and within the whole: a score must not depend on what follows."""
     found = await _asked(retrying, lambda: asker.score(half, 0))
     if isinstance(found, Transient | Refused):
@@ -219,7 +221,7 @@ async def _prefix_difference(asker: Asker, retrying: Retrying, half: Sequence[in
     return difference
 
 
-async def _max_top_k(asker: Asker, retrying: Retrying, ids: Sequence[int], most: int) -> int:
+async def _max_top_k(asker: ScoringClient, retrying: RetryPolicy, ids: Sequence[int], most: int) -> int:
     """The largest k that it gives, up to `most`; 0 where it gives none."""
 
     async def works(k: int) -> bool:
@@ -238,7 +240,7 @@ async def _max_top_k(asker: Asker, retrying: Retrying, ids: Sequence[int], most:
 
 
 async def _can_next(
-    asker: Asker, retrying: Retrying, ids: Sequence[int], reference: np.ndarray, stop_ids: Sequence[int]
+    asker: ScoringClient, retrying: RetryPolicy, ids: Sequence[int], reference: np.ndarray, stop_ids: Sequence[int]
 ) -> bool:
     """Whether what it says of the next token is what it says of that token where it is there."""
     half = len(ids) // 2
@@ -249,7 +251,7 @@ async def _can_next(
     return bool(abs(found[0] - reference[half - 1]) <= _NEXT_TOLERANCE_NATS)
 
 
-def _findings(found: Capability, num_texts: int | None, noise: float, num_stops: int) -> Iterator[str]:
+def _findings(found: Capabilities, num_texts: int | None, noise: float, num_stops: int) -> Iterator[str]:
     """Lines for people."""
     context = "not told" if found.max_length is None else f"{found.max_length:,} tokens"
     yield f"model: {shown(found.model)}, context: {context}"

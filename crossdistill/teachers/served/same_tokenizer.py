@@ -6,18 +6,18 @@ from typing import Any
 from crossdistill.chat.template import TemplateRefusalError, render_text
 from crossdistill.errors import InputError
 from crossdistill.teachers.served.api.dialect import field
-from crossdistill.teachers.served.api.token_names import Form, Spelling
+from crossdistill.teachers.served.api.token_names import Form, TokenNames
 from crossdistill.teachers.served.fingerprint import TEXT, first_difference, token_ids
 from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.errors import Malformed, Refused, quoted
-from crossdistill.teachers.served.http.retry_policy import Retrying
-from crossdistill.tokens.source import PROBES
+from crossdistill.teachers.served.http.retry_policy import RetryPolicy
+from crossdistill.tokens.source import PROBE_TEXTS
 
 _PATH = "/tokenize"
 
 
 async def checked_by_ids(
-    connection: Connection, retrying: Retrying, model: str, tokenizer: Any, spelling: Spelling
+    connection: Connection, retrying: RetryPolicy, model: str, tokenizer: Any, spelling: TokenNames
 ) -> int | None:
     """Has the server tokenise some texts: their number, or None where it cannot. Raises InputError at a difference."""
     texts = _texts(tokenizer)
@@ -31,7 +31,7 @@ async def checked_by_ids(
     return len(texts)
 
 
-def check_names(names: Sequence[str | None], ids: Sequence[int], spelling: Spelling) -> None:
+def check_names(names: Sequence[str | None], ids: Sequence[int], spelling: TokenNames) -> None:
     """By what the server calls the ids that it was sent. Raises InputError at a difference."""
     form = spelling.form_of(names, ids)
     if form is None:
@@ -41,14 +41,14 @@ def check_names(names: Sequence[str | None], ids: Sequence[int], spelling: Spell
 
 def _texts(tokenizer: Any) -> list[str]:
     """Known ones, and a conversation, which has the tokens that begin and end turns."""
-    known = [TEXT, *[text for text in PROBES if "\x00" not in text]]
+    known = [TEXT, *[text for text in PROBE_TEXTS if "\x00" not in text]]
     try:
         return [*known, render_text(tokenizer, [{"role": "user", "content": "Add 12 and 30."}])]
     except TemplateRefusalError:
         return known
 
 
-async def _their_ids(connection: Connection, retrying: Retrying, model: str, text: str) -> tuple[int, ...] | None:
+async def _their_ids(connection: Connection, retrying: RetryPolicy, model: str, text: str) -> tuple[int, ...] | None:
     body = {"model": model, "prompt": text, "add_special_tokens": False}
 
     async def attempt() -> Any:
@@ -65,7 +65,7 @@ async def _their_ids(connection: Connection, retrying: Retrying, model: str, tex
     return tuple(tokens) if is_ids else None
 
 
-def _at_first_difference(ours: Sequence[int], theirs: Sequence[int], spelling: Spelling) -> str:
+def _at_first_difference(ours: Sequence[int], theirs: Sequence[int], spelling: TokenNames) -> str:
     position = first_difference(ours, theirs)
     here, there = (spelling.described(ids[position]) if position < len(ids) else "missing" for ids in (ours, theirs))
     return f"token {position} is {here} here and {there} there"

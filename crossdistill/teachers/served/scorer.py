@@ -13,14 +13,14 @@ import numpy as np
 
 from crossdistill.align import DropReason
 from crossdistill.errors import TeacherUnavailableError
-from crossdistill.teachers.served.api.client import Asker
+from crossdistill.teachers.served.api.client import ScoringClient
 from crossdistill.teachers.served.api.dialect import PromptLogprobs
 from crossdistill.teachers.served.health import Health
 from crossdistill.teachers.served.http.errors import Refused, TooSlow, Transient, drop_reason
-from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.teachers.served.http.retry_policy import RetryPolicy
 from crossdistill.teachers.served.http.traffic import Traffic
 from crossdistill.teachers.served.options import ServedOptions
-from crossdistill.teachers.served.probe import Capability
+from crossdistill.teachers.served.probe import Capabilities
 
 _LOGGER = logging.getLogger("crossdistill")
 _TRIES, _ROUNDS = 3, 3
@@ -36,7 +36,7 @@ def _slow_tries(patience_s: float, timeout_s: float) -> int:
     return min(_MOST_SLOW_TRIES, max(_ROUNDS, math.ceil(patience_s / timeout_s)))
 
 
-class Scores(Protocol):
+class ScoreStore(Protocol):
     """A cache of scores; see :class:`crossdistill.teachers.served.ScoreCache`."""
 
     def key(self, fingerprint: str, ids: Sequence[int], top_k: int) -> bytes: ...
@@ -47,7 +47,7 @@ class Scores(Protocol):
 
 
 @dataclass(frozen=True)
-class Question:
+class ScoreRequest:
     """A response whose scores are wanted.
 
     prompt, response: token ids. stopped: with the mass of the stop tokens after it. top_k: with so many tokens at each
@@ -66,7 +66,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScoreResult:
     """rows: of the response and, where the question looks beyond it, of the first stop token after it.
 
     stop_logprobs: nats of all stop tokens, float32; empty where they were not asked for.
@@ -84,7 +84,7 @@ class Unscorable(Exception):  # noqa: N818 - of one sample: the others go on
         self.reason = reason
 
 
-class Scorer:
+class ServerScorer:
     """Asks, in one event loop.
 
     Another model can take the place of the server's without a connection that breaks. So what was answered counts, and
@@ -97,14 +97,14 @@ class Scorer:
 
     def __init__(
         self,
-        asker: Asker,
-        retrying: Retrying,
+        asker: ScoringClient,
+        retrying: RetryPolicy,
         health: Health,
-        capability: Capability,
+        capability: Capabilities,
         stop_ids: Sequence[int],
         traffic: Traffic,
         options: ServedOptions,
-        cache: Scores | None = None,
+        cache: ScoreStore | None = None,
         fingerprint: str = "",
     ):
         self._asker = asker
@@ -124,7 +124,7 @@ class Scorer:
         self._answered_at = float("-inf")
         self._unsure: deque[tuple[float, bytes, PromptLogprobs]] = deque()  # rows for the cache, and when they came
 
-    async def answers(self, questions: Sequence[Question]) -> dict[Question, Answer | DropReason]:
+    async def answers(self, questions: Sequence[ScoreRequest]) -> dict[ScoreRequest, ScoreResult | DropReason]:
         """The longest are asked first: a long one that begins last would be waited for alone.
 
         Raises TeacherUnavailableError or TeacherChangedError; what was sure before is in the cache.
@@ -139,13 +139,13 @@ class Scorer:
         finally:
             self._limits.remove(limit)
 
-    def hurry(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """From now on `answers` takes so long at most, and TeacherUnavailableError otherwise."""
         self._most_s = seconds
         for limit in self._limits:
             limit.reschedule(asyncio.get_running_loop().time() + seconds)
 
-    async def _answers(self, questions: Sequence[Question]) -> dict[Question, Answer | DropReason]:
+    async def _answers(self, questions: Sequence[ScoreRequest]) -> dict[ScoreRequest, ScoreResult | DropReason]:
         order = sorted(questions, key=lambda question: -len(question.prompt) - len(question.response))
         try:
             async with asyncio.TaskGroup() as group:
@@ -157,7 +157,7 @@ class Scorer:
             self._keep_what_is_sure()
         return {question: task.result() for question, task in tasks.items()}
 
-    async def _answer(self, question: Question) -> Answer | DropReason:
+    async def _answer(self, question: ScoreRequest) -> ScoreResult | DropReason:
         ids = question.prompt + question.response
         if question.looks_beyond:
             ids += self._stop_ids[:1]
@@ -169,9 +169,9 @@ class Scorer:
         except Unscorable as unscorable:
             return unscorable.reason
         first = rows.logprobs[-1:] if question.stopped else rows.logprobs[:0]
-        return Answer(rows, np.concatenate([first, *others]))
+        return ScoreResult(rows, np.concatenate([first, *others]))
 
-    async def _other_stops(self, question: Question) -> list[np.ndarray]:
+    async def _other_stops(self, question: ScoreRequest) -> list[np.ndarray]:
         """Log-probabilities after the response of all stop tokens but the first."""
         ids, others = question.prompt + question.response, self._stop_ids[1:]
         if not others:

@@ -18,17 +18,17 @@ from crossdistill.errors import InputError
 from crossdistill.ops import TopLogprobs
 from crossdistill.signal import Signal
 from crossdistill.teachers.base import TeacherRequest, TeacherScore
-from crossdistill.teachers.served.api.client import Asker
+from crossdistill.teachers.served.api.client import ScoringClient
 from crossdistill.teachers.served.api.dialect import PromptLogprobs
 from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
 from crossdistill.teachers.served.health import Health
 from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.loop_thread import LoopThread
-from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.teachers.served.http.retry_policy import RetryPolicy
 from crossdistill.teachers.served.http.traffic import Traffic
 from crossdistill.teachers.served.options import ServedOptions
-from crossdistill.teachers.served.probe import Capability, probe
-from crossdistill.teachers.served.scorer import Answer, Question, Scorer, Scores
+from crossdistill.teachers.served.probe import Capabilities, probe
+from crossdistill.teachers.served.scorer import ScoreRequest, ScoreResult, ScoreStore, ServerScorer
 from crossdistill.tokens import ByteVocab
 
 _MOST_PADDING = 1024
@@ -66,7 +66,7 @@ class ServedTeacher:
         options: ServedOptions | None = None,
         text_tokens: Collection[str] = (),
         temperature: float = 1.0,
-        cache: Scores | None = None,
+        cache: ScoreStore | None = None,
         declared_stops: Iterable[int] = (),
         transport: httpx.AsyncBaseTransport | None = None,
     ):
@@ -126,13 +126,13 @@ class ServedTeacher:
             raise
         return [_score(question, answers[question]) for question in questions]
 
-    def hurry(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """A call to :meth:`score`, one that waits now too, raises TeacherUnavailableError after so many seconds.
 
         For the rest of this session; may be called from a signal handler.
         """
         if self._session is not None and self._session.scorer is not None:
-            self._session.loop.call(self._session.scorer.hurry, seconds)
+            self._session.loop.call(self._session.scorer.set_deadline, seconds)
 
     def close(self) -> None:
         """Ends the connections; a later call opens them again."""
@@ -140,7 +140,7 @@ class ServedTeacher:
         if session is not None:
             session.close()
 
-    def _probe(self) -> Capability:
+    def _probe(self) -> Capabilities:
         session = self._opened()
         ours = self.tokenizer, self.vocab, self.stop_ids
         try:
@@ -156,12 +156,12 @@ class ServedTeacher:
             self._session.closed_with(self)
         return self._session
 
-    def _scorer(self, session: "_Session") -> Scorer:
+    def _scorer(self, session: "_Session") -> ServerScorer:
         found = self.capability
-        asker = Asker(session.connection, found.dialect, found.model, found.answers_as)
+        asker = ScoringClient(session.connection, found.dialect, found.model, found.answers_as)
         health = Health(session.connection, asker, session.retrying, found)
         ours = self.stop_ids, self.traffic, self._options
-        return Scorer(asker, session.retrying, health, found, *ours, self._cache, self._fingerprint)
+        return ServerScorer(asker, session.retrying, health, found, *ours, self._cache, self._fingerprint)
 
 
 class _Session:
@@ -170,8 +170,8 @@ class _Session:
     def __init__(self, url: str, options: ServedOptions, traffic: Traffic, transport: httpx.AsyncBaseTransport | None):
         self.pid = os.getpid()
         self.connection = Connection(url, options, traffic, transport)
-        self.retrying = Retrying(self.connection.url, options.patience_s, traffic)
-        self.scorer: Scorer | None = None
+        self.retrying = RetryPolicy(self.connection.url, options.patience_s, traffic)
+        self.scorer: ServerScorer | None = None
         self.loop = LoopThread()
         self._is_closed = threading.Lock()  # taken for good by the one that closes
 
@@ -190,14 +190,14 @@ def _num_ids(tokenizer: Any) -> int:
     return 1 + max(int(token_id) for token_id in tokenizer.get_vocab().values())
 
 
-def _question(request: TeacherRequest, top_k: int) -> Question:
+def _question(request: TeacherRequest, top_k: int) -> ScoreRequest:
     prompt, response = (tuple(map(int, ids)) for ids in (request.prompt_ids, request.response_ids))
     if not prompt:
         raise ValueError("a request needs at least one token of a prompt")
-    return Question(prompt, response, request.stopped, top_k)
+    return ScoreRequest(prompt, response, request.stopped, top_k)
 
 
-def _score(question: Question, answer: Answer | DropReason) -> TeacherScore | DropReason:
+def _score(question: ScoreRequest, answer: ScoreResult | DropReason) -> TeacherScore | DropReason:
     if isinstance(answer, DropReason):
         return answer
     rows = answer.rows
@@ -208,7 +208,7 @@ def _score(question: Question, answer: Answer | DropReason) -> TeacherScore | Dr
     return TeacherScore(rows.logprobs[: len(question.response)], stop, topk=top)
 
 
-def _reference_name(cache: Scores, found: Capability, vocab: ByteVocab) -> str:
+def _reference_name(cache: ScoreStore, found: Capabilities, vocab: ByteVocab) -> str:
     """Under which the cache has the reference scores of this teacher: of its model, its vocabulary, and a number.
 
     Different models may be served under one name, one after the other: each has a number of its own.
@@ -218,7 +218,7 @@ def _reference_name(cache: Scores, found: Capability, vocab: ByteVocab) -> str:
     return next(name for name in names if _is_of(found, _kept_reference(cache, name, found)))
 
 
-def _kept_reference(cache: Scores, name: str, found: Capability) -> np.ndarray:
+def _kept_reference(cache: ScoreStore, name: str, found: Capabilities) -> np.ndarray:
     """Those of the teacher itself, from now on, where nothing is kept under this name."""
     key = cache.key(name, found.reference_ids, 0)
     kept = cache.get(key)
@@ -228,11 +228,11 @@ def _kept_reference(cache: Scores, name: str, found: Capability) -> np.ndarray:
     return kept.logprobs
 
 
-def _is_of(found: Capability, reference: np.ndarray) -> bool:
+def _is_of(found: Capabilities, reference: np.ndarray) -> bool:
     return difference_nats(reference, found.reference) <= TOLERANCE_NATS
 
 
-def _fingerprint(cache: Scores, name: str, found: Capability) -> str:
+def _fingerprint(cache: ScoreStore, name: str, found: Capabilities) -> str:
     """Of the kept reference: where a full cache has dropped it, no row of another model can be found in its place."""
     reference = _kept_reference(cache, name, found)
     return f"{name} {hashlib.sha256(reference.tobytes()).hexdigest()}"

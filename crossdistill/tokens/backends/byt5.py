@@ -3,13 +3,13 @@
 from typing import Any
 
 from crossdistill.errors import InputError
-from crossdistill.tokens.source import PROBES, ByteSource, Entries, Source, byte_ids_of
+from crossdistill.tokens.source import PROBE_TEXTS, ByteSource, Source, VocabEntries, byte_ids_of
 from crossdistill.tokens.special_tokens import control_tokens
 
 _ANCHOR = "#"  # hardly anything merges with it, so that a text behind it is read as in mid-text
 
 
-class BytesSource(ByteSource):
+class ByT5Source(ByteSource):
     """A tokenizer whose tokens are the single bytes of the text (ByT5).
 
     Raises InputError where the vocabulary is not of that kind.
@@ -21,7 +21,7 @@ class BytesSource(ByteSource):
         for token, token_id in tokenizer.get_vocab().items():
             if token_id not in added and len(token) == 1 and ord(token) < 256:
                 pieces[token_id] = bytes([ord(token)])
-        self.entries = Entries("bytes", pieces, byte_ids_of(pieces))
+        self.entries = VocabEntries("bytes", pieces, byte_ids_of(pieces))
         if None in self.entries.byte_ids:
             raise InputError(
                 f"{type(tokenizer).__name__} is a slow tokenizer of a kind that is not known here, so its bytes cannot "
@@ -41,7 +41,7 @@ def check_same_ids(tokenizer: Any, source: Source) -> None:
     before = list(tokenizer.encode(_ANCHOR, add_special_tokens=False))
     control = control_tokens(tokenizer)
     words = [token.content for token in tokenizer.added_tokens_decoder.values() if token.content not in control]
-    for text in [*PROBES, *words]:
+    for text in [*PROBE_TEXTS, *words]:
         whole, ours = list(tokenizer.encode(_ANCHOR + text, add_special_tokens=False)), source.ids(text)
         if whole[: len(before)] != before or whole[len(before) :] != ours:
             raise InputError(

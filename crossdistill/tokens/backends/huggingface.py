@@ -17,13 +17,13 @@ from crossdistill.tokens.families import sentencepiece
 from crossdistill.tokens.families.byte_level import bytes_to_piece
 from crossdistill.tokens.families.family import Family, detect
 from crossdistill.tokens.mid_text import mid_text_backend, without_normalizer
-from crossdistill.tokens.source import Entries, Places
+from crossdistill.tokens.source import Places, VocabEntries
 
 _BPE_SETTINGS = ("unk_token", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix")
 _WORDPIECE_SETTINGS = ("unk_token", "continuing_subword_prefix")
 
 
-class FastSource:
+class HuggingFaceSource:
     """A ``tokenizers.Tokenizer``.
 
     Args:
@@ -33,7 +33,7 @@ class FastSource:
     Raises InputError where its family is none whose bytes can be read, or an entry of a byte is missing.
     """
 
-    def __init__(self, backend: Any, control: frozenset[str], entries: Entries | None = None):
+    def __init__(self, backend: Any, control: frozenset[str], entries: VocabEntries | None = None):
         self.entries = entries or read_entries(backend, control)
         self._backend = mid_text_backend(backend, outline(backend), control)
         if not self.entries.spells_bytes:
@@ -104,8 +104,8 @@ def outline(backend: Any) -> dict[str, Any]:
     return spec
 
 
-def read_entries(backend: Any, control: frozenset[str]) -> Entries:
-    """The bytes of every id; `control` as for :class:`FastSource`.
+def read_entries(backend: Any, control: frozenset[str]) -> VocabEntries:
+    """The bytes of every id; `control` as for :class:`HuggingFaceSource`.
 
     Raises InputError naming the byte that has no entry of its own.
     """
@@ -123,7 +123,7 @@ def read_entries(backend: Any, control: frozenset[str]) -> Entries:
     vocabulary: dict[str, int] = backend.get_vocab(with_added_tokens=False)
     pieces = _read_pieces(backend, vocabulary, control, family, spec["model"].get("unk_token"))
     byte_ids = _byte_ids(backend, vocabulary, pieces, family)
-    return Entries(family.kind, pieces, byte_ids, family.byte_piece is not None, family.keeps_spaces)
+    return VocabEntries(family.kind, pieces, byte_ids, family.byte_piece is not None, family.keeps_spaces)
 
 
 def _read_pieces(

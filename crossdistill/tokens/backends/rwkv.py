@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from crossdistill.errors import InputError
-from crossdistill.tokens.source import ByteSource, Entries, byte_ids_of
+from crossdistill.tokens.source import ByteSource, VocabEntries, byte_ids_of
 
 
-class TrieSource(ByteSource):
+class RwkvSource(ByteSource):
     """Entries of bytes; reading takes the longest entry that fits, again and again.
 
     Args:
@@ -22,7 +22,7 @@ class TrieSource(ByteSource):
         pieces = [b""] * (max(idx2token, default=-1) + 1)
         for token_id, data in idx2token.items():
             pieces[token_id] = data
-        self.entries = Entries("longest_match", pieces, byte_ids_of(pieces))
+        self.entries = VocabEntries("longest_match", pieces, byte_ids_of(pieces))
         if None in self.entries.byte_ids:
             missing = self.entries.byte_ids.index(None)
             raise InputError(

@@ -7,13 +7,13 @@ import numpy as np
 
 from crossdistill.errors import InputError
 from crossdistill.tokens.families import sentencepiece
-from crossdistill.tokens.source import Entries, Places
+from crossdistill.tokens.source import Places, VocabEntries
 
 _UNIGRAM = 1  # of TrainerSpec.ModelType
 _ANCHOR = "."  # composes with nothing, so that a normaliser leaves it, and the white space beside it, alone
 
 
-class ProcessorSource:
+class SentencePieceSource:
     """A ``sentencepiece.SentencePieceProcessor``, without its dummy prefix.
 
     Its normaliser strips white space off the edges of a text in some models. A response stands in the middle of a
@@ -36,7 +36,7 @@ class ProcessorSource:
         for k in range(processor.get_piece_size()):
             if processor.is_byte(k):
                 byte_ids[pieces[k][0]] = k
-        self.entries = Entries(_kind(processor), pieces, tuple(byte_ids), spells_bytes)
+        self.entries = VocabEntries(_kind(processor), pieces, tuple(byte_ids), spells_bytes)
 
     def ids(self, text: str) -> list[int]:
         ids: list[int] = self._reader.encode(self._normalised(text))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crossdistill.tokens.source import ByteSource, Entries, byte_ids_of
+from crossdistill.tokens.source import ByteSource, VocabEntries, byte_ids_of
 
 
 class TiktokenSource(ByteSource):
@@ -15,7 +15,7 @@ class TiktokenSource(ByteSource):
         for token_id in range(encoding.n_vocab):
             if not encoding.is_special_token(token_id):
                 pieces[offset + token_id] = _bytes_of(encoding, token_id)
-        self.entries = Entries("byte_level_bpe", pieces, byte_ids_of(pieces))
+        self.entries = VocabEntries("byte_level_bpe", pieces, byte_ids_of(pieces))
 
     def ids(self, text: str) -> list[int]:
         return [token_id + self._offset for token_id in self._encoding.encode_ordinary(text)]

@@ -17,7 +17,7 @@ MIN_BLOCKS = 6
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RatioEstimate:
     """A figure over a stretch. influences: what each block adds to its error; their squares sum to its variance."""
 
     value: float
@@ -28,17 +28,17 @@ class Estimate:
         """The standard error."""
         return math.sqrt(sum(influence * influence for influence in self.influences))
 
-    def minus(self, other: "Estimate") -> "Estimate":
+    def minus(self, other: "RatioEstimate") -> "RatioEstimate":
         """The difference of two figures of the same blocks."""
         pairs = zip(self.influences, other.influences, strict=True)
-        return Estimate(self.value - other.value, tuple(mine - theirs for mine, theirs in pairs))
+        return RatioEstimate(self.value - other.value, tuple(mine - theirs for mine, theirs in pairs))
 
-    def differs(self, other: "Estimate", sigmas: float) -> bool:
+    def differs(self, other: "RatioEstimate", sigmas: float) -> bool:
         """Whether the same figure over another stretch differs by more than so many standard errors."""
         return abs(self.value - other.value) > sigmas * math.hypot(self.error, other.error)
 
 
-def ratio(blocks: Sequence[RolloutSums], top: Sum, bottom: Sum) -> Estimate | None:
+def ratio(blocks: Sequence[RolloutSums], top: Sum, bottom: Sum) -> RatioEstimate | None:
     """The ratio of two sums over a stretch; None where fewer than MIN_BLOCKS have a `bottom`."""
     parts = [(top(block), bottom(block)) for block in blocks]
     num_known = sum(size > 0 for _, size in parts)
@@ -47,7 +47,7 @@ def ratio(blocks: Sequence[RolloutSums], top: Sum, bottom: Sum) -> Estimate | No
     total = sum(size for _, size in parts)
     value = sum(part for part, _ in parts) / total
     scale = math.sqrt(num_known / (num_known - 1)) / total
-    return Estimate(value, tuple(scale * (part - value * size) for part, size in parts))
+    return RatioEstimate(value, tuple(scale * (part - value * size) for part, size in parts))
 
 
 Blocks = Sequence[RolloutSums]
@@ -149,7 +149,7 @@ def entropy(start: Blocks, recent: Blocks) -> str | None:
     return _message("the student's entropy collapses", found, "entropy")
 
 
-SYMPTOMS: dict[str, Callable[[Blocks, Blocks], str | None]] = {
+DETECTORS: dict[str, Callable[[Blocks, Blocks], str | None]] = {
     "numerals": numerals,
     "white_space": white_space,
     "length": length,
@@ -170,15 +170,15 @@ _OTHER_GAP: _Ratio = (
 )
 
 
-def _both(start: Blocks, recent: Blocks, figure: _Ratio) -> tuple[Estimate | None, Estimate | None]:
+def _both(start: Blocks, recent: Blocks, figure: _Ratio) -> tuple[RatioEstimate | None, RatioEstimate | None]:
     return ratio(start, *figure), ratio(recent, *figure)
 
 
-def _is_real(was: Estimate, now: Estimate) -> bool:
+def _is_real(was: RatioEstimate, now: RatioEstimate) -> bool:
     return was.differs(now, SIGMAS)
 
 
-def _change(name: str, was: Estimate | None, now: Estimate | None, form: str) -> str:
+def _change(name: str, was: RatioEstimate | None, now: RatioEstimate | None, form: str) -> str:
     before, after = ("unknown" if figure is None else form.format(figure.value) for figure in (was, now))
     return f"{name} is {after} of late and was {before} at the start"
 

@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 from crossdistill.align import Coverage, DropReason
 from crossdistill.align.coverage import Count
 from crossdistill.errors import InputError
-from crossdistill.inspection import minimum_coverage, promised_coverage
+from crossdistill.inspection import expected_coverage, minimum_coverage
 from crossdistill.tokens import ByteVocab
 
 REACTIONS = ("stop", "warn", "ignore")
@@ -92,7 +92,7 @@ class CoverageGuard(TrainerCallback):
         return cls(
             trainer.student_vocab,
             [teacher.vocab for teacher in trainer.teachers.values()],
-            lambda: trainer.total_ledger().coverage,
+            lambda: trainer.total_usage().coverage,
             args.min_coverage,
             args.low_coverage,
             args.num_iterations,
@@ -101,7 +101,7 @@ class CoverageGuard(TrainerCallback):
     @cached_property
     def promised(self) -> float:
         """Share of the bytes of the shipped corpus that this teacher can supervise."""
-        return min(promised_coverage(self._student, teacher) for teacher in self._teachers)
+        return min(expected_coverage(self._student, teacher) for teacher in self._teachers)
 
     @property
     def minimum(self) -> float:

@@ -10,7 +10,7 @@ from crossdistill.align import Coverage
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.rollout import Rollout
 from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums
-from crossdistill.train.monitor.template_warnings import Histories
+from crossdistill.train.monitor.template_warnings import HistoryCounts
 
 
 @dataclass
@@ -51,7 +51,7 @@ class RolloutSums:
 
     @classmethod
     def of(
-        cls, rollout: Rollout, scored: Sequence[ScoredResponse], coverage: Coverage, histories: Histories
+        cls, rollout: Rollout, scored: Sequence[ScoredResponse], coverage: Coverage, histories: HistoryCounts
     ) -> "RolloutSums":
         """The sums of a rollout, whose turns are `scored` and have that coverage together."""
         rows = rollout.by_row(scored)

@@ -3,8 +3,7 @@
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 _FIGURES = (
@@ -21,19 +20,19 @@ def figures(logs: dict[str, Any]) -> str:
     return "  ".join(form.format(logs[name]) for name, form in _FIGURES if logs.get(name) is not None)
 
 
-class Progress(TrainerCallback):
+class ProgressBar(TrainerCallback):
     """A bar on a terminal; elsewhere one line at each log."""
 
     def __init__(self, console: Console | None = None):
         self._console = console or Console(stderr=True)
-        self._bar: RichProgress | None = None
+        self._bar: Progress | None = None
         self._task: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero or args.disable_tqdm:
             return
         columns = (BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self._bar = RichProgress(
+        self._bar = Progress(
             TextColumn("{task.description}"), *columns, TextColumn("{task.fields[figures]}"), console=self._console
         )
         self._task = self._bar.add_task("training", total=state.max_steps, completed=state.global_step, figures="")
@@ -58,7 +57,7 @@ class Progress(TrainerCallback):
             self._bar = None
 
 
-def use_progress(trainer: Any, progress: Progress) -> None:
+def use_progress_bar(trainer: Any, progress: ProgressBar) -> None:
     """Put our bar in the place of the trainer's own."""
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)

@@ -8,14 +8,14 @@ from crossdistill.chat import Response
 from crossdistill.chat.effects import Fate, TemplateEffects, mismatches, template_effects
 from crossdistill.chat.history import has_answers
 from crossdistill.chat.messages import Prompt
-from crossdistill.chat.renderer import Side
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.template import folds_system
 
 _LOGGER = logging.getLogger("crossdistill")
 
 
 @dataclass(frozen=True)
-class Histories:
+class HistoryCounts:
     """Conversations with earlier answers of the assistant, and how many of them a template changed on each side.
 
     student: prompts of the data set. teacher: of each turn, the answers that the student gave before it included.
@@ -27,28 +27,28 @@ class Histories:
     teacher_changed: int = 0
 
     @classmethod
-    def shown(cls, prompts: Sequence[Prompt], student: "Side") -> "Histories":
+    def shown(cls, prompts: Sequence[Prompt], student: "PromptRenderer") -> "HistoryCounts":
         """What the student is shown."""
         count, changed = _num_histories(prompts, student)
         return cls(student=count, student_changed=changed)
 
     @classmethod
-    def read(cls, prompts: Sequence[Prompt], teacher: "Side") -> "Histories":
+    def read(cls, prompts: Sequence[Prompt], teacher: "PromptRenderer") -> "HistoryCounts":
         """What a teacher reads."""
         count, changed = _num_histories(prompts, teacher)
         return cls(teacher=count, teacher_changed=changed)
 
-    def __add__(self, other: "Histories") -> "Histories":
-        return Histories(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: "HistoryCounts") -> "HistoryCounts":
+        return HistoryCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-def _num_histories(prompts: Sequence[Prompt], side: "Side") -> tuple[int, int]:
+def _num_histories(prompts: Sequence[Prompt], side: "PromptRenderer") -> tuple[int, int]:
     """Conversations with earlier answers, and those of them that the side's template changes."""
     found = [prompt for prompt in prompts if has_answers(prompt)]
     return len(found), sum(map(side.changes, found))
 
 
-class ConversationNotes:
+class TemplateWarnings:
     """Looks at conversations as they come and tells what a user should know, each sentence once.
 
     They are warnings of the logger ``crossdistill``; of several processes one speaks.
@@ -58,7 +58,12 @@ class ConversationNotes:
     """
 
     def __init__(
-        self, student: Side, teacher: Side, speaks: bool = True, name: str = "teacher", told: set[str] | None = None
+        self,
+        student: PromptRenderer,
+        teacher: PromptRenderer,
+        speaks: bool = True,
+        name: str = "teacher",
+        told: set[str] | None = None,
     ):
         self._sides = {"student": student, name: teacher}
         self._teacher = name
@@ -86,7 +91,7 @@ class ConversationNotes:
                     f"the {name}'s chat template takes no system message: it is written into the first user message."
                 )
 
-    def see_histories(self, histories: Histories) -> None:
+    def see_histories(self, histories: HistoryCounts) -> None:
         """What became of earlier answers in a batch of rollouts."""
         for side, name, changed in (
             ("student", "student", histories.student_changed),

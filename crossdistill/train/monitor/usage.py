@@ -15,7 +15,7 @@ FILE_NAME = "ledger.json"
 
 
 @dataclass
-class Ledger:
+class Usage:
     """coverage: of every sampled token. costs: tokens and FLOPs by part. seconds: of training.
 
     teacher_params: by the teachers' names (see :class:`crossdistill.costs.Costs`), 0 where they are not known.
@@ -27,7 +27,7 @@ class Ledger:
     seconds: float = 0.0
 
     @classmethod
-    def of(cls, student: Any, teachers: Mapping[str, Teacher]) -> "Ledger":
+    def of(cls, student: Any, teachers: Mapping[str, Teacher]) -> "Usage":
         """Of models of which nothing was asked yet. Of several teachers the first counts where none is named."""
         params = {
             name: matmul_parameters(teacher.model) if isinstance(teacher, LocalTeacher) else 0

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from crossdistill.train.monitor.collapse import SYMPTOMS
+from crossdistill.train.monitor.collapse import DETECTORS
 from crossdistill.train.monitor.metrics import RolloutSums
 
 FILE_NAME = "watchdog.json"
@@ -25,8 +25,8 @@ _LOGGER = logging.getLogger("crossdistill")
 
 
 @dataclass(frozen=True)
-class Warned:
-    """What was told after `step` optimisation steps. kind: a key of SYMPTOMS. message: the figures and what to try."""
+class RunWarning:
+    """What was told after `step` optimisation steps. kind: a key of DETECTORS. message: the figures and what to try."""
 
     step: int
     kind: str
@@ -45,7 +45,7 @@ class Watchdog:
     """
 
     def __init__(self, speaks: bool = True, tell: Callable[[str], None] = _LOGGER.warning):
-        self.warned: list[Warned] = []
+        self.warned: list[RunWarning] = []
         self._speaks = speaks
         self._tell = tell
         self._open = RolloutSums()
@@ -64,11 +64,11 @@ class Watchdog:
 
     def _judge(self, step: int) -> None:
         told = {warning.kind for warning in self.warned}
-        for kind, look in SYMPTOMS.items():
+        for kind, look in DETECTORS.items():
             message = None if kind in told else look(self._start, list(self._recent))
             if message is None:
                 continue
-            self.warned.append(Warned(step, kind, message))
+            self.warned.append(RunWarning(step, kind, message))
             if self._speaks:
                 self._tell(f"at step {step}: {message}")
 
@@ -96,4 +96,4 @@ class Watchdog:
         self._open = RolloutSums(**state["open"])
         self._start = [RolloutSums(**block) for block in state["start"]]
         self._recent = deque((RolloutSums(**block) for block in state["recent"]), maxlen=NUM_BLOCKS)
-        self.warned = [Warned(**warning) for warning in state["warnings"]]
+        self.warned = [RunWarning(**warning) for warning in state["warnings"]]

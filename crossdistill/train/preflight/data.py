@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from crossdistill.chat.messages import Prompt
-from crossdistill.chat.renderer import Side
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.errors import InputError
 
 _NUM_FIRST, _NUM_LONGEST = 1000, 100
@@ -95,7 +95,7 @@ def _size(prompt: Prompt) -> int:
 
 def check_conversations(
     name: str,
-    side: Side,
+    side: PromptRenderer,
     context: int | None,
     rows: Iterable[tuple[int, Mapping[str, Any]]],
     budget: int,
@@ -120,7 +120,9 @@ def rows_of(dataset: Any) -> Iterator[Mapping[str, Any]]:
         yield from part if hasattr(part, "__len__") else ()
 
 
-def check_rendering(name: str, side: Side, row: int, prompt: Prompt, budget: int, context: int | None) -> None:
+def check_rendering(
+    name: str, side: PromptRenderer, row: int, prompt: Prompt, budget: int, context: int | None
+) -> None:
     """A prompt can be rendered and fits the context of `name` together with the response budget."""
     if side.tools and isinstance(prompt, str):
         raise InputError(f"prompt {row} is a text, and tools need messages: give a list of messages, or no tools.")

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 
 from crossdistill.chat import ensure_template
-from crossdistill.chat.renderer import Side
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.distill.routing import ONE, Routing
 from crossdistill.errors import InputError
@@ -38,8 +38,8 @@ class TeacherSetup:
     template_kwargs: dict[str, Any]
     label: str
 
-    def side(self, tools: Sequence[Callable[..., Any]] | None) -> Side:
-        return Side(self.tokenizer, self.template_kwargs, tools or [])
+    def side(self, tools: Sequence[Callable[..., Any]] | None) -> PromptRenderer:
+        return PromptRenderer(self.tokenizer, self.template_kwargs, tools or [])
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Setup:
         sides = {one.label: one.tokenizer for one in teachers.values()}
         check_text_tokens(args.text_tokens or [], {"student": tokenizer, **sides})
         rows = prompts.rows_to_render(datasets)
-        student = Side(tokenizer, cast(dict[str, Any], args.chat_template_kwargs or {}), tools or [])
+        student = PromptRenderer(tokenizer, cast(dict[str, Any], args.chat_template_kwargs or {}), tools or [])
         context = checks.context_of(model, **_hub(args, "student"))
         for one in teachers.values():
             if objective is not None and not isinstance(one.model, str | torch.nn.Module):

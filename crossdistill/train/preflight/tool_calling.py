@@ -11,12 +11,12 @@ from trl.chat_template_utils import (
 )
 
 from crossdistill.chat.effects import TOOL_CONVERSATION
-from crossdistill.chat.renderer import Side
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.template import TemplateRefusalError, render_text
 from crossdistill.errors import InputError
 
 
-def check_tools(student: Side, teacher: Side) -> None:
+def check_tools(student: PromptRenderer, teacher: PromptRenderer) -> None:
     """Both templates must show a conversation with the tools, and the student's calls must be readable."""
     for tool in student.tools:
         if inspect.iscoroutinefunction(tool):

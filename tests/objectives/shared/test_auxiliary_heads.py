@@ -39,27 +39,29 @@ def test_it_is_trained_whole(adapter):
 def test_a_student_saved_without_it_is_plain(tmp_path):
     model = student()
     heads = attached(model)
-    with auxiliary_heads.set_aside(model):
-        assert auxiliary_heads.companion_of(model) is None
+    with auxiliary_heads.detached(model):
+        assert auxiliary_heads.auxiliary_heads_of(model) is None
         model.save_pretrained(tmp_path)
-    assert auxiliary_heads.companion_of(model) is heads
+    assert auxiliary_heads.auxiliary_heads_of(model) is heads
     again, report = LlamaForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["unexpected_keys"]
-    assert set(again.state_dict()) == set(auxiliary_heads.plain(model.state_dict())) == set(student().state_dict())
+    assert (
+        set(again.state_dict()) == set(auxiliary_heads.without_heads(model.state_dict())) == set(student().state_dict())
+    )
 
 
 def test_it_comes_back_after_an_error():
     model = student()
     heads = attached(model)
-    with pytest.raises(RuntimeError), auxiliary_heads.set_aside(model):
+    with pytest.raises(RuntimeError), auxiliary_heads.detached(model):
         raise RuntimeError
-    assert auxiliary_heads.companion_of(model) is heads
+    assert auxiliary_heads.auxiliary_heads_of(model) is heads
 
 
 def test_an_adapter_is_saved_without_it(tmp_path):
     model = student(adapter=True)
     attached(model)
-    with auxiliary_heads.set_aside(model):
+    with auxiliary_heads.detached(model):
         model.save_pretrained(tmp_path)
     assert not any(auxiliary_heads.NAME.encode() in path.read_bytes() for path in tmp_path.glob("*.safetensors"))
 
@@ -85,16 +87,16 @@ def test_a_student_without_one_saves_and_loads_nothing(tmp_path):
     get("dpca").attach(model := student())
     auxiliary_heads.save(model, tmp_path)
     auxiliary_heads.load(model, tmp_path)
-    with auxiliary_heads.set_aside(model):
+    with auxiliary_heads.detached(model):
         pass
-    assert auxiliary_heads.companion_of(model) is None
+    assert auxiliary_heads.auxiliary_heads_of(model) is None
     assert not list(Path(tmp_path).iterdir())
 
 
 def test_a_checkpoint_of_another_objective_is_refused(tmp_path):
     model = student()
     attached(model)
-    with pytest.raises(InputError, match=r"holds no distillation_companion\.safetensors"):
+    with pytest.raises(InputError, match=r"has no auxiliary_heads\.safetensors"):
         auxiliary_heads.load(model, tmp_path)
 
 
@@ -103,5 +105,5 @@ def test_a_checkpoint_of_other_options_is_refused(tmp_path):
     attached(model)
     auxiliary_heads.save(model, tmp_path)
     attached(model, num_bytes=3)
-    with pytest.raises(InputError, match="of other sizes than the objective's options ask for"):
+    with pytest.raises(InputError, match="does not have the sizes that the objective's options ask for"):
         auxiliary_heads.load(model, tmp_path)

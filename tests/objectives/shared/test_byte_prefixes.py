@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from crossdistill.objectives import VocabPair
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, doubles, merged, prefixes_of
-from crossdistill.objectives.shared.bytewise.prefix_probabilities import Questions, dense_masses, topk_masses
+from crossdistill.objectives.shared.bytewise.prefix_probabilities import PrefixQueries, dense_masses, topk_masses
 from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.ops import LMHead, TopLogprobs
-from crossdistill.ops.states import States
+from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
+from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
 from tests.objectives.byte_prefixes import LETTERS, one_chunk, states_of
 from tests.objectives.cases import STUDENT_PIECES, TEACHER_PIECES, case, pair, vocab
 
@@ -84,10 +83,14 @@ def test_masses_equal_sums_over_tokens(tile_elements):
     logits = torch.randn(4, len(TEACHER_PIECES), generator=generator, dtype=torch.float64) * 3
     logits[2] = -torch.inf
     logits[2, 1] = 0.0  # nothing but a stop
-    states = States(torch.arange(4)[:, None].eq(torch.arange(4)).double(), LMHead(logits.nan_to_num(neginf=-1e30).T))
+    states = HiddenStates(
+        torch.arange(4)[:, None].eq(torch.arange(4)).double(), LMHead(logits.nan_to_num(neginf=-1e30).T)
+    )
     rows = np.array([3, 0, 0, 2, 1, 3])
     tables = prefixes_of(pair())
-    ours = dense_masses(Questions.of(rows, PREFIXES, tables), tables, states, 0.7, tile_elements=tile_elements).exp()
+    ours = dense_masses(
+        PrefixQueries.of(rows, PREFIXES, tables), tables, states, 0.7, tile_elements=tile_elements
+    ).exp()
     probs = torch.softmax(logits / 0.7, -1)
     wanted = [
         probs[row, list(begins_with(TEACHER_PIECES, (1, 7), prefix))].sum()
@@ -98,14 +101,14 @@ def test_masses_equal_sums_over_tokens(tile_elements):
 
 
 def test_masses_of_no_questions():
-    tables, states = prefixes_of(pair()), States(torch.zeros(2, 3), LMHead(torch.zeros(len(TEACHER_PIECES), 3)))
-    assert dense_masses(Questions.of(np.zeros(0, dtype=int), [], tables), tables, states).shape == (0,)
+    tables, states = prefixes_of(pair()), HiddenStates(torch.zeros(2, 3), LMHead(torch.zeros(len(TEACHER_PIECES), 3)))
+    assert dense_masses(PrefixQueries.of(np.zeros(0, dtype=int), [], tables), tables, states).shape == (0,)
 
 
 def test_the_realised_token_is_counted_once():
     """Tokens 2, 5, 6 are aa, ab, aab and 3 is a; 10 is no beginning with `a` of these."""
     tables = prefixes_of(pair())
-    questions = Questions.of(np.array([0, 0, 0]), [b"a", b"a", b"ab"], tables)
+    questions = PrefixQueries.of(np.array([0, 0, 0]), [b"a", b"a", b"ab"], tables)
     topk = TopLogprobs(torch.tensor([[5, 0, 2]]), torch.tensor([[0.5, 0.3, 0.1]]).log())
     realised, logprobs = torch.tensor([5, 6, 5]), torch.tensor([0.5, 0.05, 0.5]).log()
     ours = topk_masses(questions, tables, topk, realised, logprobs).exp()
@@ -123,17 +126,17 @@ def test_where_many_tokens_begin_with_what_was_read_tiles_are_smaller():
 
 def test_borders_say_where_student_tokens_begin():
     evidence = case_evidence()
-    borders = Borders.of(evidence)
-    assert borders.data == b"abab\x00"
-    assert borders.rows.tolist() == [0, 0, 1, 2, 3]
-    assert borders.offsets.tolist() == [0, 1, 0, 0, 0]
-    assert borders.first.tolist() == [0, 2, 3, 4]
-    assert borders.inner.tolist() == [1]
-    assert borders.prefixes(np.array([1, 2])) == [b"a", b""]
-    assert borders.spelled.all()
+    token_offsets = TokenOffsets.of(evidence)
+    assert token_offsets.data == b"abab\x00"
+    assert token_offsets.rows.tolist() == [0, 0, 1, 2, 3]
+    assert token_offsets.offsets.tolist() == [0, 1, 0, 0, 0]
+    assert token_offsets.first.tolist() == [0, 2, 3, 4]
+    assert token_offsets.inner.tolist() == [1]
+    assert token_offsets.prefixes(np.array([1, 2])) == [b"a", b""]
+    assert token_offsets.spelled.all()
     other = replace(evidence, teacher=replace(evidence.teacher, ids=torch.tensor([3, 1, 3, 0])))
-    assert Borders.of(other).spelled.tolist() == [False, True, True, True]
-    assert Borders.of(other).inner.tolist() == []
+    assert TokenOffsets.of(other).spelled.tolist() == [False, True, True, True]
+    assert TokenOffsets.of(other).inner.tolist() == []
 
 
 def test_a_chunk_begins_with_a_token_of_no_bytes_too():
@@ -142,10 +145,10 @@ def test_a_chunk_begins_with_a_token_of_no_bytes_too():
     tokens = replace(evidence.teacher, ids=torch.tensor([0, 2, 1, 3, 0]), ends=torch.tensor([0, 2, 3, 4, 5]))
     splits = evidence.alignment.teacher_splits + np.array([0, 1, 1, 1, 1])
     alignment = replace(evidence.alignment, teacher_splits=splits)
-    borders = Borders.of(replace(evidence, teacher=tokens, alignment=alignment))
-    assert borders.rows.tolist() == [0, 1, 2, 3, 4]
-    assert borders.offsets.tolist() == [0, 1, 0, 0, 0]
-    assert borders.spelled.tolist() == [False, True, True, True]
+    token_offsets = TokenOffsets.of(replace(evidence, teacher=tokens, alignment=alignment))
+    assert token_offsets.rows.tolist() == [0, 1, 2, 3, 4]
+    assert token_offsets.offsets.tolist() == [0, 1, 0, 0, 0]
+    assert token_offsets.spelled.tolist() == [False, True, True, True]
 
 
 def case_evidence():
@@ -168,5 +171,5 @@ def test_borders_of_nothing():
     assert (len(empty.starts), len(empty.inner), len(empty.first), empty.data) == (0, 0, 0, b"")
 
 
-def case_borders(**options) -> Borders:
-    return Borders.of(case(DPCA(credit="marginal"), stop_unit=False, **options).evidence())
+def case_borders(**options) -> TokenOffsets:
+    return TokenOffsets.of(case(DPCA(credit="marginal"), stop_unit=False, **options).evidence())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crossdistill.align import align
 from crossdistill.objectives import VocabPair
 from crossdistill.objectives.shared.dynamic_mapping import vocab_map
-from crossdistill.objectives.shared.dynamic_mapping.dtw import BAND, Tokens, entropy_weights, merged, warp
+from crossdistill.objectives.shared.dynamic_mapping.dtw import BAND, TokenSequence, entropy_weights, merged, warp
 from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings, edit_distances, lower_bounds
 from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops, mapper
 from tests.objectives.cases import vocab
@@ -40,8 +40,8 @@ def test_entropy_weights_worked_out_by_hand():
     assert len(entropy_weights(np.zeros(0), np.array([0]))) == 0
 
 
-def tokens(texts: list[bytes], weights: list[float]) -> Tokens:
-    return Tokens(Strings.of(texts), np.cumsum([len(text) for text in texts]), np.array(weights))
+def tokens(texts: list[bytes], weights: list[float]) -> TokenSequence:
+    return TokenSequence(Strings.of(texts), np.cumsum([len(text) for text in texts]), np.array(weights))
 
 
 def cut(data: bytes, ends: list[int]) -> list[bytes]:
@@ -120,7 +120,7 @@ def test_a_chunk_of_many_tokens_takes_linear_time_and_a_whole_path():
 
 def test_tokens_without_bytes_leave_no_gap_in_a_path():
     ends = np.array([0] * 12 + [2, 3] + [3] * 12), np.array([0] * 30 + [1, 3] + [3] * 30)
-    sides = [Tokens(Strings.of([b"a"] * len(each)), each, np.ones(len(each))) for each in ends]
+    sides = [TokenSequence(Strings.of([b"a"] * len(each)), each, np.ones(len(each))) for each in ends]
     groups = warp(align(*ends), *sides)
     assert {token for group in groups for token in group.student} == set(range(len(ends[0])))
     assert {token for group in groups for token in group.teacher} == set(range(len(ends[1])))

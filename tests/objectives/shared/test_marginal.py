@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from crossdistill.objectives.bytewise import masses as masses_module
 
 from crossdistill import InputError
 from crossdistill.credit import assign_credit, chunk_sums
-from crossdistill.objectives import Evidence, get
+from crossdistill.objectives import AlignedBatch, get
 from crossdistill.objectives.dpca import DPCA
+from crossdistill.objectives.shared.bytewise import prefix_probabilities
 from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
+from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
 from crossdistill.ops import TopLogprobs
 from crossdistill.signal import Signal
 from tests.objectives.byte_prefixes import LETTERS, logits, one_chunk, responses, states_of, text_of
@@ -35,7 +35,7 @@ def test_scores_equal_the_definition(seed, stop_unit):
         part = whole.parts[k]
         expected = torch.tensor(oracle.scores(text_of(part), logits(whole, k)[1]), dtype=torch.float64)
         torch.testing.assert_close(marginal_credit(part), expected - part.student.logprobs)
-        inside += len(Borders.of(part).inner)
+        inside += len(TokenOffsets.of(part).inner)
     assert inside > 2  # some scores are not those of whole tokens
 
 
@@ -51,7 +51,7 @@ def test_the_advantages_of_a_chunk_add_up_to_its_log_ratio(options, seed):
 def test_small_tiles_give_the_same(monkeypatch):
     evidence = case(DPCA(credit="marginal"), seed=4).evidence()
     expected = marginal_credit(evidence)
-    monkeypatch.setattr(masses_module.dense_masses, "__defaults__", (1.0, 8))  # one row, one question
+    monkeypatch.setattr(prefix_probabilities.dense_masses, "__defaults__", (1.0, 8))  # one row, one question
     torch.testing.assert_close(marginal_credit(evidence), expected)
 
 
@@ -68,16 +68,16 @@ def test_top_k_gives_bounds_that_close_with_k(seed):
         assert (lower <= upper + 1e-9).all()
     assert (bounds[0] < bounds[-1] - 1e-3).any()
     torch.testing.assert_close(bounds[-2], bounds[-1])
-    realised = chunk_sums(exact.teacher.logprobs, exact.teacher_splits)[torch.as_tensor(Borders.of(exact).chunks)]
+    realised = chunk_sums(exact.teacher.logprobs, exact.teacher_splits)[torch.as_tensor(TokenOffsets.of(exact).chunks)]
     assert (bounds[0] >= realised - 1e-9).all()  # a chunk's bytes are never more probable than their beginning
 
 
-def prefix_scores(evidence: Evidence, credit: torch.Tensor) -> torch.Tensor:
+def prefix_scores(evidence: AlignedBatch, credit: torch.Tensor) -> torch.Tensor:
     """Sums of the scores from the start of the chunk up to each token."""
     scores = credit + evidence.student.logprobs
     sums = scores.cumsum(0)
     before = torch.cat([sums.new_zeros(1), sums])[evidence.student_splits[:-1]]
-    return sums - before[torch.as_tensor(Borders.of(evidence).chunks)]
+    return sums - before[torch.as_tensor(TokenOffsets.of(evidence).chunks)]
 
 
 def test_by_hand():
@@ -120,7 +120,7 @@ def test_where_no_token_begins_like_the_text_its_first_byte_takes_the_loss():
 def test_a_long_text_is_credited_as_a_short_one(ruled_out):
     """In float32, where sums over all of it would round; also after a token that the teacher rules out."""
     short = one_chunk(LETTERS, [[1, 2], [2]], states_of(*BY_HAND)).evidence
-    long = Evidence.concatenate([short.with_teacher(topk=ALL)] * 3000)
+    long = AlignedBatch.concatenate([short.with_teacher(topk=ALL)] * 3000)
     logprobs = long.teacher.logprobs.float()
     logprobs[0] = -torch.inf if ruled_out else logprobs[0]
     student = replace(long.student, logprobs=long.student.logprobs.float())

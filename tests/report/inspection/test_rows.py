@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from crossdistill import ByteVocab
-from crossdistill.inspection import Document, Inspection, Side, inspect_pair
+from crossdistill.inspection import Document, Inspection, ModelInfo, inspect_pair
 from crossdistill.objectives import available
 from crossdistill.report.inspection.page import write_inspection_page
 from crossdistill.report.inspection.rows import as_dict, histogram, overlap_rows, side_rows, summary_rows
@@ -30,8 +30,8 @@ def pair() -> Inspection:
     padded = ByteVocab.from_tokenizer(student, size=len(student) + 6)
     documents = [Document("kind", name, text.encode()) for name, text in TEXTS.items()]
     sides = (
-        Side("/models/some-student", student, padded, context=128, declared_stops=[student.eos_token_id]),
-        Side("org/teacher", teacher, ByteVocab.from_tokenizer(teacher), declared_stops=0),
+        ModelInfo("/models/some-student", student, padded, context=128, declared_stops=[student.eos_token_id]),
+        ModelInfo("org/teacher", teacher, ByteVocab.from_tokenizer(teacher), declared_stops=0),
     )
     return inspect_pair(*sides, documents)
 
@@ -125,7 +125,7 @@ def test_nothing_in_a_text_can_act(shown, page):
 
 def test_a_pair_without_any_chunk(tmp_path):
     student, teacher = student_tokenizer(), teacher_tokenizer()
-    sides = [Side(name, tok, ByteVocab.from_tokenizer(tok)) for name, tok in (("s", student), ("t", teacher))]
+    sides = [ModelInfo(name, tok, ByteVocab.from_tokenizer(tok)) for name, tok in (("s", student), ("t", teacher))]
     pair = inspect_pair(*sides, [])
     print_inspection(Console(file=io.StringIO()), pair)
     write_inspection_page(tmp_path / "page.html", pair)

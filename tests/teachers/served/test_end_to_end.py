@@ -183,4 +183,4 @@ def test_a_run_whose_teacher_goes_stops_with_a_checkpoint_and_resumes(pair, outp
     assert all(step["grad_norm"] > 0 for step in resumed.steps)
     # what was sampled and never judged is not counted
     sampled = sum(len(item.response.ids) for run in (broken, resumed) for batch in run.rollouts for item in batch)
-    assert resumed.total_ledger().coverage.sampled.tokens == sampled
+    assert resumed.total_usage().coverage.sampled.tokens == sampled

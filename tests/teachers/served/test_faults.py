@@ -285,7 +285,7 @@ def test_dropped_samples_are_counted_and_the_rest_is_taught(pair, output):
     assert reasons.count(None) == len(reasons) - 2
     for item in (item for batch in trainer.rollouts for item in batch if item.dropped is not None):
         assert not item.mask.any()
-    dropped = trainer.total_ledger().coverage.dropped[DropReason.NON_FINITE]
+    dropped = trainer.total_usage().coverage.dropped[DropReason.NON_FINITE]
     assert dropped.bytes > 0
     assert all(step["grad_norm"] > 0 for step in trainer.steps)
 

@@ -12,7 +12,7 @@ from crossdistill.chat import ensure_template
 from crossdistill.distill.rollout import Rollout
 from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums, classes_of_bytes, classes_of_chunks
 from crossdistill.train.monitor.metrics import RolloutSums
-from crossdistill.train.monitor.template_warnings import Histories
+from crossdistill.train.monitor.template_warnings import HistoryCounts
 from tests.distill.fake_teacher import PROMPT, FakeTeacher, scored_by, student_logprobs, too_long
 from tests.tokenizers_in_process import NAMES
 from tests.tokens.test_vocab import without_entries
@@ -133,7 +133,7 @@ def test_the_figures_of_a_rollout(sides, student, special):
     coverage = Coverage()
     for item in scored:
         coverage.add(item.coverage)
-    sums = RolloutSums.of(rollout, scored, coverage, Histories())
+    sums = RolloutSums.of(rollout, scored, coverage, HistoryCounts())
     figures = sums.metrics()
     chunks = [chunk for item in scored for chunk in chunk_by_chunk(item, item.teacher.logprobs)]
     for name, kind in (("digits", D), ("white_space", W), ("rest", R)):

@@ -9,7 +9,7 @@ import pytest
 
 from crossdistill import InputError
 from crossdistill.align import Coverage, DropReason
-from crossdistill.inspection import minimum_coverage, promised_coverage
+from crossdistill.inspection import expected_coverage, minimum_coverage
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train.monitor import coverage_guard
 from crossdistill.train.monitor.coverage_guard import (
@@ -97,7 +97,7 @@ def test_settings_that_mean_nothing(options, message, tmp_path):
 
 
 def test_the_minimum_is_what_was_promised_less_a_tolerance_or_what_was_chosen(vocabs):
-    promised = promised_coverage(vocabs["gpt2"], vocabs["gemma"])
+    promised = expected_coverage(vocabs["gpt2"], vocabs["gemma"])
     held = guard(vocabs, lambda: LOW)
     assert held.as_dict() == {
         "promised": promised,
@@ -310,7 +310,7 @@ def test_a_run_whose_cause_was_removed_goes_on(pair: Pair, tmp_path: Path, monke
     resumed = make_trainer(pair, tmp_path, max_steps=3)
     resumed.train(str(tmp_path / "checkpoint-1"))
     assert resumed.state.global_step == 3
-    assert resumed.total_ledger().coverage.dropped[DropReason.NON_FINITE].tokens > 0
+    assert resumed.total_usage().coverage.dropped[DropReason.NON_FINITE].tokens > 0
 
 
 def test_a_healthy_run_is_left_alone(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -319,5 +319,5 @@ def test_a_healthy_run_is_left_alone(pair: Pair, tmp_path: Path, monkeypatch: py
     trainer = make_trainer(pair, tmp_path, max_steps=2)
     trainer.train()
     assert trainer.state.global_step == 2
-    assert trainer.coverage_guard.promised == promised_coverage(trainer.student_vocab, trainer.teacher.vocab)
-    assert trainer.total_ledger().coverage.share >= trainer.coverage_guard.minimum
+    assert trainer.coverage_guard.promised == expected_coverage(trainer.student_vocab, trainer.teacher.vocab)
+    assert trainer.total_usage().coverage.share >= trainer.coverage_guard.minimum

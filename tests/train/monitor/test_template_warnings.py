@@ -3,8 +3,8 @@
 import pytest
 
 from crossdistill.chat import split_response
-from crossdistill.chat.renderer import Side
-from crossdistill.train.monitor.template_warnings import ConversationNotes, Histories
+from crossdistill.chat.renderer import PromptRenderer
+from crossdistill.train.monitor.template_warnings import HistoryCounts, TemplateWarnings
 from tests.chat import templates as t
 from tests.models import MESSAGES, TEXTS
 from tests.train.harness import make_trainer
@@ -13,7 +13,7 @@ SYSTEM = [{"role": "system", "content": "Be brief."}, {"role": "user", "content"
 
 
 def side(template, **kwargs):
-    return Side(t.with_template(template), kwargs, [])
+    return PromptRenderer(t.with_template(template), kwargs, [])
 
 
 @pytest.fixture
@@ -22,15 +22,15 @@ def told(caplog):
 
 
 def test_nothing_is_told_of_templates_that_agree(told):
-    notes = ConversationNotes(side(t.CHATML), side(t.CHATML))
+    notes = TemplateWarnings(side(t.CHATML), side(t.CHATML))
     notes.see(MESSAGES)
     notes.see([SYSTEM])
-    notes.see_histories(Histories(4, 4, 0, 0))
+    notes.see_histories(HistoryCounts(4, 4, 0, 0))
     assert told() == []
 
 
 def test_a_folded_system_message_is_told_once_and_for_the_side_that_folds(told):
-    notes = ConversationNotes(side(t.CHATML), side(t.NO_SYSTEM))
+    notes = TemplateWarnings(side(t.CHATML), side(t.NO_SYSTEM))
     notes.see(MESSAGES)
     assert told() == []
     notes.see([*MESSAGES, SYSTEM])
@@ -39,7 +39,7 @@ def test_a_folded_system_message_is_told_once_and_for_the_side_that_folds(told):
 
 
 def test_responses_that_begin_in_other_places(told):
-    notes = ConversationNotes(side(t.REASONER), side(t.HYBRID))
+    notes = TemplateWarnings(side(t.REASONER), side(t.HYBRID))
     notes.see(TEXTS)
     assert told() == []  # texts are continued as they stand
     notes.see(MESSAGES)
@@ -50,9 +50,9 @@ def test_responses_that_begin_in_other_places(told):
 
 def test_keyword_arguments_of_the_template_settle_it(told):
     closed = side(t.HYBRID, enable_thinking=False)
-    ConversationNotes(closed, closed).see(MESSAGES)
+    TemplateWarnings(closed, closed).see(MESSAGES)
     assert told() == []
-    ConversationNotes(closed, side(t.HYBRID)).see(MESSAGES)
+    TemplateWarnings(closed, side(t.HYBRID)).see(MESSAGES)
     assert len(told()) == 1
 
 
@@ -64,10 +64,10 @@ def test_keyword_arguments_of_the_template_settle_it(told):
     ],
 )
 def test_changed_histories(told, template, why):
-    notes = ConversationNotes(side(template), side(t.CHATML))
+    notes = TemplateWarnings(side(template), side(t.CHATML))
     notes.see(MESSAGES)
-    notes.see_histories(Histories(4, 4, 2, 0))
-    notes.see_histories(Histories(4, 4, 1, 0))
+    notes.see_histories(HistoryCounts(4, 4, 2, 0))
+    notes.see_histories(HistoryCounts(4, 4, 1, 0))
     (sentence,) = told()
     assert sentence.startswith(
         "the student's chat template does not show earlier answers of the assistant as they were"
@@ -77,7 +77,7 @@ def test_changed_histories(told, template, why):
 
 
 def test_control_tokens_within_a_response(told, vocabs):
-    notes = ConversationNotes(side(t.CHATML), side(t.CHATML))
+    notes = TemplateWarnings(side(t.CHATML), side(t.CHATML))
     vocab, tokenizer = vocabs["qwen"], t.with_template(t.CHATML)
     start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
     notes.see_responses([split_response([*vocab.encode("fox").ids, end], vocab, {end})])
@@ -89,7 +89,7 @@ def test_control_tokens_within_a_response(told, vocabs):
 
 
 def test_of_several_processes_one_speaks(told):
-    ConversationNotes(side(t.REASONER), side(t.CHATML), speaks=False).see(MESSAGES)
+    TemplateWarnings(side(t.REASONER), side(t.CHATML), speaks=False).see(MESSAGES)
     assert told() == []
 
 

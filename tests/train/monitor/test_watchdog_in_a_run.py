@@ -20,7 +20,7 @@ def alarmed(monkeypatch):
     """A watch-dog that barks at its second rollout."""
     monkeypatch.setattr(watchdog, "NUM_BLOCKS", 1)
     monkeypatch.setattr(watchdog, "BLOCK_RESPONSES", 1)
-    monkeypatch.setattr(watchdog, "SYMPTOMS", {"entropy": lambda start, recent: "the entropy collapses <so far>"})
+    monkeypatch.setattr(watchdog, "DETECTORS", {"entropy": lambda start, recent: "the entropy collapses <so far>"})
 
 
 def test_every_step_logs_its_figures(pair, tmp_path):

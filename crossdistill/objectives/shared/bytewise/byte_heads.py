@@ -6,8 +6,7 @@ Shapes: H hidden size, K bytes, 257 symbols: the byte values and the end of the 
 import torch
 from torch import Tensor, nn
 
-from crossdistill.objectives.shared.auxiliary_heads import whole
-from crossdistill.ops import LMHead
+from crossdistill.ops import LMHead, full_tensor
 
 STOP = 256
 NUM_SYMBOLS = 257
@@ -30,7 +29,7 @@ class ByteHeads(nn.Module):
 
     def forward(self) -> LMHead:
         """All heads as one: [N, H] -> [N, K * 257], head by head."""
-        return LMHead(whole(self.weight), whole(self.bias), scale=self.speed)
+        return LMHead(full_tensor(self.weight), full_tensor(self.bias), scale=self.speed)
 
 
 def per_byte(logits: Tensor, num_symbols: int) -> Tensor:

@@ -24,41 +24,41 @@ from crossdistill.credit import assign_credit
 from crossdistill.objectives.shared.bytewise.byte_prefixes import on, prefixes_of
 from crossdistill.objectives.shared.bytewise.prefix_probabilities import (
     IMPOSSIBLE_NATS,
-    Questions,
+    PrefixQueries,
     dense_masses,
     topk_masses,
 )
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.objectives.shared.inputs import Evidence
+from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
+from crossdistill.objectives.shared.inputs import AlignedBatch
 
 
-def marginal_credit(evidence: Evidence) -> Tensor:
+def marginal_credit(evidence: AlignedBatch) -> Tensor:
     """Advantages in nats, [N_S], constant; empty for no tokens. The teacher's states are used if there are any."""
     student, teacher = evidence.student.logprobs.detach(), evidence.teacher.logprobs.detach()
     prior = assign_credit(student, teacher, evidence.alignment)
-    borders = Borders.of(evidence)
-    starts = _path_scores(evidence, borders)
+    token_offsets = TokenOffsets.of(evidence)
+    starts = _path_scores(evidence, token_offsets)
     ends = starts.roll(-1)
     ends[evidence.student_splits[1:] - 1] = _cumulated(evidence)[evidence.teacher_splits].diff()
     credit = (ends - starts).to(student.dtype) - student
-    return torch.where(on(borders.spelled[borders.chunks], student.device), credit, prior)
+    return torch.where(on(token_offsets.spelled[token_offsets.chunks], student.device), credit, prior)
 
 
-def _path_scores(evidence: Evidence, borders: Borders) -> Tensor:
+def _path_scores(evidence: AlignedBatch, token_offsets: TokenOffsets) -> Tensor:
     """F at the start of each student token, float64 [N_S], counted from the start of its chunk."""
-    device, inner = evidence.device, borders.inner
-    scores = torch.zeros(len(borders.starts), dtype=torch.float64, device=device)
-    cumulated, rows = _cumulated(evidence), on(borders.rows[inner], device)
-    firsts = evidence.teacher_splits[on(borders.chunks[inner], device)]
+    device, inner = evidence.device, token_offsets.inner
+    scores = torch.zeros(len(token_offsets.starts), dtype=torch.float64, device=device)
+    cumulated, rows = _cumulated(evidence), on(token_offsets.rows[inner], device)
+    firsts = evidence.teacher_splits[on(token_offsets.chunks[inner], device)]
     read = cumulated[rows] - cumulated[firsts]
-    scores[on(inner, device)] = read + _inner_masses(evidence, borders)
+    scores[on(inner, device)] = read + _inner_masses(evidence, token_offsets)
     return scores
 
 
-def _inner_masses(evidence: Evidence, borders: Borders) -> Tensor:
+def _inner_masses(evidence: AlignedBatch, token_offsets: TokenOffsets) -> Tensor:
     """log M at the start of each inner student token, float64."""
-    inner, tables, teacher = borders.inner, prefixes_of(evidence.pair), evidence.teacher
-    questions = Questions.of(borders.rows[inner], borders.prefixes(inner), tables)
+    inner, tables, teacher = token_offsets.inner, prefixes_of(evidence.pair), evidence.teacher
+    questions = PrefixQueries.of(token_offsets.rows[inner], token_offsets.prefixes(inner), tables)
     rows = on(questions.rows, evidence.device)
     realised = teacher.logprobs.detach()[rows].double()
     if teacher.states is not None:
@@ -69,7 +69,7 @@ def _inner_masses(evidence: Evidence, borders: Borders) -> Tensor:
     return torch.maximum(masses, realised).clamp(IMPOSSIBLE_NATS, 0.0)  # both bounds hold but for rounding
 
 
-def _cumulated(evidence: Evidence) -> Tensor:
+def _cumulated(evidence: AlignedBatch) -> Tensor:
     """Sums of the teacher's log-probabilities before each of its tokens and after all, float64 [N_T + 1]."""
     logprobs = evidence.teacher.logprobs.detach().double().clamp(min=IMPOSSIBLE_NATS)
     return torch.cat([logprobs.new_zeros(1), logprobs.cumsum(0)])

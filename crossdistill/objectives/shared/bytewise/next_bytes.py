@@ -13,11 +13,11 @@ from torch import Tensor
 
 from crossdistill.objectives.shared.bytewise.byte_heads import NUM_SYMBOLS, STOP
 from crossdistill.objectives.shared.bytewise.byte_prefixes import on, prefixes_of
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.objectives.shared.inputs import Evidence
+from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
+from crossdistill.objectives.shared.inputs import AlignedBatch
 from crossdistill.objectives.shared.vocab_pair import VocabPair
+from crossdistill.ops import HiddenStates
 from crossdistill.ops.logprobs import TILE_ELEMENTS
-from crossdistill.ops.states import States
 
 _TILE_COPIES = 4  # of a tile of logits, most of them in float64
 NEGLIGIBLE = 1e-12
@@ -47,24 +47,24 @@ class ByteSlots:
     num_left_out: int
 
     @classmethod
-    def of(cls, evidence: Evidence, num_bytes: int) -> "ByteSlots":
+    def of(cls, evidence: AlignedBatch, num_bytes: int) -> "ByteSlots":
         """The first `num_bytes` bytes of every student token."""
-        alignment, borders = evidence.alignment, Borders.of(evidence)
+        alignment, token_offsets = evidence.alignment, TokenOffsets.of(evidence)
         lengths = np.diff(evidence.student.ends.cpu().numpy(), prepend=0)
         counts = np.minimum(lengths, num_bytes)
         tokens = np.repeat(np.arange(len(counts)), counts)
         places = np.arange(len(tokens)) - np.repeat(np.cumsum(counts) - counts, counts)
-        positions, chunks = borders.starts[tokens] + places, borders.chunks[tokens]
+        positions, chunks = token_offsets.starts[tokens] + places, token_offsets.chunks[tokens]
         begins_chunk = positions == alignment.byte_splits[chunks]
-        rows = np.searchsorted(borders.teacher_ends, positions, side="right")
+        rows = np.searchsorted(token_offsets.teacher_ends, positions, side="right")
         rows = np.where(begins_chunk, alignment.teacher_splits[chunks], rows)  # where a token without bytes comes first
-        offsets = positions - np.append(0, borders.teacher_ends)[rows]
-        symbols = np.frombuffer(borders.data, dtype=np.uint8)[positions].astype(np.int64)
+        offsets = positions - np.append(0, token_offsets.teacher_ends)[rows]
+        symbols = np.frombuffer(token_offsets.data, dtype=np.uint8)[positions].astype(np.int64)
         symbols[evidence.is_stop[chunks]] = STOP
-        known = (offsets == 0) | borders.spelled[chunks]
+        known = (offsets == 0) | token_offsets.spelled[chunks]
         tokens, places, rows, symbols = tokens[known], places[known], rows[known], symbols[known]
         spans = zip((positions - offsets)[known].tolist(), positions[known].tolist(), strict=True)
-        prefixes = [borders.data[start:end] for start, end in spans]
+        prefixes = [token_offsets.data[start:end] for start, end in spans]
         splits = np.searchsorted(tokens, np.arange(len(counts) + 1))
         return cls(tokens, places, rows, prefixes, symbols, splits, int(lengths.sum()) - len(tokens))
 
@@ -119,7 +119,7 @@ def bounds_of(pair: VocabPair) -> ByteBounds:
     return _BOUNDS[pair]
 
 
-class _Questions:
+class _NextByteQueries:
     """The slots as tensors: bounds int64 [U, 258] of the U prefixes, on the device of the teacher's head."""
 
     def __init__(self, slots: ByteSlots, pair: VocabPair, device: torch.device):
@@ -147,7 +147,7 @@ class _Questions:
 
 @torch.no_grad()
 def next_bytes(
-    slots: ByteSlots, pair: VocabPair, states: States, device: torch.device, tile_elements: int = TILE_ELEMENTS
+    slots: ByteSlots, pair: VocabPair, states: HiddenStates, device: torch.device, tile_elements: int = TILE_ELEMENTS
 ) -> NextBytes:
     """P(byte = x) = mass(prefix + x) / sum over y of mass(prefix + y).
 
@@ -156,16 +156,16 @@ def next_bytes(
     once, and a tile of logits lives at a time.
     """
     head, source = states.head, states.head.weight.device
-    questions = _Questions(slots, pair, source)
+    questions = _NextByteQueries(slots, pair, source)
     dtype = torch.promote_types(head.weight.dtype, torch.float32)
     masses = torch.empty(len(slots.rows), NUM_SYMBOLS + 1, dtype=dtype, device=device)
     reached = torch.empty(len(slots.rows), dtype=torch.float64, device=device)
     used, row_of = np.unique(slots.rows, return_inverse=True)
     by_row = np.argsort(row_of, kind="stable")
-    borders = np.searchsorted(row_of[by_row], np.arange(len(used) + 1))
+    token_offsets = np.searchsorted(row_of[by_row], np.arange(len(used) + 1))
     step = max(1, tile_elements // (_TILE_COPIES * head.vocab_size))
     for start in range(0, len(used), step):
-        asked = by_row[borders[start] : borders[min(start + step, len(used))]]
+        asked = by_row[token_offsets[start] : token_offsets[min(start + step, len(used))]]
         hidden = states.hidden[on(used[start : start + step], states.hidden.device)].to(source)
         found = questions.masses(head.logits(hidden), on(row_of[asked] - start, source), on(asked, source))
         whole = found[:, 1:].sum(-1, keepdim=True)

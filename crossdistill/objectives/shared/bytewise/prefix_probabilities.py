@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, on
-from crossdistill.ops import TopLogprobs
+from crossdistill.ops import HiddenStates, TopLogprobs
 from crossdistill.ops.logprobs import TILE_ELEMENTS
-from crossdistill.ops.states import States
 
 IMPOSSIBLE_NATS = -1e6
 """Stands for a log-probability of -inf in sums over tokens, of which differences are taken."""
@@ -20,7 +19,7 @@ _TERM_ELEMENTS = 16  # one term of a sum takes about as much memory as so many l
 
 
 @dataclass(frozen=True)
-class Questions:
+class PrefixQueries:
     """Of each of Q: how probable are the tokens of a range (low, high) of ``BytePrefixes.order`` in a teacher's row?
 
     rows: int64 [Q]. ranges: int64 [Q, 2].
@@ -30,7 +29,7 @@ class Questions:
     ranges: np.ndarray
 
     @classmethod
-    def of(cls, rows: np.ndarray, prefixes: list[bytes], tables: BytePrefixes) -> "Questions":
+    def of(cls, rows: np.ndarray, prefixes: list[bytes], tables: BytePrefixes) -> "PrefixQueries":
         known = {prefix: tables.within(prefix) for prefix in set(prefixes)}
         ranges = np.array([known[prefix] for prefix in prefixes], dtype=np.int64).reshape(-1, 2)
         return cls(rows.astype(np.int64), ranges)
@@ -38,9 +37,9 @@ class Questions:
 
 @torch.no_grad()
 def dense_masses(
-    questions: Questions,
+    questions: PrefixQueries,
     tables: BytePrefixes,
-    states: States,
+    states: HiddenStates,
     temperature: float = 1.0,
     tile_elements: int = TILE_ELEMENTS,
 ) -> Tensor:
@@ -52,13 +51,13 @@ def dense_masses(
     dtype = torch.promote_types(head.weight.dtype, torch.float32)
     masses = torch.empty(len(which), dtype=dtype, device=device)
     by_row = np.argsort(which, kind="stable")
-    borders = np.searchsorted(which[by_row], np.arange(len(used) + 1))
+    token_offsets = np.searchsorted(which[by_row], np.arange(len(used) + 1))
     step = max(1, tile_elements // head.vocab_size)
     for start in range(0, len(used), step):
         rows = on(used[start : start + step], states.hidden.device)
         logits = head.logits(states.hidden[rows].to(device)).div_(temperature)
         logits -= logits.logsumexp(-1, keepdim=True)
-        asked = by_row[borders[start] : borders[min(start + step, len(used))]]
+        asked = by_row[token_offsets[start] : token_offsets[min(start + step, len(used))]]
         for part in _parts(asked, sizes, tile_elements // _TERM_ELEMENTS):
             low = on(questions.ranges[part, 0], device)
             segments, terms = spread(on(sizes[part], device))
@@ -68,7 +67,7 @@ def dense_masses(
 
 
 def topk_masses(
-    questions: Questions, tables: BytePrefixes, topk: TopLogprobs, realised: Tensor, logprobs: Tensor
+    questions: PrefixQueries, tables: BytePrefixes, topk: TopLogprobs, realised: Tensor, logprobs: Tensor
 ) -> Tensor:
     """A lower bound of the same, [Q]: from the k most probable tokens and the realised one, which lies in the range.
 

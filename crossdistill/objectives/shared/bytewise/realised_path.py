@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, on
-from crossdistill.objectives.shared.bytewise.prefix_probabilities import IMPOSSIBLE_NATS, Questions, dense_masses
-from crossdistill.objectives.shared.bytewise.token_offsets import Borders
-from crossdistill.objectives.shared.inputs import Evidence
+from crossdistill.objectives.shared.bytewise.prefix_probabilities import IMPOSSIBLE_NATS, PrefixQueries, dense_masses
+from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
+from crossdistill.objectives.shared.inputs import AlignedBatch
 from crossdistill.ops import token_logprobs
 
 
@@ -64,12 +64,12 @@ class Moves(NamedTuple):
 
 
 @torch.no_grad()
-def moves_along(evidence: Evidence, borders: Borders, tables: BytePrefixes, temperature: float) -> Moves:
+def moves_along(evidence: AlignedBatch, token_offsets: TokenOffsets, tables: BytePrefixes, temperature: float) -> Moves:
     """For each student token that the text goes on with beyond a teacher token, within a chunk: the probability
 
     q(t_j | its bytes read so far) * q(t_j+1) * ... * M_k(bytes of t_k in it), with M as in the module `marginal`.
     """
-    steps = _steps(evidence, borders, tables)
+    steps = _steps(evidence, token_offsets, tables)
     device = evidence.device
     table = np.array(steps, dtype=np.int64).reshape(-1, len(_Step._fields))
     tokens, sources, columns, rows, last, sizes = table.T
@@ -78,32 +78,32 @@ def moves_along(evidence: Evidence, borders: Borders, tables: BytePrefixes, temp
     begun = [pieces[token_id][:size] for token_id, size in zip(ids, sizes.tolist(), strict=True)]
     states = evidence.teacher.dense
     log_masses = _path_logprobs(evidence, rows, last, temperature)
-    log_masses += dense_masses(Questions.of(last, begun, tables), tables, states, temperature)
+    log_masses += dense_masses(PrefixQueries.of(last, begun, tables), tables, states, temperature)
     log_read = torch.zeros_like(log_masses)  # where a student token begins with a teacher token: the mass of all is 1
-    inside = np.flatnonzero(borders.offsets[tokens])
-    read = Questions.of(rows[inside], borders.prefixes(tokens[inside]), tables)
+    inside = np.flatnonzero(token_offsets.offsets[tokens])
+    read = PrefixQueries.of(rows[inside], token_offsets.prefixes(tokens[inside]), tables)
     log_read[on(inside, log_read.device)] = dense_masses(read, tables, states, temperature).double()
     ruled_out = log_read == -torch.inf  # such a teacher says nothing: all of its target is the residual
     masses = (log_masses - log_read).exp().masked_fill(ruled_out, 0.0).to(device)
     return Moves(on(tokens, device), on(sources, device), on(columns, device), masses)
 
 
-def _steps(evidence: Evidence, borders: Borders, tables: BytePrefixes) -> list[_Step]:
-    ends, chunk_ends = borders.teacher_ends, evidence.alignment.byte_splits[borders.chunks + 1]
-    going_on = (ends[borders.rows] < chunk_ends) & borders.spelled[borders.chunks]
+def _steps(evidence: AlignedBatch, token_offsets: TokenOffsets, tables: BytePrefixes) -> list[_Step]:
+    ends, chunk_ends = token_offsets.teacher_ends, evidence.alignment.byte_splits[token_offsets.chunks + 1]
+    going_on = (ends[token_offsets.rows] < chunk_ends) & token_offsets.spelled[token_offsets.chunks]
     steps = []
     for token in np.flatnonzero(going_on).tolist():
-        start, row = int(borders.starts[token]), int(borders.rows[token])
+        start, row = int(token_offsets.starts[token]), int(token_offsets.rows[token])
         left = int(ends[row]) - start
-        source = tables.column(borders.data[start : start + left])
-        for column, size in tables.longer(borders.data[start : int(chunk_ends[token])], left):
+        source = tables.column(token_offsets.data[start : start + left])
+        for column, size in tables.longer(token_offsets.data[start : int(chunk_ends[token])], left):
             last = int(np.searchsorted(ends, start + size))
             steps.append(_Step(token, source, column, row, last, start + size - int(ends[last - 1])))
             source = column
     return steps
 
 
-def _path_logprobs(evidence: Evidence, rows: np.ndarray, last: np.ndarray, temperature: float) -> Tensor:
+def _path_logprobs(evidence: AlignedBatch, rows: np.ndarray, last: np.ndarray, temperature: float) -> Tensor:
     """Sums of the realised teacher tokens' log-probabilities from `rows` up to before `last`, nats, float64."""
     hidden, head = evidence.teacher.dense
     sizes = last - rows

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from crossdistill.objectives.shared.inputs import Evidence
+from crossdistill.objectives.shared.inputs import AlignedBatch
 
 _STOP = b"\x00"  # stands for the one byte of a stop unit
 
 
 @dataclass(frozen=True)
-class Borders:
+class TokenOffsets:
     """Each student token's place in the teacher's tokens.
 
     Attributes:
@@ -38,7 +38,7 @@ class Borders:
     teacher_ends: np.ndarray
 
     @classmethod
-    def of(cls, evidence: Evidence) -> "Borders":
+    def of(cls, evidence: AlignedBatch) -> "TokenOffsets":
         alignment = evidence.alignment
         chunks = np.repeat(np.arange(alignment.num_chunks), alignment.student_sizes)
         data = b"".join(_pieces(evidence, evidence.student.ids, alignment.student_splits, evidence.pair.student.pieces))
@@ -68,7 +68,7 @@ class Borders:
         return [self.data[start:end] for start, end in spans]
 
 
-def _pieces(evidence: Evidence, ids: Tensor, splits: np.ndarray, vocabulary: tuple[bytes, ...]) -> list[bytes]:
+def _pieces(evidence: AlignedBatch, ids: Tensor, splits: np.ndarray, vocabulary: tuple[bytes, ...]) -> list[bytes]:
     """The bytes of each token, with the place-holder for those of stop units."""
     pieces = [vocabulary[token_id] for token_id in ids.tolist()]
     for token in splits[:-1][evidence.is_stop].tolist():
@@ -76,7 +76,7 @@ def _pieces(evidence: Evidence, ids: Tensor, splits: np.ndarray, vocabulary: tup
     return pieces
 
 
-def _spelled(evidence: Evidence, data: bytes, ends: np.ndarray) -> np.ndarray:
+def _spelled(evidence: AlignedBatch, data: bytes, ends: np.ndarray) -> np.ndarray:
     splits = evidence.alignment.teacher_splits
     pieces = _pieces(evidence, evidence.teacher.ids, splits, evidence.pair.teacher.pieces)
     sizes = np.diff(ends, prepend=0)

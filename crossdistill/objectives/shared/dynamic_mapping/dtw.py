@@ -22,7 +22,7 @@ BAND = 8
 _DIAGONAL, _TEACHER, _STUDENT = range(3)  # ties go to the first
 
 
-class Tokens(NamedTuple):
+class TokenSequence(NamedTuple):
     """One side's realised tokens: their texts without spaces, byte ends int64 [N] and weights float64 [N]."""
 
     strings: Strings
@@ -54,11 +54,13 @@ def entropy_weights(entropy: np.ndarray, splits: np.ndarray) -> np.ndarray:
     return weights
 
 
-def warp(alignment: Alignment, student: Tokens, teacher: Tokens) -> list[Group]:
+def warp(alignment: Alignment, student: TokenSequence, teacher: TokenSequence) -> list[Group]:
     """The groups of all chunks, in order."""
     groups: list[Group] = []
-    borders = zip(pairwise(alignment.student_splits.tolist()), pairwise(alignment.teacher_splits.tolist()), strict=True)
-    for chunk, (student_border, teacher_border) in enumerate(borders):
+    token_offsets = zip(
+        pairwise(alignment.student_splits.tolist()), pairwise(alignment.teacher_splits.tolist()), strict=True
+    )
+    for chunk, (student_border, teacher_border) in enumerate(token_offsets):
         ours, theirs = list(range(*student_border)), list(range(*teacher_border))
         if len(ours) == 1 or len(theirs) == 1:  # there is one path
             groups.append(Group(chunk, ours, theirs, [1 / len(theirs)] * len(theirs)))
@@ -88,7 +90,9 @@ def merged(chunk: int, path: Sequence[tuple[int, int]]) -> list[Group]:
     return groups
 
 
-def _path(student: Tokens, teacher: Tokens, ours: Sequence[int], theirs: Sequence[int]) -> list[tuple[int, int]]:
+def _path(
+    student: TokenSequence, teacher: TokenSequence, ours: Sequence[int], theirs: Sequence[int]
+) -> list[tuple[int, int]]:
     """The path of a chunk, from (teacher, student) to (teacher, student)."""
     low, high = _band(student.ends, teacher.ends, ours, theirs)
     cells = [(row, column) for row in range(len(theirs)) for column in range(low[row], high[row] + 1)]

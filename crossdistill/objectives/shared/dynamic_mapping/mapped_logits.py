@@ -13,10 +13,10 @@ from torch import Tensor
 
 from crossdistill.objectives.shared.divergence import FLOOR_NATS
 from crossdistill.objectives.shared.dynamic_mapping.dtw import Group
-from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Entries, Mapper, Tops
+from crossdistill.objectives.shared.dynamic_mapping.vocab_map import MappedEntries, Mapper, Tops
 from crossdistill.objectives.shared.vocab_pair import Groups
+from crossdistill.ops import HiddenStates
 from crossdistill.ops.chosen import chosen_logits
-from crossdistill.ops.states import States
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Mapped:
     groups: Tensor
 
     @classmethod
-    def of(cls, groups: Sequence[Group], entries: Entries, ids: Groups, device: torch.device) -> "Mapped":
+    def of(cls, groups: Sequence[Group], entries: MappedEntries, ids: Groups, device: torch.device) -> "Mapped":
         """`entries`: of all groups. `ids`: of each of the student's names."""
         counts = np.bincount(entries.rows, minlength=len(groups))
         kept = np.flatnonzero(counts >= 2)  # over one token alone both sides are certain
@@ -68,7 +68,7 @@ class Mapped:
         )
         return cls(*(part.to(device) for part in parts))
 
-    def student(self, states: States) -> Tensor:
+    def student(self, states: HiddenStates) -> Tensor:
         """Scores of the mapped tokens, up to a constant a position: [G, K], differentiable; -inf where there is none.
 
         The mean over a position's rows of the logits of an id; of a token with several ids, all together.
@@ -120,7 +120,9 @@ def mean_tops(tops: Tops, members: Sequence[Sequence[int]], weights: Sequence[Se
     return Tops(ids, logprobs)
 
 
-def map_groups(tokens: Mapper, groups: Sequence[Group], student: Tops, teacher: Tops, max_distance: float) -> Entries:
+def map_groups(
+    tokens: Mapper, groups: Sequence[Group], student: Tops, teacher: Tops, max_distance: float
+) -> MappedEntries:
     """Map the teacher's top k at each group to the student's tokens."""
     equal = [[1 / len(group.student)] * len(group.student) for group in groups]
     ours = mean_tops(student, [group.student for group in groups], equal)

@@ -34,7 +34,7 @@ class Tops(NamedTuple):
     logprobs: np.ndarray
 
 
-class Entries(NamedTuple):
+class MappedEntries(NamedTuple):
     """What is mapped: rows int64 [E], ascending; names int64 [E], of the student, each at most once a row; logprobs
     float64 [E], of the teacher's tokens of that name together; similar bool [E], whether their bytes differ."""
 
@@ -99,7 +99,7 @@ class Mapper:
         """The student's token ids of each of its names."""
         return Groups.of(self.student.ids)
 
-    def __call__(self, student_ids: np.ndarray, teacher: Tops, max_distance: float) -> Entries:
+    def __call__(self, student_ids: np.ndarray, teacher: Tops, max_distance: float) -> MappedEntries:
         """Map at G positions.
 
         Args:
@@ -116,7 +116,7 @@ class Mapper:
         found, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         total = np.full(len(found), -np.inf)
         np.logaddexp.at(total, inverse, logprobs[known])
-        return Entries(rows[known][first], ours[known][first], total, similar[known][first])
+        return MappedEntries(rows[known][first], ours[known][first], total, similar[known][first])
 
     def _similar(
         self, student_ids: np.ndarray, rows: np.ndarray, theirs: np.ndarray, max_distance: float

@@ -22,8 +22,7 @@ from torch.nn.functional import logsigmoid
 from crossdistill.objectives.base import Objective
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_positive
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
-from crossdistill.ops import LMHead, Share, tiled_sum
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, LMHead, Share, tiled_sum
 from crossdistill.ops.tiled import TiledSum
 from crossdistill.signal import Signal
 
@@ -116,8 +115,8 @@ differentiable in the student's."""
 
 def shared_divergence(
     pair: VocabPair,
-    student: States,
-    teacher: States,
+    student: HiddenStates,
+    teacher: HiddenStates,
     divergence: Divergence,
     temperature: float = 1.0,
     units: UnitLogits | None = None,
@@ -136,8 +135,8 @@ def shared_divergence(
 def tiled_rows(
     make: Callable[["SharedHead", "SharedHead"], RowLoss],
     pair: VocabPair,
-    student: States,
-    teacher: States,
+    student: HiddenStates,
+    teacher: HiddenStates,
     temperature: float,
     units: UnitLogits | None = None,
 ) -> TiledSum:

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from crossdistill.credit import chunk_sums
-from crossdistill.ops import chosen_logits, token_logprobs
-from crossdistill.ops.states import States
+from crossdistill.ops import HiddenStates, chosen_logits, token_logprobs
 
 
-def unit_logits(states: States, ids: Tensor, spans: Tensor, temperature: float) -> Tensor:
+def unit_logits(states: HiddenStates, ids: Tensor, spans: Tensor, temperature: float) -> Tensor:
     """The mean log-probability of each unit's tokens, plus the log-normaliser of the logits at its first: [U].
 
     So it compares with the logits there (divided by the temperature) as the mean compares with log-probabilities.

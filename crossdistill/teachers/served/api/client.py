@@ -13,7 +13,7 @@ from crossdistill.teachers.served.http.errors import Malformed, quoted
 _MODELS_PATH = "/v1/models"
 
 
-class Asker:
+class ScoringClient:
     """Asks once; who asks again is another matter.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from crossdistill.teachers.served.api.dialect import PromptLogprobs, field, number, sound, with_top
-from crossdistill.teachers.served.api.token_names import Form, Spelling
+from crossdistill.teachers.served.api.token_names import Form, TokenNames
 from crossdistill.teachers.served.http.errors import Malformed, Refused
 
 
@@ -24,7 +24,7 @@ class Completions:
         asks_numbers: for names of the form "token_id:12", which some servers can give.
     """
 
-    spelling: Spelling
+    spelling: TokenNames
     tokenizer: Any
     form: Form = Form.TEXT
     sends_text: bool = False

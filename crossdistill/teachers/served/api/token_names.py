@@ -21,7 +21,7 @@ class Form(Enum):
     TEXT = "text"
 
 
-class Spelling:
+class TokenNames:
     """A vocabulary's tokens in the forms that servers write them in."""
 
     def __init__(self, tokenizer: Any, vocab: ByteVocab):

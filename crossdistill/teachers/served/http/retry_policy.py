@@ -19,7 +19,7 @@ _TOLD_AFTER = 3
 T = TypeVar("T")
 
 
-class Retrying:
+class RetryPolicy:
     """Sends requests again, after waits that grow and are drawn at random, for as long as the server has patience.
 
     Patience is of the whole outage and not of one request: it begins with a failure and ends with the first success of

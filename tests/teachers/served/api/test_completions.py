@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from crossdistill.teachers.served.api.completions import Completions
-from crossdistill.teachers.served.api.token_names import Form, Spelling
+from crossdistill.teachers.served.api.token_names import Form, TokenNames
 from crossdistill.teachers.served.http.errors import Malformed, Refused, Unsound
 
 ENTRIES = ["<s>", "Ġthe", "a", "é", "Ã", "Ļ", "你"]
@@ -31,7 +31,7 @@ class Vocab(SimpleNamespace):
 
 
 def spelling(pieces=PIECES):
-    return Spelling(Tokenizer(), Vocab(pieces=(*pieces, b"", b"")))  # padded by two ids
+    return TokenNames(Tokenizer(), Vocab(pieces=(*pieces, b"", b"")))  # padded by two ids
 
 
 def dialect(**fields):

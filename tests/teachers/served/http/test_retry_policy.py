@@ -7,7 +7,7 @@ import pytest
 
 from crossdistill.errors import TeacherUnavailableError
 from crossdistill.teachers.served.http.errors import Malformed, Refused, Transient
-from crossdistill.teachers.served.http.retry_policy import Retrying
+from crossdistill.teachers.served.http.retry_policy import RetryPolicy
 from crossdistill.teachers.served.http.traffic import Traffic
 
 PATIENCE = 100.0
@@ -28,7 +28,7 @@ class Clock:
 
 def retrying_of(clock, patience=PATIENCE):
     traffic = Traffic()
-    return Retrying("http://there", patience, traffic, clock, clock.sleep), traffic
+    return RetryPolicy("http://there", patience, traffic, clock, clock.sleep), traffic
 
 
 def script(*outcomes, clock=None, takes=0.0):
