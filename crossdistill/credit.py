@@ -1,4 +1,4 @@
-"""From a chunk's log-ratio to one advantage a student token.
+"""From a chunk's log-ratio to one advantage a student token: the registry of all credits.
 
 In chunk c the student's tokens have log-probabilities log p_i (sum L_S) and the teacher's log q_j (sum L_T), in nats.
 Every method keeps ``sum_i A_i = L_T - L_S`` (conservation), gives ``log q - log p`` on a 1:1 chunk and 0 where teacher
@@ -6,11 +6,16 @@ and student agree.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from crossdistill import import_path
 from crossdistill.align import Alignment
+from crossdistill.errors import InputError
+from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
+from crossdistill.objectives.shared.inputs import AlignedBatch
 
 EPSILON_NATS = 1e-6
 """Below this |L_S| a chunk is certain for the student and its shares are equal: the ratio would be noise."""
@@ -42,7 +47,22 @@ _SHARES: dict[str, Callable[..., Tensor]] = {
     "first": _first,
     "last": _last,
 }
-METHODS = tuple(_SHARES)
+SHARES = tuple(_SHARES)
+"""The credits that share a chunk's log-ratio among its tokens (:func:`assign_credit`)."""
+
+
+@dataclass(frozen=True)
+class Credit:
+    """One way to give each student token its advantage.
+
+    Attributes:
+        assign: advantages of a batch: nats, [N_S], constant.
+        reads_distribution: whether it needs the teacher's distribution (DENSE, or TOPK), and not only the
+            log-probabilities of the sampled text.
+    """
+
+    assign: Callable[[AlignedBatch], Tensor]
+    reads_distribution: bool = False
 
 
 def chunk_sums(values: Tensor, splits: Tensor) -> Tensor:
@@ -64,7 +84,8 @@ def assign_credit(
         student_logprobs: nats, [num student tokens], of the sampled tokens, each under the tokens before it.
         teacher_logprobs: nats, [num teacher tokens], of the same bytes in the teacher's tokens.
         alignment: of one response, or of several put one after the other.
-        method: ``semantic_prior`` (the paper's), ``uniform``, ``first`` or ``last`` (token of the chunk).
+        method: one of :data:`SHARES`: ``semantic_prior`` (the paper's), ``uniform``, ``first`` or ``last`` (token of
+            the chunk).
 
     Returns:
         Advantages in nats, [num student tokens], without gradient. Empty where there are no chunks.
@@ -73,7 +94,8 @@ def assign_credit(
         ValueError: an unknown method, or log-probabilities that do not match the alignment's tokens.
     """
     if method not in _SHARES:
-        raise ValueError(f"unknown credit method {method!r}; choose one of {', '.join(METHODS)}")
+        way_out = "use batch_credit" if method in METHODS else f"choose one of {', '.join(SHARES)}"
+        raise ValueError(f"credit {method!r} is not a share of a chunk's log-ratio: {way_out}")
     student_splits = torch.as_tensor(alignment.student_splits.copy(), device=student_logprobs.device)
     teacher_splits = torch.as_tensor(alignment.teacher_splits.copy(), device=student_logprobs.device)
     for side, logprobs, splits in (
@@ -88,3 +110,52 @@ def assign_credit(
     chunk_of, sizes = _chunk_of(student_splits), student_splits.diff().to(student.dtype)
     share = _SHARES[method](student, chunk_of, sums, student_splits[:-1], sizes)
     return log_ratio[chunk_of] * share
+
+
+def batch_credit(batch: AlignedBatch, method: str = "semantic_prior") -> Tensor:
+    """One advantage a student token of a batch, by any credit.
+
+    Args:
+        batch: aligned responses with the teacher's signal.
+        method: one of :data:`METHODS`, or the import path of a function from an AlignedBatch to advantages.
+
+    Returns:
+        Advantages in nats, [N_S], without gradient.
+
+    Raises:
+        InputError: there is no such credit.
+    """
+    return find(method).assign(batch)
+
+
+def find(method: str) -> Credit:
+    """The credit of that name, or of an import path; one of the latter reads the distribution if it says so.
+
+    A function of your own may carry an attribute ``reads_distribution = True``.
+
+    Raises:
+        InputError: there is no such credit.
+
+    Example:
+        >>> find("marginal").reads_distribution
+        True
+    """
+    if method in _CREDITS:
+        return _CREDITS[method]
+    if not import_path.is_import_path(method):
+        raise InputError(f"there is no credit method {method!r}; choose one of {', '.join(METHODS)}.")
+    assign = import_path.load(method, "credit")
+    return Credit(assign, getattr(assign, "reads_distribution", False))
+
+
+def _shared(method: str) -> Credit:
+    return Credit(lambda batch: assign_credit(batch.student.logprobs, batch.teacher.logprobs, batch.alignment, method))
+
+
+def _marginal(batch: AlignedBatch) -> Tensor:
+    return marginal_credit(batch, _CREDITS["semantic_prior"].assign(batch))
+
+
+_CREDITS = {**{name: _shared(name) for name in SHARES}, "marginal": Credit(_marginal, reads_distribution=True)}
+METHODS = tuple(_CREDITS)
+"""All credits by name."""

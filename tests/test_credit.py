@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdistill import Alignment, align
-from crossdistill.credit import EPSILON_NATS, METHODS, assign_credit, chunk_sums
+from crossdistill.credit import EPSILON_NATS, SHARES, assign_credit, chunk_sums
 from tests.oracles import credit as oracle
 from tests.properties.strategies import two_cuttings
 
@@ -33,7 +33,7 @@ def alignment(student_sizes: list[int], teacher_sizes: list[int]) -> Alignment:
     return Alignment(splits(*student_sizes), splits(*teacher_sizes), splits(*(9 for _ in student_sizes)))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SHARES)
 @given(case=chunked())
 def test_equals_the_definition(method, case):
     student, teacher, chunks = case
@@ -50,7 +50,7 @@ def test_the_oracle_and_the_implementation_mean_the_same_epsilon():
     assert oracle.EPSILON_NATS == EPSILON_NATS
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SHARES)
 @given(case=chunked())
 def test_a_chunks_advantages_sum_to_its_log_ratio(method, case):
     student, teacher, chunks = case
@@ -62,7 +62,7 @@ def test_a_chunks_advantages_sum_to_its_log_ratio(method, case):
         assert sum(advantages[own].tolist()) == pytest.approx(gap, abs=1e-9)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SHARES)
 @given(values=st.lists(st.tuples(st.floats(-30, 0), st.floats(-30, 0)), max_size=10))
 def test_one_to_one_chunks_give_the_difference_of_log_probabilities(method, values):
     student, teacher = (torch.tensor([pair[side] for pair in values], dtype=torch.float64) for side in (0, 1))
@@ -70,7 +70,7 @@ def test_one_to_one_chunks_give_the_difference_of_log_probabilities(method, valu
     torch.testing.assert_close(assign_credit(student, teacher, alignment(ones, ones), method), teacher - student)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SHARES)
 @given(case=chunked())
 def test_a_teacher_equal_to_the_student_gives_exactly_zero(method, case):
     student, _, chunks = case
@@ -121,14 +121,14 @@ def test_just_above_epsilon_the_shares_are_the_students():
     torch.testing.assert_close(advantages, torch.tensor([-3.0, -1.0]), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SHARES)
 def test_empty(method):
     advantages = assign_credit(torch.zeros(0), torch.zeros(0), alignment([], []), method)
     assert advantages.shape == (0,)
     assert advantages.dtype == torch.float32
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SHARES)
 @given(batch=st.lists(chunked(), min_size=1, max_size=5))
 def test_a_batch_is_its_responses_one_by_one(method, batch):
     chunks = Alignment.concatenate([case[2] for case in batch])
@@ -157,6 +157,7 @@ def test_log_probabilities_of_another_length_are_refused(student, teacher, messa
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(
-        ValueError, match="unknown credit method 'prior'; choose one of semantic_prior, uniform, first, last"
+        ValueError,
+        match="credit .prior. is not a share of a chunk.s log-ratio: choose one of semantic_prior, uniform, first, last",
     ):
         assign_credit(torch.zeros(1), torch.zeros(1), alignment([1], [1]), "prior")

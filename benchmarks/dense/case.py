@@ -27,12 +27,12 @@ Tokens = tuple[list[int], list[int]]
 class Case:
     """States of so many tokens, the student's differentiable. responses: what they stand for."""
 
-    evidence: AlignedBatch
+    batch: AlignedBatch
     student: HiddenStates
     responses: list[Tokens]
 
-    def supervision(self, objective: Objective) -> LossInputs:
-        return LossInputs(self.evidence, objective.advantages(self.evidence), self.student)
+    def inputs(self, objective: Objective) -> LossInputs:
+        return LossInputs(self.batch, objective.advantages(self.batch), self.student)
 
     @property
     def leaves(self) -> list[Tensor]:
@@ -102,7 +102,7 @@ class World:
                 logprobs = token_logprobs(hidden, head, known).logprobs
             sides.append((known, torch.as_tensor(np.cumsum(lengths), device=hidden.device), logprobs, hidden))
         ours, theirs = sides
-        evidence = AlignedBatch(
+        batch = AlignedBatch(
             alignment,
             is_stop,
             splits,
@@ -110,7 +110,7 @@ class World:
             StudentTokens(*ours[:3], ours[2]),
             TeacherTokens(*theirs[:3], HiddenStates(theirs[3], self.heads[1])),
         )
-        return Case(evidence, HiddenStates(ours[3].requires_grad_(), self.heads[0]), responses)
+        return Case(batch, HiddenStates(ours[3].requires_grad_(), self.heads[0]), responses)
 
     def _responses(self, tokens: int) -> list[Tokens]:
         lengths = [length - 1 for length in response_lengths(tokens, self.setting.response_tokens)]  # and a stop

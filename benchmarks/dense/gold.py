@@ -79,7 +79,7 @@ class Fed:
     def loss(self, function: ULDLoss) -> Tensor:
         student = _logits(self._case.student, self._rows[0])
         with torch.no_grad():
-            teacher = _logits(self._case.evidence.teacher.dense, self._rows[1])
+            teacher = _logits(self._case.batch.teacher.dense, self._rows[1])
         value: Tensor = function(student_logits=student, teacher_logits=teacher, **self._arguments)
         return value
 

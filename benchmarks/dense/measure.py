@@ -70,8 +70,8 @@ def step_of(way: str, world: World) -> Callable[[Case], Step]:
     form = FORMS[way.removeprefix(NAIVE)] if way.startswith(NAIVE) else lambda given: objective.loss(given).total
 
     def ours(case: Case) -> Step:
-        supervision = case.supervision(objective)
-        return lambda: _backward(form(supervision))
+        inputs = case.inputs(objective)
+        return lambda: _backward(form(inputs))
 
     return ours
 
@@ -159,7 +159,7 @@ def measure(way: str, size: Size, setting: Setting, output: Path) -> dict[str, A
 
 def fed(case: Case) -> dict[str, Any]:
     """What the text looks like."""
-    alignment, pair = case.evidence.alignment, case.evidence.pair
+    alignment, pair = case.batch.alignment, case.batch.pair
     return {
         "responses": len(case.responses),
         "student_tokens": int(alignment.student_splits[-1]),

@@ -21,15 +21,15 @@ def _log_probs(states: HiddenStates) -> Tensor:
     return torch.log_softmax(head.logits(hidden), -1)
 
 
-def _at_starts(supervision: LossInputs) -> tuple[Tensor, Tensor]:
+def _at_starts(inputs: LossInputs) -> tuple[Tensor, Tensor]:
     """[C, V_S] and [C, V_T]."""
-    evidence = supervision.evidence
-    teacher = _log_probs(evidence.teacher.dense).detach()
-    return _log_probs(supervision.student)[evidence.student_splits[:-1]], teacher[evidence.teacher_splits[:-1]]
+    batch = inputs.batch
+    teacher = _log_probs(batch.teacher.dense).detach()
+    return _log_probs(inputs.student)[batch.student_splits[:-1]], teacher[batch.teacher_splits[:-1]]
 
 
-def _shared(supervision: LossInputs, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    columns = supervision.evidence.pair.shared(student.device)
+def _shared(inputs: LossInputs, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    columns = inputs.batch.pair.shared(student.device)
     return columns.student.select(student), columns.teacher.select(teacher)
 
 
@@ -47,49 +47,49 @@ def _sorted_distance(student: Tensor, teacher: Tensor) -> Tensor:
     return (sides[0] - sides[1]).abs().sum(-1)
 
 
-def shared_vocab(supervision: LossInputs) -> Tensor:
-    return _reverse_kl(*_shared(supervision, *_at_starts(supervision))).sum()
+def shared_vocab(inputs: LossInputs) -> Tensor:
+    return _reverse_kl(*_shared(inputs, *_at_starts(inputs))).sum()
 
 
-def strict(supervision: LossInputs) -> Tensor:
-    kept = torch.as_tensor(supervision.evidence.alignment.is_one_to_one, device=supervision.evidence.device)
-    student, teacher = _at_starts(supervision)
-    return _reverse_kl(*_shared(supervision, student[kept], teacher[kept])).sum()
+def strict(inputs: LossInputs) -> Tensor:
+    kept = torch.as_tensor(inputs.batch.alignment.is_one_to_one, device=inputs.batch.device)
+    student, teacher = _at_starts(inputs)
+    return _reverse_kl(*_shared(inputs, student[kept], teacher[kept])).sum()
 
 
-def simct(supervision: LossInputs) -> Tensor:
-    evidence = supervision.evidence
+def simct(inputs: LossInputs) -> Tensor:
+    batch = inputs.batch
     means, starts = [], []
     for states, ids, splits in (
-        (supervision.student, evidence.student.ids, evidence.student_splits),
-        (evidence.teacher.dense, evidence.teacher.ids, evidence.teacher_splits),
+        (inputs.student, batch.student.ids, batch.student_splits),
+        (batch.teacher.dense, batch.teacher.ids, batch.teacher_splits),
     ):
         log_probs = _log_probs(states)
         chunk_of = torch.repeat_interleave(splits.diff())
         realised = log_probs.gather(1, ids[:, None])[:, 0]
         means.append(realised.new_zeros(len(splits) - 1).index_add(0, chunk_of, realised) / splits.diff())
         starts.append(log_probs[splits[:-1]])
-    is_unit = torch.as_tensor(~evidence.alignment.is_one_to_one, device=evidence.device)
+    is_unit = torch.as_tensor(~batch.alignment.is_one_to_one, device=batch.device)
     units = [mean.masked_fill(~is_unit, -1e4)[:, None] for mean in means]
-    both = [torch.cat(side, -1) for side in zip(_shared(supervision, *starts), units, strict=True)]
+    both = [torch.cat(side, -1) for side in zip(_shared(inputs, *starts), units, strict=True)]
     return _reverse_kl(both[0], both[1].detach()).sum()
 
 
-def uld(supervision: LossInputs) -> Tensor:
-    return _sorted_distance(*(side.exp() for side in _at_starts(supervision))).sum()
+def uld(inputs: LossInputs) -> Tensor:
+    return _sorted_distance(*(side.exp() for side in _at_starts(inputs))).sum()
 
 
-def gkd(supervision: LossInputs) -> Tensor:
-    student, teacher = _at_starts(supervision)
+def gkd(inputs: LossInputs) -> Tensor:
+    student, teacher = _at_starts(inputs)
     return _jsd(student, teacher).sum()
 
 
-def gold(supervision: LossInputs) -> Tensor:
-    evidence = supervision.evidence
+def gold(inputs: LossInputs) -> Tensor:
+    batch = inputs.batch
     merged = []
     for states, ids, splits in (
-        (supervision.student, evidence.student.ids, evidence.student_splits),
-        (evidence.teacher.dense, evidence.teacher.ids, evidence.teacher_splits),
+        (inputs.student, batch.student.ids, batch.student_splits),
+        (batch.teacher.dense, batch.teacher.ids, batch.teacher_splits),
     ):
         log_probs = _log_probs(states)
         realised = log_probs.gather(1, ids[:, None])[:, 0].index_fill(0, splits[:-1], 0.0)
@@ -97,7 +97,7 @@ def gold(supervision: LossInputs) -> Tensor:
         scale = realised.new_zeros(len(splits) - 1).index_add(0, chunk_of, realised)
         merged.append(log_probs[splits[:-1]] + scale[:, None])
     student, teacher = merged[0], merged[1].detach()
-    columns = evidence.pair.shared(student.device)
+    columns = batch.pair.shared(student.device)
     overlap = len(columns.student.first) / teacher.shape[1]
     rests = []
     for side, groups in ((student, columns.student), (teacher, columns.teacher)):
@@ -105,7 +105,7 @@ def gold(supervision: LossInputs) -> Tensor:
         is_rest[groups.first] = False
         is_rest[groups.ids[groups.mask]] = False
         rests.append(side[:, is_rest].exp())
-    matched = _jsd(*_shared(supervision, student, teacher))
+    matched = _jsd(*_shared(inputs, student, teacher))
     return (overlap * matched + (1 - overlap) * _sorted_distance(*rests)).sum()
 
 

@@ -22,7 +22,7 @@ class BareProducts:
 
     def __init__(self, case: Case):
         self._case = case
-        self._student, self._teacher = case.student, case.evidence.teacher.dense
+        self._student, self._teacher = case.student, case.batch.teacher.dense
         self._grad_hidden = torch.empty_like(self._student.hidden)
         weight = self._student.head.weight
         self._grad_weight = torch.zeros_like(weight) if weight.requires_grad else None

@@ -29,7 +29,7 @@ def aligned_batch_of(
     student_stop_logprob: float | None,
     pair: VocabPair,
 ) -> AlignedBatch:
-    """The evidence of one response.
+    """The batch of one response.
 
     Args:
         student_logprobs: nats, [sampled tokens], of the policy that sampled.

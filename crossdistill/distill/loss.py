@@ -20,9 +20,9 @@ def loss_of(
     entropy, it is estimated from the samples: -log p is its unbiased estimate on the student's own. On responses that
     it did not sample it is how surprising these are.
     """
-    kept = [item for item in responses if item.evidence is not None]
+    kept = [item for item in responses if item.batch is not None]
     if not kept:  # all parameters still take part, as the other processes expect
-        nothing = objective.nothing(states)
+        nothing = objective.zero_loss(states)
         return LossSum(nothing, {}), nothing.detach()
     rows = torch.arange(len(states.hidden), device=states.hidden.device).split([int(item.mask.sum()) for item in kept])
     names = [item.teacher_name for item in kept]
@@ -45,7 +45,7 @@ def _of_one_teacher(
     objective: Objective, items: Sequence[ScoredResponse], states: HiddenStates, temperature: float
 ) -> tuple[LossSum, Tensor]:
     device = states.hidden.device
-    together = AlignedBatch.concatenate([item.evidence for item in items if item.evidence is not None]).to(device)
+    together = AlignedBatch.concatenate([item.batch for item in items if item.batch is not None]).to(device)
     advantages = torch.from_numpy(np.concatenate([item.advantages[item.mask] for item in items])).to(device)
     loss = objective.loss(LossInputs(together, advantages, states, temperature))
-    return loss, -together.student.sampled_logprobs.sum() if loss.entropy is None else loss.entropy.detach()
+    return loss, -together.student.old_logprobs.sum() if loss.entropy is None else loss.entropy.detach()

@@ -59,7 +59,7 @@ class ScoredResponse:
     """One response, or one turn of a conversation with tools, with its teacher signal.
 
     prompt: what it answers. student_logprobs: nats, float32 [sampled tokens], of the policy that sampled. teacher,
-    evidence: None where it was dropped, for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask`
+    batch: None where it was dropped, for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask`
     (bool, supervised) is False. weight: by how much it counts in the loss. num_teacher_tokens: prompt and response in
     the teacher's tokens; 0 where it was shown none. teacher_name: whose signal it is. others: what further teachers say
     of the same response, where several judge it (:mod:`crossdistill.distill.multi_teacher`).
@@ -70,7 +70,7 @@ class ScoredResponse:
     student_logprobs: np.ndarray
     teacher: TeacherScore | None
     dropped: DropReason | None
-    evidence: AlignedBatch | None
+    batch: AlignedBatch | None
     advantages: np.ndarray
     mask: np.ndarray
     weight: float

@@ -1,4 +1,4 @@
-"""From sampled responses to the evidence that an objective sees, with every token accounted for."""
+"""From sampled responses to the batch that an objective sees, with every token accounted for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -120,9 +120,9 @@ class ResponseScorer:
             answers = _in_their_places(asked)
         with self.timers.timed("credit"):
             rows = zip(asked.aligned, answers, student_logprobs, student_stop_logprobs, strict=True)
-            evidence = [self._evidence(*row) for row in rows]
-            advantages = self._advantages(evidence)
-            kept = [part and self._reduced(part) for part in evidence]
+            batch = [self._evidence(*row) for row in rows]
+            advantages = self._advantages(batch)
+            kept = [part and self._reduced(part) for part in batch]
         given = asked.prompts, asked.aligned, student_logprobs
         together = zip(*given, answers, kept, advantages, asked.requests, strict=True)
         return [self._scored(*row) for row in together]
@@ -164,12 +164,12 @@ class ResponseScorer:
             return None
         return aligned_batch_of(aligned, answer, logprobs, stop_logprob, self.pair)
 
-    def _advantages(self, evidence: Sequence[AlignedBatch | None]) -> list[np.ndarray]:
+    def _advantages(self, batch: Sequence[AlignedBatch | None]) -> list[np.ndarray]:
         """Of the supervised tokens of each response: all at once, or one by one where the teacher's states are read."""
-        parts = [part for part in evidence if part is not None]
+        parts = [part for part in batch if part is not None]
         groups = [parts] if self.objective.signal is Signal.SAMPLED and parts else [[part] for part in parts]
         flat = [self.objective.advantages(AlignedBatch.concatenate(group)).numpy() for group in groups]
-        sizes = [0 if part is None else len(part.student.ids) for part in evidence]
+        sizes = [0 if part is None else len(part.student.ids) for part in batch]
         return np.split(np.concatenate([np.zeros(0, dtype=np.float32), *flat]), np.cumsum(sizes)[:-1]) if sizes else []
 
     def _reduced(self, part: AlignedBatch) -> AlignedBatch:
@@ -185,7 +185,7 @@ class ResponseScorer:
         aligned: AlignedResponse,
         student_logprobs: np.ndarray,
         answer: TeacherScore | DropReason,
-        evidence: AlignedBatch | None,
+        batch: AlignedBatch | None,
         values: np.ndarray,
         request: TeacherRequest | None,
     ) -> ScoredResponse:
@@ -201,10 +201,10 @@ class ResponseScorer:
             student_logprobs,
             teacher=score and TeacherScore(score.logprobs, score.stop_logprob),
             dropped=answer if isinstance(answer, DropReason) else None,
-            evidence=evidence,
+            batch=batch,
             advantages=advantages,
             mask=mask,
-            weight=0.0 if evidence is None else self.objective.weight(evidence),
+            weight=0.0 if batch is None else self.objective.weight(batch),
             num_teacher_tokens=0 if request is None else len(request.prompt_ids) + len(request.response_ids),
         )
 

@@ -1,11 +1,16 @@
 """Training objectives, one file a method, chosen by name."""
 
-from crossdistill.objectives.base import LossSum, Objective
-from crossdistill.objectives.registry import available, get
-from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs, StudentTokens, TeacherTokens
-from crossdistill.objectives.shared.vocab_pair import VocabPair
-from crossdistill.ops import HiddenStates
-from crossdistill.signal import Signal
+from typing import TYPE_CHECKING
+
+from crossdistill.lazy import names_of
+
+if TYPE_CHECKING:
+    from crossdistill.objectives.base import LossSum, Objective, PairMeasure
+    from crossdistill.objectives.registry import available, get
+    from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs, StudentTokens, TeacherTokens
+    from crossdistill.objectives.shared.vocab_pair import VocabPair
+    from crossdistill.ops import HiddenStates
+    from crossdistill.signal import Signal
 
 __all__ = [
     "AlignedBatch",
@@ -13,6 +18,7 @@ __all__ = [
     "LossInputs",
     "LossSum",
     "Objective",
+    "PairMeasure",
     "Signal",
     "StudentTokens",
     "TeacherTokens",
@@ -20,3 +26,21 @@ __all__ = [
     "available",
     "get",
 ]
+
+__getattr__ = names_of(
+    __name__,
+    {
+        "AlignedBatch": "shared.inputs",
+        "HiddenStates": "base",
+        "LossInputs": "shared.inputs",
+        "LossSum": "base",
+        "Objective": "base",
+        "PairMeasure": "base",
+        "Signal": "base",
+        "StudentTokens": "shared.inputs",
+        "TeacherTokens": "shared.inputs",
+        "VocabPair": "shared.vocab_pair",
+        "available": "registry",
+        "get": "registry",
+    },
+)

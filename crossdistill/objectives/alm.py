@@ -80,28 +80,28 @@ class ALM(Objective):
                     "set debias = false."
                 )
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """Its chunks after merging. With `debias` and a threshold that takes the teacher's head once more."""
-        return float(len(self._borders(evidence)) - 1)
+        return float(len(self._borders(batch)) - 1)
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over chunks. Those that end a response have no token after them and are compared as they are."""
-        evidence, (hidden, head) = supervision.evidence, supervision.student
-        student = supervision.student_logprobs()
-        token_offsets = self._borders(evidence)
-        splits = evidence.student_splits[token_offsets]
+        batch, (hidden, head) = inputs.batch, inputs.student
+        student = inputs.student_logprobs()
+        token_offsets = self._borders(batch)
+        splits = batch.student_splits[token_offsets]
         student_sums = chunk_sums(student, splits)
-        teacher_sums = chunk_sums(evidence.teacher.logprobs.to(student), evidence.teacher_splits[token_offsets])
+        teacher_sums = chunk_sums(batch.teacher.logprobs.to(student), batch.teacher_splits[token_offsets])
         stats = {
             "abs_log_ratio": (teacher_sums - student_sums).detach().abs().sum(),
             "chunk_tokens": splits[-1].to(student),
         }
         if not self.debias:
             return LossSum(self.between(student_sums, teacher_sums).sum(), stats)
-        followed = torch.as_tensor(~_ends_response(evidence)[token_offsets[1:].cpu() - 1], device=student.device)
+        followed = torch.as_tensor(~_ends_response(batch)[token_offsets[1:].cpu() - 1], device=student.device)
         plain = self.between(student_sums[~followed], teacher_sums[~followed]).sum()
-        after = self._teacher_boundary(evidence, token_offsets[1:][followed] - 1).to(student)
-        mask = is_boundary(evidence.pair.student, evidence.pair.student_stops).to(hidden.device)
+        after = self._teacher_boundary(batch, token_offsets[1:][followed] - 1).to(student)
+        mask = is_boundary(batch.pair.student, batch.pair.student_stops).to(hidden.device)
 
         def share(logits: Tensor, log_p: Tensor, log_q: Tensor, _numbers: Tensor) -> Share:
             boundary = logits.masked_fill(~mask, -torch.inf).logsumexp(-1) - logits.logsumexp(-1)
@@ -115,25 +115,25 @@ class ALM(Objective):
         """The divergence of two chunk log-probabilities in nats, [C] each; differentiable in both. At least 0."""
         return _BINARY[self.divergence](_Event.of(teacher, self.tau), _Event.of(student, self.tau))
 
-    def _borders(self, evidence: AlignedBatch) -> Tensor:
+    def _borders(self, batch: AlignedBatch) -> Tensor:
         """Where the merged chunks begin and end among the minimal ones: int64 [chunks + 1]."""
-        ends = _ends_response(evidence)
+        ends = _ends_response(batch)
         if not self.debias or self.threshold == 0:
             ends[:] = True
-        inner = torch.as_tensor(np.flatnonzero(~ends), device=evidence.device)
+        inner = torch.as_tensor(np.flatnonzero(~ends), device=batch.device)
         if len(inner):
-            boundary = self._teacher_boundary(evidence, inner).exp() > self.threshold
+            boundary = self._teacher_boundary(batch, inner).exp() > self.threshold
             ends[inner.cpu()] = boundary.cpu().numpy()
-        return torch.as_tensor(np.append(0, np.flatnonzero(ends) + 1), device=evidence.device)
+        return torch.as_tensor(np.append(0, np.flatnonzero(ends) + 1), device=batch.device)
 
     @staticmethod
-    def _teacher_boundary(evidence: AlignedBatch, chunks: Tensor) -> Tensor:
+    def _teacher_boundary(batch: AlignedBatch, chunks: Tensor) -> Tensor:
         """Log-probability of a boundary after these chunks, none the last of its response, nats."""
-        hidden, head = evidence.teacher.dense
-        mask = is_boundary(evidence.pair.teacher, evidence.pair.teacher_stops)
+        hidden, head = batch.teacher.dense
+        mask = is_boundary(batch.pair.teacher, batch.pair.teacher_stops)
         ids = mask.nonzero()[:, 0]
-        rows = hidden[evidence.teacher_splits[chunks + 1].to(hidden.device)]
-        return log_mass(rows.to(head.weight.device), head, ids.to(head.weight.device)).to(evidence.device)
+        rows = hidden[batch.teacher_splits[chunks + 1].to(hidden.device)]
+        return log_mass(rows.to(head.weight.device), head, ids.to(head.weight.device)).to(batch.device)
 
 
 @lru_cache(maxsize=8)
@@ -144,10 +144,10 @@ def is_boundary(vocab: ByteVocab, stops: tuple[int, ...]) -> Tensor:
     return found
 
 
-def _ends_response(evidence: AlignedBatch) -> np.ndarray:
+def _ends_response(batch: AlignedBatch) -> np.ndarray:
     """Whether a chunk is the last of its response, bool [C]."""
-    ends = np.zeros(evidence.alignment.num_chunks, dtype=bool)
-    ends[evidence.response_splits[1:][np.diff(evidence.response_splits) > 0] - 1] = True
+    ends = np.zeros(batch.alignment.num_chunks, dtype=bool)
+    ends[batch.response_splits[1:][np.diff(batch.response_splits) > 0] - 1] = True
     return ends
 
 

@@ -76,15 +76,15 @@ class BLD(Objective):
         assert self._heads, "attach() comes before the loss"
         return self._heads[0]
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """The number of bytes that the heads predict."""
-        return float(len(ByteSlots.of(evidence, self.num_bytes).tokens))
+        return float(len(ByteSlots.of(batch, self.num_bytes).tokens))
 
-    def nothing(self, states: HiddenStates) -> Tensor:
+    def zero_loss(self, states: HiddenStates) -> Tensor:
         heads = tiled_sum(lambda logits, numbers: Share(logits.sum(-1)), states.hidden[:0], self.heads())
-        return super().nothing(states) + heads.total
+        return super().zero_loss(states) + heads.total
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over bytes.
 
         Stats: byte_nll, of the heads; ended, the teacher's probability that its token would have ended before the byte;
@@ -92,13 +92,13 @@ class BLD(Objective):
 
         The student's output layer takes part with no rows, so that every parameter has a gradient, as DDP expects.
         """
-        evidence, states = supervision.evidence, supervision.student
-        slots = ByteSlots.of(evidence, self.num_bytes)
-        teacher = next_bytes(slots, evidence.pair, evidence.teacher.dense, evidence.device)
+        batch, states = inputs.batch, inputs.student
+        slots = ByteSlots.of(batch, self.num_bytes)
+        teacher = next_bytes(slots, batch.pair, batch.teacher.dense, batch.device)
         byte_sum = tiled_sum(self._function(slots, teacher), states.hidden, self.heads())
-        total = byte_sum.total + super().nothing(states)
+        total = byte_sum.total + super().zero_loss(states)
         if self.token_nll:
-            total = total - self.token_nll * supervision.student_logprobs().sum()
+            total = total - self.token_nll * inputs.student_logprobs().sum()
         stats = {
             **byte_sum.stats,
             "ended": teacher.ended.sum(),

@@ -66,18 +66,18 @@ class BPM(Objective):
                 'teacher token begins with one: choose an objective that needs none, such as "dpca" or "alm".'
             )
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """The number of student tokens in the sum."""
-        return float(sum(map(len, self._tokens(evidence, TokenOffsets.of(evidence)))))
+        return float(sum(map(len, self._tokens(batch, TokenOffsets.of(batch)))))
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over student tokens. Stats: the target's residual, and how much moved on to longer student tokens."""
-        evidence, (hidden, head) = supervision.evidence, supervision.student
-        token_offsets, tables = TokenOffsets.of(evidence), prefixes_of(evidence.pair)
-        moves = moves_along(evidence, token_offsets, tables, self.temperature)
-        groups, device = tables.groups.to(evidence.device), evidence.device
-        first, inner = self._tokens(evidence, token_offsets)
-        teacher, sums = evidence.teacher.dense, []
+        batch, (hidden, head) = inputs.batch, inputs.student
+        token_offsets, tables = TokenOffsets.of(batch), prefixes_of(batch.pair)
+        moves = moves_along(batch, token_offsets, tables, self.temperature)
+        groups, device = tables.groups.to(batch.device), batch.device
+        first, inner = self._tokens(batch, token_offsets)
+        teacher, sums = batch.teacher.dense, []
         for tokens, targets in (
             (first, FirstTargets(tables, device)),
             (inner, InnerTargets(tables, token_offsets.prefixes(inner), device)),
@@ -97,12 +97,12 @@ class BPM(Objective):
         stats = {name: torch.stack([part.stats[name] for part in sums if part.stats]).sum() for name in names}
         return LossSum(sums[0].total + sums[1].total, stats)
 
-    def _tokens(self, evidence: AlignedBatch, token_offsets: TokenOffsets) -> tuple[np.ndarray, np.ndarray]:
+    def _tokens(self, batch: AlignedBatch, token_offsets: TokenOffsets) -> tuple[np.ndarray, np.ndarray]:
         """The student tokens in the sum: those that begin with a teacher token, and those inside one."""
         if not self.skip_white_space:
             return token_offsets.first, token_offsets.inner
-        pieces = evidence.pair.student.pieces
-        read = [pieces[token_id] for token_id in evidence.student.ids.tolist()]
+        pieces = batch.pair.student.pieces
+        read = [pieces[token_id] for token_id in batch.student.ids.tolist()]
         kept = np.array([not piece or bool(piece.strip(b" \t")) for piece in read], dtype=bool)
         return token_offsets.first[kept[token_offsets.first]], token_offsets.inner[kept[token_offsets.inner]]
 

@@ -64,17 +64,17 @@ class CDM(Objective):
         """Raises InputError where no token of one vocabulary has the bytes of one of the other."""
         pair.check_shared(self.name)
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """Its chunks."""
-        return float(evidence.alignment.num_chunks)
+        return float(batch.alignment.num_chunks)
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over chunks. All that is discrete is decided first, on the CPU; then a few logits a position are made."""
-        evidence, student = supervision.evidence, supervision.student
+        batch, student = inputs.batch, inputs.student
         ours, entropy = student_tops(student, self.top_k)
-        theirs = teacher_tops(evidence, self.top_k)
-        groups = _groups(evidence, entropy, top_entropies(theirs))
-        tokens = mapper(evidence.pair)
+        theirs = teacher_tops(batch, self.top_k)
+        groups = _groups(batch, entropy, top_entropies(theirs))
+        tokens = mapper(batch.pair)
         entries = map_groups(tokens, groups, ours, theirs, self.max_distance)
         mapped = Mapped.of(groups, entries, tokens.groups, student.hidden.device)
         scores = mapped.student(student)
@@ -91,17 +91,17 @@ class CDM(Objective):
         )
 
 
-def _groups(evidence: AlignedBatch, student_entropy: np.ndarray, teacher_entropy: np.ndarray) -> list[Group]:
+def _groups(batch: AlignedBatch, student_entropy: np.ndarray, teacher_entropy: np.ndarray) -> list[Group]:
     """The groups of tokens that are compared as one."""
     sides = []
     for tokens, vocab, splits, entropy in (
-        (evidence.student, evidence.pair.student, evidence.alignment.student_splits, student_entropy),
-        (evidence.teacher, evidence.pair.teacher, evidence.alignment.teacher_splits, teacher_entropy),
+        (batch.student, batch.pair.student, batch.alignment.student_splits, student_entropy),
+        (batch.teacher, batch.pair.teacher, batch.alignment.teacher_splits, teacher_entropy),
     ):
         strings = Strings.of(vocab.pieces[token] for token in tokens.ids.tolist())
-        weights = entropy_weights(entropy, splits[evidence.response_splits])
+        weights = entropy_weights(entropy, splits[batch.response_splits])
         sides.append(TokenSequence(strings, tokens.ends.cpu().numpy(), weights))
-    return warp(evidence.alignment, *sides)
+    return warp(batch.alignment, *sides)
 
 
 def _shares(groups: list[Group]) -> np.ndarray:
@@ -125,9 +125,9 @@ def student_tops(student: HiddenStates, k: int) -> tuple[Tops, np.ndarray]:
     return Tops(ids, logprobs), entropies
 
 
-def teacher_tops(evidence: AlignedBatch, k: int) -> Tops:
+def teacher_tops(batch: AlignedBatch, k: int) -> Tops:
     """The teacher's, of which it may have been asked for more or have fewer."""
-    ids, logprobs = (part[:, :k].cpu() for part in evidence.teacher.most_probable)
+    ids, logprobs = (part[:, :k].cpu() for part in batch.teacher.most_probable)
     return Tops(ids.numpy(), logprobs.double().numpy())
 
 

@@ -15,16 +15,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from crossdistill.credit import METHODS, assign_credit
+from crossdistill import credit as credits
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
-from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.ops import token_logprobs
 from crossdistill.signal import Signal
-
-MARGINAL = "marginal"
-CREDITS = (*METHODS, MARGINAL)
 
 _MAX_LOG_RATIO = 20.0  # beyond e^20 every ratio is bounded anyway, and exp would overflow into NaN gradients
 
@@ -54,11 +50,11 @@ class DPCA(Objective):
     top_k: int = 0
 
     def __post_init__(self) -> None:
-        if self.credit not in CREDITS:
-            raise InputError(f"there is no credit method {self.credit!r}; choose one of {', '.join(CREDITS)}.")
-        if self.top_k < 0 or (self.top_k and self.credit != MARGINAL):
+        reads_distribution = self._reads_distribution  # refuses an unknown credit
+        if self.top_k < 0 or (self.top_k and not reads_distribution):
             raise InputError(
-                f"top_k, for credit {MARGINAL!r} alone, is at least 0 (0: use all tokens), not {self.top_k}."
+                "top_k, for a credit that reads the teacher's distribution (marginal), is at least 0 (0: use all "
+                f"tokens), not {self.top_k}."
             )
         if not (0 <= self.clip_low <= 1 and self.clip_high >= 0):
             raise InputError(
@@ -70,8 +66,12 @@ class DPCA(Objective):
             )
 
     @property
+    def _reads_distribution(self) -> bool:
+        return credits.find(self.credit).reads_distribution
+
+    @property
     def signal(self) -> Signal:
-        if self.credit != MARGINAL:
+        if not self._reads_distribution:
             return Signal.SAMPLED
         return Signal.TOPK if self.top_k else Signal.DENSE
 
@@ -79,21 +79,16 @@ class DPCA(Objective):
     def loss_signal(self) -> Signal:
         return Signal.SAMPLED
 
-    def advantages(self, evidence: AlignedBatch) -> Tensor:
+    def advantages(self, batch: AlignedBatch) -> Tensor:
         """Bounded advantages in nats, [N_S]; see the module's equation."""
-        if self.credit == MARGINAL:
-            credit = marginal_credit(evidence)
-        else:
-            logprobs = evidence.student.logprobs, evidence.teacher.logprobs
-            credit = assign_credit(*logprobs, evidence.alignment, self.credit)
-        return credit.clamp(-self.max_advantage, self.max_advantage)
+        return credits.batch_credit(batch, self.credit).clamp(-self.max_advantage, self.max_advantage)
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over tokens. At a stop unit the ratio is that of the sampled stop token."""
-        student, ids = supervision.student, supervision.evidence.student.ids
-        policy = token_logprobs(student.hidden, student.head, ids, supervision.temperature)
-        old = supervision.evidence.student.sampled_logprobs
-        return self.clipped(policy.logprobs, old, supervision.advantages)._replace(entropy=policy.entropy.sum())
+        student, ids = inputs.student, inputs.batch.student.ids
+        policy = token_logprobs(student.hidden, student.head, ids, inputs.temperature)
+        old = inputs.batch.student.old_logprobs
+        return self.clipped(policy.logprobs, old, inputs.advantages)._replace(entropy=policy.entropy.sum())
 
     def clipped(self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor) -> LossSum:
         """The module's L; all three [N], nats. Only `logprobs` carries gradient."""

@@ -76,13 +76,13 @@ class GKD(Objective):
                 f"{_OTHERS}"
             )
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """Chunks."""
-        return float(evidence.alignment.num_chunks)
+        return float(batch.alignment.num_chunks)
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over chunks."""
-        student, teacher = supervision.at_chunk_starts()
+        student, teacher = inputs.at_chunk_starts()
         total, stats = tiled_sum(self._divergences, *student, *teacher)
         return LossSum(total, stats)
 

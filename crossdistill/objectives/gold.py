@@ -81,18 +81,18 @@ class GOLD(Objective):
         if self.hybrid:
             pair.check_shared(self.name)
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """Chunks."""
-        return float(evidence.alignment.num_chunks)
+        return float(batch.alignment.num_chunks)
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over chunks; stats hold the two parts before their weights."""
-        evidence, student = supervision.evidence, supervision.student
-        teacher = evidence.teacher.dense
-        ours, our_scale = self._merged(student, evidence.student.ids, evidence.student_splits)
+        batch, student = inputs.batch, inputs.student
+        teacher = batch.teacher.dense
+        ours, our_scale = self._merged(student, batch.student.ids, batch.student_splits)
         with torch.no_grad():
-            theirs, their_scale = self._merged(teacher, evidence.teacher.ids, evidence.teacher_splits)
-        function = self._function(evidence, student.head, teacher.head)
+            theirs, their_scale = self._merged(teacher, batch.teacher.ids, batch.teacher_splits)
+        function = self._function(batch, student.head, teacher.head)
         total, stats = tiled_sum(function, ours, student.head, theirs, teacher.head, (our_scale, their_scale))
         return LossSum(total, stats)
 
@@ -106,10 +106,10 @@ class GOLD(Objective):
         scale = torch.zeros(len(rows), dtype=others.dtype, device=others.device).index_add(0, chunk_of, others)
         return hidden[rows], scale
 
-    def _function(self, evidence: AlignedBatch, student: LMHead, teacher: LMHead) -> TileFunction:
+    def _function(self, batch: AlignedBatch, student: LMHead, teacher: LMHead) -> TileFunction:
         if not self.hybrid:
             return self._plain
-        columns = evidence.pair.shared(evidence.device)
+        columns = batch.pair.shared(batch.device)
         rests = _rest(columns.student, student.vocab_size), _rest(columns.teacher, teacher.vocab_size)
         overlap = len(columns) / teacher.vocab_size
         weights = (overlap, 1 - overlap)

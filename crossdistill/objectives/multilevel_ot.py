@@ -71,15 +71,15 @@ class MultiLevelOT(Objective):
         )
         check_not_negative(log_weight=self.log_weight, sequence_weight=self.sequence_weight)
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """Chunks."""
-        return float(evidence.alignment.num_chunks)
+        return float(batch.alignment.num_chunks)
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over chunks; stats hold the three parts before their weights."""
-        evidence, (student, teacher) = supervision.evidence, supervision.at_chunk_starts()
+        batch, (student, teacher) = inputs.batch, inputs.at_chunk_starts()
         ranks = min(self.ranks, student.head.vocab_size, teacher.head.vocab_size)
-        responses = [slice(*ends) for ends in pairwise(evidence.response_splits.tolist()) if ends[0] < ends[1]]
+        responses = [slice(*ends) for ends in pairwise(batch.response_splits.tolist()) if ends[0] < ends[1]]
         ours = self._ranked(student, responses, ranks)
         theirs = [self._constant(teacher._replace(hidden=teacher.hidden[part]), ranks) for part in responses]
         return self._of_ranked(ours, [side.to(ours.device) for side in theirs], responses)

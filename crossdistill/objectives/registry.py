@@ -1,48 +1,80 @@
-"""Objectives by name."""
+"""Objectives by name, or by the import path of one that does not come with the package."""
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from crossdistill import import_path
 from crossdistill.errors import InputError
-from crossdistill.objectives.alm import ALM
 from crossdistill.objectives.base import Objective
-from crossdistill.objectives.bld import BLD
-from crossdistill.objectives.bpm import BPM
-from crossdistill.objectives.cdm import CDM
-from crossdistill.objectives.dpca import DPCA
-from crossdistill.objectives.gkd import GKD
-from crossdistill.objectives.gold import GOLD
-from crossdistill.objectives.multilevel_ot import MultiLevelOT
-from crossdistill.objectives.shared_vocab import SharedVocab
-from crossdistill.objectives.simct import SimCT
-from crossdistill.objectives.strict import Strict
-from crossdistill.objectives.uld import ULD
 
-_OBJECTIVES: dict[str, type[Any]] = {
-    kind.name: kind for kind in (ALM, CDM, DPCA, BLD, BPM, GKD, GOLD, MultiLevelOT, ULD, SharedVocab, SimCT, Strict)
+_METHODS = {
+    "alm": "alm:ALM",
+    "bld": "bld:BLD",
+    "bpm": "bpm:BPM",
+    "cdm": "cdm:CDM",
+    "dpca": "dpca:DPCA",
+    "gkd": "gkd:GKD",
+    "gold": "gold:GOLD",
+    "multilevel_ot": "multilevel_ot:MultiLevelOT",
+    "shared_vocab": "shared_vocab:SharedVocab",
+    "simct": "simct:SimCT",
+    "strict": "strict:Strict",
+    "uld": "uld:ULD",
 }
+"""Name -> where its class stands, below ``crossdistill.objectives``."""
 _KINDS = {float: "a number", str: "a text", int: "a whole number", bool: "true or false"}
 
 
 def available() -> tuple[str, ...]:
-    """Names of the objectives, in alphabetical order."""
-    return tuple(sorted(_OBJECTIVES))
+    """Names of the objectives that come with the package, in alphabetical order.
+
+    Example:
+        >>> "dpca" in available()
+        True
+    """
+    return tuple(sorted(_METHODS))
 
 
 def get(name: str, /, **options: Any) -> Objective:
-    """The objective of that name with the given options; unknown names and options are InputErrors."""
-    if name not in _OBJECTIVES:
-        raise InputError(f"there is no objective {name!r}; choose one of {', '.join(available())}.")
-    known: dict[str, Any] = {field.name: field.type for field in fields(_OBJECTIVES[name]) if field.init}
+    """The objective of that name with the given options.
+
+    Args:
+        name: one of :func:`available`, or the import path of an :class:`Objective`, such as
+            ``"my_package.my_file:MyObjective"``.
+        **options: fields of its class.
+
+    Raises:
+        InputError: an unknown name or option, or a value that an option does not take.
+
+    Example:
+        >>> get("dpca", credit="uniform").signal.value
+        'sampled'
+    """
+    kind = _class_of(name)
+    known: dict[str, Any] = {item.name: item.type for item in fields(kind) if item.init} if is_dataclass(kind) else {}
     for option, value in options.items():
         if option not in known:
             raise InputError(f"objective {name!r} has no option {option!r}; it takes {', '.join(known) or 'none'}.")
         try:
             TypeAdapter(known[option]).validate_python(value, strict=True)
-        except ValidationError:
-            kind = _KINDS[known[option]]
-            raise InputError(f"option {option!r} of objective {name!r} must be {kind}, not {value!r}.") from None
-    objective: Objective = _OBJECTIVES[name](**options)
-    return objective
+        except ValidationError as error:
+            wanted = _KINDS.get(known[option]) or error.errors()[0]["msg"].lower()
+            raise InputError(f"option {option!r} of objective {name!r} must be {wanted}, not {value!r}.") from None
+    return kind(**options)
+
+
+def _class_of(name: str) -> type[Objective]:
+    if name in _METHODS:
+        kind: type[Objective] = import_path.load(f"crossdistill.objectives.{_METHODS[name]}", "objective")
+        return kind
+    if not import_path.is_import_path(name):
+        raise InputError(
+            f"there is no objective {name!r}; choose one of {', '.join(available())}, or give the import path of your "
+            "own, my_package.my_file:MyObjective."
+        )
+    found = import_path.load(name, "objective")
+    if not (isinstance(found, type) and issubclass(found, Objective)):
+        raise InputError(f"objective {name!r} is not a subclass of crossdistill.objectives.Objective.")
+    return found

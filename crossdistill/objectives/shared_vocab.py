@@ -26,11 +26,11 @@ class SharedVocab(SharedCandidates):
 
     name: ClassVar[str] = "shared_vocab"
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """Chunks."""
-        return float(evidence.alignment.num_chunks)
+        return float(batch.alignment.num_chunks)
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over chunks."""
-        student, teacher = supervision.at_chunk_starts()
-        return LossSum(*shared_divergence(supervision.evidence.pair, student, teacher, self.distance, self.temperature))
+        student, teacher = inputs.at_chunk_starts()
+        return LossSum(*shared_divergence(inputs.batch.pair, student, teacher, self.distance, self.temperature))

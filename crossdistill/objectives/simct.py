@@ -56,54 +56,54 @@ class SimCT(SharedCandidates):
         if self.seed < 0:
             raise InputError(f"seed must be >= 0, not {self.seed}.")
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """Chunks that have a term, merged ones counted once."""
-        return float(len(self._chunks(evidence)[0]))
+        return float(len(self._chunks(batch)[0]))
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over chunks. Stats: how many of them have a unit."""
-        evidence = supervision.evidence
-        sides = self._chunks(evidence)
-        ours, theirs = (torch.as_tensor(spans, device=evidence.device) for spans in sides)
+        batch = inputs.batch
+        sides = self._chunks(batch)
+        ours, theirs = (torch.as_tensor(spans, device=batch.device) for spans in sides)
         several = ((ours.diff() > 1) | (theirs.diff() > 1))[:, 0] & self.unit
         units = None
         if several.any():
-            units = self._units(supervision, several, ours[several], theirs[several])
-        student = supervision.student.at(ours[:, 0])
-        teacher = evidence.teacher.dense.at(theirs[:, 0])
-        total = shared_divergence(evidence.pair, student, teacher, self.distance, self.temperature, units).total
+            units = self._units(inputs, several, ours[several], theirs[several])
+        student = inputs.student.at(ours[:, 0])
+        teacher = batch.teacher.dense.at(theirs[:, 0])
+        total = shared_divergence(batch.pair, student, teacher, self.distance, self.temperature, units).total
         return LossSum(total, {"units": several.sum()})
 
-    def _chunks(self, evidence: AlignedBatch) -> tuple[np.ndarray, np.ndarray]:
+    def _chunks(self, batch: AlignedBatch) -> tuple[np.ndarray, np.ndarray]:
         """The (first, after the last) token of each chunk that has a term: int64 [C, 2] of each side."""
-        token_offsets = self._borders(evidence)
-        sides = (evidence.alignment.student_splits[token_offsets], evidence.alignment.teacher_splits[token_offsets])
+        token_offsets = self._borders(batch)
+        sides = (batch.alignment.student_splits[token_offsets], batch.alignment.teacher_splits[token_offsets])
         student, teacher = (np.stack([splits[:-1], splits[1:]], -1) for splits in sides)
         if self.one_to_one:
             kept = ((np.diff(student) == 1) & (np.diff(teacher) == 1))[:, 0]
             student, teacher = student[kept], teacher[kept]
         return student, teacher
 
-    def _borders(self, evidence: AlignedBatch) -> np.ndarray:
+    def _borders(self, batch: AlignedBatch) -> np.ndarray:
         """Which token_offsets between chunks are left, bool [chunks + 1]."""
-        kept = np.ones(evidence.alignment.num_chunks + 1, dtype=bool)
+        kept = np.ones(batch.alignment.num_chunks + 1, dtype=bool)
         if not self.coarsen:
             return kept
-        ids = evidence.student.ids.cpu().numpy()
-        splits = evidence.alignment.student_splits
-        for first, end in zip(evidence.response_splits[:-1], evidence.response_splits[1:], strict=True):
+        ids = batch.student.ids.cpu().numpy()
+        splits = batch.alignment.student_splits
+        for first, end in zip(batch.response_splits[:-1], batch.response_splits[1:], strict=True):
             response = ids[splits[first] : splits[end]].astype(np.int64)
             draws = np.random.default_rng([self.seed, crc32(response.tobytes())]).random(max(end - first - 1, 0))
             kept[first + 1 : end] = draws >= self.coarsen
-        kept[:-1] |= evidence.is_stop
+        kept[:-1] |= batch.is_stop
         return kept
 
-    def _units(self, supervision: LossInputs, several: Tensor, student: Tensor, teacher: Tensor) -> UnitLogits:
+    def _units(self, inputs: LossInputs, several: Tensor, student: Tensor, teacher: Tensor) -> UnitLogits:
         """Of C chunks, `several` of which are units (bool [C]) with these spans."""
-        evidence = supervision.evidence
-        ours = unit_logits(supervision.student, evidence.student.ids, student, self.temperature)
+        batch = inputs.batch
+        ours = unit_logits(inputs.student, batch.student.ids, student, self.temperature)
         with torch.no_grad():
-            theirs = unit_logits(evidence.teacher.dense, evidence.teacher.ids, teacher, self.temperature)
+            theirs = unit_logits(batch.teacher.dense, batch.teacher.ids, teacher, self.temperature)
         rows = several.nonzero()[:, 0]
         nowhere = ours.new_full((len(several),), -torch.inf)
         return UnitLogits(nowhere.index_copy(0, rows, ours), nowhere.index_copy(0, rows, theirs.to(ours.dtype)))

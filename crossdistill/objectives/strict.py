@@ -69,20 +69,20 @@ class Strict(SharedCandidates):
     def signal(self) -> Signal:
         return Signal.TOPK if self.top_k and self.chosen_by == "teacher" else Signal.DENSE
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """1:1 chunks."""
-        return float(evidence.alignment.is_one_to_one.sum())
+        return float(batch.alignment.is_one_to_one.sum())
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over 1:1 chunks."""
-        evidence, pair = supervision.evidence, supervision.evidence.pair
-        kept = torch.as_tensor(evidence.alignment.is_one_to_one, device=evidence.device)
-        student = supervision.student.at(evidence.student_splits[:-1][kept])
-        rows = evidence.teacher_splits[:-1][kept]
+        batch, pair = inputs.batch, inputs.batch.pair
+        kept = torch.as_tensor(batch.alignment.is_one_to_one, device=batch.device)
+        student = inputs.student.at(batch.student_splits[:-1][kept])
+        rows = batch.teacher_splits[:-1][kept]
         if self.signal is Signal.TOPK:
-            top = TopLogprobs(*(values[rows] for values in evidence.teacher.most_probable))
+            top = TopLogprobs(*(values[rows] for values in batch.teacher.most_probable))
             return LossSum(self._of_teachers_choice(pair, student, top), {})
-        teacher = evidence.teacher.dense.at(rows)
+        teacher = batch.teacher.dense.at(rows)
         if self.top_k:
             return LossSum(*tiled_rows(self._of_students_choice, pair, student, teacher, self.temperature))
         return LossSum(*shared_divergence(pair, student, teacher, self.distance, self.temperature))

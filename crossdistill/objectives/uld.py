@@ -37,13 +37,13 @@ class ULD(Objective):
     def __post_init__(self) -> None:
         check_positive(temperature=self.temperature)
 
-    def weight(self, evidence: AlignedBatch) -> float:
+    def weight(self, batch: AlignedBatch) -> float:
         """Chunks."""
-        return float(evidence.alignment.num_chunks)
+        return float(batch.alignment.num_chunks)
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         """Sum over chunks."""
-        student, teacher = supervision.at_chunk_starts()
+        student, teacher = inputs.at_chunk_starts()
         total, stats = tiled_sum(self._distances, *student, *teacher)
         return LossSum(total, stats)
 

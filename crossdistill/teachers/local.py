@@ -21,11 +21,11 @@ from crossdistill.ops import (
     top_logprobs,
 )
 from crossdistill.signal import Signal
-from crossdistill.teachers.base import TeacherRequest, TeacherScore
+from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore
 from crossdistill.tokens import ByteVocab
 
 
-class LocalTeacher:
+class LocalTeacher(Teacher):
     """Scores responses with a Hugging Face causal language model, computing only what is asked for.
 
     Args:

@@ -187,7 +187,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         return {
             **batch,
             "loss_mask": mask,
-            "row": torch.arange(len(mask), device=mask.device),  # finds its evidence again after a shuffle
+            "row": torch.arange(len(mask), device=mask.device),  # finds its batch again after a shuffle
             "num_items_in_batch": self.accelerator.gather(weight.float()).sum(),
         }
 

@@ -1,4 +1,4 @@
-"""Every row of the evidence is the token that it says, with the state that predicts it and the byte where it ends."""
+"""Every row of the batch is the token that it says, with the state that predicts it and the byte where it ends."""
 
 import itertools
 import math
@@ -43,7 +43,7 @@ class Wants(Objective):
     def top_k(self) -> int:
         return 2
 
-    def loss(self, supervision: LossInputs) -> LossSum:
+    def loss(self, inputs: LossInputs) -> LossSum:
         raise NotImplementedError
 
 
@@ -92,14 +92,14 @@ def scored(objective: Objective, sides, name: str, student, special, **options) 
 def test_rows_are_the_tokens_they_say(sides, student, special, name):
     _, items = scored(Wants(Signal.DENSE), sides, name, student, special)
     for item in items:
-        evidence, response = item.evidence, split_response(item.response.ids, student, set(special[1:]))
-        chunks, stopped = evidence.alignment, response.stop_position is not None
-        assert evidence.is_stop.tolist() == [False] * (chunks.num_chunks - stopped) + [True] * stopped
+        batch, response = item.batch, split_response(item.response.ids, student, set(special[1:]))
+        chunks, stopped = batch.alignment, response.stop_position is not None
+        assert batch.is_stop.tolist() == [False] * (chunks.num_chunks - stopped) + [True] * stopped
         positions = np.flatnonzero(item.mask)
-        ours, theirs = evidence.student, evidence.teacher
+        ours, theirs = batch.student, batch.teacher
         assert ours.ids.tolist() == item.response.ids[positions].tolist()
-        np.testing.assert_array_equal(ours.sampled_logprobs, item.student_logprobs[positions])
-        assert ours.logprobs[:-1].tolist() == ours.sampled_logprobs[:-1].tolist()
+        np.testing.assert_array_equal(ours.old_logprobs, item.student_logprobs[positions])
+        assert ours.logprobs[:-1].tolist() == ours.old_logprobs[:-1].tolist()
         if stopped:
             assert (ours.logprobs[-1], theirs.logprobs[-1]) == (-0.25, -0.75)
         rows = [*item.aligned.teacher_positions, *([len(item.encoding.ids)] if stopped else [])]
@@ -112,19 +112,19 @@ def test_rows_are_the_tokens_they_say(sides, student, special, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_ends_are_those_of_the_chunks_and_of_the_pieces(sides, student, special, name):
     _, items = scored(Wants(Signal.DENSE), sides, name, student, special)
-    for evidence in [*(item.evidence for item in items), AlignedBatch.concatenate([item.evidence for item in items])]:
-        chunks = evidence.alignment
-        for side, splits in ((evidence.student, chunks.student_splits), (evidence.teacher, chunks.teacher_splits)):
+    for batch in [*(item.batch for item in items), AlignedBatch.concatenate([item.batch for item in items])]:
+        chunks = batch.alignment
+        for side, splits in ((batch.student, chunks.student_splits), (batch.teacher, chunks.teacher_splits)):
             assert side.ends[splits[1:] - 1].tolist() == chunks.byte_splits[1:].tolist()
             assert (np.diff(side.ends) >= 0).all()
-        widths = np.diff([0, *evidence.student.ends.tolist()])
-        is_text = np.repeat(~evidence.is_stop, chunks.student_sizes)
-        assert widths[is_text].tolist() == student.lengths[evidence.student.ids.numpy()[is_text]].tolist()
+        widths = np.diff([0, *batch.student.ends.tolist()])
+        is_text = np.repeat(~batch.is_stop, chunks.student_sizes)
+        assert widths[is_text].tolist() == student.lengths[batch.student.ids.numpy()[is_text]].tolist()
 
 
 def test_one_of_several_is_the_several_one_after_the_other(sides, student, special):
     _, items = scored(Wants(Signal.DENSE), sides, "gemma", student, special)
-    parts = [item.evidence for item in items]
+    parts = [item.batch for item in items]
     whole = AlignedBatch.concatenate(parts)
     sizes = [part.alignment.num_chunks for part in parts]
     assert whole.response_splits.tolist() == list(itertools.accumulate(sizes, initial=0))
@@ -138,12 +138,12 @@ def test_one_of_several_is_the_several_one_after_the_other(sides, student, speci
 def test_an_objective_gets_what_it_asks_for_and_the_loss_what_it_needs(sides, student, special):
     teacher, items = scored(Wants(Signal.TOPK), sides, "qwen", student, special)
     assert teacher.asked == (Signal.TOPK, 2)
-    top = items[0].evidence.teacher.most_probable
+    top = items[0].batch.teacher.most_probable
     assert top.ids[:, 0].tolist() == [*items[0].aligned.teacher_positions, len(items[0].encoding.ids)]
-    assert items[0].evidence.teacher.states is None
+    assert items[0].batch.teacher.states is None
     teacher, items = scored(Wants(Signal.DENSE, late=Signal.SAMPLED), sides, "qwen", student, special)
     assert teacher.asked[0] is Signal.DENSE
-    assert all(item.evidence.teacher.states is None and item.evidence.teacher.topk is None for item in items)
+    assert all(item.batch.teacher.states is None and item.batch.teacher.topk is None for item in items)
     assert all(item.teacher.states is None for item in items)
 
 
@@ -154,9 +154,9 @@ def test_weights_are_the_objectives(sides, student, special):
 
 def test_without_the_stop_unit_no_stop_is_named(sides, student, special):
     _, items = scored(Wants(Signal.DENSE), sides, "qwen", student, special, stop_unit=False)
-    assert not any(item.evidence.is_stop.any() for item in items)
-    assert {item.evidence.pair.student_stops for item in items} == {()}
-    assert {item.evidence.pair.teacher_stops for item in items} == {()}
+    assert not any(item.batch.is_stop.any() for item in items)
+    assert {item.batch.pair.student_stops for item in items} == {()}
+    assert {item.batch.pair.teacher_stops for item in items} == {()}
 
 
 @pytest.mark.parametrize(("value", "reason"), [(math.nan, DropReason.NON_FINITE), (-math.inf, None)])

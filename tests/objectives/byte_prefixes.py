@@ -18,17 +18,17 @@ HALVES = VocabPair(vocab((b"", b"a", b"b", b"ab")), vocab((b"", b"a", b"ab", b"b
 LETTERS = VocabPair(vocab((b"", b"a", b"b")), HALVES.teacher, (0,), (0,))
 
 
-def text_of(evidence: AlignedBatch) -> Text:
+def text_of(batch: AlignedBatch) -> Text:
     """Of one response."""
-    pair = evidence.pair
+    pair = batch.pair
     return Text(
-        evidence.student.ids.tolist(),
-        evidence.teacher.ids.tolist(),
+        batch.student.ids.tolist(),
+        batch.teacher.ids.tolist(),
         pair.student.pieces,
         pair.teacher.pieces,
         pair.student_stops,
         pair.teacher_stops,
-        bool(evidence.is_stop.any()),
+        bool(batch.is_stop.any()),
     )
 
 
@@ -66,7 +66,7 @@ def one_chunk(pair: VocabPair, ids: list[list[int]], states: tuple[HiddenStates,
         for side, row in zip(states, tokens, strict=True)
     ]
     alignment = Alignment([0, len(ids[0])], [0, len(ids[1])], [0, ends[0][-1]])
-    evidence = AlignedBatch(
+    batch = AlignedBatch(
         alignment,
         np.zeros(1, dtype=bool),
         np.array([0, 1]),
@@ -74,13 +74,13 @@ def one_chunk(pair: VocabPair, ids: list[list[int]], states: tuple[HiddenStates,
         StudentTokens(tokens[0], torch.tensor(ends[0]), logprobs[0], logprobs[0]),
         TeacherTokens(tokens[1], torch.tensor(ends[1]), logprobs[1], states[1]),
     )
-    return LossInputs(evidence, torch.zeros(len(ids[0])), states[0])
+    return LossInputs(batch, torch.zeros(len(ids[0])), states[0])
 
 
-def targets_of(evidence: AlignedBatch) -> list[dict[bytes | str, float]]:
+def targets_of(batch: AlignedBatch) -> list[dict[bytes | str, float]]:
     """The bpm target of each student token, by the bytes of its columns, "stop" and "other"."""
-    token_offsets, tables, device = TokenOffsets.of(evidence), prefixes_of(evidence.pair), torch.device("cpu")
-    moves, teacher = moves_along(evidence, token_offsets, tables, 1.0), evidence.teacher.dense
+    token_offsets, tables, device = TokenOffsets.of(batch), prefixes_of(batch.pair), torch.device("cpu")
+    moves, teacher = moves_along(batch, token_offsets, tables, 1.0), batch.teacher.dense
     found: dict[int, dict[bytes | str, float]] = {}
     for tokens, targets in (
         (token_offsets.first, FirstTargets(tables, device)),
@@ -91,5 +91,5 @@ def targets_of(evidence: AlignedBatch) -> list[dict[bytes | str, float]]:
         names = {tables.residual: "other", tables.stop: "stop"}
         for token, row, has in zip(tokens.tolist(), target.tolist(), own.expand_as(target).tolist(), strict=True):
             columns = [k for k, flag in enumerate(has) if flag]
-            found[token] = {names.get(k, (*evidence.pair.student.pieces, b"")[k]): row[k] for k in columns}
+            found[token] = {names.get(k, (*batch.pair.student.pieces, b"")[k]): row[k] for k in columns}
     return [found[token] for token in sorted(found)]

@@ -104,7 +104,7 @@ def plain_evidence(student: Tensor, teacher: Tensor, alignment: Alignment) -> Al
 class Case:
     """Responses and what both models make of them, in the order of the responses.
 
-    parts: the evidence of each, with the teacher's states. hidden: the student's states of each, float64 leaves.
+    parts: the batch of each, with the teacher's states. hidden: the student's states of each, float64 leaves.
     """
 
     parts: list[AlignedBatch]
@@ -112,19 +112,19 @@ class Case:
     head: LMHead
     objective: Objective
 
-    def evidence(self, which: Sequence[int] | None = None) -> AlignedBatch:
+    def batch(self, which: Sequence[int] | None = None) -> AlignedBatch:
         """Of some responses, or of all, with the signal that the objective asks for."""
         chosen = range(len(self.parts)) if which is None else which
         return AlignedBatch.concatenate([with_signal(self.parts[k], self.objective) for k in chosen])
 
-    def supervision(self, which: Sequence[int] | None = None) -> LossInputs:
-        evidence = self.evidence(which)
+    def inputs(self, which: Sequence[int] | None = None) -> LossInputs:
+        batch = self.batch(which)
         chosen = range(len(self.parts)) if which is None else which
         states = HiddenStates(torch.cat([self.hidden[k] for k in chosen]), self.head)
-        return LossInputs(evidence, self.objective.advantages(evidence), states)
+        return LossInputs(batch, self.objective.advantages(batch), states)
 
     def loss(self, which: Sequence[int] | None = None) -> Tensor:
-        return self.objective.loss(self.supervision(which)).total
+        return self.objective.loss(self.inputs(which)).total
 
 
 def with_signal(part: AlignedBatch, objective: Objective) -> AlignedBatch:
@@ -139,7 +139,7 @@ def with_signal(part: AlignedBatch, objective: Objective) -> AlignedBatch:
     return part.with_teacher(topk=topk)
 
 
-def evidence(
+def batch(
     vocabs: VocabPair,
     student_ids: Sequence[int],
     stop: int | None,
@@ -189,7 +189,7 @@ def case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6, 0, 3,
         sizes = [(length + (stop is not None), H_S), (num_teacher + (stop is not None), H_T)]
         both = [torch.randn(*size, generator=generator, dtype=torch.float64) for size in sizes]
         states = HiddenStates(both[0], heads[0]), HiddenStates(both[1], heads[1])
-        parts.append(evidence(vocabs, ids, stop, states))
+        parts.append(batch(vocabs, ids, stop, states))
         hidden.append(both[0].requires_grad_())
     attach(objective, heads[0], generator)
     return Case(parts, hidden, heads[0], objective)
@@ -205,7 +205,7 @@ def equal_case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6,
         text = bytes(rng.choices(b"ab ", k=length))
         ids = vocabs.teacher.encode(text).ids.tolist()
         rows = torch.randn(len(ids) + 1, H_T, generator=generator, dtype=torch.float64)
-        parts.append(evidence(vocabs, ids, TEACHER_STOPS[1], (HiddenStates(rows, both), HiddenStates(rows, both))))
+        parts.append(batch(vocabs, ids, TEACHER_STOPS[1], (HiddenStates(rows, both), HiddenStates(rows, both))))
         hidden.append(rows.clone().requires_grad_())
     attach(objective, both, generator)
     return Case(parts, hidden, both, objective)

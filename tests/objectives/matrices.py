@@ -28,7 +28,7 @@ def probs(case: Case, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
 
 def spans(case: Case) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """(first, end) of every chunk on each side."""
-    alignment = case.evidence().alignment
+    alignment = case.batch().alignment
     sides = alignment.student_splits.tolist(), alignment.teacher_splits.tolist()
     return tuple(list(pairwise(splits)) for splits in sides)
 

@@ -17,8 +17,8 @@ from tests.objectives.cases import (
     TEACHER_PIECES,
     TEACHER_STOPS,
     Case,
+    batch,
     case,
-    evidence,
     pair,
     vocab,
 )
@@ -78,7 +78,7 @@ def test_value_gradient_and_weight_equal_the_definition(options, seed, stop_unit
     wanted, terms = expected(whole)
     loss = whole.loss()
     torch.testing.assert_close(loss, wanted, rtol=1e-9, atol=1e-9)
-    assert whole.objective.weight(whole.evidence()) == terms
+    assert whole.objective.weight(whole.batch()) == terms
     torch.testing.assert_close(
         torch.autograd.grad(loss, leaves), torch.autograd.grad(wanted, leaves), rtol=1e-7, atol=1e-9
     )
@@ -86,10 +86,10 @@ def test_value_gradient_and_weight_equal_the_definition(options, seed, stop_unit
 
 def test_merging_leaves_fewer_chunks_and_none_without_a_threshold():
     whole = case(ALM(threshold=0.5), lengths=(12, 12, 12))
-    minimal = whole.evidence().alignment.num_chunks
-    assert 3 <= whole.objective.weight(whole.evidence()) < minimal
-    assert ALM(threshold=0.0).weight(whole.evidence()) == minimal
-    assert ALM(debias=False).weight(whole.evidence()) == minimal
+    minimal = whole.batch().alignment.num_chunks
+    assert 3 <= whole.objective.weight(whole.batch()) < minimal
+    assert ALM(threshold=0.0).weight(whole.batch()) == minimal
+    assert ALM(debias=False).weight(whole.batch()) == minimal
 
 
 def test_tiles_of_one_row_give_the_same(monkeypatch):
@@ -125,7 +125,7 @@ def test_one_chunk_worked_out_by_hand():
     theirs[1, [4, 12, 0]] = torch.tensor([0.125, 0.625, 0.25], dtype=torch.float64).log()
     states = [HiddenStates(torch.eye(2, dtype=torch.float64), LMHead(rows.T.contiguous())) for rows in (logits, theirs)]
     states = [state._replace(head=LMHead(state.head.weight.nan_to_num(neginf=-1e4))) for state in states]
-    part = evidence(pair(), [1, 3], None, tuple(states))
+    part = batch(pair(), [1, 3], None, tuple(states))
 
     def kl(p: float, q: float) -> float:
         return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))

@@ -21,8 +21,8 @@ from tests.objectives.cases import (
     TEACHER_STOPS,
     Case,
     attach,
+    batch,
     case,
-    evidence,
     head,
     pair,
     vocab,
@@ -68,7 +68,7 @@ def test_value_and_gradients_are_those_of_the_definition(options, seed, stop_uni
     )
     total = whole.loss()
     torch.testing.assert_close(total, expected, **EXACT)
-    assert whole.objective.weight(whole.evidence()) == count
+    assert whole.objective.weight(whole.batch()) == count
     ours, theirs = (torch.autograd.grad(value, parameters(whole)) for value in (total, expected))
     assert all(gradient.abs().max() > 1e-3 for gradient in ours[:1])
     for gradient, reference in zip(ours, theirs, strict=True):
@@ -93,14 +93,14 @@ def test_a_byte_by_hand():
     vocabs = VocabPair(vocab([b"", b"a", b"b"]), vocab([b"", b"ab", b"aa", b"b", b"a"]), (0,), (0,))
     teacher = HiddenStates(torch.ones(1, 1), LMHead(torch.tensor([[0.3], [0.4], [0.1], [0.2], [1e-30]]).log()))
     states = HiddenStates(torch.zeros(2, H_S, requires_grad=True), LMHead(torch.zeros(3, H_S)))
-    part = evidence(vocabs, [1, 2], None, (states, teacher))
+    part = batch(vocabs, [1, 2], None, (states, teacher))
     attach(objective, states.head, torch.Generator())
     for parameter in objective.heads.parameters():
         torch.nn.init.zeros_(parameter)  # every symbol has 1 / 257
-    supervision = LossInputs(part, torch.zeros(2), states)
+    inputs = LossInputs(part, torch.zeros(2), states)
     first = 0.5 * math.log(0.5) + 0.2 * math.log(0.2) + 0.3 * math.log(0.3) + math.log(257)
     second = 0.8 * math.log(0.8) + 0.2 * math.log(0.2) + math.log(257)
-    loss = objective.loss(supervision)
+    loss = objective.loss(inputs)
     assert loss.total.item() == pytest.approx(first + second, rel=1e-5)
     assert objective.weight(part) == 2
     assert loss.stats["byte_nll"].item() == pytest.approx(2 * math.log(257), rel=1e-5)
@@ -109,21 +109,21 @@ def test_a_byte_by_hand():
 
 def test_token_nll_is_the_cross_entropy_of_the_tokens():
     plain, with_tokens = (case(get("bld", token_nll=weight), seed=6) for weight in (0.0, 0.5))
-    tokens = with_tokens.supervision().student_logprobs().sum()
+    tokens = with_tokens.inputs().student_logprobs().sum()
     torch.testing.assert_close(with_tokens.loss() - plain.loss(), -0.5 * tokens, **EXACT)
 
 
 def test_bytes_beyond_the_heads_are_counted():
     whole = case(get("bld", num_bytes=1), seed=7)
-    supervision = whole.supervision()
-    num_bytes = int(supervision.evidence.alignment.byte_splits[-1])
+    inputs = whole.inputs()
+    num_bytes = int(inputs.batch.alignment.byte_splits[-1])
     left_out = objective_stats(whole)["left_out"]
     assert left_out > 0
-    assert whole.objective.weight(supervision.evidence) + left_out == num_bytes
+    assert whole.objective.weight(inputs.batch) + left_out == num_bytes
 
 
 def objective_stats(whole: Case) -> dict[str, float]:
-    return {name: float(value) for name, value in whole.objective.loss(whole.supervision()).stats.items()}
+    return {name: float(value) for name, value in whole.objective.loss(whole.inputs()).stats.items()}
 
 
 # ---- the teacher's bytes ---------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def objective_stats(whole: Case) -> dict[str, float]:
 
 @pytest.mark.parametrize("stop_unit", [True, False])
 def test_byte_probabilities_sum_to_one(stop_unit):
-    everything = case(get("bld"), seed=8, stop_unit=stop_unit).evidence()
+    everything = case(get("bld"), seed=8, stop_unit=stop_unit).batch()
     found = next_bytes(ByteSlots.of(everything, 8), everything.pair, everything.teacher.dense, CPU)
     assert found.usable.all()
     assert found.log_probs.shape[1] == (257 if stop_unit else 256)
@@ -166,7 +166,7 @@ def test_of_what_is_next_to_impossible_the_teacher_says_nothing(probability, usa
         HiddenStates(torch.zeros(2, 1), LMHead(torch.zeros(3, 1))),
         HiddenStates(torch.ones(1, 1), LMHead(row.log())),
     )
-    part = evidence(vocabs, [2, 1], None, sides)
+    part = batch(vocabs, [2, 1], None, sides)
     found = next_bytes(ByteSlots.of(part, 8), vocabs, part.teacher.dense, CPU)
     assert found.usable.tolist() == [True, usable]
     if usable:
@@ -195,7 +195,7 @@ def test_nothing_is_known_inside_a_token_that_the_normaliser_rewrote():
         HiddenStates(torch.ones(rows, size, dtype=torch.float64), head(generator, len(side), size))
         for side, size, rows in sides
     )
-    part = evidence(vocabs, [1, 1], STUDENT_STOPS[0], (student, teacher))
+    part = batch(vocabs, [1, 1], STUDENT_STOPS[0], (student, teacher))
     assert len(ByteSlots.of(part, 8).tokens) == 3
     part.teacher.ids[0] = TEACHER_PIECES.index(b"ab")  # two bytes as well, but not those that were read
     slots = ByteSlots.of(part, 8)
@@ -211,7 +211,7 @@ def test_a_chunk_begins_with_its_first_token_of_no_bytes_too():
         HiddenStates(torch.ones(rows, size, dtype=torch.float64), head(generator, len(side), size))
         for side, size, rows in ((vocabs.student, 5, 2), (vocabs.teacher, 4, 2))
     )
-    part = evidence(vocabs, [1], STUDENT_STOPS[0], (student, teacher))
+    part = batch(vocabs, [1], STUDENT_STOPS[0], (student, teacher))
     tokens = replace(
         part.teacher,
         ids=torch.tensor([12, *part.teacher.ids.tolist()]),
@@ -239,7 +239,7 @@ def test_steps_lower_the_byte_loss_and_move_the_trunk():
     whole = case(objective, seed=11, lengths=(6,))
     model = tiny_llama()
     objective.attach(model)
-    everything = whole.evidence()
+    everything = whole.batch()
     ids = torch.cat([torch.tensor([0]), everything.student.ids])[None, :-1]
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
@@ -269,9 +269,9 @@ def test_an_empty_step_touches_every_parameter():
     objective, model = get("bld"), tiny_llama()
     objective.attach(model)
     hidden = last_hidden_states(model, torch.tensor([[1, 2]]), torch.ones(1, 2))[0]
-    nothing = objective.nothing(HiddenStates(hidden, LMHead.from_model(model)))
-    nothing.backward()
-    assert nothing.item() == 0
+    zero_loss = objective.zero_loss(HiddenStates(hidden, LMHead.from_model(model)))
+    zero_loss.backward()
+    assert zero_loss.item() == 0
     assert all(value.grad is not None and not value.grad.any() for value in model.parameters())
 
 

@@ -86,7 +86,7 @@ def test_small_tiles_give_the_same(monkeypatch):
 def test_the_residual_is_what_no_student_token_begins():
     """And what moves on is what the path gives to longer tokens; both as sums over the student tokens."""
     whole = case(BPM(), seed=4)
-    stats, residual, moved = whole.objective.loss(whole.supervision()).stats, 0.0, 0.0
+    stats, residual, moved = whole.objective.loss(whole.inputs()).stats, 0.0, 0.0
     for k in responses(whole):
         text, probs = text_of(whole.parts[k]), torch.softmax(logits(whole, k)[1], -1)
         for _, tokens, read, ahead in oracle.positions(text):
@@ -109,8 +109,8 @@ def test_a_student_that_is_finer():
     begin with `a` are `a`, of which nothing is left (1/3), and `ab` (2/3).
     """
     states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
-    supervision = one_chunk(LETTERS, [[1, 2], [2]], states)
-    loss = BPM(divergence="forward").loss(supervision)
+    inputs = one_chunk(LETTERS, [[1, 2], [2]], states)
+    loss = BPM(divergence="forward").loss(inputs)
     first = [(0.6, 0.5), (0.1, 0.3), (0.1, 0.2), (0.2, math.exp(-100))]  # no student token is left for the residual
     second = [(2 / 3, 0.6), (1 / 3, 0.4)]
     assert loss.total.item() == pytest.approx(sum(q * math.log(q / p) for q, p in [*first, *second]))
@@ -137,10 +137,10 @@ def test_longer_tokens_share_what_goes_on_with_them():
     pieces = (b"", b"a", b"b", b"c")
     vocabs = VocabPair(vocab((b"", b"a", b"ab", b"abc")), vocab(pieces), (0,), (0,))
     rows = [[0.1, 0.6, 0.2, 0.1], [0.2, 0.2, 0.5, 0.1], [0.3, 0.2, 0.1, 0.4]]
-    supervision = one_chunk(vocabs, [[3], [1, 2, 3]], states_of([[0.25, 0.25, 0.25, 0.25]], rows))
-    (target,) = targets_of(supervision.evidence)
+    inputs = one_chunk(vocabs, [[3], [1, 2, 3]], states_of([[0.25, 0.25, 0.25, 0.25]], rows))
+    (target,) = targets_of(inputs.batch)
     assert target == pytest.approx({b"a": 0.3, b"ab": 0.18, b"abc": 0.12, "stop": 0.1, "other": 0.3})
-    stats = BPM().loss(supervision).stats
+    stats = BPM().loss(inputs).stats
     assert stats["moved"].item() == pytest.approx(0.3)
     assert stats["residual"].item() == pytest.approx(0.3)
 
@@ -150,8 +150,8 @@ def test_a_path_ends_with_its_chunk():
     vocabs = VocabPair(vocab((b"", b"a", b"ab", b"abc", b"c")), vocab((b"", b"a", b"b", b"c")), (0,), (0,))
     rows = [[0.1, 0.6, 0.2, 0.1], [0.2, 0.2, 0.5, 0.1]]
     parts = [
-        one_chunk(vocabs, [[2], [1, 2]], states_of([[0.2] * 5], rows)).evidence,
-        one_chunk(vocabs, [[4], [3]], states_of([[0.2] * 5], rows[:1])).evidence,
+        one_chunk(vocabs, [[2], [1, 2]], states_of([[0.2] * 5], rows)).batch,
+        one_chunk(vocabs, [[4], [3]], states_of([[0.2] * 5], rows[:1])).batch,
     ]
     expected = {b"a": 0.3, b"ab": 0.3, b"c": 0.1, "stop": 0.1, "other": 0.2}
     assert targets_of(AlignedBatch.concatenate(parts))[0] == pytest.approx(expected)
@@ -169,10 +169,10 @@ def test_a_teacher_that_masks_tokens_and_large_logits_stay_finite(divergence):
     ]  # the second rules the text out
     large = [side._replace(hidden=side.hidden * 1e4) for side in (student, teacher)]
     for states in ((student, masked[0]), (student, masked[1]), (large[0], large[1])):
-        supervision = one_chunk(LETTERS, [[1, 2], [2]], states)
-        hidden = supervision.student.hidden.requires_grad_()
-        (grad,) = torch.autograd.grad(BPM(divergence=divergence).loss(supervision).total, hidden)
-        assert BPM(divergence=divergence).loss(supervision).total.isfinite()
+        inputs = one_chunk(LETTERS, [[1, 2], [2]], states)
+        hidden = inputs.student.hidden.requires_grad_()
+        (grad,) = torch.autograd.grad(BPM(divergence=divergence).loss(inputs).total, hidden)
+        assert BPM(divergence=divergence).loss(inputs).total.isfinite()
         assert grad.isfinite().all()
 
 
@@ -184,8 +184,8 @@ def test_all_of_a_tokens_share_may_move_on():
         rows[1] = torch.tensor([1e-20, 1e-20, 1e-20, 1.0, 1e-20])  # `a` goes on with `b`
         states = states_of([[0.2, 0.1, 0.3, 0.4]], rows.tolist())
         narrow = [HiddenStates(side.hidden.float(), LMHead(side.head.weight.float())) for side in states]
-        supervision = one_chunk(HALVES, [[3], [1, 3]], (narrow[0], narrow[1]))
-        assert BPM().loss(supervision).total.isfinite()
+        inputs = one_chunk(HALVES, [[3], [1, 3]], (narrow[0], narrow[1]))
+        assert BPM().loss(inputs).total.isfinite()
 
 
 @pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
@@ -195,12 +195,10 @@ def test_in_low_precision_it_is_that_of_the_same_numbers(divergence, dtype, apar
     whole = case(BPM(divergence=divergence), seed=4)
     losses, slopes = [], []
     for narrow in (torch.float64, dtype):
-        supervision = whole.supervision()
-        ours, theirs = (
-            rounded(side, dtype, narrow) for side in (supervision.student, supervision.evidence.teacher.dense)
-        )
-        evidence = supervision.evidence.with_teacher(states=theirs)
-        loss = whole.objective.loss(replace(supervision, evidence=evidence, student=ours)).total
+        inputs = whole.inputs()
+        ours, theirs = (rounded(side, dtype, narrow) for side in (inputs.student, inputs.batch.teacher.dense))
+        batch = inputs.batch.with_teacher(states=theirs)
+        loss = whole.objective.loss(replace(inputs, batch=batch, student=ours)).total
         losses.append(loss.double())
         slopes.append(torch.autograd.grad(loss, ours.hidden)[0].double())
     assert (losses[1] - losses[0]).abs() <= apart * losses[0]
@@ -216,40 +214,40 @@ def rounded(states: HiddenStates, dtype: torch.dtype, held_in: torch.dtype) -> H
 
 def test_inside_a_token_that_was_rewritten_nothing_is_taught():
     states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
-    supervision = one_chunk(LETTERS, [[1, 2], [2]], states)
-    teacher = replace(supervision.evidence.teacher, ids=torch.tensor([3]))
-    evidence = replace(supervision.evidence, teacher=teacher)
+    inputs = one_chunk(LETTERS, [[1, 2], [2]], states)
+    teacher = replace(inputs.batch.teacher, ids=torch.tensor([3]))
+    batch = replace(inputs.batch, teacher=teacher)
     first = one_chunk(LETTERS, [[1], [1]], (states[0]._replace(hidden=states[0].hidden[:1]), states[1]))
-    assert BPM().weight(supervision.evidence) == 2
-    assert BPM().weight(evidence) == 1
-    left = BPM().loss(replace(supervision, evidence=evidence)).total
+    assert BPM().weight(inputs.batch) == 2
+    assert BPM().weight(batch) == 1
+    left = BPM().loss(replace(inputs, batch=batch)).total
     torch.testing.assert_close(left, BPM().loss(first).total)
 
 
 def test_along_tokens_that_were_rewritten_nothing_moves_on():
     """The teacher's `a`, `a` stands for the text `ab`: what it goes on with is not what the student wrote."""
     states = states_of([[0.2, 0.1, 0.3, 0.4]], [[0.1, 0.2, 0.4, 0.1, 0.2], [0.2, 0.1, 0.1, 0.5, 0.1]])
-    supervision = one_chunk(HALVES, [[3], [1, 3]], states)
-    teacher = replace(supervision.evidence.teacher, ids=torch.tensor([1, 1]))
-    evidence = replace(supervision.evidence, teacher=teacher)
-    assert BPM().loss(supervision).stats["moved"] > 0
-    assert BPM().loss(replace(supervision, evidence=evidence)).stats["moved"] == 0
+    inputs = one_chunk(HALVES, [[3], [1, 3]], states)
+    teacher = replace(inputs.batch.teacher, ids=torch.tensor([1, 1]))
+    batch = replace(inputs.batch, teacher=teacher)
+    assert BPM().loss(inputs).stats["moved"] > 0
+    assert BPM().loss(replace(inputs, batch=batch)).stats["moved"] == 0
 
 
 def test_white_space_can_be_left_out():
     whole = case(BPM(), seed=2)
-    ids = whole.evidence().student.ids
+    ids = whole.batch().student.ids
     skipping = BPM(skip_white_space=True)
     assert (ids == 3).any()  # token 3 is a space
-    assert skipping.weight(whole.evidence()) == len(ids) - int((ids == 3).sum())
-    assert skipping.loss(whole.supervision()).total < whole.loss()
+    assert skipping.weight(whole.batch()) == len(ids) - int((ids == 3).sum())
+    assert skipping.loss(whole.inputs()).total < whole.loss()
 
 
 def test_tabs_are_white_space_and_new_lines_are_not():
     pieces = (b"", b" ", b"\t", b" \t", b"\n", b" a")
     vocabs = VocabPair(vocab(pieces), vocab(pieces), (0,), (0,))
     ids, rows = [1, 2, 3, 4, 5], [[1 / 6] * 6] * 5
-    parts = [one_chunk(vocabs, [[k], [k]], states_of(rows[:1], rows[:1])).evidence for k in ids]
+    parts = [one_chunk(vocabs, [[k], [k]], states_of(rows[:1], rows[:1])).batch for k in ids]
     assert BPM(skip_white_space=True).weight(AlignedBatch.concatenate(parts)) == 2
 
 

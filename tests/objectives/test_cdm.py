@@ -18,8 +18,8 @@ from tests.objectives.cases import (
     TEACHER_PIECES,
     TEACHER_STOPS,
     Case,
+    batch,
     case,
-    evidence,
     pair,
     vocab,
 )
@@ -78,11 +78,11 @@ def test_value_and_gradient_equal_the_definition(options, seed, stop_unit):
 
 def test_the_cases_hold_what_is_special_about_the_method():
     whole = case(CDM(top_k=6), 0, lengths=(14,))
-    sizes = whole.evidence().alignment
+    sizes = whole.batch().alignment
     assert ((sizes.student_sizes >= 2) & (sizes.teacher_sizes >= 2)).any()  # chunks in which a path is searched
-    stats = whole.objective.loss(whole.supervision()).stats
+    stats = whole.objective.loss(whole.inputs()).stats
     assert 0 < stats["similar_mass"] < stats["mapped_mass"] < sizes.num_chunks
-    assert CDM(top_k=6, max_distance=0.0).loss(whole.supervision()).stats["similar_mass"] == 0
+    assert CDM(top_k=6, max_distance=0.0).loss(whole.inputs()).stats["similar_mass"] == 0
 
 
 def logits_of(rows: Sequence[dict[int, float]], vocab_size: int) -> HiddenStates:
@@ -95,7 +95,7 @@ def logits_of(rows: Sequence[dict[int, float]], vocab_size: int) -> HiddenStates
 
 
 def loss_of(vocabs: VocabPair, ids: list[int], sides: tuple[HiddenStates, HiddenStates], objective: CDM) -> float:
-    part = evidence(vocabs, ids, None, sides)
+    part = batch(vocabs, ids, None, sides)
     top = sides[1].head.logits(sides[1].hidden).log_softmax(-1).topk(objective.top_k)
     part = part.with_teacher(topk=TopLogprobs(top.indices, top.values))
     return objective.loss(LossInputs(part, objective.advantages(part), sides[0])).total.item()
@@ -153,15 +153,15 @@ def test_the_top_and_the_entropy_are_those_of_the_distribution(monkeypatch):
 
 def test_a_teacher_without_what_the_student_wants_and_huge_logits_stay_finite():
     whole = case(CDM(top_k=6))
-    supervision = whole.supervision()
-    topk = supervision.evidence.teacher.most_probable
+    inputs = whole.inputs()
+    topk = inputs.batch.teacher.most_probable
     masked = topk.logprobs.clone()
     masked[:, 2:] = -torch.inf
-    part = supervision.evidence.with_teacher(topk=TopLogprobs(topk.ids, masked))
+    part = inputs.batch.with_teacher(topk=TopLogprobs(topk.ids, masked))
     for scale in (1.0, 1e4):
         head = LMHead(whole.head.weight * scale, None)
-        student = HiddenStates(supervision.student.hidden, head)
-        loss = whole.objective.loss(LossInputs(part, supervision.advantages, student)).total
+        student = HiddenStates(inputs.student.hidden, head)
+        loss = whole.objective.loss(LossInputs(part, inputs.advantages, student)).total
         assert loss.isfinite()
         assert all(grad.isfinite().all() for grad in torch.autograd.grad(loss, whole.hidden))
 

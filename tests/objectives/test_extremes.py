@@ -36,7 +36,7 @@ def extreme(whole: Case, factor: float, masked: bool, dtype: torch.dtype) -> Cas
         parts.append(
             replace(
                 part,
-                student=replace(part.student, sampled_logprobs=student, logprobs=student),
+                student=replace(part.student, old_logprobs=student, logprobs=student),
                 teacher=replace(part.teacher, logprobs=teacher, states=states),
             )
         )

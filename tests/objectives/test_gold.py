@@ -54,10 +54,10 @@ def test_without_a_stop_unit_stop_tokens_are_named_by_none():
 
 def test_the_entry_of_the_realised_token_is_the_probability_of_the_chunk():
     one = case(GOLD(), seed=0)
-    evidence = one.evidence()
-    splits, ids = evidence.student_splits, evidence.student.ids
-    states = one.supervision().student
-    log_chunk = torch.stack([part.sum() for part in evidence.student.sampled_logprobs.split(splits.diff().tolist())])
+    batch = one.batch()
+    splits, ids = batch.student_splits, batch.student.ids
+    states = one.inputs().student
+    log_chunk = torch.stack([part.sum() for part in batch.student.old_logprobs.split(splits.diff().tolist())])
     for merge, rows in (("observed", splits[:-1]), ("bayesian", splits[1:] - 1)):
         hidden, scale = GOLD(merge=merge)._merged(states, ids, splits)
         realised = torch.log_softmax(states.head.logits(hidden), -1).gather(1, ids[rows, None])[:, 0] + scale
@@ -76,8 +76,8 @@ def by_hand(objective: GOLD) -> float:
     student = StudentTokens(torch.tensor([0, 1]), torch.tensor([1, 2]), torch.zeros(2), torch.zeros(2))
     teacher = TeacherTokens(torch.tensor([1]), torch.tensor([2]), torch.zeros(1), HiddenStates(theirs, identity))
     alignment = Alignment([0, 2], [0, 1], [0, 2])
-    evidence = AlignedBatch(alignment, np.zeros(1, bool), np.array([0, 1]), pair, student, teacher)
-    return objective.loss(LossInputs(evidence, torch.zeros(2), HiddenStates(ours, identity))).total.item()
+    batch = AlignedBatch(alignment, np.zeros(1, bool), np.array([0, 1]), pair, student, teacher)
+    return objective.loss(LossInputs(batch, torch.zeros(2), HiddenStates(ours, identity))).total.item()
 
 
 def test_a_chunk_worked_out_by_hand():

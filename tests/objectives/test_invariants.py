@@ -77,8 +77,8 @@ def test_the_order_of_responses_does_not_matter(name, options):
 @pytest.mark.parametrize(("name", "options"), EACH)
 def test_weights_add_up(name, options):
     whole = case(get(name, **options), seed=3)
-    parts = [whole.objective.weight(whole.evidence([k])) for k in range(len(whole.parts))]
-    assert sum(parts) == pytest.approx(whole.objective.weight(whole.evidence()))
+    parts = [whole.objective.weight(whole.batch([k])) for k in range(len(whole.parts))]
+    assert sum(parts) == pytest.approx(whole.objective.weight(whole.batch()))
     assert parts[1] == 0
     assert sum(parts) > 0
 
@@ -99,14 +99,14 @@ def test_gradients_are_those_of_the_value(name, options, seed):
     if name in NO_GRADCHECK:
         pytest.skip(NO_GRADCHECK[name])
     whole = case(get(name, **options), seed=seed, lengths=(4, 3))
-    supervision = whole.supervision()
+    inputs = whole.inputs()
 
     def loss(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         head = type(whole.head)(weight, bias, whole.head.scale, whole.head.softcap)
-        student = supervision.student._replace(hidden=hidden, head=head)
-        return whole.objective.loss(type(supervision)(supervision.evidence, supervision.advantages, student)).total
+        student = inputs.student._replace(hidden=hidden, head=head)
+        return whole.objective.loss(type(inputs)(inputs.batch, inputs.advantages, student)).total
 
-    leaves = [supervision.student.hidden.detach(), whole.head.weight.detach(), whole.head.bias.detach()]
+    leaves = [inputs.student.hidden.detach(), whole.head.weight.detach(), whole.head.bias.detach()]
     assert torch.autograd.gradcheck(loss, [leaf.clone().requires_grad_() for leaf in leaves], atol=1e-6)
 
 

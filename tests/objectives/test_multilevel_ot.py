@@ -36,7 +36,7 @@ def test_value_and_gradient_equal_the_definition(seed, options):
 
 def test_windows_cut_a_response_into_equal_parts():
     one = case(MultiLevelOT(window=3), seed=2)
-    sizes = torch.as_tensor(one.evidence().response_splits).diff().tolist()
+    sizes = torch.as_tensor(one.batch().response_splits).diff().tolist()
     counts = [math.ceil(size / 3) for size in sizes]
     assert max(counts) > 1
     windows = [
@@ -70,7 +70,7 @@ def test_a_plan_brings_rows_and_columns_to_one():
 def test_at_equality_the_value_is_what_the_parts_leave():
     """Not 0: documented. The absolute part is 0."""
     one = equal_case(MultiLevelOT())
-    loss = one.objective.loss(one.supervision())
+    loss = one.objective.loss(one.inputs())
     assert loss.stats["absolute"].item() == pytest.approx(0, abs=1e-9)
     assert loss.stats["logarithmic"] > 1
     assert loss.stats["sequence"] > 0.1

@@ -40,7 +40,7 @@ def test_tiles_smaller_than_the_batch_change_nothing(monkeypatch, elements):
 
 def test_every_chunk_has_a_term_and_the_weight_counts_them():
     of = case(get("shared_vocab"), seed=4)
-    assert of.objective.weight(of.evidence()) == of.evidence().alignment.num_chunks
+    assert of.objective.weight(of.batch()) == of.batch().alignment.num_chunks
     assert of.objective.signal is Signal.DENSE
 
 

@@ -10,7 +10,7 @@ from crossdistill import InputError
 from crossdistill.objectives import VocabPair, get
 from crossdistill.objectives.shared.divergence import DIVERGENCES, Divergence
 from crossdistill.ops import HiddenStates, LMHead
-from tests.objectives.cases import Case, case, equal_case, evidence, vocab
+from tests.objectives.cases import Case, batch, case, equal_case, vocab
 from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained
 from tests.oracles import simct as oracle
 
@@ -18,7 +18,7 @@ SEEDS = range(8)
 
 
 def expected(of: Case, spans_of_both=None, temperature: float = 1.0, **options):
-    both, found = spans_of_both or spans(of), of.evidence()
+    both, found = spans_of_both or spans(of), of.batch()
     ids = found.student.ids.tolist(), found.teacher.ids.tolist()
     return oracle.loss(*map(oracle.Side, probs(of, temperature), ids, both, names(of)), **options)
 
@@ -48,14 +48,14 @@ def test_a_case_worked_out_by_hand():
     states = [
         HiddenStates(logits, LMHead(torch.eye(logits.shape[1], dtype=torch.float64))) for logits in (student, teacher)
     ]
-    of = Case([evidence(vocabs, [0, 1], None, tuple(states))], [student.requires_grad_()], states[0].head, get("simct"))
+    of = Case([batch(vocabs, [0, 1], None, tuple(states))], [student.requires_grad_()], states[0].head, get("simct"))
     unit = math.sqrt(0.5 * 0.75)  # the mean of the log-probabilities; the teacher's is 0.5
     q_student = [score / (1 + unit) for score in (0.5, 0.5, unit)]
     q_teacher = [0.25, 0.25, 0.5]
     value = sum(p * math.log(p / q) for p, q in zip(q_student, q_teacher, strict=True))
     assert of.loss().item() == pytest.approx(value, abs=1e-12)
-    assert of.objective.weight(of.evidence()) == 1
-    assert of.objective.loss(of.supervision()).stats["units"].item() == 1
+    assert of.objective.weight(of.batch()) == 1
+    assert of.objective.loss(of.inputs()).stats["units"].item() == 1
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_a_case_worked_out_by_hand():
 def test_ablations_are_the_methods_that_they_leave(options, other, same, divergence):
     of, plain = (case(get(name, divergence=divergence, **o), seed=6) for name, o in (("simct", options), (other, same)))
     assert of.loss().item() == pytest.approx(plain.loss().item(), abs=1e-12)
-    assert of.objective.weight(of.evidence()) == plain.objective.weight(plain.evidence())
+    assert of.objective.weight(of.batch()) == plain.objective.weight(plain.batch())
     assert of.loss().item() != pytest.approx(case(get("simct", divergence=divergence), seed=6).loss().item())
 
 
 def merged(of: Case) -> tuple[list, list]:
     """The spans of `coarsen` = 1: every response is one, its stop unit another."""
-    found, both = of.evidence(), spans(of)
+    found, both = of.batch(), spans(of)
     groups = []
     for first, end in zip(found.response_splits[:-1], found.response_splits[1:], strict=True):
         stopped = bool(end > first and found.is_stop[end - 1])
@@ -85,7 +85,7 @@ def test_merging_everything_leaves_one_unit_a_response_and_its_stop(name):
     of = case(get("simct", coarsen=1.0, divergence=name), seed=7)
     leaves = trained(of)
     coarse = merged(of)
-    assert of.objective.weight(of.evidence()) == len(coarse[0]) == 5
+    assert of.objective.weight(of.batch()) == len(coarse[0]) == 5
     assert_equal(of.loss(), expected(of, coarse, name=name), leaves)
 
 
@@ -94,13 +94,13 @@ def test_merging_depends_on_the_seed_and_the_sampled_tokens_alone():
     others = [case(get("simct", coarsen=0.5, seed=seed), seed=8, lengths=(20, 20)) for seed in (1, 2)]
     assert of.loss().item() == others[0].loss().item()
     assert of.loss().item() != others[1].loss().item()
-    chunks = [of.objective.weight(of.evidence([k])) for k in (0, 1)]
-    assert sum(chunks) == of.objective.weight(of.evidence([1, 0]))
+    chunks = [of.objective.weight(of.batch([k])) for k in (0, 1)]
+    assert sum(chunks) == of.objective.weight(of.batch([1, 0]))
 
 
 def test_about_the_asked_share_of_borders_goes():
     fine, coarse = (case(get("simct", coarsen=share), seed=9, lengths=(400,), stop_unit=False) for share in (0.0, 0.3))
-    before, after = (of.objective.weight(of.evidence()) for of in (fine, coarse))
+    before, after = (of.objective.weight(of.batch()) for of in (fine, coarse))
     assert (before - after) / (before - 1) == pytest.approx(0.3, abs=0.08)
 
 
@@ -147,7 +147,7 @@ def test_a_teacher_that_rules_out_tokens_of_units_leaves_the_loss_finite(name):
 
 def test_units_of_one_model_have_equal_scores():
     of = equal_case(get("simct", coarsen=0.7))
-    assert of.objective.loss(of.supervision()).stats["units"].item() > 0
+    assert of.objective.loss(of.inputs()).stats["units"].item() > 0
     assert of.loss().item() == pytest.approx(0, abs=1e-12)
     (gradient,) = torch.autograd.grad(of.loss(), of.hidden[:1])
     assert gradient.abs().max() < 1e-12

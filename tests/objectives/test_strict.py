@@ -57,9 +57,9 @@ def test_the_options_decide_the_signal():
 
 def test_only_one_to_one_chunks_have_a_term():
     of = case(get("strict"), seed=5)
-    alignment = of.evidence().alignment
-    assert of.objective.weight(of.evidence()) == alignment.is_one_to_one.sum() < alignment.num_chunks
-    untouched = set(range(len(of.evidence().student.ids))) - set(alignment.student_splits[:-1][alignment.is_one_to_one])
+    alignment = of.batch().alignment
+    assert of.objective.weight(of.batch()) == alignment.is_one_to_one.sum() < alignment.num_chunks
+    untouched = set(range(len(of.batch().student.ids))) - set(alignment.student_splits[:-1][alignment.is_one_to_one])
     gradient = torch.cat(torch.autograd.grad(of.loss(), of.hidden, materialize_grads=True, allow_unused=True))
     assert untouched
     assert not gradient[list(untouched)].any()

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from crossdistill import ByteVocab
 from crossdistill.objectives import LossInputs, Objective, VocabPair
 from crossdistill.ops import HiddenStates, LMHead
-from tests.objectives.cases import evidence, head
+from tests.objectives.cases import batch, head
 from tests.tokenizers_in_process import CORPUS, byte_level
 
 with warnings.catch_warnings():
@@ -132,6 +132,6 @@ class Response:
             HiddenStates(states[first : first + count + stop], head)
             for states, first, count, head in zip(self.states, firsts, counts, self.heads, strict=True)
         ]
-        found = evidence(pair, self.ids, self.student.eos_token_id if stop else None, (rows[0], rows[1]))
+        found = batch(pair, self.ids, self.student.eos_token_id if stop else None, (rows[0], rows[1]))
         advantages = objective.advantages(found)
         return objective.loss(LossInputs(found, advantages, rows[0])).total / objective.weight(found)

@@ -30,27 +30,27 @@ class Whole(NamedTuple):
         return [(ours[0], theirs[0]) for ours, theirs in self.chunks]
 
 
-def chunks_of(evidence: AlignedBatch) -> list[tuple[range, range]]:
-    splits = evidence.alignment.student_splits.tolist(), evidence.alignment.teacher_splits.tolist()
+def chunks_of(batch: AlignedBatch) -> list[tuple[range, range]]:
+    splits = batch.alignment.student_splits.tolist(), batch.alignment.teacher_splits.tolist()
     ours, theirs = ([range(*ends) for ends in pairwise(ends)] for ends in splits)
     return list(zip(ours, theirs, strict=True))
 
 
 def whole(case: Case) -> Whole:
-    supervision = case.supervision()
-    evidence, states = supervision.evidence, supervision.student
-    teacher = evidence.teacher.dense
-    chunks = chunks_of(evidence)
+    inputs = case.inputs()
+    batch, states = inputs.batch, inputs.student
+    teacher = batch.teacher.dense
+    chunks = chunks_of(batch)
     starts = [(ours[0], theirs[0]) for ours, theirs in chunks]
-    ends = evidence.response_splits.tolist()
+    ends = batch.response_splits.tolist()
     return Whole(
         states.head.logits(states.hidden),
         teacher.head.logits(teacher.hidden),
-        evidence.student.ids.tolist(),
-        evidence.teacher.ids.tolist(),
+        batch.student.ids.tolist(),
+        batch.teacher.ids.tolist(),
         chunks,
         [starts[first:stop] for first, stop in pairwise(ends)],
-        evidence.pair,
+        batch.pair,
     )
 
 

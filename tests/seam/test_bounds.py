@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from crossdistill.credit import batch_credit
 from crossdistill.objectives import AlignedBatch
-from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
 from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.byte_prefixes import targets_of
-from tests.objectives.cases import STUDENT_PIECES, TEACHER_PIECES, TEACHER_STOPS, evidence, pair, sampled
+from tests.objectives.cases import STUDENT_PIECES, TEACHER_PIECES, TEACHER_STOPS, batch, pair, sampled
 
 ROUNDING = 1e-9
 SEEDS = range(4)
@@ -45,7 +45,7 @@ def drawn(seed: int) -> tuple[list[float], AlignedBatch]:
     ones = [torch.ones(size + 1, 1, dtype=torch.float64) for size in (len(ids), num_teacher)]
     student = HiddenStates(ones[0], LMHead(torch.zeros(len(STUDENT_PIECES), 1, dtype=torch.float64)))
     teacher = HiddenStates(ones[1], LMHead(logits.T))
-    return logits[0].softmax(-1).tolist(), evidence(vocabs, ids, 0, (student, teacher))
+    return logits[0].softmax(-1).tolist(), batch(vocabs, ids, 0, (student, teacher))
 
 
 def test_probabilities_of_beginnings_are_those_of_what_is_drawn():
@@ -67,7 +67,7 @@ def test_probabilities_of_beginnings_are_those_of_what_is_drawn():
 def test_credit_of_the_bytes_up_to_a_token_is_a_lower_bound(seed):
     """From the start of its chunk."""
     probs, part = drawn(seed)
-    scores, borders = marginal_credit(part) + part.student.logprobs, TokenOffsets.of(part)
+    scores, borders = batch_credit(part, "marginal") + part.student.logprobs, TokenOffsets.of(part)
     gaps = []
     for chunk in np.flatnonzero(~part.is_stop):
         tokens = np.flatnonzero(borders.chunks == chunk)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from crossdistill.credit import batch_credit
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.objectives.shared.bytewise.byte_heads import STOP
-from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, next_bytes
 from tests.objectives.byte_prefixes import targets_of
 from tests.seam.pipeline import ASCII, run
@@ -121,7 +121,7 @@ def test_every_token_is_credited_by_its_own_probability(student, teacher):
         expected = np.append(expected, math.log(Q.string(text) / Q.prefix(text)))
         if teacher == TOKENS and tokens_of(text)[-1:] == ["a"]:
             expected[-2:] += np.array([1, -1]) * math.log(Q.steps["a"]["."])
-        scores = (marginal_credit(part) + part.student.logprobs).numpy()
+        scores = (batch_credit(part, "marginal") + part.student.logprobs).numpy()
         np.testing.assert_allclose(scores, expected, atol=NATS, rtol=1e-5)
         several += int((part.alignment.student_sizes > 1).sum())
     assert (several > 20) == (teacher == TOKENS and student != TOKENS)

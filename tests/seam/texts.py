@@ -7,7 +7,7 @@ import torch
 from crossdistill import ByteVocab
 from crossdistill.objectives import AlignedBatch, VocabPair
 from crossdistill.ops import HiddenStates, LMHead, last_hidden_states
-from tests.objectives.cases import evidence
+from tests.objectives.cases import batch
 from tests.seam import toy_models
 from tests.seam.source import Source
 
@@ -39,7 +39,7 @@ def in_two_tokenisations(
         theirs = HiddenStates(hidden[: len(ids) - 1 + stopped], LMHead.from_model(model))
         student_ids = vocabs[0].encode(data).ids.tolist()
         ours = HiddenStates(torch.zeros(len(student_ids) + stopped, 1), LMHead(torch.zeros(len(sides[0]), 1)))
-        yield evidence(pair, student_ids, stops[0][0] if stopped else None, (ours, theirs))
+        yield batch(pair, student_ids, stops[0][0] if stopped else None, (ours, theirs))
 
 
 def pieces(part: AlignedBatch) -> list[str]:

@@ -102,17 +102,17 @@ def test_a_dense_loss_is_the_sum_over_both_teachers(pair, output, teachers, name
     model.load_state_dict(trainer.weights[0], strict=False)
     total, weight = 0.0, 0.0
     for prompt_ids, item in zip(trainer.prompt_ids[0], trainer.rollouts[0], strict=True):
-        assert item.evidence.pair.teacher is teachers[item.teacher_name].vocab
+        assert item.batch.pair.teacher is teachers[item.teacher_name].vocab
         with torch.no_grad():
             hidden = model.model(torch.tensor([[*prompt_ids, *item.response.ids]])).last_hidden_state[0]
             before = len(prompt_ids) - 1 + torch.from_numpy(item.mask).nonzero()[:, 0]
-            supervision = LossInputs(
-                item.evidence,
+            inputs = LossInputs(
+                item.batch,
                 torch.from_numpy(item.advantages[item.mask]),
                 HiddenStates(hidden[before], LMHead.from_model(model)),
             )
-            total += trainer.objective.loss(supervision).total.item()
-        weight += trainer.objective.weight(item.evidence)
+            total += trainer.objective.loss(inputs).total.item()
+        weight += trainer.objective.weight(item.batch)
     assert trainer.steps[0]["loss"] == pytest.approx(total / weight, rel=1e-3)
 
 
@@ -219,11 +219,11 @@ def test_only_objectives_that_read_nothing_but_advantages_mix_teachers():
         objective = get(name)
         if not objective.mixes_teachers:
             continue
-        supervision = case(objective).supervision()
-        teacher = supervision.evidence.teacher
+        inputs = case(objective).inputs()
+        teacher = inputs.batch.teacher
         poisoned = dataclasses.replace(teacher, logprobs=teacher.logprobs * torch.nan, states=None)
-        other = dataclasses.replace(supervision, evidence=dataclasses.replace(supervision.evidence, teacher=poisoned))
-        assert objective.loss(other).total == objective.loss(supervision).total
+        other = dataclasses.replace(inputs, batch=dataclasses.replace(inputs.batch, teacher=poisoned))
+        assert objective.loss(other).total == objective.loss(inputs).total
 
 
 def test_a_teacher_elsewhere_scores_a_part_while_the_next_is_sampled(pair, output, teachers):

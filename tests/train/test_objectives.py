@@ -1,4 +1,4 @@
-"""Every objective through the trainer: what a step minimises is the objective on the evidence, divided once."""
+"""Every objective through the trainer: what a step minimises is the objective on the batch, divided once."""
 
 from typing import Any
 
@@ -31,8 +31,8 @@ def expected_loss(trainer: RecordingTrainer, batch: int, step: int) -> float:
             before = len(prompt_ids) - 1 + torch.from_numpy(item.mask).nonzero()[:, 0]
             advantages = torch.from_numpy(item.advantages[item.mask])
             states = HiddenStates(hidden[before], head)
-            total += trainer.objective.loss(LossInputs(item.evidence, advantages, states)).total.item()
-        weight += trainer.objective.weight(item.evidence)
+            total += trainer.objective.loss(LossInputs(item.batch, advantages, states)).total.item()
+        weight += trainer.objective.weight(item.batch)
     return total / weight
 
 
@@ -67,7 +67,7 @@ def test_states_are_kept_no_longer_than_the_loss_needs_them(pair, output, name):
     trainer = make_trainer(pair, output, objective=name, max_steps=1, **teacher_of(pair, name))
     trainer.train()
     for item in trainer.scored:
-        assert (item.evidence.teacher.states is not None) == (trainer.objective.loss_signal is Signal.DENSE)
+        assert (item.batch.teacher.states is not None) == (trainer.objective.loss_signal is Signal.DENSE)
         assert item.teacher.states is None
 
 

@@ -26,8 +26,8 @@ class Likelihood(Objective):
     name: ClassVar[str] = "likelihood"
     signal = Signal.SAMPLED
 
-    def loss(self, supervision: LossInputs) -> LossSum:
-        return LossSum(-supervision.student_logprobs().sum(), {})
+    def loss(self, inputs: LossInputs) -> LossSum:
+        return LossSum(-inputs.student_logprobs().sum(), {})
 
 
 @pytest.fixture(autouse=True)

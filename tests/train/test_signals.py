@@ -136,8 +136,8 @@ def expected_norm(trainer: RecordingTrainer, family: str, size: int) -> float:
         # the model's own logits as states, under a head that changes nothing
         states = HiddenStates(logits[before], LMHead(torch.eye(logits.shape[1])))
         advantages = torch.from_numpy(item.advantages[item.mask])
-        total = total + trainer.objective.loss(LossInputs(item.evidence, advantages, states)).total
-        weight += trainer.objective.weight(item.evidence)
+        total = total + trainer.objective.loss(LossInputs(item.batch, advantages, states)).total
+        weight += trainer.objective.weight(item.batch)
     (total / weight).backward()
     squares = [parameter.grad.square().sum() for parameter in model.parameters() if parameter.grad is not None]
     return float(torch.stack(squares).sum().sqrt())

@@ -22,13 +22,13 @@ class StudentTokens:
     """What was sampled.
 
     ids: int64 [N_S]; at a stop unit the stop token that was sampled. ends: int64 [N_S], bytes, as ``byte_splits``.
-    sampled_logprobs: of these ids under the policy that sampled, nats, float32 [N_S]. logprobs: the same, but at a stop
+    old_logprobs: of these ids under the policy that sampled, nats, float32 [N_S]. logprobs: the same, but at a stop
     unit of all stop tokens together.
     """
 
     ids: Tensor
     ends: Tensor
-    sampled_logprobs: Tensor
+    old_logprobs: Tensor
     logprobs: Tensor
 
 
@@ -132,7 +132,7 @@ class AlignedBatch:
             StudentTokens(
                 joined(lambda e: e.student.ids),
                 shifted(lambda e: e.student.ends),
-                joined(lambda e: e.student.sampled_logprobs),
+                joined(lambda e: e.student.old_logprobs),
                 joined(lambda e: e.student.logprobs),
             ),
             TeacherTokens(
@@ -154,25 +154,25 @@ class LossInputs:
     divides the student's logits where the policy that sampled is meant.
     """
 
-    evidence: AlignedBatch
+    batch: AlignedBatch
     advantages: Tensor
     student: HiddenStates
     temperature: float = 1.0
 
     def at_chunk_starts(self) -> tuple[HiddenStates, HiddenStates]:
         """The states that predict the first token of each chunk, [C, H]: the student's and the teacher's."""
-        evidence = self.evidence
-        return self.student.at(evidence.student_splits[:-1]), evidence.teacher.dense.at(evidence.teacher_splits[:-1])
+        batch = self.batch
+        return self.student.at(batch.student_splits[:-1]), batch.teacher.dense.at(batch.teacher_splits[:-1])
 
     def student_logprobs(self, temperature: float = 1.0) -> Tensor:
         """Of the realised tokens, and of all stop tokens together at stop units: nats, [N_S], differentiable."""
-        evidence, (hidden, head) = self.evidence, self.student
-        logprobs = token_logprobs(hidden, head, evidence.student.ids, temperature).logprobs
-        stops = evidence.student_splits[:-1][torch.as_tensor(evidence.is_stop, device=evidence.device)]
+        batch, (hidden, head) = self.batch, self.student
+        logprobs = token_logprobs(hidden, head, batch.student.ids, temperature).logprobs
+        stops = batch.student_splits[:-1][torch.as_tensor(batch.is_stop, device=batch.device)]
         if not len(stops):
             return logprobs
         masses = [
             token_logprobs(hidden[stops], head, torch.full_like(stops, stop), temperature).logprobs
-            for stop in evidence.pair.student_stops
+            for stop in batch.pair.student_stops
         ]
         return logprobs.index_copy(0, stops, torch.stack(masses).logsumexp(0))

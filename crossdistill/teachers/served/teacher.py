@@ -17,7 +17,7 @@ from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.errors import InputError
 from crossdistill.ops import TopLogprobs
 from crossdistill.signal import Signal
-from crossdistill.teachers.base import TeacherRequest, TeacherScore
+from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served.api.client import ScoringClient
 from crossdistill.teachers.served.api.dialect import PromptLogprobs
 from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
@@ -35,7 +35,7 @@ _MOST_PADDING = 1024
 """A server does not tell by how many ids its model's vocabulary is padded beyond the tokenizer. They carry no bytes."""
 
 
-class ServedTeacher:
+class ServedTeacher(Teacher):
     """Scores responses with a model on a server, whose answers are checked and not believed.
 
     Args:

@@ -125,8 +125,8 @@ def test_where_many_tokens_begin_with_what_was_read_tiles_are_smaller():
 
 
 def test_borders_say_where_student_tokens_begin():
-    evidence = case_evidence()
-    token_offsets = TokenOffsets.of(evidence)
+    batch = case_evidence()
+    token_offsets = TokenOffsets.of(batch)
     assert token_offsets.data == b"abab\x00"
     assert token_offsets.rows.tolist() == [0, 0, 1, 2, 3]
     assert token_offsets.offsets.tolist() == [0, 1, 0, 0, 0]
@@ -134,18 +134,18 @@ def test_borders_say_where_student_tokens_begin():
     assert token_offsets.inner.tolist() == [1]
     assert token_offsets.prefixes(np.array([1, 2])) == [b"a", b""]
     assert token_offsets.spelled.all()
-    other = replace(evidence, teacher=replace(evidence.teacher, ids=torch.tensor([3, 1, 3, 0])))
+    other = replace(batch, teacher=replace(batch.teacher, ids=torch.tensor([3, 1, 3, 0])))
     assert TokenOffsets.of(other).spelled.tolist() == [False, True, True, True]
     assert TokenOffsets.of(other).inner.tolist() == []
 
 
 def test_a_chunk_begins_with_a_token_of_no_bytes_too():
     """A normaliser may put one before the one that covers the text: of its chunk's insides nothing is known."""
-    evidence = case_evidence()
-    tokens = replace(evidence.teacher, ids=torch.tensor([0, 2, 1, 3, 0]), ends=torch.tensor([0, 2, 3, 4, 5]))
-    splits = evidence.alignment.teacher_splits + np.array([0, 1, 1, 1, 1])
-    alignment = replace(evidence.alignment, teacher_splits=splits)
-    token_offsets = TokenOffsets.of(replace(evidence, teacher=tokens, alignment=alignment))
+    batch = case_evidence()
+    tokens = replace(batch.teacher, ids=torch.tensor([0, 2, 1, 3, 0]), ends=torch.tensor([0, 2, 3, 4, 5]))
+    splits = batch.alignment.teacher_splits + np.array([0, 1, 1, 1, 1])
+    alignment = replace(batch.alignment, teacher_splits=splits)
+    token_offsets = TokenOffsets.of(replace(batch, teacher=tokens, alignment=alignment))
     assert token_offsets.rows.tolist() == [0, 1, 2, 3, 4]
     assert token_offsets.offsets.tolist() == [0, 1, 0, 0, 0]
     assert token_offsets.spelled.tolist() == [False, True, True, True]
@@ -154,9 +154,9 @@ def test_a_chunk_begins_with_a_token_of_no_bytes_too():
 def case_evidence():
     """`ab` in one teacher token and in two, and a stop."""
     states = states_of([[0.2, 0.5, 0.3]] * 2, [[0.1, 0.2, 0.4, 0.1, 0.2]])
-    first = one_chunk(LETTERS, [[1, 2], [2]], states).evidence
+    first = one_chunk(LETTERS, [[1, 2], [2]], states).batch
     one = states_of([[0.2, 0.5, 0.3]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
-    others = [one_chunk(LETTERS, [[k], [j]], one).evidence for k, j in ((1, 1), (2, 3), (1, 1))]
+    others = [one_chunk(LETTERS, [[k], [j]], one).batch for k, j in ((1, 1), (2, 3), (1, 1))]
     stop = replace(
         others[2],
         is_stop=np.array([True]),
@@ -172,4 +172,4 @@ def test_borders_of_nothing():
 
 
 def case_borders(**options) -> TokenOffsets:
-    return TokenOffsets.of(case(DPCA(credit="marginal"), stop_unit=False, **options).evidence())
+    return TokenOffsets.of(case(DPCA(credit="marginal"), stop_unit=False, **options).batch())

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from crossdistill import InputError
-from crossdistill.credit import assign_credit, chunk_sums
+from crossdistill.credit import assign_credit, batch_credit, chunk_sums
 from crossdistill.objectives import AlignedBatch, get
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.objectives.shared.bytewise import prefix_probabilities
-from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
 from crossdistill.ops import TopLogprobs
 from crossdistill.signal import Signal
@@ -34,7 +33,7 @@ def test_scores_equal_the_definition(seed, stop_unit):
     for k in responses(whole):
         part = whole.parts[k]
         expected = torch.tensor(oracle.scores(text_of(part), logits(whole, k)[1]), dtype=torch.float64)
-        torch.testing.assert_close(marginal_credit(part), expected - part.student.logprobs)
+        torch.testing.assert_close(batch_credit(part, "marginal"), expected - part.student.logprobs)
         inside += len(TokenOffsets.of(part).inner)
     assert inside > 2  # some scores are not those of whole tokens
 
@@ -42,17 +41,17 @@ def test_scores_equal_the_definition(seed, stop_unit):
 @pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_k": 1}])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_advantages_of_a_chunk_add_up_to_its_log_ratio(options, seed):
-    evidence = case(DPCA(credit="marginal", **options), seed=seed).evidence()
-    student = chunk_sums(evidence.student.logprobs, evidence.student_splits)
-    teacher = chunk_sums(evidence.teacher.logprobs, evidence.teacher_splits)
-    torch.testing.assert_close(chunk_sums(marginal_credit(evidence), evidence.student_splits), teacher - student)
+    batch = case(DPCA(credit="marginal", **options), seed=seed).batch()
+    student = chunk_sums(batch.student.logprobs, batch.student_splits)
+    teacher = chunk_sums(batch.teacher.logprobs, batch.teacher_splits)
+    torch.testing.assert_close(chunk_sums(batch_credit(batch, "marginal"), batch.student_splits), teacher - student)
 
 
 def test_small_tiles_give_the_same(monkeypatch):
-    evidence = case(DPCA(credit="marginal"), seed=4).evidence()
-    expected = marginal_credit(evidence)
+    batch = case(DPCA(credit="marginal"), seed=4).batch()
+    expected = batch_credit(batch, "marginal")
     monkeypatch.setattr(prefix_probabilities.dense_masses, "__defaults__", (1.0, 8))  # one row, one question
-    torch.testing.assert_close(marginal_credit(evidence), expected)
+    torch.testing.assert_close(batch_credit(batch, "marginal"), expected)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -60,10 +59,10 @@ def test_top_k_gives_bounds_that_close_with_k(seed):
     """Of the mass of the bytes up to the end of each token, from the first of its chunk."""
     bounds = []
     for k in (1, 3, 6, len(pair().teacher)):
-        evidence = case(DPCA(credit="marginal", top_k=k), seed=seed).evidence()
-        bounds.append(prefix_scores(evidence, marginal_credit(evidence)))
-    exact = case(DPCA(credit="marginal"), seed=seed).evidence()
-    bounds.append(prefix_scores(exact, marginal_credit(exact)))
+        batch = case(DPCA(credit="marginal", top_k=k), seed=seed).batch()
+        bounds.append(prefix_scores(batch, batch_credit(batch, "marginal")))
+    exact = case(DPCA(credit="marginal"), seed=seed).batch()
+    bounds.append(prefix_scores(exact, batch_credit(exact, "marginal")))
     for lower, upper in itertools.pairwise(bounds):
         assert (lower <= upper + 1e-9).all()
     assert (bounds[0] < bounds[-1] - 1e-3).any()
@@ -72,39 +71,39 @@ def test_top_k_gives_bounds_that_close_with_k(seed):
     assert (bounds[0] >= realised - 1e-9).all()  # a chunk's bytes are never more probable than their beginning
 
 
-def prefix_scores(evidence: AlignedBatch, credit: torch.Tensor) -> torch.Tensor:
+def prefix_scores(batch: AlignedBatch, credit: torch.Tensor) -> torch.Tensor:
     """Sums of the scores from the start of the chunk up to each token."""
-    scores = credit + evidence.student.logprobs
+    scores = credit + batch.student.logprobs
     sums = scores.cumsum(0)
-    before = torch.cat([sums.new_zeros(1), sums])[evidence.student_splits[:-1]]
-    return sums - before[torch.as_tensor(TokenOffsets.of(evidence).chunks)]
+    before = torch.cat([sums.new_zeros(1), sums])[batch.student_splits[:-1]]
+    return sums - before[torch.as_tensor(TokenOffsets.of(batch).chunks)]
 
 
 def test_by_hand():
     """The teacher reads `ab` with 0.4, and begins with `a` with 0.2 + 0.4; the student wrote `a` and `b`."""
     states = states_of(*BY_HAND)
-    evidence = one_chunk(LETTERS, [[1, 2], [2]], states).evidence
+    batch = one_chunk(LETTERS, [[1, 2], [2]], states).batch
     expected = [math.log(0.6 / 0.5), math.log(0.4 / 0.6 / 0.6)]
-    assert marginal_credit(evidence).tolist() == pytest.approx(expected)
-    assert DPCA(credit="marginal").advantages(evidence).tolist() == pytest.approx(expected)
-    assert DPCA(credit="marginal", max_advantage=0.1).advantages(evidence).tolist() == pytest.approx([0.1, 0.1])
+    assert batch_credit(batch, "marginal").tolist() == pytest.approx(expected)
+    assert DPCA(credit="marginal").advantages(batch).tolist() == pytest.approx(expected)
+    assert DPCA(credit="marginal", max_advantage=0.1).advantages(batch).tolist() == pytest.approx([0.1, 0.1])
 
 
 def test_where_text_was_rewritten_the_semantic_prior_credits():
     states = states_of(*BY_HAND)
-    evidence = one_chunk(LETTERS, [[1, 2], [2]], states).evidence
-    other = replace(evidence, teacher=replace(evidence.teacher, ids=torch.tensor([3])))  # `b` does not spell `ab`
-    prior = assign_credit(evidence.student.logprobs, evidence.teacher.logprobs, evidence.alignment)
-    torch.testing.assert_close(marginal_credit(other), prior)
-    assert (marginal_credit(evidence) - prior).abs().max() > 0.01
+    batch = one_chunk(LETTERS, [[1, 2], [2]], states).batch
+    other = replace(batch, teacher=replace(batch.teacher, ids=torch.tensor([3])))  # `b` does not spell `ab`
+    prior = assign_credit(batch.student.logprobs, batch.teacher.logprobs, batch.alignment)
+    torch.testing.assert_close(batch_credit(other, "marginal"), prior)
+    assert (batch_credit(batch, "marginal") - prior).abs().max() > 0.01
 
 
 def test_a_text_that_the_teacher_rules_out_is_bounded():
     """Its first bytes are credited by what the teacher allows; the last token takes the whole loss."""
     student, teacher = states_of(*BY_HAND)
     masked = teacher._replace(head=replace(teacher.head, bias=torch.tensor([0, 0, -torch.inf, 0, 0]).double()))
-    evidence = one_chunk(LETTERS, [[1, 2], [2]], (student, masked)).evidence
-    advantages = DPCA(credit="marginal").advantages(evidence)
+    batch = one_chunk(LETTERS, [[1, 2], [2]], (student, masked)).batch
+    advantages = DPCA(credit="marginal").advantages(batch)
     assert advantages.tolist() == pytest.approx([math.log(0.2 / 0.6 / 0.5), -10])
 
 
@@ -112,41 +111,41 @@ def test_where_no_token_begins_like_the_text_its_first_byte_takes_the_loss():
     student, teacher = states_of(*BY_HAND)
     bias = torch.tensor([0, -torch.inf, -torch.inf, 0, 0]).double()
     masked = teacher._replace(head=replace(teacher.head, bias=bias))
-    evidence = one_chunk(LETTERS, [[1, 2], [2]], (student, masked)).evidence
-    assert DPCA(credit="marginal").advantages(evidence).tolist() == pytest.approx([-10, -math.log(0.6)])
+    batch = one_chunk(LETTERS, [[1, 2], [2]], (student, masked)).batch
+    assert DPCA(credit="marginal").advantages(batch).tolist() == pytest.approx([-10, -math.log(0.6)])
 
 
 @pytest.mark.parametrize("ruled_out", [False, True])
 def test_a_long_text_is_credited_as_a_short_one(ruled_out):
     """In float32, where sums over all of it would round; also after a token that the teacher rules out."""
-    short = one_chunk(LETTERS, [[1, 2], [2]], states_of(*BY_HAND)).evidence
+    short = one_chunk(LETTERS, [[1, 2], [2]], states_of(*BY_HAND)).batch
     long = AlignedBatch.concatenate([short.with_teacher(topk=ALL)] * 3000)
     logprobs = long.teacher.logprobs.float()
     logprobs[0] = -torch.inf if ruled_out else logprobs[0]
     student = replace(long.student, logprobs=long.student.logprobs.float())
     narrow = replace(long, student=student, teacher=replace(long.teacher, logprobs=logprobs))
     expected = torch.tensor([math.log(0.6 / 0.5), math.log(0.4 / 0.6 / 0.6)]).repeat(2999)
-    torch.testing.assert_close(marginal_credit(narrow)[2:], expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(batch_credit(narrow, "marginal")[2:], expected, atol=1e-6, rtol=0)
 
 
 def test_a_small_probability_is_no_impossible_one():
     rows = [[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 1e-30, 0.1, 0.6]]
-    evidence = one_chunk(LETTERS, [[1, 2], [2]], states_of(*rows)).evidence
-    assert marginal_credit(evidence)[1].item() == pytest.approx(math.log(1e-30 / 0.2 / 0.6))
+    batch = one_chunk(LETTERS, [[1, 2], [2]], states_of(*rows)).batch
+    assert batch_credit(batch, "marginal")[1].item() == pytest.approx(math.log(1e-30 / 0.2 / 0.6))
 
 
 def test_no_token_is_more_than_certain():
     """The realised log-probability, from another product, may round to more than that of the bytes it begins with."""
     student, teacher = states_of(*BY_HAND)
     alone = teacher._replace(head=replace(teacher.head, bias=torch.tensor([0, -torch.inf, 0, 0, 0]).double()))
-    evidence = one_chunk(LETTERS, [[1, 2], [2]], (student, alone)).evidence
-    rounded = replace(evidence, teacher=replace(evidence.teacher, logprobs=evidence.teacher.logprobs + 1e-3))
-    assert marginal_credit(rounded)[1].item() == pytest.approx(-math.log(0.6), abs=1e-9)
+    batch = one_chunk(LETTERS, [[1, 2], [2]], (student, alone)).batch
+    rounded = replace(batch, teacher=replace(batch.teacher, logprobs=batch.teacher.logprobs + 1e-3))
+    assert batch_credit(rounded, "marginal")[1].item() == pytest.approx(-math.log(0.6), abs=1e-9)
 
 
 def test_student_and_teacher_alike_give_nothing():
-    evidence = equal_case(DPCA(credit="marginal")).evidence()
-    torch.testing.assert_close(marginal_credit(evidence), torch.zeros_like(evidence.student.logprobs))
+    batch = equal_case(DPCA(credit="marginal")).batch()
+    torch.testing.assert_close(batch_credit(batch, "marginal"), torch.zeros_like(batch.student.logprobs))
 
 
 def test_what_it_needs():
@@ -154,5 +153,5 @@ def test_what_it_needs():
     assert (dense.signal, dense.loss_signal) == (Signal.DENSE, Signal.SAMPLED)
     assert (topk.signal, topk.top_k, topk.loss_signal) == (Signal.TOPK, 8, Signal.SAMPLED)
     for options in ({"top_k": 8}, {"credit": "marginal", "top_k": -1}):
-        with pytest.raises(InputError, match="top_k, for credit 'marginal' alone, is at least 0"):
+        with pytest.raises(InputError, match="top_k, for a credit that reads the teacher's distribution"):
             DPCA(**options)

@@ -20,7 +20,6 @@ by the semantic prior: nothing is known of the insides of their tokens.
 import torch
 from torch import Tensor
 
-from crossdistill.credit import assign_credit
 from crossdistill.objectives.shared.bytewise.byte_prefixes import on, prefixes_of
 from crossdistill.objectives.shared.bytewise.prefix_probabilities import (
     IMPOSSIBLE_NATS,
@@ -32,34 +31,38 @@ from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
 from crossdistill.objectives.shared.inputs import AlignedBatch
 
 
-def marginal_credit(evidence: AlignedBatch) -> Tensor:
-    """Advantages in nats, [N_S], constant; empty for no tokens. The teacher's states are used if there are any."""
-    student, teacher = evidence.student.logprobs.detach(), evidence.teacher.logprobs.detach()
-    prior = assign_credit(student, teacher, evidence.alignment)
-    token_offsets = TokenOffsets.of(evidence)
-    starts = _path_scores(evidence, token_offsets)
+def marginal_credit(batch: AlignedBatch, prior: Tensor) -> Tensor:
+    """Advantages in nats, [N_S], constant; empty for no tokens. The teacher's states are used if there are any.
+
+    Args:
+        batch: aligned responses; the teacher's signal is DENSE or TOPK.
+        prior: the credit of the chunks whose insides are not known, nats, [N_S].
+    """
+    student = batch.student.logprobs.detach()
+    token_offsets = TokenOffsets.of(batch)
+    starts = _path_scores(batch, token_offsets)
     ends = starts.roll(-1)
-    ends[evidence.student_splits[1:] - 1] = _cumulated(evidence)[evidence.teacher_splits].diff()
+    ends[batch.student_splits[1:] - 1] = _cumulated(batch)[batch.teacher_splits].diff()
     credit = (ends - starts).to(student.dtype) - student
     return torch.where(on(token_offsets.spelled[token_offsets.chunks], student.device), credit, prior)
 
 
-def _path_scores(evidence: AlignedBatch, token_offsets: TokenOffsets) -> Tensor:
+def _path_scores(batch: AlignedBatch, token_offsets: TokenOffsets) -> Tensor:
     """F at the start of each student token, float64 [N_S], counted from the start of its chunk."""
-    device, inner = evidence.device, token_offsets.inner
+    device, inner = batch.device, token_offsets.inner
     scores = torch.zeros(len(token_offsets.starts), dtype=torch.float64, device=device)
-    cumulated, rows = _cumulated(evidence), on(token_offsets.rows[inner], device)
-    firsts = evidence.teacher_splits[on(token_offsets.chunks[inner], device)]
+    cumulated, rows = _cumulated(batch), on(token_offsets.rows[inner], device)
+    firsts = batch.teacher_splits[on(token_offsets.chunks[inner], device)]
     read = cumulated[rows] - cumulated[firsts]
-    scores[on(inner, device)] = read + _inner_masses(evidence, token_offsets)
+    scores[on(inner, device)] = read + _inner_masses(batch, token_offsets)
     return scores
 
 
-def _inner_masses(evidence: AlignedBatch, token_offsets: TokenOffsets) -> Tensor:
+def _inner_masses(batch: AlignedBatch, token_offsets: TokenOffsets) -> Tensor:
     """log M at the start of each inner student token, float64."""
-    inner, tables, teacher = token_offsets.inner, prefixes_of(evidence.pair), evidence.teacher
+    inner, tables, teacher = token_offsets.inner, prefixes_of(batch.pair), batch.teacher
     questions = PrefixQueries.of(token_offsets.rows[inner], token_offsets.prefixes(inner), tables)
-    rows = on(questions.rows, evidence.device)
+    rows = on(questions.rows, batch.device)
     realised = teacher.logprobs.detach()[rows].double()
     if teacher.states is not None:
         masses = dense_masses(questions, tables, teacher.states)
@@ -69,7 +72,7 @@ def _inner_masses(evidence: AlignedBatch, token_offsets: TokenOffsets) -> Tensor
     return torch.maximum(masses, realised).clamp(IMPOSSIBLE_NATS, 0.0)  # both bounds hold but for rounding
 
 
-def _cumulated(evidence: AlignedBatch) -> Tensor:
+def _cumulated(batch: AlignedBatch) -> Tensor:
     """Sums of the teacher's log-probabilities before each of its tokens and after all, float64 [N_T + 1]."""
-    logprobs = evidence.teacher.logprobs.detach().double().clamp(min=IMPOSSIBLE_NATS)
+    logprobs = batch.teacher.logprobs.detach().double().clamp(min=IMPOSSIBLE_NATS)
     return torch.cat([logprobs.new_zeros(1), logprobs.cumsum(0)])

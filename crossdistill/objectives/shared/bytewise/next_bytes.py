@@ -47,10 +47,10 @@ class ByteSlots:
     num_left_out: int
 
     @classmethod
-    def of(cls, evidence: AlignedBatch, num_bytes: int) -> "ByteSlots":
+    def of(cls, batch: AlignedBatch, num_bytes: int) -> "ByteSlots":
         """The first `num_bytes` bytes of every student token."""
-        alignment, token_offsets = evidence.alignment, TokenOffsets.of(evidence)
-        lengths = np.diff(evidence.student.ends.cpu().numpy(), prepend=0)
+        alignment, token_offsets = batch.alignment, TokenOffsets.of(batch)
+        lengths = np.diff(batch.student.ends.cpu().numpy(), prepend=0)
         counts = np.minimum(lengths, num_bytes)
         tokens = np.repeat(np.arange(len(counts)), counts)
         places = np.arange(len(tokens)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -60,7 +60,7 @@ class ByteSlots:
         rows = np.where(begins_chunk, alignment.teacher_splits[chunks], rows)  # where a token without bytes comes first
         offsets = positions - np.append(0, token_offsets.teacher_ends)[rows]
         symbols = np.frombuffer(token_offsets.data, dtype=np.uint8)[positions].astype(np.int64)
-        symbols[evidence.is_stop[chunks]] = STOP
+        symbols[batch.is_stop[chunks]] = STOP
         known = (offsets == 0) | token_offsets.spelled[chunks]
         tokens, places, rows, symbols = tokens[known], places[known], rows[known], symbols[known]
         spans = zip((positions - offsets)[known].tolist(), positions[known].tolist(), strict=True)

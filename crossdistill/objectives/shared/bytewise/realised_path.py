@@ -64,20 +64,20 @@ class Moves(NamedTuple):
 
 
 @torch.no_grad()
-def moves_along(evidence: AlignedBatch, token_offsets: TokenOffsets, tables: BytePrefixes, temperature: float) -> Moves:
+def moves_along(batch: AlignedBatch, token_offsets: TokenOffsets, tables: BytePrefixes, temperature: float) -> Moves:
     """For each student token that the text goes on with beyond a teacher token, within a chunk: the probability
 
     q(t_j | its bytes read so far) * q(t_j+1) * ... * M_k(bytes of t_k in it), with M as in the module `marginal`.
     """
-    steps = _steps(evidence, token_offsets, tables)
-    device = evidence.device
+    steps = _steps(batch, token_offsets, tables)
+    device = batch.device
     table = np.array(steps, dtype=np.int64).reshape(-1, len(_Step._fields))
     tokens, sources, columns, rows, last, sizes = table.T
-    pieces = evidence.pair.teacher.pieces
-    ids = evidence.teacher.ids[on(last, device)].tolist()
+    pieces = batch.pair.teacher.pieces
+    ids = batch.teacher.ids[on(last, device)].tolist()
     begun = [pieces[token_id][:size] for token_id, size in zip(ids, sizes.tolist(), strict=True)]
-    states = evidence.teacher.dense
-    log_masses = _path_logprobs(evidence, rows, last, temperature)
+    states = batch.teacher.dense
+    log_masses = _path_logprobs(batch, rows, last, temperature)
     log_masses += dense_masses(PrefixQueries.of(last, begun, tables), tables, states, temperature)
     log_read = torch.zeros_like(log_masses)  # where a student token begins with a teacher token: the mass of all is 1
     inside = np.flatnonzero(token_offsets.offsets[tokens])
@@ -88,8 +88,8 @@ def moves_along(evidence: AlignedBatch, token_offsets: TokenOffsets, tables: Byt
     return Moves(on(tokens, device), on(sources, device), on(columns, device), masses)
 
 
-def _steps(evidence: AlignedBatch, token_offsets: TokenOffsets, tables: BytePrefixes) -> list[_Step]:
-    ends, chunk_ends = token_offsets.teacher_ends, evidence.alignment.byte_splits[token_offsets.chunks + 1]
+def _steps(batch: AlignedBatch, token_offsets: TokenOffsets, tables: BytePrefixes) -> list[_Step]:
+    ends, chunk_ends = token_offsets.teacher_ends, batch.alignment.byte_splits[token_offsets.chunks + 1]
     going_on = (ends[token_offsets.rows] < chunk_ends) & token_offsets.spelled[token_offsets.chunks]
     steps = []
     for token in np.flatnonzero(going_on).tolist():
@@ -103,13 +103,13 @@ def _steps(evidence: AlignedBatch, token_offsets: TokenOffsets, tables: BytePref
     return steps
 
 
-def _path_logprobs(evidence: AlignedBatch, rows: np.ndarray, last: np.ndarray, temperature: float) -> Tensor:
+def _path_logprobs(batch: AlignedBatch, rows: np.ndarray, last: np.ndarray, temperature: float) -> Tensor:
     """Sums of the realised teacher tokens' log-probabilities from `rows` up to before `last`, nats, float64."""
-    hidden, head = evidence.teacher.dense
+    hidden, head = batch.teacher.dense
     sizes = last - rows
     used = np.unique(np.repeat(rows, sizes) + np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes))
     device = head.weight.device
-    ids = evidence.teacher.ids[on(used, evidence.device)].to(device)
+    ids = batch.teacher.ids[on(used, batch.device)].to(device)
     logprobs = token_logprobs(hidden[on(used, hidden.device)].to(device), head, ids, temperature).logprobs.double()
     sums = torch.cat([logprobs.new_zeros(1), logprobs.clamp(min=IMPOSSIBLE_NATS).cumsum(0)])
     first, stop = (on(np.searchsorted(used, border), device) for border in (rows, last))

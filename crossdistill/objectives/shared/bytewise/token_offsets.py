@@ -38,18 +38,18 @@ class TokenOffsets:
     teacher_ends: np.ndarray
 
     @classmethod
-    def of(cls, evidence: AlignedBatch) -> "TokenOffsets":
-        alignment = evidence.alignment
+    def of(cls, batch: AlignedBatch) -> "TokenOffsets":
+        alignment = batch.alignment
         chunks = np.repeat(np.arange(alignment.num_chunks), alignment.student_sizes)
-        data = b"".join(_pieces(evidence, evidence.student.ids, alignment.student_splits, evidence.pair.student.pieces))
-        starts = np.append(0, evidence.student.ends.cpu().numpy())[:-1]
-        ends = evidence.teacher.ends.cpu().numpy()
+        data = b"".join(_pieces(batch, batch.student.ids, alignment.student_splits, batch.pair.student.pieces))
+        starts = np.append(0, batch.student.ends.cpu().numpy())[:-1]
+        ends = batch.teacher.ends.cpu().numpy()
         rows = np.searchsorted(ends, starts, side="right")
         teacher_starts = np.append(0, ends)[:-1]
         is_first = starts == alignment.byte_splits[chunks]
         rows = np.where(is_first, alignment.teacher_splits[chunks], rows)
         offsets = np.where(is_first, 0, starts - teacher_starts[rows])
-        return cls(chunks, rows, offsets, _spelled(evidence, data, ends), data, starts, ends)
+        return cls(chunks, rows, offsets, _spelled(batch, data, ends), data, starts, ends)
 
     @property
     def inner(self) -> np.ndarray:
@@ -68,17 +68,17 @@ class TokenOffsets:
         return [self.data[start:end] for start, end in spans]
 
 
-def _pieces(evidence: AlignedBatch, ids: Tensor, splits: np.ndarray, vocabulary: tuple[bytes, ...]) -> list[bytes]:
+def _pieces(batch: AlignedBatch, ids: Tensor, splits: np.ndarray, vocabulary: tuple[bytes, ...]) -> list[bytes]:
     """The bytes of each token, with the place-holder for those of stop units."""
     pieces = [vocabulary[token_id] for token_id in ids.tolist()]
-    for token in splits[:-1][evidence.is_stop].tolist():
+    for token in splits[:-1][batch.is_stop].tolist():
         pieces[token] = _STOP
     return pieces
 
 
-def _spelled(evidence: AlignedBatch, data: bytes, ends: np.ndarray) -> np.ndarray:
-    splits = evidence.alignment.teacher_splits
-    pieces = _pieces(evidence, evidence.teacher.ids, splits, evidence.pair.teacher.pieces)
+def _spelled(batch: AlignedBatch, data: bytes, ends: np.ndarray) -> np.ndarray:
+    splits = batch.alignment.teacher_splits
+    pieces = _pieces(batch, batch.teacher.ids, splits, batch.pair.teacher.pieces)
     sizes = np.diff(ends, prepend=0)
     same = (sizes > 0) & (sizes == np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces)))
     if not (same.all() and data == b"".join(pieces)):
