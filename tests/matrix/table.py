@@ -12,29 +12,29 @@ from tests.matrix.run import Both, Matrix
 _INTRODUCTION = """# Real tokenizers
 
 Written by `make tokenizers test-matrix` on {date}; do not edit it. Every ordered pair of {num_tokenizers} tokenizers
-({num_pairs} pairs, a tokenizer under itself among them) reads {num_cases} texts: the strings that other libraries fail
-on, bytes of every kind, and the corpus that ships with the package. Each text is given to the student as its canonical
-ids, and where it is short a second time as ids split at random. {responses:,} responses in {minutes:.0f} minutes.
+({num_pairs} pairs, each tokenizer with itself included) reads {num_cases} texts: strings that other libraries fail
+on, bytes of every kind, and the corpus that ships with the package. The student gets each text as its canonical ids
+and, if it is short, a second time as ids split at random. {responses:,} responses in {minutes:.0f} minutes.
 
 **What is counted.** A boundary is a place where both models end a token after exactly the same bytes. The true ones are
 found by brute force from that definition, from the bytes in each tokenizer's own file (`tests/matrix/truth.py`).
-*found*: those at which crossdistill closes a chunk that is true from end to end. *wrong*: other chunks that it makes.
+*found*: boundaries at which crossdistill closes a chunk that is correct from end to end. *wrong*: its other chunks.
 *unaccounted*: bytes that are neither supervised nor counted as lost under a reason. *lost*: bytes in a chunk that the
-teacher has no tokens for: characters that its vocabulary lacks, or bytes that it cannot spell. **GOLD** is the aligner
-of TRL {trl} on the same student ids, with the offsets that it computes itself: *found* of the true boundaries
-in the responses that it takes, *wrong* ones that it takes for true, and responses *refused*.
+teacher has no tokens for: characters that its vocabulary lacks, or bytes that it cannot encode. **GOLD** is the aligner
+of TRL {trl} on the same student ids, with the offsets that it computes itself: *found*, of the true boundaries
+in the responses that it accepts; *wrong*, boundaries that it takes for true; and responses *refused*.
 
 {finding}"""
 
-_FINDING = """**What is to be seen.** crossdistill finds {found} boundaries, makes {wrong} wrong chunks, and leaves
+_FINDING = """**What it shows.** crossdistill finds {found} boundaries, makes {wrong} wrong chunks, and leaves
 {unaccounted} bytes unaccounted for. GOLD, over all of it: {everything}.
 It needs fast Hugging Face tokenizers and refuses teachers that are not byte-level BPE. Between two byte-level
-tokenizers it does well on plain text ({plain}) and loses its way
+tokenizers it does well on plain text ({plain}) and fails
 in responses that are not whole characters ({broken}):
-it decodes the ids to text for the teacher, and what replaces a stray byte has another length, so that everything behind
-is off. Students that are not byte-level it takes, and gets their offsets wrong: it measures a token by the characters
-of its spelling and not by its bytes (plain text, byte-level teachers: {others}).
-What crossdistill loses are characters without an entry in vocabularies without byte fallback (BERT, XLM-RoBERTa) and
+it decodes the ids to text for the teacher, and the replacement of a stray byte has another length, so that everything
+after it is off. It accepts students that are not byte-level but gets their offsets wrong: it measures a token by the
+characters of its name and not by its bytes (plain text, byte-level teachers: {others}).
+crossdistill loses only characters without an entry in vocabularies without byte fallback (BERT, XLM-RoBERTa) and
 byte values that some byte-level vocabularies lack: they are counted under a reason and never paired.
 """
 
@@ -107,10 +107,10 @@ def _tokenizers(reals: dict[str, Real]) -> str:
         for name, real in reals.items()
     ]
     note = (
-        "*Seconds*: reading and verifying the vocabulary of a loaded tokenizer, without the cache. *Cannot spell*: "
+        "*Seconds*: reading and verifying the vocabulary of a loaded tokenizer, without the cache. *Cannot encode*: "
         "byte values without an entry, or characters where there is no byte fallback.\n"
     )
-    return note + "\n" + _table(("tokenizer", "kind", "entries", "source", "seconds", "cannot spell"), rows)
+    return note + "\n" + _table(("tokenizer", "kind", "entries", "source", "seconds", "cannot encode"), rows)
 
 
 def _holes(real: Real) -> str:
