@@ -1,9 +1,9 @@
-"""Imports go one way, and a light import stays light."""
+"""Imports go one way, the algorithm needs no engine, and a light import stays light."""
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,30 +12,39 @@ import pytest
 import crossdistill
 
 PACKAGE = Path(crossdistill.__file__).parent
-FACE = ""  # the package itself: it gathers names of the lowest layer
+FACE = ""  # the package itself: it exports names of the lowest layer
 LAYERS = (
     {"tokens", "align"},
     {FACE},
-    {"chat", "credit", "ops", "reading"},
-    {"objectives"},
-    {"teachers"},  # a teacher is asked for the signal that an objective names
-    {"inspection"},
-    {"train", "eval", "arena", "report", "integrations"},
+    {"chat", "ops", "paired", "signal", "import_path", "lazy"},
+    {"objectives.shared"},
+    {"credit"},
+    {"objectives.base"},
+    {"objectives.shared.shared_entries"},  # a base class of methods, so an Objective itself
+    {"objectives", "teachers"},
+    {"distill", "inspection"},
+    {"report", "eval", "train"},
     {"runs"},
     {"demo"},
     {"cli"},
     {"__main__"},
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
-ANYWHERE = {"errors", "costs"}  # they import nothing of the package but each other
-TEACHERS = LEVEL["teachers"]
-MODULES = sorted(PACKAGE.rglob("*.py"))
+ANYWHERE = {"costs", "errors", "files"}  # they import nothing of the package but each other
+ENGINES = ("trl", "accelerate", "peft", "datasets")
+ABOVE_ENGINES = LEVEL["report"]  # layers from here on may import an engine
 
 
 def part_of(module: str) -> str:
-    """Of "crossdistill.tokens.vocab" it is "tokens"; of the package itself and its public names, FACE."""
-    part = [*module.split("."), FACE][1]
-    return FACE if part in crossdistill.__all__ else part
+    """The longest prefix of a module's name that has a layer: "tokens" for "crossdistill.tokens.vocab".
+
+    FACE for the package itself and its exported names; the first component for a module without a layer.
+    """
+    names = module.split(".")[1:]
+    if not names or (names[0] in crossdistill.__all__ and names[0] not in LEVEL):
+        return FACE
+    prefixes = [".".join(names[:end]) for end in range(len(names), 0, -1)]
+    return next((prefix for prefix in prefixes if prefix in LEVEL), names[0])
 
 
 def name_of(path: Path) -> str:
@@ -46,7 +55,7 @@ def name_of(path: Path) -> str:
 def imports(source: str, module: str, is_package: bool = False) -> Iterator[str]:
     """Full names of everything that the module imports, at its top or inside a function.
 
-    Of ``from a import b`` it gives ``a.b``, because b may be a module.
+    ``from a import b`` gives ``a.b``, because b may be a module.
     """
     package = module.split(".") if is_package else module.split(".")[:-1]
     for node in ast.walk(ast.parse(source)):
@@ -57,8 +66,8 @@ def imports(source: str, module: str, is_package: bool = False) -> Iterator[str]
             yield from (".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names)
 
 
-def imports_of(path: Path) -> list[str]:
-    return list(imports(path.read_text(encoding="utf-8"), name_of(path), path.name == "__init__.py"))
+def root_of(name: str) -> str:
+    return name.split(".", maxsplit=1)[0]
 
 
 def is_allowed(importer: str, imported: str) -> bool:
@@ -70,42 +79,94 @@ def is_allowed(importer: str, imported: str) -> bool:
     return LEVEL[imported] < LEVEL[importer]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_go_downwards_only(path):
-    importer = part_of(name_of(path))
-    assert importer in LEVEL or importer in ANYWHERE, f"{importer} has no place in LAYERS: give it one"
-    parts = {part_of(name) for name in imports_of(path) if name.split(".")[0] == "crossdistill"}
-    forbidden = sorted(part for part in parts if not is_allowed(importer, part))
-    assert not forbidden, f"{name_of(path)} may not import from {forbidden}"
+def offences(imports_by_module: dict[str, list[str]]) -> list[str]:
+    """One line for each import that does not go downwards, and for each module without a layer."""
+    found = []
+    for module, names in imports_by_module.items():
+        importer = part_of(module)
+        if importer not in LEVEL.keys() | ANYWHERE:
+            found.append(f"{module} has no layer: add {importer!r} to LAYERS")
+            continue
+        own = [name for name in names if root_of(name) == "crossdistill"]
+        found += [f"{module} imports {name}" for name in own if not is_allowed(importer, part_of(name))]
+    return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_layers_above_the_teachers_know_trl(path):
-    if LEVEL.get(part_of(name_of(path)), -1) <= TEACHERS:
-        assert "trl" not in {name.split(".")[0] for name in imports_of(path)}
+@pytest.fixture(scope="module")
+def imports_by_module() -> dict[str, list[str]]:
+    """Every module of the package, parsed once."""
+    return {
+        name_of(path): list(imports(path.read_text(encoding="utf-8"), name_of(path), path.name == "__init__.py"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in MODULES if part_of(name_of(path)) in {*LAYERS[0], FACE, "errors"}], ids=name_of
-)
-def test_the_lowest_layer_needs_numpy_only(path):
-    foreign = {name.split(".")[0] for name in imports_of(path)} - set(sys.stdlib_module_names)
-    assert foreign <= {"numpy", "crossdistill"}
+def test_imports_go_downwards_only(imports_by_module):
+    assert not offences(imports_by_module)
 
 
-def loaded_by(statement: str) -> set[str]:
-    """Top-level modules in a fresh interpreter that ran the statement."""
-    program = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+def test_engines_are_imported_above_the_algorithm_only(imports_by_module):
+    below = [module for module in imports_by_module if LEVEL.get(part_of(module), -1) < ABOVE_ENGINES]
+    assert {part_of(module) for module in below} >= {"tokens", "distill", "inspection", "teachers", "errors"}
+    found = [f"{module} imports {name}" for module in below for name in imports_by_module[module]]
+    assert not [line for line in found if root_of(line.split()[-1]) in ENGINES]
+
+
+def test_the_lowest_layer_needs_numpy_only(imports_by_module):
+    lowest = [module for module in imports_by_module if part_of(module) in {*LAYERS[0], FACE, "errors"}]
+    own = {"numpy", "crossdistill", *sys.stdlib_module_names}
+    assert not [
+        f"{module} imports {name}"
+        for module in lowest
+        for name in imports_by_module[module]
+        if root_of(name) not in own
+    ]
+
+
+def fresh(program: str, blocked: Iterable[str] = ()) -> str:
+    """Standard output of a program in a fresh interpreter, in which no blocked module can be imported."""
+    block = f"import sys; sys.modules.update(dict.fromkeys({list(blocked)}))"
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+        [sys.executable, "-c", f"{block}\n{program}"], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
     )
-    return set(run.stdout.split())
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+LOADED = "print(*sorted({name.partition('.')[0] for name, module in sys.modules.items() if module}))"
 
 
 def test_import_is_light():
-    loaded = loaded_by("import crossdistill")
-    assert {"crossdistill", "numpy"} <= loaded
-    assert not loaded & {"torch", "transformers", "tokenizers", "trl", "datasets", "accelerate", "peft"}
+    loaded = set(fresh(f"import crossdistill\n{LOADED}").split())
+    foreign = loaded - set(sys.stdlib_module_names)
+    assert {"crossdistill", "numpy"} <= foreign
+    assert not foreign & {"torch", "transformers", "tokenizers", "pydantic", "rich", *ENGINES}
+
+
+def test_tokens_and_align_load_numpy_alone(imports_by_module):
+    lowest = [module for module in imports_by_module if part_of(module) in LAYERS[0]]
+    without = fresh(f"{LOADED}").split()  # what the interpreter itself loads at its start
+    loaded = fresh(f"import {', '.join(lowest)}\n{LOADED}").split()
+    assert set(loaded) - set(without) - set(sys.stdlib_module_names) == {"numpy", "crossdistill"}
+
+
+def test_the_algorithm_imports_without_engines_and_without_transformers(imports_by_module):
+    """Every module of `distill` and of all layers below it, each method and the served teacher among them."""
+    modules = [
+        module
+        for module in imports_by_module
+        if part_of(module) not in {"inspection"} and LEVEL.get(part_of(module), -1) <= LEVEL["distill"]
+    ]
+    assert {"crossdistill.distill", "crossdistill.objectives.alm", "crossdistill.teachers.served.teacher"} <= {*modules}
+    attempts = f"""
+import importlib
+for module in {modules}:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        print(f"{{module}}: {{error}}")
+"""
+    assert not fresh(attempts, blocked=[*ENGINES, "transformers"]).splitlines()
 
 
 # --- the checks above are themselves checked
@@ -116,9 +177,30 @@ def test_layers_name_every_part_once():
     assert not LEVEL.keys() & ANYWHERE
 
 
+def test_layers_name_nothing_that_is_not_there(imports_by_module):
+    assert (LEVEL.keys() | ANYWHERE) - {FACE, *map(part_of, imports_by_module)} == set()
+
+
+def test_every_offender_is_named():
+    found = offences(
+        {
+            "crossdistill.chat.stop": ["crossdistill.tokens.vocab", "crossdistill.distill.scorer", "re"],
+            "crossdistill.objectives.shared.inputs": ["crossdistill.credit.assign_credit"],
+            "crossdistill.errors": ["crossdistill.align"],
+            "crossdistill.unheard_of": ["json"],
+        }
+    )
+    assert found == [
+        "crossdistill.chat.stop imports crossdistill.distill.scorer",
+        "crossdistill.objectives.shared.inputs imports crossdistill.credit.assign_credit",
+        "crossdistill.errors imports crossdistill.align",
+        "crossdistill.unheard_of has no layer: add 'unheard_of' to LAYERS",
+    ]
+
+
 @pytest.mark.parametrize(
     ("lower", "upper"),
-    list(pairwise(["tokens", FACE, "chat", "objectives", "teachers", "eval", "runs", "demo", "cli"])),
+    list(pairwise(["tokens", FACE, "chat", "credit", "objectives", "distill", "eval", "runs", "demo", "cli"])),
 )
 def test_direction(lower, upper):
     assert is_allowed(upper, lower)
@@ -131,7 +213,8 @@ def test_direction(lower, upper):
         ("tokens", "align", False),
         ("align", "tokens", False),
         ("credit", "credit", True),
-        ("credit", "ops", False),
+        ("objectives.shared", "objectives", False),
+        ("teachers", "objectives", False),
         ("align", "errors", True),
         ("report", "costs", True),
         ("costs", "tokens", False),
@@ -141,6 +224,23 @@ def test_direction(lower, upper):
 )
 def test_special_cases(importer, imported, allowed):
     assert is_allowed(importer, imported) is allowed
+
+
+@pytest.mark.parametrize(
+    ("module", "part"),
+    [
+        ("crossdistill", FACE),
+        ("crossdistill.ByteVocab", FACE),
+        ("crossdistill.align", "align"),  # the package, and the function that the face exports under its name
+        ("crossdistill.align.coverage", "align"),
+        ("crossdistill.objectives", "objectives"),
+        ("crossdistill.objectives.alm", "objectives"),
+        ("crossdistill.objectives.shared.inputs.LossInputs", "objectives.shared"),
+        ("crossdistill.unheard_of.file", "unheard_of"),
+    ],
+)
+def test_parts(module, part):
+    assert part_of(module) == part
 
 
 def test_every_way_to_import_is_seen():
@@ -170,3 +270,8 @@ def lazily():
     assert list(imports("from .vocab import ByteVocab", "crossdistill.tokens", is_package=True)) == [
         "crossdistill.tokens.vocab.ByteVocab"
     ]
+
+
+def test_a_blocked_module_cannot_be_imported():
+    with pytest.raises(AssertionError, match="import of colorsys halted"):
+        fresh("import colorsys", blocked=["colorsys"])

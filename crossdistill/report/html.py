@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import crossdistill
+from crossdistill.files import write_text
 from crossdistill.report import format
 from crossdistill.report.alignment.view import ChunkView, SampleView
 from crossdistill.report.charts import learning_curves
 from crossdistill.report.results import metric_range, metric_rows, position
-from crossdistill.runs.run_file import write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # a browser grows slow beyond this

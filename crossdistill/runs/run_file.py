@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import crossdistill
 from crossdistill.errors import InputError
+from crossdistill.files import write_text
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.jsonl"
@@ -23,19 +23,6 @@ def write_json(path: str | Path, data: Any) -> None:
     Arrays and tensors become lists, paths strings. JSON has no NaN or infinity: they become null.
     """
     write_text(path, json.dumps(_as_json(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 file under a temporary name beside `path`, then rename it; folders are made as needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # a lone surrogate (in a file name, say) has no UTF-8: it is written as an escape
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import TeacherError
+from crossdistill.files import write_text
 from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import check_pair, is_url
 from crossdistill.report.alignment.view import SampleView
@@ -20,7 +21,7 @@ from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
-from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json, write_text
+from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.off_policy import GIVEN

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import crossdistill
 from crossdistill import InputError
 from crossdistill.align import DropReason
-from crossdistill.runs.run_file import read_run, versions, write_json, write_text
+from crossdistill.runs.run_file import read_run, versions, write_json
 
 
 def test_round_trip_makes_the_folder(tmp_path: Path) -> None:
@@ -56,31 +55,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
         write_json(path, {"new": 2})
     assert json.loads(path.read_text()) == {"old": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
-
-
-def test_a_reader_never_sees_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "run.json"
-    path.write_text("old")
-    seen: list[str] = []
-    replace = Path.replace
-
-    def watched(self: Path, target: Path) -> Path:
-        seen.extend([self.read_text(), path.read_text(), str(self.parent)])
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", watched)
-    write_text(path, "new")
-    assert seen == ["new", "old", str(tmp_path)]  # complete before the rename, and on the same file system
-    assert path.read_text() == "new"
-
-
-def test_the_file_has_ordinary_permissions(tmp_path: Path) -> None:
-    previous = os.umask(0o022)
-    try:
-        write_text(tmp_path / "report.html", "x")
-    finally:
-        os.umask(previous)
-    assert (tmp_path / "report.html").stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize(

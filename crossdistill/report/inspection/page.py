@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from crossdistill.files import write_text
 from crossdistill.inspection.advice import advice, general_advice
 from crossdistill.inspection.pair import Inspection
 from crossdistill.report.format import display
@@ -19,7 +20,6 @@ from crossdistill.report.inspection.rows import (
     summary_rows,
     template_sentences,
 )
-from crossdistill.runs.run_file import write_text
 
 _SIZE = 8
 _NUM_SHADES = 5
