@@ -17,6 +17,7 @@ ratio of two methods on traces of one length changes less than the totals. Recom
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Part(StrEnum):
@@ -79,3 +80,14 @@ class Costs:
         tokens = {part.value: count for part, count in self.tokens.items()}
         flops = {part.value: count for part, count in self.flops.items()}
         return {"tokens": tokens, "flops": {**flops, "total": self.total_flops}}
+
+
+def matmul_parameters(model: Any) -> int:
+    """Parameters that take part in matrix products: all but an input embedding that is not tied to the head.
+
+    Args:
+        model: a Hugging Face causal language model.
+    """
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    tied = embedding.data_ptr() == head.data_ptr()
+    return sum(parameter.numel() for parameter in model.parameters()) - (0 if tied else embedding.numel())
