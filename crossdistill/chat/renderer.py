@@ -17,9 +17,9 @@ class PromptRenderer:
     template_kwargs: dict[str, Any]
     tools: Sequence[Any]
 
-    def render(self, prompt: Prompt) -> list[int]:
+    def render(self, prompt: Prompt, has_sampled_text: bool = False) -> list[int]:
         """Token ids of a prompt; see :func:`crossdistill.chat.render_prompt`."""
-        return render_prompt(self.tokenizer, prompt, self.template_kwargs, self.tools)
+        return render_prompt(self.tokenizer, prompt, self.template_kwargs, self.tools, has_sampled_text)
 
     def changes(self, prompt: Prompt) -> bool:
         """Whether the template changes an earlier answer; one that refuses the conversation is counted elsewhere."""

@@ -89,14 +89,14 @@ def run_demo(
     trainer, run, samples = _distil(output, settings, seed, test, teachers)
     results["after"] = accuracy(str(output / "opd" / "model"), test, settings)
     console.print("[bold]control[/bold]: SFT continued on the same few examples, for as many student tokens")
-    control_tokens = continue_sft(output, settings, seed, budget=trainer.ledger.costs.tokens[Part.STUDENT_STEP])
+    control_tokens = continue_sft(output, settings, seed, budget=trainer.usage.costs.tokens[Part.STUDENT_STEP])
     results["control"] = accuracy(str(output / "control" / "model"), test, settings)
 
     run |= {
         "metric": f"exact match on {len(test)} held-out problems",
         "metrics": {name: results[name].as_dict() for name in ("before", "after", "control", *teachers)},
         "note": CONTROL_NOTE,
-        "control": control_cost(trainer.ledger.costs, control_tokens),
+        "control": control_cost(trainer.usage.costs, control_tokens),
         "demo_seconds": time.perf_counter() - began,
     }
     write_json(folder.run, run)

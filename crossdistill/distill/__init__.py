@@ -1,0 +1,13 @@
+"""The algorithm: sampled responses in, advantages and losses out. On torch alone, without TRL and transformers.
+
+:class:`Distiller` is the whole of it. The trainer (:mod:`crossdistill.train`), plug-ins for other engines and training
+loops of one's own are its callers.
+"""
+
+from crossdistill.distill.distiller import Distiller, ScoredBatch
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.rollout import Rollout, Turn
+from crossdistill.distill.routing import Routing
+from crossdistill.objectives.shared.policy_loss import clipped_policy_loss
+
+__all__ = ["Distiller", "Rollout", "Routing", "ScoredBatch", "ScoredResponse", "Turn", "clipped_policy_loss"]

@@ -1,24 +1,28 @@
-"""From a scored response to what an objective sees of it."""
+"""From an aligned response and its teacher's score to the aligned batch that an objective sees."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from crossdistill.align import Alignment
-from crossdistill.distill.response import AlignedResponse
-from crossdistill.objectives import AlignedBatch, StudentTokens, TeacherTokens, VocabPair
+from crossdistill.distill.aligned_response import AlignedResponse
+from crossdistill.objectives.shared.inputs import AlignedBatch, StudentTokens, TeacherTokens
+from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import HiddenStates, TopLogprobs
-from crossdistill.teachers import TeacherScore
+from crossdistill.teachers.base import TeacherScore
 
 _ONE = np.array([0, 1])
 STOP_UNIT = Alignment(_ONE, _ONE, _ONE)
-"""The student's stop token against the teacher's, as one 1:1 chunk (its byte is a place-holder)."""
+"""The student's stop token against the teacher's, as one 1:1 chunk (its byte is a placeholder)."""
 
 
 def supervised_positions(aligned: AlignedResponse, score: TeacherScore) -> np.ndarray:
-    """Where the supervised tokens stand in ``response.ids``, ascending: those of the chunks, then a taught stop."""
+    """Positions of the supervised tokens in ``response.ids``, ascending: those of the chunks, then the stop."""
     if score.stop_logprob is None:
         return aligned.student_positions
-    assert aligned.response.stop_position is not None  # no other response is asked for its stop
+    assert aligned.response.stop_position is not None  # no other request asks for its stop
     return np.append(aligned.student_positions, aligned.response.stop_position)
 
 
@@ -29,11 +33,14 @@ def aligned_batch_of(
     student_stop_logprob: float | None,
     pair: VocabPair,
 ) -> AlignedBatch:
-    """The batch of one response.
+    """The aligned batch of one response.
 
     Args:
-        student_logprobs: nats, [sampled tokens], of the policy that sampled.
-        student_stop_logprob: log of the student's stop mass where the response stopped.
+        aligned: the response in both models' tokens.
+        score: the teacher's.
+        student_logprobs: nats, [sampled tokens], under the policy that sampled.
+        student_stop_logprob: log of the student's stop mass if the response stopped, else None.
+        pair: both vocabularies.
     """
     stopped = score.stop_logprob is not None
     alignment = Alignment.concatenate([aligned.alignment, STOP_UNIT]) if stopped else aligned.alignment
@@ -49,20 +56,68 @@ def aligned_batch_of(
     )
 
 
+def select(batch: AlignedBatch, responses: Sequence[int]) -> AlignedBatch:
+    """Some responses of a batch, in the given order; the batch itself if it is all of them in their own order."""
+    if list(responses) == list(range(len(batch.response_splits) - 1)):
+        return batch
+    rows = np.asarray(responses, dtype=np.int64)
+    firsts, lasts = batch.response_splits[rows], batch.response_splits[rows + 1]
+    chunks, whole = _ranges(firsts, lasts), batch.alignment
+    splits = [whole.student_splits, whole.teacher_splits, whole.byte_splits]
+    student, teacher = (_ranges(side[firsts], side[lasts]) for side in splits[:2])
+    alignment = Alignment(*(_splits(np.diff(side)[chunks]) for side in splits))
+    byte_shifts = alignment.byte_splits[_splits(lasts - firsts)[:-1]] - whole.byte_splits[firsts]
+
+    def shifted(ends: Tensor, side: np.ndarray, tokens: np.ndarray) -> Tensor:
+        shifts = np.repeat(byte_shifts, side[lasts] - side[firsts])
+        return ends[tokens] + torch.from_numpy(shifts).to(ends.device)
+
+    ours, theirs = batch.student, batch.teacher
+    return AlignedBatch(
+        alignment,
+        batch.is_stop[chunks],
+        _splits(lasts - firsts),
+        batch.pair,
+        StudentTokens(
+            ours.ids[student],
+            shifted(ours.ends, splits[0], student),
+            ours.old_logprobs[student],
+            ours.logprobs[student],
+        ),
+        TeacherTokens(
+            theirs.ids[teacher],
+            shifted(theirs.ends, splits[1], teacher),
+            theirs.logprobs[teacher],
+            theirs.states and theirs.states.at(torch.from_numpy(teacher)),
+            theirs.topk and TopLogprobs(*(values[teacher] for values in theirs.topk)),
+        ),
+    )
+
+
+def _splits(sizes: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(sizes)])
+
+
+def _ranges(firsts: np.ndarray, lasts: np.ndarray) -> np.ndarray:
+    """``[*range(firsts[0], lasts[0]), *range(firsts[1], lasts[1]), ...]``, int64."""
+    sizes = lasts - firsts
+    return np.repeat(firsts - _splits(sizes)[:-1], sizes) + np.arange(sizes.sum())
+
+
 def _student_tokens(
     aligned: AlignedResponse, score: TeacherScore, sampled: np.ndarray, stop_logprob: float | None
 ) -> StudentTokens:
     positions, chunks = supervised_positions(aligned, score), aligned.alignment
-    logprobs = sampled[positions].astype(np.float32)
-    masses = logprobs.copy()
+    old_logprobs = sampled[positions].astype(np.float32)
+    logprobs = old_logprobs.copy()
     if score.stop_logprob is not None:
-        masses[-1] = stop_logprob
+        logprobs[-1] = stop_logprob
     ends = _within(aligned.student_ends, chunks.student_splits, chunks.byte_splits)
     return StudentTokens(
         torch.from_numpy(aligned.response.ids[positions].astype(np.int64)),
         _with_stop(ends, chunks, score),
+        torch.from_numpy(old_logprobs),
         torch.from_numpy(logprobs),
-        torch.from_numpy(masses),
     )
 
 
@@ -89,6 +144,6 @@ def _within(ends: np.ndarray, splits: np.ndarray, byte_splits: np.ndarray) -> np
     return ends + np.repeat(shifts, np.diff(splits))
 
 
-def _with_stop(ends: np.ndarray, chunks: Alignment, score: TeacherScore) -> torch.Tensor:
+def _with_stop(ends: np.ndarray, chunks: Alignment, score: TeacherScore) -> Tensor:
     stop = [] if score.stop_logprob is None else [chunks.byte_splits[-1] + 1]
     return torch.from_numpy(np.concatenate([ends, np.array(stop, dtype=np.int64)]).astype(np.int64))

@@ -1,4 +1,4 @@
-"""A teacher that computes elsewhere, asked while this process does something else."""
+"""Scoring in a background thread, for a teacher that computes elsewhere while this process does something else."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from crossdistill.align import DropReason
-from crossdistill.teachers import TeacherRequest, TeacherScore
+from crossdistill.teachers.base import TeacherRequest, TeacherScore
 
 Answers = list[TeacherScore | DropReason]
 Score = Callable[[Sequence[TeacherRequest]], Answers]
@@ -14,19 +14,19 @@ Score = Callable[[Sequence[TeacherRequest]], Answers]
 
 @dataclass
 class _Batch:
-    """What is asked at once."""
+    """Requests of one call, and its future answers."""
 
     requests: list[TeacherRequest] = field(default_factory=list)
     answers: Future[Answers] = field(default_factory=Future)
 
 
 class BackgroundScorer:
-    """Asks in one thread, batch after batch. What comes while it waits for a batch makes up the next one.
+    """Scores in one thread, batch after batch. Requests that arrive during a batch make up the next one.
 
     So a server has much to do at once, however few responses are sampled at a time.
 
     Args:
-        score: of a teacher, called in the thread.
+        score: a teacher's scoring; called in the thread.
     """
 
     def __init__(self, score: Score):
@@ -35,8 +35,12 @@ class BackgroundScorer:
         self._lock = threading.Lock()
         self._next: _Batch | None = None
 
-    def ask(self, requests: Sequence[TeacherRequest]) -> Callable[[], Answers]:
-        """Returns at once; what it returns waits for the answers, in order, and raises what the teacher raised."""
+    def submit(self, requests: Sequence[TeacherRequest]) -> Callable[[], Answers]:
+        """Submit requests; returns at once.
+
+        Returns:
+            A function that waits for the answers and returns them in order, or raises what the teacher raised.
+        """
         with self._lock:
             if self._next is None:
                 self._next = _Batch()
@@ -45,8 +49,8 @@ class BackgroundScorer:
             batch.requests.extend(requests)
         return lambda: batch.answers.result()[first : first + len(requests)]
 
-    def abandon(self) -> None:
-        """Wait no longer for anything that was asked."""
+    def cancel(self) -> None:
+        """Drop what has not begun, and wait no longer for what has."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _answers(self, batch: _Batch) -> Answers:

@@ -1,163 +1,81 @@
-"""The teachers of a run, each with a scorer of its own, and their common judgement of a response.
+"""Several teachers: each scores its responses, or all score every response with weights.
 
-Where several judge one response with weights w, the advantage of a token is
+If several teachers score one response with weights w, the advantage of a token is
 
     A_i = sum_t w_t A_i^t / sum_t w_t        over the teachers t that supervise the token.
 
-Each A^t is the difference of two log-probabilities, so that this is the advantage under the geometric mean of what the
-teachers make of the token. It is taken at the tokens that the first of them supervises (the one of the largest weight),
-whose alignment, figures and counts are those of the response. A response that one of them drops is dropped under that
-one's reason: under the others alone it would teach something else than it is said to.
+Each A^t is a difference of two log-probabilities, so this is the advantage under the geometric mean of the teachers'
+probabilities. It is taken at the tokens that the teacher of the largest weight supervises; alignment, figures and
+counts of the response are that teacher's too. If any teacher drops a response, the response is dropped and counted
+under that teacher's reason; averaging the others would silently change the objective.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from crossdistill.chat import Response
-from crossdistill.chat.messages import Prompt
-from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.rollout import Rollout
+from crossdistill.distill.rollout import Turn
 from crossdistill.distill.routing import Weights
 from crossdistill.distill.scorer import PendingScores, ResponseScorer
-from crossdistill.distill.timers import Timers
-from crossdistill.objectives import VocabPair
-from crossdistill.train.monitor.template_warnings import HistoryCounts, TemplateWarnings
-from crossdistill.train.preflight.setup import Setup
+from crossdistill.distill.student import StudentLogprobs
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Seat:
-    """One teacher of a panel: its scorer, how its prompts are rendered, and what a user should know of that."""
+class PendingOfSeveral:
+    """Responses, the weights of their teachers, and what each teacher was asked: of which responses."""
 
-    scorer: ResponseScorer
-    side: PromptRenderer
-    notes: TemplateWarnings
-
-
-@dataclass(frozen=True)
-class Question:
-    """Responses, by whom they are judged, and what each teacher is asked: of which of them."""
-
-    responses: list[Response]
-    weights: list[Weights]
-    asked: Mapping[str, tuple[list[int], PendingScores]]
+    weights: Sequence[Weights]
+    by_teacher: Mapping[str, tuple[list[int], PendingScores]]
 
 
 class MultiTeacherScorer:
-    """One or several teachers by their names, whose scorers share a timers."""
+    """Several teachers by name, each with a scorer of its own.
 
-    def __init__(self, seats: Mapping[str, Seat], timers: Timers):
-        self.seats = dict(seats)
-        self.timers = timers
+    Args:
+        scorers: by the teachers' names.
+    """
 
-    @classmethod
-    def of(cls, trainer: Any, setup: Setup, pairs: Mapping[str, VocabPair]) -> "MultiTeacherScorer":
-        """The teachers that a trainer has loaded. pairs: the student's vocabulary and theirs."""
-        timers, told, seats = Timers(), set[str](), {}
-        student, tools = trainer.student_side, trainer.tools or None
-        for name, one in setup.teachers.items():
-            side = one.side(trainer.tools)
-            scorer = ResponseScorer(
-                trainer.objective,
-                trainer.student_vocab,
-                trainer.eos_token_ids,
-                trainer.teachers[name],
-                one.template_kwargs,
-                trainer.args.stop_unit,
-                tools,
-                timers,
-                pairs[name],
-            )
-            notes = TemplateWarnings(student, side, trainer.accelerator.is_main_process, one.label, told)
-            seats[name] = Seat(scorer, side, notes)
-        return cls(seats, timers)
+    def __init__(self, scorers: Mapping[str, ResponseScorer]):
+        self.scorers = dict(scorers)
 
-    def ask(self, rollout: Rollout, weights: Sequence[Weights]) -> Question:
-        """Begin to score a rollout; see :meth:`ResponseScorer.ask`. weights: of each of its rows."""
-        turns = rollout.turns
-        responses = next(iter(self.seats.values())).scorer.split([turn.ids for turn in turns])
-        of_turns = [weights[turn.row] for turn in turns]
-        asked = {}
-        for name, seat in self.seats.items():
-            own = _rows_of(name, of_turns)
+    def submit(
+        self, turns: Sequence[Turn], responses: Sequence[Response], weights: Sequence[Weights]
+    ) -> PendingOfSeveral:
+        """Begin to score; see :meth:`ResponseScorer.submit`. `weights` are those of each turn's teachers."""
+        by_teacher = {}
+        for name, scorer in self.scorers.items():
+            own = [k for k, of_turn in enumerate(weights) if name in of_turn]
             if own:
-                asked_turns = _chosen(turns, own)
-                prompts = [turn.prompt for turn in asked_turns]
-                has_sampled_text = [turn.has_sampled_text for turn in asked_turns]
-                asked[name] = own, seat.scorer.ask(prompts, _chosen(responses, own), has_sampled_text)
-        return Question(responses, of_turns, asked)
+                by_teacher[name] = own, scorer.submit(_chosen(turns, own), _chosen(responses, own))
+        return PendingOfSeveral(weights, by_teacher)
 
-    def finish(
-        self,
-        questions: Sequence[Question],
-        student_logprobs: Sequence[np.ndarray],
-        student_stop_logprobs: Sequence[float | None],
-    ) -> list[ScoredResponse]:
-        """One result a response, question by question; see :meth:`ResponseScorer.finish`."""
-        scored: list[ScoredResponse] = []
-        for question in questions:
-            own = slice(len(scored), len(scored) + len(question.responses))
-            scored += self._finish(question, student_logprobs[own], student_stop_logprobs[own])
-        return scored
+    def collect(self, pending: PendingOfSeveral, student: StudentLogprobs) -> list[ScoredResponse]:
+        """One result a response; see :meth:`ResponseScorer.collect`."""
+        scored: list[dict[str, ScoredResponse]] = [{} for _ in pending.weights]
+        for name, (rows, own) in pending.by_teacher.items():
+            logprobs = StudentLogprobs(_chosen(student.tokens, rows), _chosen(student.stops, rows))
+            for row, item in zip(rows, self.scorers[name].collect(own, logprobs), strict=True):
+                scored[row][name] = replace(item, teacher_name=name)
+        return [_combined(items, weights) for items, weights in zip(scored, pending.weights, strict=True)]
 
-    @contextmanager
-    def abandoned_on_error(self) -> Iterator[None]:
-        """Where the caller ends early, nobody waits for a teacher any more: such threads would keep the process."""
-        try:
-            yield
-        except BaseException:
-            for seat in self.seats.values():
-                seat.scorer.abandon()
-            raise
-
-    def _finish(
-        self, question: Question, logprobs: Sequence[np.ndarray], stop_logprobs: Sequence[float | None]
-    ) -> list[ScoredResponse]:
-        judged: list[dict[str, ScoredResponse]] = [{} for _ in question.responses]
-        for name, (rows, asked) in question.asked.items():
-            own = _chosen(logprobs, rows), _chosen(stop_logprobs, rows)
-            for row, item in zip(rows, self.seats[name].scorer.finish(asked, *own), strict=True):
-                judged[row][name] = replace(item, teacher_name=name)
-        return [_together(items, weights) for items, weights in zip(judged, question.weights, strict=True)]
-
-    def see(self, prompts: Sequence[Prompt], weights: Sequence[Weights]) -> None:
-        """Tell what the templates of student and teachers do to prompts, before they are rendered."""
-        for name, seat in self.seats.items():
-            seat.notes.see(_chosen(prompts, _rows_of(name, weights)))
-
-    def see_scored(self, rollout: Rollout, scored: Sequence[ScoredResponse], student: PromptRenderer) -> HistoryCounts:
-        """Tell what became of earlier answers, and of control tokens.
-
-        student: how its prompts are rendered. Returns the former, of all teachers together.
-        """
-        total = shown = HistoryCounts.shown(rollout.prompts, student)
-        for name, seat in self.seats.items():
-            own = [k for k, item in enumerate(scored) if item.teacher_name == name]
-            read = HistoryCounts.read([turn.prompt for turn in _chosen(rollout.turns, own)], seat.side)
-            seat.notes.see_histories(shown + read)
-            seat.notes.see_responses([item.response for item in _chosen(scored, own)])
-            total += read
-        return total
-
-
-def _rows_of(name: str, weights: Sequence[Weights]) -> list[int]:
-    """Responses that this teacher judges."""
-    return [row for row, judges in enumerate(weights) if name in judges]
+    def cancel(self) -> None:
+        """Wait no longer for any teacher."""
+        for scorer in self.scorers.values():
+            scorer.cancel()
 
 
 def _chosen(values: Sequence[T], rows: Sequence[int]) -> list[T]:
     return [values[row] for row in rows]
 
 
-def _together(items: Mapping[str, ScoredResponse], weights: Weights) -> ScoredResponse:
-    """What all who judged a response say of it; that of one who cannot."""
+def _combined(items: Mapping[str, ScoredResponse], weights: Weights) -> ScoredResponse:
+    """The response under all teachers that scored it, or as one that dropped it leaves it."""
     ranked = sorted(items, key=lambda name: (items[name].dropped is None, -weights[name]))
     first, *others = (items[name] for name in ranked)
     if not others or first.dropped is not None:

@@ -1,4 +1,4 @@
-"""A sampled response with its teacher's signal, and what became of each of its tokens."""
+"""A sampled response: in both models' tokens, and with its teacher's signal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,61 +8,34 @@ import numpy as np
 from crossdistill.align import Alignment, Coverage, DropReason
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
-from crossdistill.distill.routing import ONE
-from crossdistill.objectives import AlignedBatch
-from crossdistill.paired import PairedTokenization
-from crossdistill.teachers import TeacherScore
-from crossdistill.tokens import ByteVocab, Encoding
+from crossdistill.distill.aligned_response import AlignedResponse
+from crossdistill.objectives.shared.inputs import AlignedBatch
+from crossdistill.teachers.base import TeacherScore
+from crossdistill.tokens import Encoding
 
-
-@dataclass(frozen=True)
-class AlignedResponse:
-    """A response in both models' tokens.
-
-    reading: of its text. student_ends: int64, of the alignment's student tokens in the bytes of the text.
-    """
-
-    response: Response
-    reading: PairedTokenization
-    student_ends: np.ndarray
-
-    @classmethod
-    def of_batch(cls, responses: Sequence[Response], student: ByteVocab, teacher: ByteVocab) -> list["AlignedResponse"]:
-        """Encode the bytes of each response for the teacher and align."""
-        readings = PairedTokenization.of_batch(student, [response.text_ids for response in responses], teacher)
-        return [
-            cls(response, reading, student.ends(response.text_ids)[reading.student_positions])
-            for response, reading in zip(responses, readings, strict=True)
-        ]
-
-    @property
-    def encoding(self) -> Encoding:
-        return self.reading.encoding
-
-    @property
-    def alignment(self) -> Alignment:
-        return self.reading.alignment
-
-    @property
-    def student_positions(self) -> np.ndarray:
-        """Where the alignment's student tokens stand in ``response.ids``, int64."""
-        return self.response.text_positions[self.reading.student_positions]
-
-    @property
-    def teacher_positions(self) -> np.ndarray:
-        """Where its teacher tokens stand in ``encoding.ids``, int64."""
-        return self.reading.teacher_positions
+ONE_TEACHER = "teacher"
+"""Name of a run's only teacher."""
 
 
 @dataclass(frozen=True)
 class ScoredResponse:
-    """One response, or one turn of a conversation with tools, with its teacher signal.
+    """One response, or one turn of a conversation with tools, with its teacher's signal.
 
-    prompt: what it answers. student_logprobs: nats, float32 [sampled tokens], of the policy that sampled. teacher,
-    batch: None where it was dropped, for the reason `dropped`. advantages: float32 [sampled tokens], 0 where `mask`
-    (bool, supervised) is False. weight: by how much it counts in the loss. num_teacher_tokens: prompt and response in
-    the teacher's tokens; 0 where it was shown none. teacher_name: whose signal it is. others: what further teachers say
-    of the same response, where several judge it (:mod:`crossdistill.distill.multi_teacher`).
+    Attributes:
+        prompt: what it answers.
+        aligned: its tokens and the teacher's.
+        student_logprobs: nats, float32 [sampled tokens], under the policy that sampled.
+        teacher: the teacher's log-probabilities; None if the response was dropped.
+        dropped: the reason why it was; None if it was not.
+        advantages: nats, float32 [sampled tokens], 0 where `mask` is False.
+        mask: bool [sampled tokens], the supervised ones.
+        weight: its number of terms in the loss.
+        num_teacher_tokens: prompt and response in the teacher's tokens; 0 if the teacher was not asked.
+        batch: the aligned batch of this response alone; None if it was dropped.
+        group: the batch of all responses that were credited together; None if it was dropped.
+        index: number of this response in `group`.
+        teacher_name: whose signal it is.
+        others: the same response as further teachers score it, if several do (module `multi_teacher`).
     """
 
     prompt: Prompt
@@ -70,12 +43,14 @@ class ScoredResponse:
     student_logprobs: np.ndarray
     teacher: TeacherScore | None
     dropped: DropReason | None
-    batch: AlignedBatch | None
     advantages: np.ndarray
     mask: np.ndarray
     weight: float
     num_teacher_tokens: int
-    teacher_name: str = ONE
+    batch: AlignedBatch | None = None
+    group: AlignedBatch | None = None
+    index: int = 0
+    teacher_name: str = ONE_TEACHER
     others: tuple["ScoredResponse", ...] = ()
 
     @property
@@ -92,7 +67,7 @@ class ScoredResponse:
 
     @property
     def gap_nats(self) -> float:
-        """log student - log teacher of the aligned text, in nats; 0 where it has no teacher signal."""
+        """log student - log teacher of the aligned text, in nats; 0 without a teacher's signal."""
         if self.teacher is None:
             return 0.0
         student = self.student_logprobs[self.aligned.student_positions].sum(dtype=np.float64)
@@ -100,14 +75,14 @@ class ScoredResponse:
 
     @property
     def gap_bytes(self) -> int:
-        """The bytes that `gap_nats` is about."""
+        """Bytes of the text that `gap_nats` compares."""
         return 0 if self.teacher is None else int(self.alignment.byte_splits[-1])
 
     @property
-    def num_partly_judged(self) -> int:
-        """Supervised tokens of which one of the `others` says nothing."""
-        judged = np.logical_and.reduce([self.mask, *(other.mask for other in self.others)])
-        return int((self.mask & ~judged).sum())
+    def num_partly_scored(self) -> int:
+        """Supervised tokens that at least one of the `others` does not score."""
+        scored_by_all = np.logical_and.reduce([self.mask, *(other.mask for other in self.others)])
+        return int((self.mask & ~scored_by_all).sum())
 
     @property
     def coverage(self) -> Coverage:
@@ -125,3 +100,11 @@ class ScoredResponse:
         lost_bytes = len(response.data) - num_bytes
         coverage.drop(DropReason.UNENCODABLE, len(response.text_positions) - text_tokens, lost_bytes)
         return coverage
+
+
+def total_coverage(responses: Sequence[ScoredResponse]) -> Coverage:
+    """The coverage of several responses together."""
+    total = Coverage()
+    for response in responses:
+        total.add(response.coverage)
+    return total

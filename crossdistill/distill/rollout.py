@@ -1,7 +1,7 @@
-"""The turns of a rollout: what the student sampled in one go, and the conversation that it stands in.
+"""A batch of sampled completions, cut into turns.
 
-A response without tools is one turn. With tools, TRL puts turns and tool results one after the other in one completion,
-and a mask tells the sampled tokens from the others. Each turn is scored apart, under the conversation before it, which
+A response without tools is one turn. With tools, an engine puts turns and tool results one after the other in one
+completion, and a mask marks the sampled tokens. Each turn is scored by itself, given the conversation before it, which
 each model reads in its own template.
 """
 
@@ -19,7 +19,14 @@ from crossdistill.chat.messages import Message, Prompt
 
 @dataclass(frozen=True)
 class Turn:
-    """row: of the completion that holds it. start: where it begins there. prompt: all that was said before it."""
+    """What the student sampled in one go.
+
+    Attributes:
+        row: the completion that it is part of.
+        start: position of its first token in the completion.
+        ids: the sampled token ids.
+        prompt: the conversation before it.
+    """
 
     row: int
     start: int
@@ -36,14 +43,19 @@ class Turn:
 class Rollout:
     """A batch of completions and their turns.
 
-    prompts, prompt_ids, completion_ids: a row each. turns: of all rows, in order. is_sampled: by the student.
+    Attributes:
+        prompts, prompt_ids, completion_ids: one for each row; ids are the student's.
+        turns: of all rows, in order.
+        is_sampled: whether the student sampled the completions; otherwise they were given, or a teacher wrote them.
+        teachers: of each row, the teacher that its data names, if any (:class:`crossdistill.distill.Routing`).
     """
 
     prompts: list[Prompt]
     prompt_ids: list[list[int]]
     completion_ids: list[list[int]]
     turns: list[Turn]
-    is_sampled: bool = True
+    is_sampled: bool
+    teachers: list[str | None]
 
     @classmethod
     def of(
@@ -51,17 +63,25 @@ class Rollout:
         prompts: Sequence[Prompt],
         prompt_ids: Sequence[Sequence[int]],
         completion_ids: Sequence[Sequence[int]],
-        sampled_masks: Sequence[Sequence[int]] | None,
-        conversations: Sequence[Sequence[Message]] | None,
+        sampled_masks: Sequence[Sequence[int]] | None = None,
+        conversations: Sequence[Sequence[Message]] | None = None,
         is_sampled: bool = True,
+        teachers: Sequence[str | None] | None = None,
     ) -> "Rollout":
         """Cut completions into turns.
 
         Args:
-            sampled_masks: 1 at sampled tokens, 0 at tool results; None where all are sampled.
-            conversations: what followed each prompt, as messages; an assistant's message for each turn.
+            prompts: a text or a list of messages for each row.
+            prompt_ids: the prompts in the student's tokens.
+            completion_ids: the completions in the student's tokens.
+            sampled_masks: 1 at sampled tokens, 0 at tool results; None if all are sampled.
+            conversations: the messages that followed each prompt, one of the assistant for each turn; None without
+                tools.
+            is_sampled: see the class.
+            teachers: see the class; None if the data names none.
 
-        Raises ValueError where mask and messages tell of different numbers of turns.
+        Raises:
+            ValueError: a mask and its messages disagree on the number of turns.
         """
         turns: list[Turn] = []
         for row, (prompt, ids) in enumerate(zip(prompts, completion_ids, strict=True)):
@@ -70,11 +90,14 @@ class Rollout:
             else:
                 turns += _turns(row, prompt, ids, sampled_masks[row], conversations[row])
         rows = [[list(ids) for ids in part] for part in (prompt_ids, completion_ids)]
-        return cls(list(prompts), rows[0], rows[1], turns, is_sampled)
+        names: list[str | None] = [None] * len(prompts) if teachers is None else list(teachers)
+        return cls(list(prompts), rows[0], rows[1], turns, is_sampled, names)
 
     @classmethod
-    def joined(cls, parts: Sequence["Rollout"]) -> "Rollout":
-        """The rows of all of them, one part after the other."""
+    def concatenate(cls, parts: Sequence["Rollout"]) -> "Rollout":
+        """The rows of all parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
         turns: list[Turn] = []
         first = 0
         for part in parts:
@@ -86,19 +109,20 @@ class Rollout:
             [ids for part in parts for ids in part.completion_ids],
             turns,
             all(part.is_sampled for part in parts),
+            [name for part in parts for name in part.teachers],
         )
 
     @property
     def num_prompt_tokens(self) -> int:
-        """Of the prompts."""
+        """Tokens of all prompts."""
         return sum(map(len, self.prompt_ids))
 
     @property
     def num_tool_tokens(self) -> int:
-        """Tokens of the completions that nobody sampled: tool results, and what the template puts around them."""
+        """Completion tokens that were not sampled: tool results, and what the template puts around them."""
         return sum(map(len, self.completion_ids)) - sum(len(turn.ids) for turn in self.turns)
 
-    def spread(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def scatter(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Values of each turn's tokens as values of each row's, 0 (False) at tool results."""
         dtype = values[0].dtype if values else np.dtype(np.float32)
         rows = [np.zeros(len(ids), dtype=dtype) for ids in self.completion_ids]
@@ -106,7 +130,7 @@ class Rollout:
             rows[turn.row][turn.start : turn.start + len(turn.ids)] = part
         return rows
 
-    def collect(self, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def gather(self, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Values of each row's tokens as values of each turn's."""
         return [rows[turn.row][turn.start : turn.start + len(turn.ids)] for turn in self.turns]
 
@@ -115,11 +139,11 @@ class Rollout:
         return (*self.prompt_ids[turn.row], *self.completion_ids[turn.row][: turn.start])
 
     def is_at_end(self, turn: Turn) -> bool:
-        """Whether a turn is the end of its completion: no tool was called after it."""
+        """Whether a turn ends its completion: no tool was called after it."""
         return turn.start + len(turn.ids) == len(self.completion_ids[turn.row])
 
     def by_row(self, items: Sequence[Any]) -> list[list[Any]]:
-        """What there is one of for each turn, grouped by row."""
+        """Items of the turns, grouped by row."""
         rows: list[list[Any]] = [[] for _ in self.prompts]
         for turn, item in zip(self.turns, items, strict=True):
             rows[turn.row].append(item)
@@ -127,29 +151,31 @@ class Rollout:
 
 
 class TurnLogprobs:
-    """Log-probabilities that an engine gave along with what it sampled, found again by what stood before it."""
+    """Log-probabilities that an engine returned with its samples, looked up by the token ids before each turn."""
 
     def __init__(self) -> None:
         self._by_prefix: dict[tuple[int, ...], deque[np.ndarray]] = defaultdict(deque)
 
     def record(self, prefixes: Sequence[Sequence[int]], rows: Sequence[np.ndarray]) -> None:
-        """One call of the engine: nats, float32 [tokens] of each answer."""
+        """Keep the log-probabilities of one call of the engine: nats, float32 [tokens] of each answer."""
         for prefix, row in zip(prefixes, rows, strict=True):
             self._by_prefix[tuple(prefix)].append(row)
 
     def take(self, rollout: Rollout) -> list[np.ndarray]:
-        """Those of each turn; a turn that TRL cut to the budget has the first ones. Starts anew."""
+        """Those of each turn, and forget all. A turn that was cut to the budget gets as many as it has tokens."""
         rows = [self._by_prefix[rollout.prefix(turn)].popleft()[: len(turn.ids)] for turn in rollout.turns]
         self._by_prefix.clear()
         return rows
 
 
-def padded(rows: Sequence[np.ndarray], like: Tensor) -> Tensor:
-    """Rows of different length as one tensor of the shape of `like` [B, C], 0 (False) at padding."""
-    out = np.zeros(tuple(like.shape), dtype=rows[0].dtype)
+def pad(rows: Sequence[np.ndarray], width: int | None = None) -> Tensor:
+    """Rows of different lengths as one tensor [B, C], 0 (False) at padding; C is `width`, or the longest row."""
+    if width is None:
+        width = max(map(len, rows), default=0)
+    out = np.zeros((len(rows), width), dtype=rows[0].dtype if rows else np.float32)
     for row, values in enumerate(rows):
         out[row, : len(values)] = values
-    return torch.from_numpy(out).to(like.device)
+    return torch.from_numpy(out)
 
 
 def _turns(

@@ -1,4 +1,4 @@
-"""Which of several teachers judge a prompt: one that a column or a rule names, or all of them with weights."""
+"""Which of several teachers score a response: the one that a column or a rule names, or all of them with weights."""
 
 import math
 import re
@@ -10,23 +10,24 @@ from crossdistill.chat.messages import Prompt, text_of
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective
 
-ONE = "teacher"
-"""The name of a run's only teacher."""
 COLUMN = "teacher"
-"""The column of the data that names a row's teacher."""
+"""Column of the data that names a row's teacher."""
 
 Weights = Mapping[str, float]
-"""Teacher -> its share of the judgement, above 0; they sum to 1."""
+"""Teacher -> its share of the signal, above 0; they sum to 1."""
 
 
 @dataclass(frozen=True)
 class Routing:
-    """How the teachers `names` share the prompts. Where neither rules nor weights are given, the column decides.
+    """How several teachers share the prompts. Without rules and weights, the data's column ``teacher`` decides.
 
-    rules: teacher -> regular expression; a prompt goes to the first one whose expression is found in its text. weights:
-    of every teacher on every prompt.
+    Attributes:
+        names: of all teachers.
+        rules: teacher -> regular expression; a prompt goes to the first teacher whose expression is found in its text.
+        weights: of every teacher, on every prompt.
 
-    Raises InputError for rules and weights that mean nothing.
+    Raises:
+        InputError: rules or weights that have no meaning.
     """
 
     names: tuple[str, ...]
@@ -39,7 +40,7 @@ class Routing:
         for option, named in (("teacher_rules", self.rules or {}), ("teacher_weights", self.weights or {})):
             for name in named:
                 if name not in self.names:
-                    raise InputError(f"{option} names {name!r}, which is none of the teachers: {self._all_names}.")
+                    raise InputError(f"{option} names {name!r}, which is not one of the teachers: {self._all_names}.")
         for name, rule in (self.rules or {}).items():
             _check_rule(name, rule)
         for name, weight in (self.weights or {}).items():
@@ -51,7 +52,7 @@ class Routing:
         return len(self.names) > 1 and not self.rules and not self.weights
 
     def of(self, row: Mapping[str, Any]) -> Weights:
-        """Of a row of the data. Raises InputError where it names no teacher, or no rule is for it."""
+        """The weights for a row of the data. Raises InputError if it names no teacher, or no rule matches it."""
         if len(self.names) == 1:
             return {self.names[0]: 1.0}
         if self.weights:
@@ -60,8 +61,12 @@ class Routing:
         return {self._by_rule(row["prompt"]) if self.rules else self._by_column(row.get(COLUMN)): 1.0}
 
     def check(self, rows: Iterable[Mapping[str, Any]], objective: Objective | None) -> None:
-        """Raises InputError for rows that go to no teacher, and for weights that `objective` (None: chosen later, to
-        suit) gives no meaning."""
+        """Raises InputError for rows that go to no teacher, and for weights if the objective cannot mix teachers.
+
+        Args:
+            rows: of the data.
+            objective: None if it is chosen later, to suit.
+        """
         if self.weights and objective is not None and not objective.mixes_teachers:
             raise InputError(
                 f"objective {objective.name!r} learns from one teacher a response: route prompts by a column or by "
@@ -78,8 +83,8 @@ class Routing:
     def _by_column(self, name: Any) -> str:
         if name not in self.names:
             raise InputError(
-                f"the column {COLUMN!r} says {name!r}, which is none of the teachers: {self._all_names}. Without such "
-                "a column, set teacher_rules or teacher_weights."
+                f"the column {COLUMN!r} says {name!r}, which is not one of the teachers: {self._all_names}. Without "
+                "such a column, set teacher_rules or teacher_weights."
             )
         return str(name)
 
@@ -88,7 +93,7 @@ class Routing:
         for name, rule in (self.rules or {}).items():
             if re.search(rule, text):
                 return name
-        raise InputError(f'no rule is for the prompt {text[:80]!r}: add a last one that matches all, name = "".')
+        raise InputError(f'no rule matches the prompt {text[:80]!r}: add a last one that matches all, name = "".')
 
     @property
     def _all_names(self) -> str:
@@ -99,9 +104,9 @@ def _check_rule(name: str, rule: str) -> None:
     try:
         re.compile(rule)
     except re.error as error:
-        raise InputError(f"the rule of teacher {name!r}, {rule!r}, is no regular expression: {error}.") from None
+        raise InputError(f"the rule of teacher {name!r}, {rule!r}, is not a regular expression: {error}.") from None
 
 
 def _text(prompt: Prompt) -> str:
-    """All that is said in it."""
+    """The text of all its messages."""
     return prompt if isinstance(prompt, str) else "\n".join(text_of(message) or "" for message in prompt)

@@ -1,31 +1,38 @@
-"""From sampled responses to the batch that an objective sees, with every token accounted for."""
+"""One teacher's scoring of a rollout, with every sampled token accounted for."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from crossdistill.align import DropReason
-from crossdistill.chat import Response, TemplateRefusalError, render_prompt, split_response
+from crossdistill.chat import Response, TemplateRefusalError
 from crossdistill.chat.messages import Prompt
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.aligned_batch import aligned_batch_of, supervised_positions
+from crossdistill.distill.aligned_response import AlignedResponse
 from crossdistill.distill.background import Answers, BackgroundScorer
-from crossdistill.distill.response import AlignedResponse, ScoredResponse
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.rollout import Turn
+from crossdistill.distill.student import StudentLogprobs
 from crossdistill.distill.timers import Timers
-from crossdistill.objectives import AlignedBatch, Objective, VocabPair
+from crossdistill.objectives.base import Objective
+from crossdistill.objectives.shared.inputs import AlignedBatch
+from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.signal import Signal
-from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
-from crossdistill.teachers.served import ServedTeacher
-from crossdistill.tokens import ByteVocab
+from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore
 
 
 @dataclass(frozen=True)
 class PendingScores:
-    """Responses that the teacher is asked about.
+    """Responses that were submitted to a teacher.
 
-    requests: None where its template cannot show what is answered. answers: waits for those to the others, in order.
+    Attributes:
+        prompts, aligned: of each response.
+        requests: None for a response whose prompt the teacher's template cannot show.
+        answers: waits for the answers to the other requests, in order.
     """
 
     prompts: Sequence[Prompt]
@@ -34,189 +41,154 @@ class PendingScores:
     answers: Callable[[], Answers]
 
 
-def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: Teacher, stop_unit: bool) -> VocabPair:
-    """Both vocabularies; without stop tokens where the end of the turn is not taught."""
-    stops = (tuple(sorted(student_stop_ids)), tuple(teacher.stop_ids)) if stop_unit else ((), ())
-    return VocabPair(student_vocab, teacher.vocab, *stops)
-
-
 class ResponseScorer:
-    """Aligns sampled responses with the teacher's tokens, has them scored, and assigns credit.
+    """Aligns sampled responses with a teacher's tokens, has them scored, and assigns credit.
 
-    Attributes:
-        pair: both vocabularies, see :func:`pair_of`. Objectives keep tables of the one that they know.
-        timers: of its parts: render, align, teacher, credit.
+    Args:
+        objective: assigns credit, and says what it needs of the teacher.
+        pair: both vocabularies and the stop tokens that are taught.
+        teacher: scores.
+        renderer: renders prompts for the teacher.
+        timers: of the parts: render, align, teacher, credit.
     """
 
     def __init__(
-        self,
-        objective: Objective,
-        student_vocab: ByteVocab,
-        student_stop_ids: Sequence[int],
-        teacher: Teacher,
-        teacher_template_kwargs: dict[str, Any] | None = None,
-        stop_unit: bool = True,
-        tools: Sequence[Any] | None = None,
-        timers: Timers | None = None,
-        pair: VocabPair | None = None,
+        self, objective: Objective, pair: VocabPair, teacher: Teacher, renderer: PromptRenderer, timers: Timers
     ):
         self.objective = objective
-        self.student_vocab = student_vocab
-        self.student_stop_ids = frozenset(student_stop_ids)
+        self.pair = pair
         self.teacher = teacher
-        self.stop_unit = stop_unit
-        self.timers = timers or Timers()
-        self.pair = pair or pair_of(student_vocab, student_stop_ids, teacher, stop_unit)
-        self._teacher_template_kwargs = teacher_template_kwargs
-        self._tools = tools
-        self._elsewhere: BackgroundScorer | None = None
+        self.renderer = renderer
+        self._timers = timers
+        self._background: BackgroundScorer | None = None
 
-    def split(self, completion_ids: Sequence[Sequence[int]]) -> list[Response]:
-        """The sampled token ids as responses."""
-        return [split_response(ids, self.student_vocab, self.student_stop_ids) for ids in completion_ids]
-
-    def score(
-        self,
-        prompts: Sequence[Prompt],
-        responses: Sequence[Response],
-        student_logprobs: Sequence[np.ndarray],
-        student_stop_logprobs: Sequence[float | None],
-        has_sampled_text: Sequence[bool] | None = None,
-    ) -> list[ScoredResponse]:
-        """:meth:`ask` and :meth:`finish` in one."""
-        return self.finish(self.ask(prompts, responses, has_sampled_text), student_logprobs, student_stop_logprobs)
-
-    def ask(
-        self, prompts: Sequence[Prompt], responses: Sequence[Response], has_sampled_text: Sequence[bool] | None = None
-    ) -> PendingScores:
-        """Begin to score; a teacher that computes elsewhere does so from now on.
-
-        has_sampled_text: whether a model wrote some of each prompt's messages; no prompt's, where omitted.
-        """
-        with self.timers.timed("align"):
-            aligned = AlignedResponse.of_batch(responses, self.student_vocab, self.teacher.vocab)
-        with self.timers.timed("render"):
-            sampled = has_sampled_text or [False] * len(prompts)
-            requests = [self._request(*row) for row in zip(prompts, aligned, sampled, strict=True)]
+    def submit(self, turns: Sequence[Turn], responses: Sequence[Response]) -> PendingScores:
+        """Begin to score; a teacher that computes elsewhere works from now on, a local one in :meth:`collect`."""
+        with self._timers.timed("align"):
+            aligned = AlignedResponse.of_batch(responses, self.pair.student, self.pair.teacher)
+        with self._timers.timed("render"):
+            requests = [self._request(turn, one) for turn, one in zip(turns, aligned, strict=True)]
         asked = [request for request in requests if request is not None]
+        prompts = [turn.prompt for turn in turns]
         if not self.teacher.is_remote:
             return PendingScores(prompts, aligned, requests, partial(self._answers, asked))
-        self._elsewhere = self._elsewhere or BackgroundScorer(self._answers)
-        return PendingScores(prompts, aligned, requests, self._elsewhere.ask(asked))
+        self._background = self._background or BackgroundScorer(self._answers)
+        return PendingScores(prompts, aligned, requests, self._background.submit(asked))
 
-    def finish(
-        self,
-        asked: PendingScores,
-        student_logprobs: Sequence[np.ndarray],
-        student_stop_logprobs: Sequence[float | None],
-    ) -> list[ScoredResponse]:
-        """One result a response, in order.
+    def collect(self, pending: PendingScores, student: StudentLogprobs) -> list[ScoredResponse]:
+        """Wait for the teacher and assign credit: one result a response, in order."""
+        with self._timers.timed("teacher"):
+            answers = _one_each(pending)
+        with self._timers.timed("credit"):
+            supervised = iter(self._supervised(pending, answers, student))
+            return [
+                self._dropped(pending, row, student.tokens[row], answer)
+                if isinstance(answer, DropReason)
+                else self._scored(pending, row, student.tokens[row], answer, next(supervised))
+                for row, answer in enumerate(answers)
+            ]
 
-        Args:
-            student_logprobs: nats, [sampled tokens] of each response.
-            student_stop_logprobs: log of the student's stop mass where each response stopped, else None.
-        """
-        with self.timers.timed("teacher"):
-            answers = _in_their_places(asked)
-        with self.timers.timed("credit"):
-            rows = zip(asked.aligned, answers, student_logprobs, student_stop_logprobs, strict=True)
-            batch = [self._evidence(*row) for row in rows]
-            advantages = self._advantages(batch)
-            kept = [part and self._reduced(part) for part in batch]
-        given = asked.prompts, asked.aligned, student_logprobs
-        together = zip(*given, answers, kept, advantages, asked.requests, strict=True)
-        return [self._scored(*row) for row in together]
+    def cancel(self) -> None:
+        """Wait no longer for what a remote teacher was asked."""
+        background, self._background = self._background, None
+        if background is not None:
+            background.cancel()
+        self.teacher.close()
 
-    def abandon(self) -> None:
-        """Wait no longer for what a teacher elsewhere was asked."""
-        waiting, self._elsewhere = self._elsewhere, None
-        if waiting is not None:
-            waiting.abandon()
-        if isinstance(self.teacher, ServedTeacher):
-            self.teacher.close()
-
-    def _request(self, prompt: Prompt, aligned: AlignedResponse, has_sampled_text: bool) -> TeacherRequest | None:
-        """What the teacher is asked; None where its template cannot show what is answered.
+    def _request(self, turn: Turn, aligned: AlignedResponse) -> TeacherRequest | None:
+        """None if the teacher's template refuses the conversation.
 
         A conversation that grows by tool calls may take a shape that no check before the run has seen.
         """
         try:
-            prompt_ids = render_prompt(
-                self.teacher.tokenizer, prompt, self._teacher_template_kwargs, self._tools, has_sampled_text
-            )
+            prompt_ids = self.renderer.render(turn.prompt, turn.has_sampled_text)
         except TemplateRefusalError:
             return None
-        has_stop = aligned.response.stop_position is not None and self.stop_unit
-        return TeacherRequest(prompt_ids, aligned.encoding.ids.tolist(), has_stop)
+        wants_stop = aligned.response.stop_position is not None and bool(self.pair.student_stops)
+        return TeacherRequest(prompt_ids, aligned.encoding.ids.tolist(), wants_stop)
 
     def _answers(self, requests: Sequence[TeacherRequest]) -> Answers:
         answers = self.teacher.score(requests, self.objective.signal, self.objective.top_k)
         return [_checked(*pair) for pair in zip(answers, requests, strict=True)]
 
-    def _evidence(
-        self,
-        aligned: AlignedResponse,
-        answer: TeacherScore | DropReason,
-        logprobs: np.ndarray,
-        stop_logprob: float | None,
-    ) -> AlignedBatch | None:
-        if isinstance(answer, DropReason):
-            return None
-        return aligned_batch_of(aligned, answer, logprobs, stop_logprob, self.pair)
-
-    def _advantages(self, batch: Sequence[AlignedBatch | None]) -> list[np.ndarray]:
-        """Of the supervised tokens of each response: all at once, or one by one where the teacher's states are read."""
-        parts = [part for part in batch if part is not None]
+    def _supervised(
+        self, pending: PendingScores, answers: Answers, student: StudentLogprobs
+    ) -> Iterator["_Supervised"]:
+        """The responses that the teacher scored, credited together if its states are not read: these are large."""
+        parts = [
+            aligned_batch_of(aligned, answer, logprobs, stop, self.pair)
+            for aligned, answer, logprobs, stop in zip(
+                pending.aligned, answers, student.tokens, student.stops, strict=True
+            )
+            if not isinstance(answer, DropReason)
+        ]
         groups = [parts] if self.objective.signal is Signal.SAMPLED and parts else [[part] for part in parts]
-        flat = [self.objective.advantages(AlignedBatch.concatenate(group)).numpy() for group in groups]
-        sizes = [0 if part is None else len(part.student.ids) for part in batch]
-        return np.split(np.concatenate([np.zeros(0, dtype=np.float32), *flat]), np.cumsum(sizes)[:-1]) if sizes else []
+        for group in groups:
+            together = AlignedBatch.concatenate(group)
+            sizes = [len(part.student.ids) for part in group]
+            advantages = np.split(self.objective.advantages(together).numpy(), np.cumsum(sizes)[:-1])
+            whole = self._reduced(together)
+            for index, (part, values) in enumerate(zip(group, advantages, strict=True)):
+                yield _Supervised(self._reduced(part), whole, index, values)
 
-    def _reduced(self, part: AlignedBatch) -> AlignedBatch:
-        """Without what the loss does not need: states are large."""
-        needed, teacher = self.objective.loss_signal, part.teacher
-        return part.with_teacher(
+    def _reduced(self, batch: AlignedBatch) -> AlignedBatch:
+        """Without what the loss does not need."""
+        needed, teacher = self.objective.loss_signal, batch.teacher
+        return batch.with_teacher(
             teacher.states if needed is Signal.DENSE else None, teacher.topk if needed is Signal.TOPK else None
         )
 
-    def _scored(
-        self,
-        prompt: Prompt,
-        aligned: AlignedResponse,
-        student_logprobs: np.ndarray,
-        answer: TeacherScore | DropReason,
-        batch: AlignedBatch | None,
-        values: np.ndarray,
-        request: TeacherRequest | None,
+    def _dropped(
+        self, pending: PendingScores, row: int, student_logprobs: np.ndarray, reason: DropReason | None
     ) -> ScoredResponse:
-        score = None if isinstance(answer, DropReason) else answer
-        positions = np.zeros(0, dtype=np.int64) if score is None else supervised_positions(aligned, score)
-        advantages = np.zeros(len(aligned.response.ids), dtype=np.float32)
-        advantages[positions] = values
-        mask = np.zeros(len(aligned.response.ids), dtype=bool)
-        mask[positions] = True
+        aligned, request = pending.aligned[row], pending.requests[row]
+        num_tokens = len(aligned.response.ids)
         return ScoredResponse(
-            prompt,
+            pending.prompts[row],
             aligned,
             student_logprobs,
-            teacher=score and TeacherScore(score.logprobs, score.stop_logprob),
-            dropped=answer if isinstance(answer, DropReason) else None,
-            batch=batch,
-            advantages=advantages,
-            mask=mask,
-            weight=0.0 if batch is None else self.objective.weight(batch),
+            teacher=None,
+            dropped=reason,
+            advantages=np.zeros(num_tokens, dtype=np.float32),
+            mask=np.zeros(num_tokens, dtype=bool),
+            weight=0.0,
             num_teacher_tokens=0 if request is None else len(request.prompt_ids) + len(request.response_ids),
         )
 
+    def _scored(
+        self, pending: PendingScores, row: int, student_logprobs: np.ndarray, score: TeacherScore, own: "_Supervised"
+    ) -> ScoredResponse:
+        scored = self._dropped(pending, row, student_logprobs, None)
+        positions = supervised_positions(scored.aligned, score)
+        scored.advantages[positions] = own.advantages
+        scored.mask[positions] = True
+        return replace(
+            scored,
+            teacher=TeacherScore(score.logprobs, score.stop_logprob),
+            weight=self.objective.weight(own.batch),
+            batch=own.batch,
+            group=own.group,
+            index=own.place,
+        )
 
-def _in_their_places(asked: PendingScores) -> Answers:
-    """One answer a response, also where nothing could be asked."""
-    answers = iter(asked.answers())
-    return [DropReason.TEACHER_TEMPLATE if request is None else next(answers) for request in asked.requests]
+
+class _Supervised(NamedTuple):
+    """A response by itself, the group that it was credited in, its number there, and its advantages."""
+
+    batch: AlignedBatch
+    group: AlignedBatch
+    place: int
+    advantages: np.ndarray
+
+
+def _one_each(pending: PendingScores) -> Answers:
+    """One answer a response, in order; a response that the teacher was not asked about has its reason."""
+    answers = iter(pending.answers())
+    return [DropReason.TEACHER_TEMPLATE if request is None else next(answers) for request in pending.requests]
 
 
 def _checked(answer: TeacherScore | DropReason, request: TeacherRequest) -> TeacherScore | DropReason:
-    """A score with a NaN or an infinity teaches nothing and would poison the whole step: the sample is dropped.
+    """Drop a score with a NaN or an infinity: it teaches nothing and would poison the whole step.
 
     Among the most probable tokens a probability of 0 means what it says.
     """

@@ -1,21 +1,26 @@
-"""The student's log-probabilities of its own samples.
+"""The student's forward passes: log-probabilities of its samples, and the states that predict them.
 
 Shapes: B responses, C longest response, L longest sequence, H hidden size. Sequences (prompt, then response) are padded
 on the right. Response token k of row b stands at ``prompt_lengths[b] + k`` and is predicted by the state before it.
 """
 
-from collections.abc import Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypedDict, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from crossdistill.distill.rollout import Rollout
 from crossdistill.ops import HiddenStates, LMHead, last_hidden_states, log_mass, token_logprobs
 
 
-class PolicyBatch(TypedDict):
-    """input_ids, attention_mask: [B, L]. prompt_lengths: [B]. completion_ids: [B, C]. completion_mask: bool [B, C]."""
+class StudentInputs(TypedDict):
+    """A batch of rollouts as tensors.
+
+    input_ids, attention_mask: [B, L]. prompt_lengths: [B]. completion_ids: [B, C]. completion_mask: bool [B, C].
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -24,9 +29,27 @@ class PolicyBatch(TypedDict):
     completion_mask: Tensor
 
 
+class StudentLogprobs(NamedTuple):
+    """Log-probabilities of the turns of a rollout under the policy that sampled them, in nats.
+
+    Attributes:
+        tokens: float32 [sampled tokens] of each turn.
+        stops: log of the total probability of all stop tokens at the end of each turn that stopped, else None.
+    """
+
+    tokens: Sequence[np.ndarray]
+    stops: Sequence[float | None]
+
+
+Forward = Callable[[StudentInputs, Tensor], tuple[Tensor, Tensor]]
+
+
 def collate(
-    prompt_ids: Sequence[Sequence[int]], completion_ids: Sequence[Sequence[int]], pad_id: int, device: torch.device
-) -> PolicyBatch:
+    prompt_ids: Sequence[Sequence[int]],
+    completion_ids: Sequence[Sequence[int]],
+    pad_id: int,
+    device: torch.device | str = "cpu",
+) -> StudentInputs:
     """Prompts and responses as tensors on `device`."""
     sequences = [torch.tensor([*p, *c]) for p, c in zip(prompt_ids, completion_ids, strict=True)]
     completions = [torch.tensor(ids, dtype=torch.long) for ids in completion_ids]
@@ -39,28 +62,69 @@ def collate(
     }
 
 
-def policy_states(model: Any, batch: PolicyBatch, mask: Tensor) -> HiddenStates:
-    """The states that predict the response tokens that bool [B, C] `mask` selects, in row order: [N, H]."""
-    return HiddenStates(_predicting_states(_hidden(model, batch), batch, mask), LMHead.from_model(model))
+def supervised_states(model: Any, inputs: StudentInputs, loss_mask: Tensor) -> HiddenStates:
+    """The states that predict the response tokens of bool [B, C] `loss_mask`, row by row: [N, H], with gradient."""
+    return HiddenStates(_predicting_states(_hidden(model, inputs), inputs, loss_mask), LMHead.from_model(model))
 
 
 @torch.no_grad()
-def sampled_logprobs(
-    model: Any, batch: PolicyBatch, stop_mask: Tensor, stop_ids: Tensor, temperature: float
+def logprobs_with_stop_mass(
+    model: Any, inputs: StudentInputs, stop_mask: Tensor, stop_ids: Sequence[int], temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Of all sampled tokens: float32 [B, C], 0 at padding; and the stop mass at the positions in `stop_mask`: [K]."""
-    hidden, head, mask = _hidden(model, batch), LMHead.from_model(model), batch["completion_mask"]
-    states = _predicting_states(hidden, batch, mask)
+    """One forward pass of the student.
+
+    Args:
+        model: a Hugging Face causal language model, perhaps with adapters.
+        inputs: prompts and responses.
+        stop_mask: bool [B, C], the positions whose stop mass is wanted, K in all.
+        stop_ids: the token ids that end a turn.
+        temperature: divides the logits.
+
+    Returns:
+        Log-probabilities of all response tokens, float32 [B, C], 0 at padding; and the log of the total probability
+        of the stop tokens at the positions in `stop_mask`, [K], row by row.
+    """
+    hidden, head, mask = _hidden(model, inputs), LMHead.from_model(model), inputs["completion_mask"]
+    states = _predicting_states(hidden, inputs, mask)
     logprobs = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
-    logprobs[mask] = token_logprobs(states, head, batch["completion_ids"][mask], temperature).logprobs
-    return logprobs, log_mass(_predicting_states(hidden, batch, stop_mask), head, stop_ids, temperature)
+    logprobs[mask] = token_logprobs(states, head, inputs["completion_ids"][mask], temperature).logprobs
+    ids = torch.tensor(stop_ids, device=mask.device)
+    return logprobs, log_mass(_predicting_states(hidden, inputs, stop_mask), head, ids, temperature)
 
 
-def _hidden(model: Any, batch: PolicyBatch) -> Tensor:
-    longest = int(batch["attention_mask"].sum(1).max())  # a slice of a larger batch may be padded further
-    return last_hidden_states(model, batch["input_ids"][:, :longest], batch["attention_mask"][:, :longest])
+def student_logprobs(
+    rollout: Rollout, inputs: StudentInputs, stop_positions: Sequence[int | None], size: int, forward: Forward
+) -> StudentLogprobs:
+    """Log-probabilities of a rollout's turns, computed `size` rows at a time.
+
+    Args:
+        rollout: completions cut into turns.
+        inputs: its rows.
+        stop_positions: position of each turn's stop token in the turn, None if it has none.
+        size: rows of one forward pass.
+        forward: gives what :func:`logprobs_with_stop_mass` does, of some rows and their stop mask.
+    """
+    stop_mask = torch.zeros_like(inputs["completion_mask"])
+    for turn, stop in zip(rollout.turns, stop_positions, strict=True):
+        if stop is not None:
+            stop_mask[turn.row, turn.start + stop] = True
+    rows: list[np.ndarray] = []
+    masses: list[float] = []
+    for first in range(0, len(stop_mask), size):
+        part: Any = {key: value[first : first + size] for key, value in cast(dict[str, Tensor], inputs).items()}
+        logprobs, mass = forward(part, stop_mask[first : first + size])
+        rows.extend(logprobs.cpu().numpy())
+        masses.extend(mass.tolist())  # row by row, and within a row from left to right: the order of the turns
+    remaining = iter(masses)
+    stops = [None if stop is None else next(remaining) for stop in stop_positions]
+    return StudentLogprobs(rollout.gather(rows), stops)
 
 
-def _predicting_states(hidden: Tensor, batch: PolicyBatch, mask: Tensor) -> Tensor:
+def _hidden(model: Any, inputs: StudentInputs) -> Tensor:
+    longest = int(inputs["attention_mask"].sum(1).max())  # a slice of a larger batch may be padded further
+    return last_hidden_states(model, inputs["input_ids"][:, :longest], inputs["attention_mask"][:, :longest])
+
+
+def _predicting_states(hidden: Tensor, inputs: StudentInputs, mask: Tensor) -> Tensor:
     rows, columns = mask.nonzero(as_tuple=True)
-    return hidden[rows, batch["prompt_lengths"][rows] + columns - 1]
+    return hidden[rows, inputs["prompt_lengths"][rows] + columns - 1]

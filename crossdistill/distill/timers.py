@@ -15,13 +15,13 @@ class Timers:
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Count what runs inside as time of `part`."""
+        """Count the time inside this context as time of `part`."""
         start = time.perf_counter()
         yield
         self._parts[part] += time.perf_counter() - start
 
     def take(self) -> dict[str, float]:
-        """Seconds of each part, and in ``total`` all that passed, since the last time; starts anew."""
+        """Seconds of each part, and in ``total`` all that have passed, since the last call; starts anew."""
         now = time.perf_counter()
         seconds = {**self._parts, "total": now - self._since}
         self._parts.clear()

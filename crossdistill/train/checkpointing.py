@@ -1,66 +1,65 @@
-"""What a checkpoint holds beside TRL's: what the run has spent, what it was warned of, what is trained beside it, and
-by what a teacher behind a server is known again.
+"""Checkpoint state beyond TRL's: usage, warnings, auxiliary heads, identities of the teachers.
 
 Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``train``, ``_save_checkpoint``, ``_save`` and
 ``_load_from_checkpoint``.
 """
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
-from crossdistill.costs import Costs
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
-from crossdistill.teachers.served import ServedTeacher
-from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats
-from crossdistill.teachers.served.probe import Capabilities
 from crossdistill.train.generation import GenerationTrainer
+from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.usage import Usage
-from crossdistill.train.monitor.watchdog import Watchdog
+
+TEACHERS_FILE = "teachers.json"
 
 
 class CheckpointingTrainer(GenerationTrainer):
-    """Goes on after an interruption as if there had been none. What it saves of the student is the plain model.
+    """Resumes as if there had been no interruption. The student that it saves is the plain model.
 
-    Where a teacher behind a server fails (TeacherError, which is raised), the last optimisation step is saved first.
+    If a teacher fails (TeacherError, which is raised), the last optimisation step is saved first.
 
     Attributes:
-        ledger: what this process has spent and what became of every token that it sampled in training.
-        teachers: by name. watchdog: what the run was warned of.
+        teachers: by name.
+        monitors: watch the run; each saves and loads its own state.
+        usage: the monitor of what this process has spent, and what became of every token that it sampled in training.
     """
 
     teachers: dict[str, Teacher]
-    ledger: Usage
-    watchdog: Watchdog
+    monitors: list[Monitor]
+    usage: Usage
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """As TRL's; `resume_from_checkpoint` is a checkpoint's path, or True for the last one. The ledger goes on.
+        """As TRL's `train`.
 
-        Raises InputError where a server's model is not the one that taught up to that checkpoint.
+        Args:
+            resume_from_checkpoint: path of a checkpoint, or True for the last one.
+            **kwargs: as TRL's.
+
+        Raises:
+            InputError: a teacher is not the one that taught up to that checkpoint, or another version wrote it.
         """
         if isinstance(resume_from_checkpoint, bool):
             resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint else None
-        self._began_at = time.perf_counter()
+        self.usage.start()
         if resume_from_checkpoint is not None:
-            check_references(self.teachers, Path(resume_from_checkpoint))
-            self.watchdog.load(resume_from_checkpoint)
-            if self.accelerator.is_main_process:
-                self.ledger.load(resume_from_checkpoint)
-        self._seconds_before = self.ledger.seconds
-        if resume_from_checkpoint is not None:
-            state = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME))
+            checkpoint = Path(resume_from_checkpoint)
+            check_identities(self.teachers, checkpoint)
+            for monitor in self.monitors:
+                monitor.load(checkpoint)
+            state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
             if self._is_over(state):
                 return self._as_it_ended(resume_from_checkpoint, state)
         try:
@@ -85,27 +84,23 @@ class CheckpointingTrainer(GenerationTrainer):
     def _save_last_step(self) -> None:
         """A teacher fails while rollouts are scored, between two optimisation steps: the last one is whole.
 
-        Within several steps on one batch an evaluation can fail as well; an earlier checkpoint is resumed exactly then.
+        Between several steps on one batch an evaluation can fail as well; only an earlier checkpoint can then be
+        resumed exactly.
         """
         if self.state.global_step > 0 and self.state.global_step % self.args.num_iterations == 0:
             self._save_checkpoint(self.model, None)
 
     def total_usage(self) -> Usage:
-        """The ledger of all processes together; every process must ask."""
-        self.ledger.seconds = self._seconds_before + time.perf_counter() - self._began_at
-        total = Usage(Costs(self.ledger.costs.student_params, self.ledger.costs.teacher_params))
-        for entry in gather_object([self.ledger.as_dict()]):
-            total.add(entry)
-        return total
+        """The usage of all processes together; every process must call it."""
+        return self.usage.total()
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         is_writer = self.accelerator.is_main_process
-        total = self.total_usage()
+        for monitor in self.monitors:
+            monitor.save(checkpoint, is_writer)
         if is_writer:
-            total.save(checkpoint)
-            self.watchdog.save(checkpoint)
-            save_references(self.teachers, checkpoint)
+            save_identities(self.teachers, checkpoint)
         auxiliary_heads.save(self._student, checkpoint, is_writer)
         super()._save_checkpoint(model, trial)
 
@@ -124,50 +119,39 @@ class CheckpointingTrainer(GenerationTrainer):
         return student
 
 
-FILE_NAME = "served_teachers.json"
-
-
-def save_references(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
-    """Write what each served teacher made of its reference text: ids and nats, as the run found them at its start."""
-    found = {name: teacher.capability for name, teacher in teachers.items() if isinstance(teacher, ServedTeacher)}
-    if found:
-        entries = {name: {"ids": one.reference_ids, "logprobs": one.reference.tolist()} for name, one in found.items()}
+def save_identities(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
+    """Write the identities of the teachers that have one."""
+    found = {name: dict(teacher.identity()) for name, teacher in teachers.items()}
+    known = {name: identity for name, identity in found.items() if identity}
+    if known:
         checkpoint.mkdir(parents=True, exist_ok=True)
-        (checkpoint / FILE_NAME).write_text(json.dumps(entries))
+        (checkpoint / TEACHERS_FILE).write_text(json.dumps(known))
 
 
-def check_references(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
-    """Raises InputError for a server whose model is not the one that taught up to this checkpoint."""
-    path = checkpoint / FILE_NAME
-    entries = json.loads(path.read_text()) if path.exists() else {}
+def check_identities(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
+    """Raises InputError for a teacher that is not the one that taught up to this checkpoint."""
+    path = checkpoint / TEACHERS_FILE
+    known = json.loads(path.read_text()) if path.exists() else {}
     for name, teacher in teachers.items():
-        if name in entries and isinstance(teacher, ServedTeacher):
-            difference = _difference(teacher.capability, **entries[name])
-            if difference is not None:
-                raise InputError(
-                    f"the teacher {name!r} is another model than the one that taught the run up to {checkpoint.name}: "
-                    f"{difference}. Serve the first one again, or begin a new run in another folder."
-                )
-
-
-def _difference(found: Capabilities, ids: list[int], logprobs: list[float]) -> str | None:
-    """In words. A server with a shorter context is told by the beginning of the same text."""
-    if any(one != other for one, other in zip(found.reference_ids, ids, strict=False)):
-        return "its tokenizer reads a known text otherwise"
-    nats = difference_nats(np.array(logprobs, dtype=np.float32), found.reference)
-    return None if nats <= TOLERANCE_NATS else f"its log-probabilities of a known text differ by {nats:.2g} nats"
+        difference = teacher.difference(known[name]) if name in known else None
+        if difference is not None:
+            raise InputError(
+                f"the teacher {name!r} is another model than the one that taught the run up to {checkpoint.name}: "
+                f"{difference}. Serve the first one again, or begin a new run in another folder."
+            )
 
 
 @contextmanager
-def raise_on_all_ranks() -> Iterator[None]:
-    """A TeacherError of one process is raised in all of them, which would wait for it forever. Every process enters."""
+def raise_on_all_processes() -> Iterator[None]:
+    """Raise a TeacherError of one process in all, which would wait for it forever. Every process must enter."""
     failure: TeacherError | None = None
     try:
         yield
     except TeacherError as error:
         failure = error
-    told = [one for one in gather_object([None if failure is None else str(failure)]) if one is not None]
+    messages = gather_object([None if failure is None else str(failure)])
+    failed = [message for message in messages if message is not None]
     if failure is not None:
         raise failure
-    if told:
-        raise TeacherError(told[0])
+    if failed:
+        raise TeacherError(failed[0])

@@ -1,7 +1,7 @@
 """Configuration of the trainer: TRL's, and what distillation across tokenizers adds."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, cast
 
 from transformers import TrainingArguments
@@ -68,8 +68,9 @@ class CrossTokenizerConfig(DistillationConfig):
     objective: str = field(
         default="dpca",
         metadata={
-            "help": "Name of the objective (crossdistill.objectives), or auto: chosen by what the teacher gives and "
-            "what `crossdistill inspect` says of the pair."
+            "help": "Name of the objective (crossdistill.objectives), the import path of your own "
+            "(my_package.my_file:MyObjective), or auto: chosen by what the teacher gives and what `crossdistill "
+            "inspect` says of the pair. In Python also an Objective."
         },
     )
     objective_options: dict[str, Any] | str | None = field(
@@ -170,6 +171,7 @@ class CrossTokenizerConfig(DistillationConfig):
         super().__post_init__()
         for template_kwargs in (self.chat_template_kwargs, self.teacher_chat_template_kwargs):
             check_template_kwargs(cast(dict[str, Any] | None, template_kwargs))
+        self._take_objective()
         if self.objective == AUTO and self.objective_options:
             raise InputError(
                 f"objective {AUTO!r} takes no options, because it is not known yet: leave objective_options out, or "
@@ -190,8 +192,26 @@ class CrossTokenizerConfig(DistillationConfig):
                 "checkpoint would fall inside a batch of rollouts and could not be resumed exactly; change one of them."
             )
 
+    def _take_objective(self) -> None:
+        """Keep an objective that is given as an object; the field then has its import path, which can be logged."""
+        given: Any = self.objective
+        self._objective = given if isinstance(given, Objective) else None
+        if self._objective is None:
+            return
+        if self.objective_options:
+            raise InputError(
+                "objective_options are for an objective that is named: this one is an object, which has its options."
+            )
+        kind = type(self._objective)
+        self.objective = f"{kind.__module__}:{kind.__qualname__}"
+        if is_dataclass(self._objective):
+            values = {item.name: getattr(self._objective, item.name) for item in fields(self._objective) if item.init}
+            self.objective_options = values or None
+
     def make_objective(self) -> Objective:
-        """The objective that the configuration names."""
+        """The objective that the configuration names, or the object that it was given."""
+        if self._objective is not None:
+            return self._objective
         return get(self.objective, **cast(dict[str, Any], self.objective_options or {}))
 
 

@@ -1,15 +1,14 @@
-"""What the student samples, turn by turn, how probable it was, and how long it is used.
+"""Sampling with TRL: rollouts cut into turns, their log-probabilities, the order of the prompts, and how long a rollout
+is used.
 
 Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``_tokenize_prompts`` (one renderer for both
-sides), ``_generate_single_turn`` and ``_tool_call_loop`` (they keep what TRL does not hand on), the sampler and
+sides), ``_generate_single_turn`` and ``_tool_call_loop`` (they keep what TRL discards), the sampler and
 ``_prepare_inputs`` (several optimisation steps a rollout).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 from trl import DistillationTrainer
 from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
@@ -17,14 +16,21 @@ from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor
 from crossdistill.chat.messages import Message, Prompt
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.rollout import Rollout, TurnLogprobs
-from crossdistill.distill.student import PolicyBatch, sampled_logprobs
+from crossdistill.distill.routing import COLUMN
+from crossdistill.distill.student import (
+    StudentInputs,
+    StudentLogprobs,
+    logprobs_with_stop_mass,
+    student_logprobs,
+)
 
 
 class GenerationTrainer(DistillationTrainer):
-    """TRL's trainer, whose rollouts are told apart into turns.
+    """TRL's trainer, with rollouts cut into turns.
 
     Attributes:
-        student_side: how the student's prompts are rendered. scoring_temperature: of the student's log-probabilities.
+        student_renderer: renders the student's prompts.
+        scoring_temperature: of the student's log-probabilities.
     """
 
     vllm_generation: Any
@@ -35,7 +41,7 @@ class GenerationTrainer(DistillationTrainer):
         template_kwargs = dict(self.chat_template_kwargs)
         if self.chat_template is not None:  # with tools TRL takes one that renders earlier turns alike at any time
             template_kwargs["chat_template"] = self.chat_template
-        self.student_side = PromptRenderer(self._tokenizer, template_kwargs, self.tools)
+        self.student_renderer = PromptRenderer(self._tokenizer, template_kwargs, self.tools)
         self.scoring_temperature = self.temperature
         self._conversations: list[list[Message]] | None = None
         self._turn_logprobs = TurnLogprobs()
@@ -49,46 +55,47 @@ class GenerationTrainer(DistillationTrainer):
             options = {"stop_token_ids": self.eos_token_ids, **self.vllm_generation.generation_kwargs}
             self.vllm_generation.generation_kwargs = options
 
-    def sample(self, prompts: list[Prompt]) -> Rollout:
-        """One completion a prompt, with the calls of tools and their results in it."""
+    def sample(self, rows: Sequence[Mapping[str, Any]]) -> Rollout:
+        """One completion for each row's prompt, with tool calls and their results in it."""
         self._conversations = None
+        prompts: list[Prompt] = [row["prompt"] for row in rows]
         prompt_ids, completion_ids, sampled_masks, *_ = self._generate(prompts)
-        return Rollout.of(prompts, prompt_ids, completion_ids, sampled_masks, self._conversations)
+        names = [row.get(COLUMN) for row in rows]
+        return Rollout.of(prompts, prompt_ids, completion_ids, sampled_masks, self._conversations, teachers=names)
 
-    def sampled_logprobs(
-        self, rollout: Rollout, batch: PolicyBatch, stops: Sequence[int | None]
-    ) -> tuple[list[np.ndarray], list[float | None]]:
-        """Of each turn: log-probabilities under the policy that sampled, and the stop mass where it stopped.
+    def old_logprobs(
+        self, rollout: Rollout, inputs: StudentInputs, stop_positions: Sequence[int | None]
+    ) -> StudentLogprobs:
+        """Log-probabilities of each turn under the policy that sampled, and the stop mass of the turns that stopped.
 
-        vLLM's own, where vLLM sampled, so that its mismatch with the training engine is corrected by the ratio.
+        If vLLM sampled, they are vLLM's own, so that the ratio corrects its mismatch with the training engine; the
+        sampled stop's log-probability then stands in for the stop mass.
 
         Args:
-            batch: the rollout's rows. stops: position of each turn's stop token in it, None where it has none.
+            rollout: sampled or given.
+            inputs: its rows as tensors.
+            stop_positions: position of each turn's stop token in the turn, None if it has none.
         """
         if self.use_vllm and rollout.is_sampled:
             rows = self._turn_logprobs.take(rollout)
-            return rows, [None if stop is None else float(row[stop]) for row, stop in zip(rows, stops, strict=True)]
-        stop_mask = torch.zeros_like(batch["completion_mask"])
-        for turn, stop in zip(rollout.turns, stops, strict=True):
-            if stop is not None:
-                stop_mask[turn.row, turn.start + stop] = True
-        student = self.accelerator.unwrap_model(self.model_wrapped)
-        stop_ids = torch.tensor(self.eos_token_ids, device=stop_mask.device)
-        logprobs, masses = [], []
+            stops = [None if k is None else float(row[k]) for row, k in zip(rows, stop_positions, strict=True)]
+            return StudentLogprobs(rows, stops)
         size = self.args.per_device_train_batch_size if self.model.training else self.args.per_device_eval_batch_size
-        for first in range(0, len(stop_mask), size):
-            part: Any = {key: value[first : first + size] for key, value in cast(dict[str, Tensor], batch).items()}
-            arguments = (student, part, stop_mask[first : first + size], stop_ids, self.scoring_temperature)
-            with self.accelerator.autocast():
-                rows, mass = self._forward_redirection(self.model_wrapped, student, sampled_logprobs, *arguments)
-            logprobs.extend(rows.cpu().numpy())
-            masses.extend(mass.tolist())  # row by row, and within a row from left to right: the order of the turns
-        remaining = iter(masses)
-        return rollout.collect(logprobs), [None if stop is None else next(remaining) for stop in stops]
+        return student_logprobs(rollout, inputs, stop_positions, size, self._student_forward)
+
+    def _student_forward(self, part: StudentInputs, stop_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """A forward pass of the student through the wrappers that DDP and FSDP put around it."""
+        student = self.accelerator.unwrap_model(self.model_wrapped)
+        arguments = (student, part, stop_mask, self.eos_token_ids, self.scoring_temperature)
+        with self.accelerator.autocast():
+            found: tuple[Tensor, Tensor] = self._forward_redirection(
+                self.model_wrapped, student, logprobs_with_stop_mass, *arguments
+            )
+        return found
 
     def _tokenize_prompts(self, prompts: list[Prompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
         """The student's prompts by the same rules as the teacher's."""
-        return [self.student_side.render(prompt) for prompt in prompts], None, {}
+        return [self.student_renderer.render(prompt) for prompt in prompts], None, {}
 
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, has_tool_images: bool = False
@@ -137,7 +144,7 @@ class EpochSampler(RepeatSampler):
     is resumed after the first epoch would see the first epoch's order again.
 
     Args:
-        epoch: asked for the number of the epoch that begins.
+        epoch: returns the number of the epoch that begins.
     """
 
     def __init__(self, epoch: Callable[[], int], **kwargs: Any):

@@ -7,12 +7,16 @@ import numpy as np
 
 from crossdistill import ByteVocab
 from crossdistill.align import Coverage, DropReason
-from crossdistill.chat import Response
-from crossdistill.distill.response import ScoredResponse
+from crossdistill.chat import Response, split_response
+from crossdistill.chat.renderer import PromptRenderer
+from crossdistill.distill import Rollout, ScoredResponse
+from crossdistill.distill.distiller import pair_of
 from crossdistill.distill.scorer import ResponseScorer
-from crossdistill.objectives import get
+from crossdistill.distill.student import StudentLogprobs
+from crossdistill.distill.timers import Timers
+from crossdistill.objectives import Objective, get
 from crossdistill.signal import Signal
-from crossdistill.teachers import TeacherRequest, TeacherScore
+from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
 from tests.oracles.alignment import pieces_of, synchronised
 from tests.oracles.credit import credit
 
@@ -44,13 +48,10 @@ def too_long(request: TeacherRequest) -> Answer:
     return DropReason.TEACHER_CONTEXT
 
 
-class FakeTeacher:
+class FakeTeacher(Teacher):
     """answers: one a request, in turn; score_of where there are none left."""
 
-    signal = Signal.SAMPLED
-    max_top_k = None
     stop_ids = (0,)
-    is_remote = False
 
     def __init__(self, tokenizer: Any, vocab: ByteVocab, answers: Sequence[Callable[[TeacherRequest], Answer]] = ()):
         self.tokenizer, self.vocab, self.answers = tokenizer, vocab, list(answers)
@@ -68,14 +69,31 @@ def student_logprobs(ids: Sequence[int]) -> np.ndarray:
     return np.array([-0.02 - (token * 5 + place) % 50 / 12 for place, token in enumerate(ids)], dtype=np.float32)
 
 
-def scored_by(
-    teacher: FakeTeacher, vocab: ByteVocab, stops: Sequence[int], completions: Sequence[Sequence[int]], **options: Any
-) -> tuple[ResponseScorer, list[ScoredResponse]]:
-    scorer = ResponseScorer(get("dpca", max_advantage=MAX_ADVANTAGE), vocab, stops, teacher, **options)
-    responses = scorer.split(completions)
-    rows = [student_logprobs(ids) for ids in completions]
+def scored(
+    objective: Objective,
+    teacher: Teacher,
+    vocab: ByteVocab,
+    stops: Sequence[int],
+    completions: Sequence[Sequence[int]],
+    stop_unit: bool = True,
+    template_kwargs: dict[str, Any] | None = None,
+) -> tuple[list[ScoredResponse], Timers]:
+    """The completions as answers to PROMPT, with made-up log-probabilities of the student."""
+    timers = Timers()
+    pair = pair_of(vocab, stops, teacher, stop_unit)
+    renderer = PromptRenderer(teacher.tokenizer, template_kwargs or {}, [])
+    scorer = ResponseScorer(objective, pair, teacher, renderer, timers)
+    turns = Rollout.of([PROMPT] * len(completions), [[]] * len(completions), completions).turns
+    responses = [split_response(ids, vocab, set(stops)) for ids in completions]
     masses = [None if item.stop_position is None else -0.25 for item in responses]
-    return scorer, scorer.score([PROMPT] * len(completions), responses, rows, masses)
+    student = StudentLogprobs([student_logprobs(ids) for ids in completions], masses)
+    return scorer.collect(scorer.submit(turns, responses), student), timers
+
+
+def scored_by(
+    teacher: Teacher, vocab: ByteVocab, stops: Sequence[int], completions: Sequence[Sequence[int]], **options: Any
+) -> list[ScoredResponse]:
+    return scored(get("dpca", max_advantage=MAX_ADVANTAGE), teacher, vocab, stops, completions, **options)[0]
 
 
 def expected_advantages(

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from crossdistill.align import DropReason
-from crossdistill.chat import render_prompt, split_response
-from crossdistill.distill.scorer import ResponseScorer
+from crossdistill.chat import render_prompt
 from crossdistill.objectives import get
 from tests.distill.fake_teacher import (
     PROMPT,
     FakeTeacher,
     expected_advantages,
     score_of,
+    scored,
     scored_by,
     student_logprobs,
     total,
@@ -33,7 +33,7 @@ def test_advantages_are_those_of_each_response_alone(sides, student, special, te
         [control],
     ]
     teacher = FakeTeacher(*sides[teacher_name])
-    _, scored = scored_by(teacher, student, [stop], completions, stop_unit=stop_unit)
+    scored = scored_by(teacher, student, [stop], completions, stop_unit=stop_unit)
     for ids, item in zip(completions, scored, strict=True):
         expected = expected_advantages(item.response, student, teacher, stop_unit)
         assert item.advantages.dtype == np.float32
@@ -50,7 +50,7 @@ def test_advantages_are_those_of_each_response_alone(sides, student, special, te
 def test_the_stop_unit_compares_masses_and_not_the_sampled_token(sides, student, special):
     _, stop = special
     ids = [*student.encode("42").ids, stop]
-    _, (item,) = scored_by(FakeTeacher(*sides["gemma"]), student, [stop], [ids])
+    (item,) = scored_by(FakeTeacher(*sides["gemma"]), student, [stop], [ids])
     assert item.advantages[-1] == pytest.approx(-0.75 - -0.25)
     assert student_logprobs(ids)[-1] != pytest.approx(-0.25)
 
@@ -61,7 +61,7 @@ def test_requests_hold_the_teachers_own_prompt_and_tokens(sides, student, specia
     teacher = FakeTeacher(tokenizer, vocab)
     text = "The answer is 12. 🤗"
     ids = student.encode(text).ids.tolist()
-    _, scored = scored_by(teacher, student, [stop], [[*ids, stop], ids])
+    scored = scored_by(teacher, student, [stop], [[*ids, stop], ids])
     for request, stopped, item in zip(teacher.requests, [True, False], scored, strict=True):
         assert request.prompt_ids == render_prompt(tokenizer, PROMPT)
         assert request.response_ids == vocab.encode(text).ids.tolist()
@@ -74,7 +74,7 @@ def test_template_arguments_reach_the_teachers_template(student, vocabs, special
     tokenizer = build("llama3")
     tokenizer.chat_template = "{{ messages[0].content }}{{ closing }}"
     teacher = FakeTeacher(tokenizer, vocabs["llama3"])
-    options = {"teacher_template_kwargs": {"closing": " Answer:"}}
+    options = {"template_kwargs": {"closing": " Answer:"}}
     scored_by(teacher, student, special[1:], [student.encode("42").ids.tolist()], **options)
     assert vocabs["llama3"].decode(teacher.requests[0].prompt_ids) == b"? Answer:"
 
@@ -82,7 +82,7 @@ def test_template_arguments_reach_the_teachers_template(student, vocabs, special
 def test_without_the_stop_unit_the_teacher_is_not_asked_for_it(sides, student, special):
     _, stop = special
     teacher = FakeTeacher(*sides["qwen"])
-    _, (item,) = scored_by(teacher, student, [stop], [[*student.encode("42").ids, stop]], stop_unit=False)
+    (item,) = scored_by(teacher, student, [stop], [[*student.encode("42").ids, stop]], stop_unit=False)
     assert not teacher.requests[0].stopped
     assert item.response.stop_position is not None
     assert not item.mask[-1]
@@ -95,30 +95,18 @@ def test_the_gap_is_that_of_the_text(sides, student, special):
     control, stop = special
     ids = [control, *student.encode("The sum is 42").ids, stop]
     teacher = FakeTeacher(*sides["llama2"])
-    _, (item,) = scored_by(teacher, student, [stop], [ids])
+    (item,) = scored_by(teacher, student, [stop], [ids])
     own = student_logprobs(ids)[1:-1].astype(float).sum()
     assert item.gap_nats == pytest.approx(own - score_of(teacher.requests[0]).logprobs.astype(float).sum(), abs=1e-5)
     assert item.gap_bytes == len("The sum is 42")
 
 
 def test_time_is_kept_by_part(sides, student, special):
-    scorer, _ = scored_by(FakeTeacher(*sides["gemma"]), student, special[1:], [student.encode("42").ids.tolist()])
-    seconds = scorer.timers.take()
+    rows = [student.encode("42").ids.tolist()]
+    _, timers = scored(get("dpca"), FakeTeacher(*sides["gemma"]), student, special[1:], rows)
+    seconds = timers.take()
     total = seconds.pop("total")
     assert set(seconds) == {"align", "render", "teacher", "credit"}
     assert all(value >= 0 for value in seconds.values())
     assert sum(seconds.values()) <= total
-    assert set(scorer.timers.take()) == {"total"}
-
-
-def test_splitting_uses_the_students_stop_tokens(sides, student, special):
-    control, stop = special
-    scorer = ResponseScorer(get("dpca"), student, [stop], FakeTeacher(*sides["gemma"]))
-    ids = student.encode("42").ids.tolist()
-    for completion in ([*ids, stop], [*ids, control]):
-        (ours,), expected = scorer.split([completion]), split_response(completion, student, {stop})
-        assert (ours.stop_position, ours.data, ours.num_special) == (
-            expected.stop_position,
-            expected.data,
-            expected.num_special,
-        )
+    assert set(timers.take()) == {"total"}

@@ -12,12 +12,12 @@ import torch
 
 from crossdistill.align import DropReason
 from crossdistill.chat import split_response
-from crossdistill.distill.scorer import ResponseScorer
 from crossdistill.objectives import AlignedBatch, LossInputs, LossSum, Objective, get
 from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
 from crossdistill.signal import Signal
 from crossdistill.teachers import TeacherRequest, TeacherScore
-from tests.distill.fake_teacher import PROMPT, FakeTeacher, score_of, student_logprobs
+from tests.distill.fake_teacher import FakeTeacher, score_of
+from tests.distill.fake_teacher import scored as scored_responses
 from tests.tokenizers_in_process import NAMES
 
 TEXTS = ("The quick brown fox, 120 ...]", "naïve café 你好 🤗", "\u0344 e\u0301 \x00 \ufdfa x", "42")
@@ -80,11 +80,8 @@ def completions(student, special) -> list[list[int]]:
 
 def scored(objective: Objective, sides, name: str, student, special, **options) -> tuple[NumberingTeacher, list]:
     teacher = NumberingTeacher(*sides[name])
-    scorer = ResponseScorer(objective, student, special[1:], teacher, **options)
     rows = completions(student, special)
-    responses = scorer.split(rows)
-    masses = [None if item.stop_position is None else -0.25 for item in responses]
-    items = scorer.score([PROMPT] * len(rows), responses, [student_logprobs(ids) for ids in rows], masses)
+    items, _ = scored_responses(objective, teacher, student, special[1:], rows, **options)
     return teacher, items
 
 

@@ -34,23 +34,23 @@ class Slow:
 
 def test_what_comes_meanwhile_is_asked_together():
     score = Slow()
-    elsewhere = BackgroundScorer(score)
-    answers = [elsewhere.ask(requests(0, 2))]
+    background = BackgroundScorer(score)
+    answers = [background.submit(requests(0, 2))]
     assert score.began.wait(WAIT_S)
-    answers += [elsewhere.ask(requests(*span)) for span in [(2, 3), (3, 3), (3, 7)]]
+    answers += [background.submit(requests(*span)) for span in [(2, 3), (3, 3), (3, 7)]]
     score.may.set()
     assert [answer() for answer in reversed(answers)] == [[3, 4, 5, 6], [], [2], [0, 1]]
     assert score.asked == [[0, 1], [2, 3, 4, 5, 6]]
-    assert elsewhere.ask(requests(7, 8))() == [7]
-    elsewhere.abandon()
+    assert background.submit(requests(7, 8))() == [7]
+    background.cancel()
 
 
 def test_all_who_asked_are_told_what_failed():
     score = Slow()
-    elsewhere = BackgroundScorer(score)
-    first = elsewhere.ask(requests(0, 1))
+    background = BackgroundScorer(score)
+    first = background.submit(requests(0, 1))
     assert score.began.wait(WAIT_S)
-    others = [elsewhere.ask(requests(12, 13)), elsewhere.ask(requests(13, 14))]
+    others = [background.submit(requests(12, 13)), background.submit(requests(13, 14))]
     score.may.set()
     assert first() == [0]
     for answer in others:
@@ -58,15 +58,15 @@ def test_all_who_asked_are_told_what_failed():
             answer()
 
 
-def test_who_is_abandoned_does_not_wait():
+def test_what_is_cancelled_does_not_wait():
     score = Slow()
-    elsewhere = BackgroundScorer(score)
-    elsewhere.ask(requests(0, 1))
+    background = BackgroundScorer(score)
+    background.submit(requests(0, 1))
     assert score.began.wait(WAIT_S)
-    elsewhere.ask(requests(1, 2))
+    background.submit(requests(1, 2))
     began = time.monotonic()
-    elsewhere.abandon()
+    background.cancel()
     assert time.monotonic() - began < WAIT_S / 2
     score.may.set()
-    elsewhere._thread.shutdown(wait=True)
+    background._thread.shutdown(wait=True)
     assert score.asked == [[0]]

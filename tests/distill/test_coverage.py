@@ -53,7 +53,7 @@ def test_a_dropped_sample_is_counted_and_leaves_the_others_alone(sides, student,
     completions[place].insert(0, control)
     answers = [answer if k == place else score_of for k in range(3)]
     teacher = FakeTeacher(*sides["gemma"], answers)
-    _, scored = scored_by(teacher, student, [stop], completions)
+    scored = scored_by(teacher, student, [stop], completions)
     dropped = scored[place]
     assert (dropped.dropped, dropped.teacher) == (reason, None)
     assert dropped.advantages.tolist() == [0.0] * len(completions[place])
@@ -75,7 +75,7 @@ def test_when_every_sample_is_dropped_nothing_is_supervised(sides, student, spec
     _, stop = special
     completions = [[*student.encode("The quick").ids, stop], student.encode("fox").ids.tolist()]
     teacher = FakeTeacher(*sides["gemma"], [too_long, poisoned(math.nan)])
-    _, scored = scored_by(teacher, student, [stop], completions)
+    scored = scored_by(teacher, student, [stop], completions)
     assert [item.dropped for item in scored] == [DropReason.TEACHER_CONTEXT, DropReason.NON_FINITE]
     assert not any(item.mask.any() or item.advantages.any() for item in scored)
     assert [len(item.mask) for item in scored] == [len(ids) for ids in completions]
@@ -89,7 +89,7 @@ def test_empty_responses(sides, student, special):
     """Nothing sampled, the stop alone, and control tokens alone: one unit of signal in all, that of the stop."""
     control, stop = special
     teacher = FakeTeacher(*sides["qwen"])
-    _, scored = scored_by(teacher, student, [stop], [[], [stop], [control], [control, stop]])
+    scored = scored_by(teacher, student, [stop], [[], [stop], [control], [control, stop]])
     assert [item.mask.tolist() for item in scored] == [[], [True], [False], [False, True]]
     assert [item.advantages.tolist() for item in scored] == [[], [-0.5], [0.0], [0.0, -0.5]]
     assert all(request.response_ids == [] for request in teacher.requests)
@@ -100,7 +100,7 @@ def test_empty_responses(sides, student, special):
 def test_a_dropped_empty_response_is_counted_too(sides, student, special):
     control, stop = special
     teacher = FakeTeacher(*sides["qwen"], [too_long, poisoned_stop(math.nan)])
-    _, scored = scored_by(teacher, student, [stop], [[control, stop], [stop]])
+    scored = scored_by(teacher, student, [stop], [[control, stop], [stop]])
     coverage = total(scored)
     assert {reason: count.tokens for reason, count in coverage.dropped.items()} == {
         DropReason.SPECIAL_TOKEN: 1,
@@ -126,7 +126,7 @@ def test_a_byte_that_the_teacher_cannot_spell_loses_its_chunk_alone(lacking, stu
     text = "42 界 = 6 * 7"
     ids = [*student.encode(text).ids.tolist(), special[1]]
     teacher = FakeTeacher(*lacking)
-    _, (item,) = scored_by(teacher, student, special[1:], [ids])
+    (item,) = scored_by(teacher, student, special[1:], [ids])
     remaining = iter(score_of(teacher.requests[0]).logprobs.tolist())
     expected = []
     for token, own in zip(ids[:-1], student_logprobs(ids).tolist(), strict=False):
@@ -150,7 +150,7 @@ def test_just_the_chunks_with_a_byte_that_the_teacher_cannot_spell_are_lost(side
     holed = [token for token, piece in enumerate(vocab.pieces) if set(piece) & set(MISSING)]
     token = st.sampled_from(holed) | st.sampled_from(np.flatnonzero(vocab.lengths).tolist())
     ids = data.draw(st.lists(token, max_size=10), "ids")
-    _, (item,) = scored_by(FakeTeacher(*lacking), vocab, [], [ids])
+    (item,) = scored_by(FakeTeacher(*lacking), vocab, [], [ids])
     own = [vocab.pieces[token] for token in ids]
     others = [match.group() for match in re.finditer(rb"ab|.", b"".join(own), re.DOTALL)]
     lost = set()
@@ -182,7 +182,7 @@ def test_every_sampled_token_and_byte_is_supervised_or_counted_under_a_reason(si
         return poisoned(math.nan)(request) if request.response_ids else DropReason.TEACHER_CONTEXT
 
     teacher = FakeTeacher(tokenizer, vocab, [refused if fails else score_of for fails in failing])
-    _, scored = scored_by(teacher, student, stops, completions, stop_unit=stop_unit)
+    scored = scored_by(teacher, student, stops, completions, stop_unit=stop_unit)
     for ids, fails, item in zip(completions, failing, scored, strict=True):
         coverage = item.coverage
         assert len(item.mask) == len(item.advantages) == len(item.student_logprobs) == len(ids)

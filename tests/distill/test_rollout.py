@@ -6,10 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdistill.chat.renderer import PromptRenderer
-from crossdistill.distill.rollout import Rollout, Turn, TurnLogprobs, padded
-from crossdistill.train.monitor.template_warnings import HistoryCounts
-from tests.chat import templates as t
+from crossdistill.distill.rollout import Rollout, Turn, TurnLogprobs, pad
 
 QUESTION = [{"role": "user", "content": "?"}]
 
@@ -68,11 +65,11 @@ def test_turns(rows):
     at_end = [turn.row for turn in rollout.turns if rollout.is_at_end(turn)]
     assert at_end == [row for row, mask in enumerate(masks) if mask[-1]]
 
-    spread = rollout.spread([np.array(turn.ids) + 1 for turn in rollout.turns])
-    for row, (values, mask) in enumerate(zip(spread, masks, strict=True)):
+    scattered = rollout.scatter([np.array(turn.ids) + 1 for turn in rollout.turns])
+    for row, (values, mask) in enumerate(zip(scattered, masks, strict=True)):
         assert values.tolist() == [(token + 1) * sampled for token, sampled in zip(ids[row], mask, strict=True)]
-    collected = rollout.collect([np.array(row) for row in ids])
-    assert [part.tolist() for part in collected] == [turn.ids for turn in rollout.turns]
+    gathered = rollout.gather([np.array(row) for row in ids])
+    assert [part.tolist() for part in gathered] == [turn.ids for turn in rollout.turns]
     assert [len(row) for row in rollout.by_row(rollout.turns)] == [
         sum(turn.row == row for turn in rollout.turns) for row in range(len(rows))
     ]
@@ -107,35 +104,14 @@ def test_log_probabilities_are_found_by_what_stood_before_a_turn():
         kept.take(rollout)  # each batch has its own
 
 
-def test_rows_are_padded_to_the_shape_of_the_batch():
-    like = torch.zeros(2, 3)
-    out = padded([np.array([True]), np.array([True, False, True])], like)
+def test_rows_are_padded_to_the_longest():
+    out = pad([np.array([True]), np.array([True, False, True])])
     assert out.tolist() == [[True, False, False], [True, False, True]]
     assert out.dtype == torch.bool
 
 
-def test_histories():
-    strips, keeps, refuses = (
-        PromptRenderer(t.with_template(template), {}, [])
-        for template in (t.STRIPS, t.CHATML, "{{ raise_exception('?') }}")
-    )
-    history = [*QUESTION, {"role": "assistant", "content": " spaced "}, *QUESTION]
-    rollout = Rollout.of(
-        [history, QUESTION, "a text"],
-        [[1], [1], [1]],
-        [[2], [3, 0, 4], [5]],
-        None,
-        None,
-    )
-    assert HistoryCounts.of(rollout, keeps, strips) == HistoryCounts(1, 1, 0, 1)
-    assert HistoryCounts.of(rollout, strips, keeps) == HistoryCounts(1, 1, 1, 0)
-    assert HistoryCounts.of(rollout, keeps, refuses) == HistoryCounts(1, 1, 0, 0)  # counted under teacher_template
-    with_turns = Rollout.of([QUESTION], [[1]], [[3, 0, 4]], [[1, 0, 1]], [conversation(2)])
-    assert HistoryCounts.of(with_turns, keeps, keeps) == HistoryCounts(0, 1, 0, 0)
-
-
-def test_joined_parts_are_the_whole():
+def test_concatenated_parts_are_the_whole():
     whole = Rollout.of(["a", "b", "c"], [[1], [2, 2], [3]], [[4], [5, 6], [7]], None, None)
     first = Rollout.of(["a", "b"], [[1], [2, 2]], [[4], [5, 6]], None, None)
-    assert Rollout.joined([first, Rollout.of(["c"], [[3]], [[7]], None, None)]) == whole
-    assert Rollout.joined([whole]) == whole
+    assert Rollout.concatenate([first, Rollout.of(["c"], [[3]], [[7]], None, None)]) == whole
+    assert Rollout.concatenate([whole]) == whole

@@ -21,7 +21,7 @@ def test_the_column_names_one():
     assert routing.takes_column
     assert routing.of({**SUM, "teacher": "code"}) == {"code": 1.0}
     for row, said in (({**SUM, "teacher": "art"}, "'art'"), (SUM, "None")):
-        with pytest.raises(InputError, match=f"the column 'teacher' says {said}, which is none .* math, code"):
+        with pytest.raises(InputError, match=f"the column 'teacher' says {said}, which is not one .* math, code"):
             routing.of(row)
 
 
@@ -31,7 +31,7 @@ def test_the_first_rule_that_is_found_decides():
     assert routing.of(CODE) == {"code": 1.0}
     assert routing.of({"prompt": "def f(): return 3"}) == {"code": 1.0}
     assert routing.of({**SUM, "teacher": "code"}) == {"math": 1.0}  # rules take no column
-    with pytest.raises(InputError, match="no rule is for the prompt 'Hello': add a last one"):
+    with pytest.raises(InputError, match="no rule matches the prompt 'Hello': add a last one"):
         routing.of({"prompt": "Hello"})
     assert Routing(TWO, rules={"code": "def", "math": ""}).of({"prompt": "Hello"}) == {"math": 1.0}
 
@@ -43,9 +43,9 @@ def test_weights_are_shares():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rules": {"art": ""}}, "teacher_rules names 'art', which is none of the teachers: math, code"),
+        ({"rules": {"art": ""}}, "teacher_rules names 'art', which is not one of the teachers: math, code"),
         ({"weights": {"art": 1}}, "teacher_weights names 'art'"),
-        ({"rules": {"math": "("}}, "the rule of teacher 'math', '\\(', is no regular expression"),
+        ({"rules": {"math": "("}}, "the rule of teacher 'math', '\\(', is not a regular expression"),
         ({"weights": {"math": 0}}, "teacher_weights gives 'math' 0: a weight is a finite number above 0"),
         ({"weights": {"math": float("nan")}}, "a weight is a finite number"),
         ({"rules": {"math": ""}, "weights": {"code": 1}}, "exclude each other"),

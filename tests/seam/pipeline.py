@@ -1,4 +1,4 @@
-"""What the trainer does with sampled ids, on the toy models."""
+"""What a training loop does with sampled ids, on the toy models."""
 
 import itertools
 import math
@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from crossdistill import ByteVocab
-from crossdistill.chat import ensure_template, render_prompt, stop_ids
-from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.scorer import ResponseScorer
-from crossdistill.distill.student import collate, sampled_logprobs
+from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.distill import Distiller, ScoredResponse
 from crossdistill.objectives import Objective
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.teachers import LocalTeacher
@@ -70,9 +66,10 @@ def run(
     alphabet: tuple[str, str] = ASCII,
     family: str = toy_models.BYTE_LEVEL,
     objective: Objective = UNBOUNDED,
-    prepare: Callable[[ResponseScorer], Any] = lambda scorer: None,
+    prepare: Callable[[Distiller], Any] = lambda distiller: None,
+    stop_unit: bool = True,
 ) -> Run:
-    """What the trainer does with sampled ids, with a student that sampled exactly `sampled`."""
+    """What a training loop does with sampled ids, with a student that sampled exactly `sampled`."""
     model, tokenizer = toy_models.student(student_source, alphabet)
     ensure_template(tokenizer)
     letters = dict(zip("ab", alphabet, strict=True))
@@ -82,24 +79,10 @@ def run(
         ids = tokenizer("".join(letters[char] for char in outcome.text)).input_ids
         completions.append([*ids, stops[k % len(stops)]] if outcome.stopped else ids)
     prompts = [PROMPTS[k % len(PROMPTS)] for k in range(len(sampled))]
-    scorer = ResponseScorer(
-        objective,
-        ByteVocab.from_tokenizer(tokenizer, size=len(tokenizer)),
-        stops,
-        LocalTeacher(*toy_models.teacher(teacher_source, alphabet, family), batch_tokens=4096),
-    )
-    prepare(scorer)
-    responses = scorer.split(completions)
-    batch = collate([render_prompt(tokenizer, prompt) for prompt in prompts], completions, 0, torch.device("cpu"))
-    stop_mask = torch.zeros_like(batch["completion_mask"])
-    for row, response in enumerate(responses):
-        if response.stop_position is not None:
-            stop_mask[row, response.stop_position] = True
-    logprobs, masses = sampled_logprobs(model, batch, stop_mask, torch.tensor(stops), 1.0)
-    remaining = iter(masses.tolist())
-    stop_logprobs = [None if response.stop_position is None else next(remaining) for response in responses]
-    rows = [row[: len(ids)].numpy() for row, ids in zip(logprobs, completions, strict=True)]
-    return Run(list(sampled), scorer.score(prompts, responses, rows, stop_logprobs))
+    teacher = LocalTeacher(*toy_models.teacher(teacher_source, alphabet, family), batch_tokens=4096)
+    distiller = Distiller(tokenizer, teacher, objective, student=model, stop_unit=stop_unit)
+    prepare(distiller)
+    return Run(list(sampled), distiller.score(prompts, completions).responses)
 
 
 def expected_advantages(sampled: Sequence[Outcome], student: Source, teacher: Source) -> list[list[float]]:

@@ -1,6 +1,6 @@
 """The whole pipeline on a language that can be enumerated.
 
-Sampled ids -> split_response -> encode -> align -> LocalTeacher, sampled_logprobs -> ResponseScorer -> advantages,
+Sampled ids -> Distiller.score (split, encode, align, LocalTeacher, the student's log-probabilities) -> advantages,
 through real models and tokenizers, against probabilities of strings that know nothing of tokens.
 """
 
@@ -16,8 +16,7 @@ import torch
 
 from crossdistill import Alignment, ByteVocab, Encoding
 from crossdistill.align import Selection
-from crossdistill.distill import scorer
-from crossdistill.distill.scorer import ResponseScorer
+from crossdistill.distill import Distiller, distiller
 from crossdistill.ops import last_hidden_states
 from tests.seam import toy_models
 from tests.seam.pipeline import ASCII, largest_error, run
@@ -162,39 +161,41 @@ def rolled(module: str, shift: int) -> Callable[[pytest.MonkeyPatch], None]:
 
 def without_last_text_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
-    split = scorer.split_response
+    split = distiller.split_response
 
     def dropping(ids: Any, vocab: ByteVocab, stops: Any) -> Any:
         response = split(ids, vocab, stops)
         kept = response.text_positions[:-1]
         return replace(response, text_positions=kept, data=vocab.decode(response.ids[kept]))
 
-    monkeypatch.setattr(scorer, "split_response", dropping)
+    monkeypatch.setattr(distiller, "split_response", dropping)
 
 
 def with_text_positions_shifted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Student log-probabilities of the neighbours."""
-    split = scorer.split_response
+    split = distiller.split_response
 
     def shifting(ids: Any, vocab: ByteVocab, stops: Any) -> Any:
         response = split(ids, vocab, stops)
         return replace(response, text_positions=np.maximum(response.text_positions - 1, 0))
 
-    monkeypatch.setattr(scorer, "split_response", shifting)
+    monkeypatch.setattr(distiller, "split_response", shifting)
 
 
-def without_first_teacher_token(scorer: ResponseScorer) -> None:
-    encode = scorer.teacher.vocab.encode
+def without_first_teacher_token(made: Distiller) -> None:
+    vocab = made.teachers["teacher"].vocab
+    encode = vocab.encode
 
     def dropping(data: bytes) -> Encoding:
         ids, ends, *_ = encode(data)
         return Encoding(ids[1:], ends[1:]) if len(ids) > 1 else Encoding(ids, ends)
 
-    scorer.teacher.vocab.encode = dropping
+    vocab.encode = dropping
 
 
-def with_one_stop_token(scorer: ResponseScorer) -> None:
-    scorer.teacher.stop_ids = scorer.teacher.stop_ids[:1]
+def with_one_stop_token(made: Distiller) -> None:
+    teacher = made.teachers["teacher"]
+    teacher.stop_ids = teacher.stop_ids[:1]
 
 
 def with_chunks_merged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,10 +213,6 @@ def with_chunks_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crossdistill.paired.align_around_batch", coarse)
 
 
-def without_the_stop_unit(scorer: ResponseScorer) -> None:
-    scorer.stop_unit = False
-
-
 MISTAKES_OF_CODE = {
     "teacher states one late": rolled("crossdistill.teachers.local", 1),
     "teacher states one early": rolled("crossdistill.teachers.local", -1),
@@ -225,10 +222,10 @@ MISTAKES_OF_CODE = {
     "text positions shifted": with_text_positions_shifted,
     "chunks merged": with_chunks_merged,
 }
-MISTAKES_OF_SCORER = {
-    "first teacher token dropped": without_first_teacher_token,
-    "one stop token forgotten": with_one_stop_token,
-    "stop unit forgotten": without_the_stop_unit,
+MISTAKES_AROUND_THE_TEACHER: dict[str, dict[str, Any]] = {
+    "first teacher token dropped": {"prepare": without_first_teacher_token},
+    "one stop token forgotten": {"prepare": with_one_stop_token},
+    "stop unit forgotten": {"stop_unit": False},
 }
 
 
@@ -243,8 +240,8 @@ def test_a_mistake_in_the_code_is_seen(monkeypatch, mistake, teacher):
     assert largest_error(run(samples(5), P, teacher), P, teacher) > 0.05
 
 
-@pytest.mark.parametrize("mistake", MISTAKES_OF_SCORER)
+@pytest.mark.parametrize("mistake", MISTAKES_AROUND_THE_TEACHER)
 @pytest.mark.parametrize("teacher", [P, Q], ids=["same_source", "other_source"])
 def test_a_mistake_around_the_teacher_is_seen(mistake, teacher):
-    result = run(samples(5), P, teacher, prepare=MISTAKES_OF_SCORER[mistake])
+    result = run(samples(5), P, teacher, **MISTAKES_AROUND_THE_TEACHER[mistake])
     assert largest_error(result, P, teacher) > 0.05

@@ -48,7 +48,7 @@ def run(student: tuple, teacher: tuple, output: Path) -> RecordingTrainer:
 
 def check_accounts(trainer: RecordingTrainer) -> None:
     scored = [item for batch in trainer.rollouts for item in batch]
-    coverage = trainer.ledger.coverage
+    coverage = trainer.usage.coverage
     assert coverage.sampled.tokens == sum(len(item.response.ids) for item in scored) > 0
     assert coverage.sampled.bytes == sum(len(item.response.data) for item in scored)
     assert set(coverage.dropped) <= {DropReason.UNENCODABLE, DropReason.SPECIAL_TOKEN}
@@ -64,7 +64,7 @@ def test_as_teacher(name, output):
     ours, theirs = student_tokenizer(), family_tokenizer(name)
     trainer = run((student_model(ours), ours), (family_model(theirs), theirs), output)
     check_accounts(trainer)
-    lost = trainer.ledger.coverage.dropped.get(DropReason.UNENCODABLE)
+    lost = trainer.usage.coverage.dropped.get(DropReason.UNENCODABLE)
     assert (lost is None) == (name == "unigram")  # a random student writes bytes that only byte fallback spells
 
 
@@ -73,4 +73,4 @@ def test_as_student(name, output):
     ours, theirs = family_tokenizer(name), student_tokenizer()
     trainer = run((family_model(ours), ours), (student_model(theirs), theirs), output)
     check_accounts(trainer)
-    assert trainer.ledger.coverage.share == 1.0
+    assert trainer.usage.coverage.share == 1.0

@@ -12,14 +12,13 @@ from transformers import AutoTokenizer
 
 from crossdistill import InputError
 from crossdistill.align import DropReason
-from crossdistill.costs import Part
+from crossdistill.costs import Part, matmul_parameters
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.scorer import ResponseScorer
 from crossdistill.objectives import LossInputs, get
 from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.teachers import LocalTeacher
-from crossdistill.train.monitor.metrics import RolloutSums
-from crossdistill.train.monitor.usage import matmul_parameters
+from crossdistill.train.monitor.rollout_sums import RolloutSums
 from tests.models import MESSAGES, Pair
 from tests.train.harness import BATCH, RecordingTrainer, arguments, load
 from tests.train.test_families import family_model, family_tokenizer

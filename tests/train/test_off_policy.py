@@ -56,14 +56,14 @@ def test_given_responses_are_learned_with_their_end(pair, output):
         answer = by_prompt[str(item.prompt)]
         assert item.response.ids.tolist() == [*vocab.encode(answer).ids.tolist(), stop]
         assert item.mask.all()
-        prompt_ids = trainer.student_side.render(item.prompt)
+        prompt_ids = trainer.student_renderer.render(item.prompt)
         with torch.no_grad():
             nll += (-sampled_logprobs(model, prompt_ids, item.response.ids.tolist())).tolist()
     step = trainer.steps[0]
     assert step["loss"] == pytest.approx(np.mean(nll), rel=1e-3)
     assert step["on_policy"] == 0
     assert "teacher_gap" not in step  # what it says of samples would be said of another's text
-    spent = trainer.ledger.costs.tokens
+    spent = trainer.usage.costs.tokens
     assert Part.STUDENT_ROLLOUT not in spent
     assert Part.TEACHER_ROLLOUT not in spent
     assert spent[Part.STUDENT_STEP] > 0
@@ -92,7 +92,7 @@ def test_the_teacher_writes_in_its_own_words(pair, output):
             assert (
                 item.response.ids.tolist() == [*ids, *[trainer.processing_class.eos_token_id] * response.stopped][:24]
             )
-    assert trainer.ledger.costs.tokens[Part.TEACHER_ROLLOUT] > 0
+    assert trainer.usage.costs.tokens[Part.TEACHER_ROLLOUT] > 0
 
 
 def test_batches_are_mixed_by_seed_and_step_alone(pair, output):
@@ -134,13 +134,13 @@ def test_a_completion_that_is_no_text_is_named(pair, output):
 
 def test_a_student_that_has_overflowed_stops_the_run(pair, output):
     trainer = trainer_of(pair, output, on_policy_share=1.0, objective="dpca")
-    sampled = trainer.sampled_logprobs
+    sampled = trainer.old_logprobs
 
     def overflowed(*arguments):
-        rows, stops = sampled(*arguments)
-        rows[1][0] = np.nan
-        return rows, stops
+        found = sampled(*arguments)
+        found.tokens[1][0] = np.nan
+        return found
 
-    trainer.sampled_logprobs = overflowed
+    trainer.old_logprobs = overflowed
     with pytest.raises(InputError, match="the student's log-probabilities are not finite after step 0"):
         trainer.train()

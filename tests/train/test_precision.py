@@ -14,7 +14,7 @@ def dtypes_seen(model, seen):
 def test_bf16_scores_and_trains_in_bf16(pair, output):
     trainer = make_trainer(pair, output, bf16=True, max_steps=1)
     seen: dict[str, list[torch.dtype]] = {"sample": [], "score": [], "train": []}
-    sample, score, loss = trainer._generate_single_turn, trainer.sampled_logprobs, trainer._compute_loss
+    sample, score, loss = trainer._generate_single_turn, trainer.old_logprobs, trainer._compute_loss
 
     def watched(part, function):
         def call(*args, **kwargs):
@@ -27,7 +27,7 @@ def test_bf16_scores_and_trains_in_bf16(pair, output):
         return call
 
     trainer._generate_single_turn = watched("sample", sample)
-    trainer.sampled_logprobs = watched("score", score)
+    trainer.old_logprobs = watched("score", score)
     trainer._compute_loss = watched("train", loss)
     trainer.train()
     assert {part: set(dtypes) for part, dtypes in seen.items()} == {part: {torch.bfloat16} for part in seen}

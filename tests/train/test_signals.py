@@ -17,8 +17,9 @@ from tests.models import Pair
 from tests.objectives.cases import LETTERS_APART, vocab
 from tests.train.harness import RecordingTrainer, load, make_trainer, weights_of
 
-NEED_DENSE = sorted(name for name in available() if get(name).signal is Signal.DENSE)
-ONE_VOCABULARY = {"gkd"}
+ONE_OF_A_CLASS = {"sampled": "dpca", "topk": "cdm", "dense": "simct", "auxiliary heads": "bld"}
+"""What the trainer can do to an objective depends on the class; each one's value is held in `tests/objectives`."""
+CLASSES = pytest.mark.parametrize("name", ONE_OF_A_CLASS.values(), ids=ONE_OF_A_CLASS)
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +42,17 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trl.trainer.distillation_trainer.create_model_from_path", refuse)
 
 
-@pytest.mark.parametrize("name", NEED_DENSE)
+def test_there_is_one_objective_of_each_class():
+    signals = {kind: get(name).signal for kind, name in ONE_OF_A_CLASS.items()}
+    assert signals == {**{signal.value: signal for signal in Signal}, "auxiliary heads": Signal.DENSE}
+    assert {get(name).signal for name in available()} == set(signals.values())
+
+
 @pytest.mark.parametrize("signal", [Signal.SAMPLED, Signal.TOPK])
-def test_a_teacher_that_gives_less_is_refused_before_the_student_is_loaded(
-    pair, output, limited, no_weights, name, signal
-):
-    message = f"objective '{name}' needs dense probabilities and this teacher gives only {signal.value} ones"
+def test_a_teacher_that_gives_less_is_refused_before_the_student_is_loaded(pair, output, limited, no_weights, signal):
+    message = f"objective 'simct' needs dense probabilities and this teacher gives only {signal.value} ones"
     with pytest.raises(InputError, match=message):
-        make_trainer(pair, output, teacher=limited(signal), objective=name)
+        make_trainer(pair, output, teacher=limited(signal), objective="simct")
 
 
 def test_a_teacher_that_names_fewer_tokens_is_refused(pair, output, limited, no_weights):
@@ -76,7 +80,7 @@ def train_on(trainer: RecordingTrainer, completion: list[int]) -> None:
     trainer.train()
 
 
-@pytest.mark.parametrize("name", sorted(set(available()) - ONE_VOCABULARY))
+@CLASSES
 def test_a_batch_in_which_nothing_ended_is_survived(pair, output, name):
     trainer = make_trainer(pair, output, objective=name, max_steps=1)
     train_on(trainer, [50, 60, 70])
@@ -84,7 +88,7 @@ def test_a_batch_in_which_nothing_ended_is_survived(pair, output, name):
     assert trainer.steps[0]["grad_norm"] > 0
 
 
-@pytest.mark.parametrize("name", sorted(set(available()) - ONE_VOCABULARY))
+@CLASSES
 def test_a_batch_that_says_nothing_teaches_nothing(pair, output, name):
     trainer = make_trainer(pair, output, objective=name, max_steps=1, weight_decay=0.0)
     train_on(trainer, [trainer.processing_class.pad_token_id])
@@ -148,7 +152,7 @@ def canonical(trainer: RecordingTrainer) -> list[int]:
     return [*trainer.student_vocab.encode("The answer is 12 + 30 = 42.").ids, trainer.processing_class.eos_token_id]
 
 
-@pytest.mark.parametrize("name", sorted(set(available()) - {"bld", "multilevel_ot"}))  # not 0 at equality
+@pytest.mark.parametrize("name", ["dpca", "cdm", "simct", "alm"])  # of the dense ones alm reads log-probabilities too
 def test_a_student_that_is_its_teacher_learns_nothing_at_any_sampling_temperature(pair, output, name):
     options = {"alm": {"debias": False}, "cdm": {"top_k": 300}}.get(name, {})
     same = load(pair.student)
@@ -164,8 +168,7 @@ def test_a_student_that_is_its_teacher_learns_nothing_at_any_sampling_temperatur
     )
     train_on(trainer, canonical(trainer))
     assert trainer.steps[0]["loss"] == pytest.approx(0, abs=1e-4)
-    if name != "uld":  # |t - s| has a corner there, and rounding chooses its side
-        assert trainer.steps[0]["grad_norm"] == pytest.approx(0, abs=2e-2)
+    assert trainer.steps[0]["grad_norm"] == pytest.approx(0, abs=2e-2)
     assert trainer.steps[0]["teacher_gap"] == pytest.approx(0, abs=1e-4)
 
 

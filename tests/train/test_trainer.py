@@ -19,7 +19,7 @@ from crossdistill.align import DropReason
 from crossdistill.chat import render_prompt
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.objectives.shared import auxiliary_heads
-from crossdistill.teachers import LocalTeacher, TeacherScore
+from crossdistill.teachers import LocalTeacher, Teacher, TeacherScore
 from crossdistill.train.vllm import KeepSampledLogprobs
 from tests.models import MESSAGES, TEXTS, Pair
 from tests.oracles import credit as credit_oracle
@@ -217,12 +217,12 @@ def test_tensorboard_events_are_written(trained):
 
 
 def test_score_prompts_trains_nothing(trained):
-    before, tokens = weights_of(trained.model), trained.ledger.as_dict()["tokens"]
+    before, tokens = weights_of(trained.model), trained.usage.as_dict()["tokens"]
     trained.model.train()
     scored = trained.score_prompts(MESSAGES[:2])
     assert len(scored) == 2
     assert trained.model.training
-    assert trained.ledger.as_dict()["tokens"] == tokens
+    assert trained.usage.as_dict()["tokens"] == tokens
     assert all(torch.equal(value, before[name]) for name, value in weights_of(trained.model).items())
 
 
@@ -250,7 +250,7 @@ def test_several_steps_a_rollout(pair, output, accumulation):
         assert logged["loss"] == pytest.approx(expected["loss"], rel=1e-3)
         assert (abs(logged["ratio"] - 1) > 1e-3) == (step % 2 == 1)
     assert any(logged["clipped"] > 0 for logged in trainer.steps[1::2])
-    assert trainer.ledger.as_dict()["tokens"]["student_step"] == 2 * trainer.ledger.as_dict()["tokens"]["student_score"]
+    assert trainer.usage.as_dict()["tokens"]["student_step"] == 2 * trainer.usage.as_dict()["tokens"]["student_score"]
 
 
 def test_every_prompt_has_its_turn(pair, output):
@@ -343,7 +343,7 @@ def test_the_stop_unit_can_be_turned_off(pair, output):
     answer_with(trainer, lambda prompt: [50, 60, stop])
     trainer.train()
     assert [item.mask.tolist() for item in trainer.rollouts[0]] == [[True, True, False]] * BATCH
-    assert trainer.ledger.as_dict()["coverage"]["dropped_tokens"] == {"stop_token": 2 * BATCH}
+    assert trainer.usage.as_dict()["coverage"]["dropped_tokens"] == {"stop_token": 2 * BATCH}
 
 
 def test_control_tokens_alone_teach_nothing(pair, output):
@@ -351,18 +351,18 @@ def test_control_tokens_alone_teach_nothing(pair, output):
     answer_with(trainer, lambda prompt: [trainer.processing_class.pad_token_id, len(trainer.student_vocab) - 1])
     trainer.train()
     assert_untouched(trainer)
-    assert trainer.ledger.as_dict()["coverage"]["dropped_tokens"] == {"special_token": 4 * BATCH}
+    assert trainer.usage.as_dict()["coverage"]["dropped_tokens"] == {"special_token": 4 * BATCH}
 
 
 # --- other teachers
 
 
-class FakeTeacher:
+class FakeTeacher(Teacher):
     """Its vocabulary and tokenizer are the local teacher's; its answers are given."""
 
     def __init__(self, local: LocalTeacher, answer: Callable[[Any], Any]):
         self.signal, self.vocab, self.tokenizer = local.signal, local.vocab, local.tokenizer
-        self.stop_ids, self.max_top_k, self.is_remote = local.stop_ids, local.max_top_k, local.is_remote
+        self.stop_ids = local.stop_ids
         self._answer = answer
 
     def score(self, requests: Sequence[Any], signal: Any = None, top_k: int = 0) -> list[Any]:
@@ -393,8 +393,8 @@ def test_a_batch_in_which_every_sample_is_dropped(pair, output, trained, answer,
     trainer.train()
     assert_untouched(trainer)
     assert [step["coverage"] for step in trainer.steps] == [0, 0]
-    assert trainer.ledger.as_dict()["coverage"]["dropped_tokens"] == {str(reason): 6 * BATCH}
-    assert trainer.ledger.as_dict()["coverage"]["supervised_tokens"] == 0
+    assert trainer.usage.as_dict()["coverage"]["dropped_tokens"] == {str(reason): 6 * BATCH}
+    assert trainer.usage.as_dict()["coverage"]["supervised_tokens"] == 0
 
 
 def test_a_dropped_sample_leaves_the_others(pair, output, trained):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from crossdistill.train.monitor.metrics import RolloutSums
+from crossdistill.train.monitor.rollout_sums import RolloutSums
 from crossdistill.train.monitor.watchdog import Watchdog
 
 BUDGET = 512
@@ -65,11 +65,11 @@ def watched(
     seed: int = 0,
 ) -> Watchdog:
     """The watch-dog of a run in which the student becomes `change(progress)`, progress going from 0 to 1."""
-    rng, dog = np.random.default_rng(seed), Watchdog(speaks=False)
+    rng, dog = np.random.default_rng(seed), Watchdog(is_main_process=False)
     for step in range(steps):
-        dog.see(replace(student, **change(step / max(1, steps - 1))).rollout(rng, responses), step)
+        dog.add(replace(student, **change(step / max(1, steps - 1))).rollout(rng, responses), step)
     return dog
 
 
 def kinds(dog: Watchdog) -> list[str]:
-    return [warning.kind for warning in dog.warned]
+    return [warning.kind for warning in dog.warnings]

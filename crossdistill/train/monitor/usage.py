@@ -1,93 +1,111 @@
-"""What a run has spent and covered so far; it survives a resume."""
+"""What a run has spent, and what became of every token that it sampled; kept in checkpoints."""
 
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
+
 from crossdistill.align import Coverage, DropReason
 from crossdistill.costs import Costs, Part
-from crossdistill.distill.response import ScoredResponse
-from crossdistill.teachers import LocalTeacher, Teacher
+from crossdistill.errors import InputError
+from crossdistill.train.monitor.base import Monitor, Observation
 
-FILE_NAME = "ledger.json"
+FILE_NAME = "usage.json"
 
 
-@dataclass
-class Usage:
-    """coverage: of every sampled token. costs: tokens and FLOPs by part. seconds: of training.
+class Usage(Monitor):
+    """Tokens, FLOPs and coverage of this process; :meth:`total` adds up all processes.
 
-    teacher_params: by the teachers' names (see :class:`crossdistill.costs.Costs`), 0 where they are not known.
+    Args:
+        student_params, teacher_params: parameters that take part in matrix products (see
+            :class:`crossdistill.costs.Costs`); of the teachers by name, 0 if they are not known. The first one counts
+            for what a teacher writes.
+        num_iterations: optimisation steps on a batch of rollouts.
+        is_main_process: whether this process goes on from a checkpoint's figures, which are those of all processes.
+
+    Attributes:
+        costs: tokens and FLOPs by part.
+        coverage: of every sampled token.
     """
 
-    costs: Costs
-    teacher_params: dict[str, int] = field(default_factory=dict)
-    coverage: Coverage = field(default_factory=Coverage)
-    seconds: float = 0.0
-
-    @classmethod
-    def of(cls, student: Any, teachers: Mapping[str, Teacher]) -> "Usage":
-        """Of models of which nothing was asked yet. Of several teachers the first counts where none is named."""
-        params = {
-            name: matmul_parameters(teacher.model) if isinstance(teacher, LocalTeacher) else 0
-            for name, teacher in teachers.items()
-        }
-        return cls(Costs(matmul_parameters(student), next(iter(params.values()))), params)
-
-    def record(
+    def __init__(
         self,
-        scored: list[ScoredResponse],
-        coverage: Coverage,
-        prompt_tokens: int,
-        num_iterations: int,
-        writer: Part | None,
-        rescored: bool,
-    ) -> None:
-        """Count one batch of rollouts, on which `num_iterations` optimisation steps are made.
+        student_params: int,
+        teacher_params: Mapping[str, int],
+        num_iterations: int = 1,
+        is_main_process: bool = True,
+    ):
+        self.costs = Costs(student_params, next(iter(teacher_params.values()), 0))
+        self.coverage = Coverage()
+        self._teacher_params = dict(teacher_params)
+        self._num_iterations = num_iterations
+        self._is_main_process = is_main_process
+        self._seconds = 0.0
+        self._began_at: float | None = None
 
-        prompt_tokens: of the student's prompts; a rollout reads them too. writer: whose rollout it is; None where the
-        responses were given. rescored: whether the student's log-probabilities took a forward pass of their own (vLLM
-        gives them along).
-        """
-        student_tokens = prompt_tokens + sum(len(item.response.ids) for item in scored)
-        self.coverage.add(coverage)
-        if writer is Part.STUDENT_ROLLOUT:
-            self.costs.add(writer, student_tokens)
-        elif writer is not None:
-            self.costs.add(writer, sum(item.num_teacher_tokens for item in scored))
-        self.costs.add(Part.STUDENT_SCORE, student_tokens if rescored else 0)
-        self.costs.add(Part.STUDENT_STEP, student_tokens * num_iterations)
-        for judgement in (one for item in scored for one in (item, *item.others)):
-            params = self.teacher_params.get(judgement.teacher_name)
-            self.costs.add(Part.TEACHER_PREFILL, judgement.num_teacher_tokens, params)
+    def start(self) -> None:
+        """Training begins; its time is counted from here."""
+        self._began_at = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those before a resume included."""
+        return self._seconds + (0.0 if self._began_at is None else time.perf_counter() - self._began_at)
+
+    def see(self, seen: Observation) -> None:
+        if seen.mode != "train":
+            return
+        scored, rollout = seen.batch.responses, seen.rollout
+        given_tokens = rollout.num_prompt_tokens + rollout.num_tool_tokens
+        student_tokens = given_tokens + sum(len(item.response.ids) for item in scored)
+        self.coverage.add(seen.batch.coverage)
+        if seen.written_by is Part.STUDENT_ROLLOUT:
+            self.costs.add(Part.STUDENT_ROLLOUT, student_tokens)
+        elif seen.written_by is not None:
+            self.costs.add(seen.written_by, sum(item.num_teacher_tokens for item in scored))
+        self.costs.add(Part.STUDENT_SCORE, student_tokens if seen.rescored else 0)
+        self.costs.add(Part.STUDENT_STEP, student_tokens * self._num_iterations)
+        for score in (one for item in scored for one in (item, *item.others)):
+            params = self._teacher_params.get(score.teacher_name)
+            self.costs.add(Part.TEACHER_PREFILL, score.num_teacher_tokens, params)
+
+    def total(self) -> "Usage":
+        """The usage of all processes together; every process must call it."""
+        total = Usage(self.costs.student_params, {"": self.costs.teacher_params})
+        for entry in gather_object([self.as_dict()]):
+            total.add(entry)
+        return total
 
     def as_dict(self) -> dict[str, Any]:
         """``coverage``, ``tokens``, ``flops`` and ``seconds`` as in ``run.json``."""
         return {"coverage": self.coverage.as_dict(), **self.costs.as_dict(), "seconds": self.seconds}
 
-    def add(self, entry: dict[str, Any]) -> None:
-        """Add what another ledger's :meth:`as_dict` gave: another process's, or an earlier part of the run."""
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Add what :meth:`as_dict` gave of another process, or of an earlier part of the run."""
         for part, tokens in entry["tokens"].items():
             self.costs.include(Part(part), tokens, entry["flops"][part])
         coverage = entry["coverage"]
         self.coverage.supervise(coverage["supervised_tokens"], coverage["supervised_bytes"])
         for reason, tokens in coverage["dropped_tokens"].items():
             self.coverage.drop(DropReason(reason), tokens, coverage["dropped"][reason])
-        self.seconds = max(self.seconds, entry["seconds"])  # processes run side by side
+        self._seconds = max(self._seconds, entry["seconds"])  # processes run side by side
 
-    def load(self, checkpoint: str | Path) -> None:
-        """Go on from the ledger of a checkpoint."""
-        entry = json.loads((Path(checkpoint) / FILE_NAME).read_text())
-        self.add(entry)
+    def save(self, checkpoint: Path, is_writer: bool) -> None:
+        total = self.total()
+        if is_writer:
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            (checkpoint / FILE_NAME).write_text(json.dumps(total.as_dict(), indent=2))
 
-    def save(self, checkpoint: str | Path) -> None:
-        Path(checkpoint).mkdir(parents=True, exist_ok=True)
-        (Path(checkpoint) / FILE_NAME).write_text(json.dumps(self.as_dict(), indent=2))
-
-
-def matmul_parameters(model: Any) -> int:
-    """Parameters that take part in matrix products: all but an input embedding that is not tied to the head."""
-    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    tied = embedding.data_ptr() == head.data_ptr()
-    return sum(parameter.numel() for parameter in model.parameters()) - (0 if tied else embedding.numel())
+    def load(self, checkpoint: Path) -> None:
+        """Raises InputError for a checkpoint of another version."""
+        path = checkpoint / FILE_NAME
+        if not path.exists():
+            raise InputError(
+                f"the checkpoint {str(checkpoint)!r} has no {FILE_NAME}: another version of crossdistill, or another "
+                "trainer, wrote it; begin a new run in another folder."
+            )
+        if self._is_main_process:
+            self.add(json.loads(path.read_text()))

@@ -11,7 +11,7 @@ from crossdistill.align import Coverage
 from crossdistill.chat import ensure_template
 from crossdistill.distill.rollout import Rollout
 from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums, classes_of_bytes, classes_of_chunks
-from crossdistill.train.monitor.metrics import RolloutSums
+from crossdistill.train.monitor.rollout_sums import RolloutSums
 from crossdistill.train.monitor.template_warnings import HistoryCounts
 from tests.distill.fake_teacher import PROMPT, FakeTeacher, scored_by, student_logprobs, too_long
 from tests.tokenizers_in_process import NAMES
@@ -78,7 +78,7 @@ def chunk_by_chunk(scored, teacher_logprobs):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_gap_of_each_class_is_that_of_its_chunks(sides, student, name):
     completions = [student.encode(text).ids.tolist() for text in (TEXT, "12 + 30 = 42", "none of them", "")]
-    _, scored = scored_by(FakeTeacher(*sides[name]), student, [], completions)
+    scored = scored_by(FakeTeacher(*sides[name]), student, [], completions)
     sums = ClassSums.of(scored)
     chunks = [chunk for item in scored for chunk in chunk_by_chunk(item, item.teacher.logprobs)]
     for kind in ByteClass:
@@ -95,7 +95,7 @@ def test_what_the_teacher_cannot_spell_is_sampled_but_has_no_gap(student):
     ensure_template(lacking)
     teacher = FakeTeacher(lacking, ByteVocab.from_tokenizer(lacking))
     ids = student.encode("a ٣\n\n 25 ").ids.tolist()
-    _, (scored,) = scored_by(teacher, student, [], [ids])
+    (scored,) = scored_by(teacher, student, [], [ids])
     sums = ClassSums.of([scored])
     assert sums.sampled_bytes.tolist() == [1, 4, 5]
     expected = chunk_by_chunk(scored, scored.teacher.logprobs)
@@ -109,7 +109,7 @@ def test_a_digit_that_two_chunks_share_counts_for_both(sides, student):
     """Both sides spell it byte by byte."""
     data = "٣".encode()
     ids = [student.encode(bytes([byte])).ids[0] for byte in data]
-    _, (scored,) = scored_by(FakeTeacher(*sides["gpt2"]), student, [], [ids])
+    (scored,) = scored_by(FakeTeacher(*sides["gpt2"]), student, [], [ids])
     classes = classes_of_chunks(scored, classes_of_bytes(scored.response.data))
     assert set(classes.tolist()) == {D}
 
@@ -118,7 +118,7 @@ def test_nothing_sampled_and_nothing_scored(sides, student, special):
     _, stop = special
     assert all((part == 0).all() for part in vars(ClassSums.of([])).values())
     teacher = FakeTeacher(*sides["gpt2"], [too_long])
-    _, scored = scored_by(teacher, student, [stop], [student.encode("1 2").ids.tolist(), [stop]])
+    scored = scored_by(teacher, student, [stop], [student.encode("1 2").ids.tolist(), [stop]])
     sums = ClassSums.of(scored)
     assert sums.sampled_bytes.tolist() == [0, 2, 1]
     assert (sums.gap_nats == 0).all()
@@ -128,7 +128,7 @@ def test_nothing_sampled_and_nothing_scored(sides, student, special):
 def test_the_figures_of_a_rollout(sides, student, special):
     _, stop = special
     completions = [[*student.encode(text).ids.tolist(), stop] for text in (TEXT, "12 + 30 = 42")]
-    _, scored = scored_by(FakeTeacher(*sides["gemma"]), student, [stop], completions)
+    scored = scored_by(FakeTeacher(*sides["gemma"]), student, [stop], completions)
     rollout = Rollout.of([PROMPT] * 2, [[1], [1]], completions, None, None)
     coverage = Coverage()
     for item in scored:

@@ -4,7 +4,8 @@ import pytest
 
 from crossdistill.chat import split_response
 from crossdistill.chat.renderer import PromptRenderer
-from crossdistill.train.monitor.template_warnings import HistoryCounts, TemplateWarnings
+from crossdistill.train.monitor.histories import HistoryCounts
+from crossdistill.train.monitor.template_warnings import PairWarnings, Warnings
 from tests.chat import templates as t
 from tests.models import MESSAGES, TEXTS
 from tests.train.harness import make_trainer
@@ -22,37 +23,37 @@ def told(caplog):
 
 
 def test_nothing_is_told_of_templates_that_agree(told):
-    notes = TemplateWarnings(side(t.CHATML), side(t.CHATML))
-    notes.see(MESSAGES)
-    notes.see([SYSTEM])
-    notes.see_histories(HistoryCounts(4, 4, 0, 0))
+    warnings = PairWarnings(side(t.CHATML), side(t.CHATML))
+    warnings.see_prompts(MESSAGES)
+    warnings.see_prompts([SYSTEM])
+    warnings.see_histories(HistoryCounts(4, 4, 0, 0))
     assert told() == []
 
 
 def test_a_folded_system_message_is_told_once_and_for_the_side_that_folds(told):
-    notes = TemplateWarnings(side(t.CHATML), side(t.NO_SYSTEM))
-    notes.see(MESSAGES)
+    warnings = PairWarnings(side(t.CHATML), side(t.NO_SYSTEM))
+    warnings.see_prompts(MESSAGES)
     assert told() == []
-    notes.see([*MESSAGES, SYSTEM])
-    notes.see([SYSTEM])
+    warnings.see_prompts([*MESSAGES, SYSTEM])
+    warnings.see_prompts([SYSTEM])
     assert told() == ["the teacher's chat template takes no system message: it is written into the first user message."]
 
 
 def test_responses_that_begin_in_other_places(told):
-    notes = TemplateWarnings(side(t.REASONER), side(t.HYBRID))
-    notes.see(TEXTS)
+    warnings = PairWarnings(side(t.REASONER), side(t.HYBRID))
+    warnings.see_prompts(TEXTS)
     assert told() == []  # texts are continued as they stand
-    notes.see(MESSAGES)
-    notes.see(MESSAGES)
+    warnings.see_prompts(MESSAGES)
+    warnings.see_prompts(MESSAGES)
     (sentence,) = told()
     assert "set teacher_chat_template_kwargs or chat_template_kwargs" in sentence
 
 
 def test_keyword_arguments_of_the_template_settle_it(told):
     closed = side(t.HYBRID, enable_thinking=False)
-    TemplateWarnings(closed, closed).see(MESSAGES)
+    PairWarnings(closed, closed).see_prompts(MESSAGES)
     assert told() == []
-    TemplateWarnings(closed, side(t.HYBRID)).see(MESSAGES)
+    PairWarnings(closed, side(t.HYBRID)).see_prompts(MESSAGES)
     assert len(told()) == 1
 
 
@@ -64,10 +65,10 @@ def test_keyword_arguments_of_the_template_settle_it(told):
     ],
 )
 def test_changed_histories(told, template, why):
-    notes = TemplateWarnings(side(template), side(t.CHATML))
-    notes.see(MESSAGES)
-    notes.see_histories(HistoryCounts(4, 4, 2, 0))
-    notes.see_histories(HistoryCounts(4, 4, 1, 0))
+    warnings = PairWarnings(side(template), side(t.CHATML))
+    warnings.see_prompts(MESSAGES)
+    warnings.see_histories(HistoryCounts(4, 4, 2, 0))
+    warnings.see_histories(HistoryCounts(4, 4, 1, 0))
     (sentence,) = told()
     assert sentence.startswith(
         "the student's chat template does not show earlier answers of the assistant as they were"
@@ -77,19 +78,19 @@ def test_changed_histories(told, template, why):
 
 
 def test_control_tokens_within_a_response(told, vocabs):
-    notes = TemplateWarnings(side(t.CHATML), side(t.CHATML))
+    warnings = PairWarnings(side(t.CHATML), side(t.CHATML))
     vocab, tokenizer = vocabs["qwen"], t.with_template(t.CHATML)
     start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
-    notes.see_responses([split_response([*vocab.encode("fox").ids, end], vocab, {end})])
+    warnings.see_responses([split_response([*vocab.encode("fox").ids, end], vocab, {end})])
     assert told() == []
-    notes.see_responses([split_response([start, *vocab.encode("fox").ids, start, end], vocab, {end})] * 2)
+    warnings.see_responses([split_response([start, *vocab.encode("fox").ids, start, end], vocab, {end})] * 2)
     (sentence,) = told()
     assert "its control token '<|im_start|>' within a response" in sentence
     assert "text_tokens" in sentence
 
 
 def test_of_several_processes_one_speaks(told):
-    TemplateWarnings(side(t.REASONER), side(t.CHATML), speaks=False).see(MESSAGES)
+    PairWarnings(side(t.REASONER), side(t.CHATML), Warnings(is_main_process=False)).see_prompts(MESSAGES)
     assert told() == []
 
 
@@ -106,7 +107,7 @@ def test_a_run_tells_before_it_samples(pair, output, told):
     first, second = told()
     assert "inside a block of reasoning for the teacher ('<think>')" in first
     assert "the teacher's chat template takes no system message" in second
-    request_of = trainer.teacher.tokenizer.decode(trainer._panel.seats["teacher"].side.render(SYSTEM))
+    request_of = trainer.teacher.tokenizer.decode(trainer._teacher_renderers["teacher"].render(SYSTEM))
     assert request_of == "<bos><turn>user\nBe brief.\n\ntwo + two?<stop>\n<turn>assistant\n<think>"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from crossdistill.train.monitor.collapse import MIN_BLOCKS, ratio
-from crossdistill.train.monitor.metrics import RolloutSums
+from crossdistill.train.monitor.rollout_sums import RolloutSums
 from crossdistill.train.monitor.watchdog import BLOCK_RESPONSES, FILE_NAME, NUM_BLOCKS, Watchdog
 from tests.train.trajectories import Student, kinds, watched
 
@@ -67,7 +67,7 @@ def test_the_first_judgement_is_as_soon_as_documented():
         return {"entropy": 0.8 if progress < 0.5 else 0.01}
 
     assert kinds(watched(collapse, steps=FIRST_JUDGEMENT - 1)) == []
-    assert [warning.step for warning in watched(collapse, steps=FIRST_JUDGEMENT).warned] == [FIRST_JUDGEMENT - 1]
+    assert [warning.step for warning in watched(collapse, steps=FIRST_JUDGEMENT).warnings] == [FIRST_JUDGEMENT - 1]
 
 
 def test_several_symptoms_are_told_of_each():
@@ -78,52 +78,52 @@ def test_several_symptoms_are_told_of_each():
 
 
 def test_a_warning_names_figures_and_what_to_try():
-    (warning,) = watched(WRONG["numerals vanish"][1]).warned
+    (warning,) = watched(WRONG["numerals vanish"][1]).warnings
     assert warning.message.startswith("numerals are being suppressed: share/digits is 0.")
     for part in ("% of late and was 2.", "teacher_gap/digits is", "What to try", "learning_rate", "align --run"):
         assert part in warning.message
-    (warning,) = watched(WRONG["white space vanishes"][1]).warned
+    (warning,) = watched(WRONG["white space vanishes"][1]).warnings
     assert warning.message.startswith("white space is being suppressed: share/white_space is ")
-    (warning,) = watched(WRONG["white space fills all"][1]).warned
+    (warning,) = watched(WRONG["white space fills all"][1]).warnings
     assert warning.message.startswith("the responses are filling with white space")
-    (warning,) = watched(WRONG["responses do not end"][1]).warned
+    (warning,) = watched(WRONG["responses do not end"][1]).warnings
     assert "stopped is " in warning.message
     assert "stop_unit" in warning.message
-    (warning,) = watched(WRONG["entropy collapses"][1]).warned
+    (warning,) = watched(WRONG["entropy collapses"][1]).warnings
     assert "sampled_entropy is 0.0" in warning.message
 
 
 def test_one_process_speaks_and_all_know(caplog):
     def run(speaks):
-        rng, dog = np.random.default_rng(0), Watchdog(speaks=speaks)
+        rng, dog = np.random.default_rng(0), Watchdog(is_main_process=speaks)
         for step in range(40):
-            dog.see(Student(entropy=0.8 if step < 20 else 0.01).rollout(rng, 16), step)
+            dog.add(Student(entropy=0.8 if step < 20 else 0.01).rollout(rng, 16), step)
         return dog
 
     with caplog.at_level(logging.WARNING, logger="crossdistill"):
         quiet, loud = run(False), run(True)
     assert quiet.as_list() == loud.as_list() != []
     (record,) = caplog.records
-    assert record.message == f"at step {loud.warned[0].step}: {loud.warned[0].message}"
+    assert record.message == f"at step {loud.warnings[0].step}: {loud.warnings[0].message}"
 
 
 def test_a_silent_student_says_nothing_of_itself():
-    dog = Watchdog(speaks=False)
+    dog = Watchdog(is_main_process=False)
     for step in range(100):
-        dog.see(RolloutSums(responses=16, stopped=16, sampled_tokens=16), step)
-    assert dog.warned == []
+        dog.add(RolloutSums(responses=16, stopped=16, sampled_tokens=16), step)
+    assert dog.warnings == []
 
 
 @pytest.mark.parametrize("cut", [3, 15, 47, 80])
 def test_a_resumed_run_judges_as_if_nothing_had_happened(cut, tmp_path):
     def run(interrupted):
-        rng, dog = np.random.default_rng(5), Watchdog(speaks=False)
+        rng, dog = np.random.default_rng(5), Watchdog(is_main_process=False)
         for step in range(120):
             if interrupted and step == cut:
-                dog.save(tmp_path / "checkpoint-1")
-                dog = Watchdog(speaks=False)
+                dog.save(tmp_path / "checkpoint-1", is_writer=True)
+                dog = Watchdog(is_main_process=False)
                 dog.load(tmp_path / "checkpoint-1")
-            dog.see(Student(entropy=0.8 * 0.01 ** (step / 119), ends=1 - step / 119).rollout(rng, 5), step)
+            dog.add(Student(entropy=0.8 * 0.01 ** (step / 119), ends=1 - step / 119).rollout(rng, 5), step)
         return dog.as_list()
 
     assert run(interrupted=True) == run(interrupted=False)
@@ -131,10 +131,10 @@ def test_a_resumed_run_judges_as_if_nothing_had_happened(cut, tmp_path):
 
 
 def test_a_checkpoint_without_a_watch_dog_begins_anew(tmp_path):
-    dog = Watchdog(speaks=False)
+    dog = Watchdog(is_main_process=False)
     dog.load(tmp_path)
     assert dog.as_list() == []
-    dog.save(tmp_path)
+    dog.save(tmp_path, is_writer=True)
     assert json.loads((tmp_path / FILE_NAME).read_text())["start"] == []
 
 

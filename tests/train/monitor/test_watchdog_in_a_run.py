@@ -31,7 +31,7 @@ def test_every_step_logs_its_figures(pair, tmp_path):
     assert first["sampled_entropy"] == pytest.approx(first["entropy"], rel=0.2)  # the same policy, other tokens
     assert 0 <= first["share/digits"] <= 1
     assert "share/digits" not in second  # of the same rollout
-    assert trainer.watchdog.warned == []
+    assert trainer.watchdog.warnings == []
     assert trainer.watchdog._open.responses == 4
 
 
@@ -60,5 +60,5 @@ def test_a_resumed_run_is_not_warned_twice(pair, tmp_path, alarmed, caplog):
     make_trainer(pair, tmp_path, max_steps=4, save_strategy="steps", save_steps=2).train()
     resumed = make_trainer(pair, tmp_path, max_steps=4)
     resumed.train(str(tmp_path / "checkpoint-2"))
-    assert [(warning.step, warning.kind) for warning in resumed.watchdog.warned] == [(1, "entropy")]
+    assert [(warning.step, warning.kind) for warning in resumed.watchdog.warnings] == [(1, "entropy")]
     assert caplog.text.count("the entropy collapses") == 1

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from crossdistill.train.monitor.metrics import RolloutSums
+from crossdistill.train.monitor.rollout_sums import RolloutSums
 
 
 def sums(gaps):

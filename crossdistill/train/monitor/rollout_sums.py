@@ -1,4 +1,4 @@
-"""What a step is told by: sums over responses, added up over processes and batches, divided once."""
+"""Sums over rollouts, from which the logged metrics are made: added up over processes and batches, divided once."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,21 @@ from crossdistill.align import Coverage
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.rollout import Rollout
 from crossdistill.train.monitor.byte_classes import ByteClass, ClassSums
-from crossdistill.train.monitor.template_warnings import HistoryCounts
+from crossdistill.train.monitor.histories import HistoryCounts
 
 
 @dataclass
 class RolloutSums:
-    """Sums over the responses of one or more batches. Bytes, tokens, nats and seconds as named.
+    """Sums over the responses of one or more batches, in the units of their names.
 
-    A response with tools is several turns and the tools' results between them; its gap is that of its turns together.
-    sampled_nats: -log p of the sampled tokens. digit_*, white_space_*: the bytes that spell them, and the gap on the
-    chunks of that class (see :mod:`crossdistill.train.monitor.byte_classes`); what is neither is the rest.
+    A response with tools has several turns; its gap is that of its turns together.
+
+    Attributes:
+        sampled_nats: -log p of the sampled tokens.
+        digit_bytes, white_space_bytes: sampled bytes of digits and white space.
+        digit_gap_nats, ...: the gap on chunks of that class (module `byte_classes`); what is neither is the rest.
+        partly_scored_tokens: supervised tokens that one of several teachers does not score.
+        gap_nats_squared, ...: second moments over responses, for the standard error of the gap.
     """
 
     responses: float = 0
@@ -28,7 +33,7 @@ class RolloutSums:
     sampled_tokens: float = 0
     sampled_nats: float = 0
     supervised_tokens: float = 0
-    partly_judged_tokens: float = 0
+    partly_scored_tokens: float = 0
     sampled_bytes: float = 0
     supervised_bytes: float = 0
     gap_responses: float = 0
@@ -53,7 +58,7 @@ class RolloutSums:
     def of(
         cls, rollout: Rollout, scored: Sequence[ScoredResponse], coverage: Coverage, histories: HistoryCounts
     ) -> "RolloutSums":
-        """The sums of a rollout, whose turns are `scored` and have that coverage together."""
+        """The sums of a rollout whose turns are `scored`, with their common coverage."""
         rows = rollout.by_row(scored)
         gaps = [(sum(item.gap_nats for item in row), sum(item.gap_bytes for item in row)) for row in rows]
         classes = ClassSums.of(scored)
@@ -67,7 +72,7 @@ class RolloutSums:
             sampled_tokens=coverage.sampled.tokens,
             sampled_nats=-sum(float(item.student_logprobs.sum(dtype=np.float64)) for item in scored),
             supervised_tokens=coverage.supervised.tokens,
-            partly_judged_tokens=sum(item.num_partly_judged for item in scored),
+            partly_scored_tokens=sum(item.num_partly_scored for item in scored),
             sampled_bytes=coverage.sampled.bytes,
             supervised_bytes=coverage.supervised.bytes,
             gap_responses=sum(size > 0 for _, size in gaps),
@@ -98,17 +103,20 @@ class RolloutSums:
         return astuple(self)
 
     def metrics(self) -> dict[str, float]:
-        """The logged figures; empty where no response was seen.
+        """The logged figures; empty if there is no response.
 
-        teacher_gap: log student - log teacher, nats per byte, over the responses' text (an estimate of the sequence
-        reverse KL per byte). teacher_gap_se: its standard error over responses (ratio estimator), from two on.
-        teacher_gap/*: the same on chunks with digits, on those of white space alone and on the rest, where there are
-        such. share/*: of the sampled bytes, those that spell digits and white space. sampled_entropy: mean -log p of
-        the sampled tokens, nats; its expectation is the student's entropy, except that top_k, top_p and min_p make it
-        too low. coverage: share of the sampled bytes that is supervised. partly_judged: share of the supervised tokens
-        of which one of several teachers says nothing, where there are such. stopped: share of the responses that ended
-        by a stop token. turns, tool_tokens: of a response, where tools were called. history_changed/*: share of the
-        conversations with earlier answers of the assistant that a side's template does not show as they were.
+        * teacher_gap: log student - log teacher, nats per byte, over the responses' text: an estimate of the sequence
+          reverse KL per byte. teacher_gap_se: its standard error over responses (ratio estimator), from two on.
+          teacher_gap/*: on chunks with digits, of white space alone, and on the rest, if there are any.
+        * share/*: of the sampled bytes, those of digits and white space.
+        * sampled_entropy: mean -log p of the sampled tokens, nats; its expectation is the student's entropy, except
+          that top_k, top_p and min_p make it too low.
+        * coverage, token_coverage: share of the sampled bytes and tokens that is supervised.
+        * partly_judged: share of the supervised tokens that one of several teachers does not score, if there are any.
+        * stopped: share of the responses that end with a stop token.
+        * turns, tool_tokens: of a response, if tools were called.
+        * history_changed/*: share of the conversations with earlier answers of the assistant that a side's template
+          does not show as they were.
         """
         if not self.responses:
             return {}
@@ -123,8 +131,8 @@ class RolloutSums:
         if self.sampled_bytes:
             metrics["share/digits"] = self.digit_bytes / self.sampled_bytes
             metrics["share/white_space"] = self.white_space_bytes / self.sampled_bytes
-        if self.partly_judged_tokens:
-            metrics["partly_judged"] = self.partly_judged_tokens / self.supervised_tokens
+        if self.partly_scored_tokens:
+            metrics["partly_judged"] = self.partly_scored_tokens / self.supervised_tokens
         if self.tool_tokens:
             metrics["turns"] = self.turns / self.responses
             metrics["tool_tokens"] = self.tool_tokens / self.responses
@@ -135,7 +143,7 @@ class RolloutSums:
         return metrics | self._gaps()
 
     def _gaps(self) -> dict[str, float]:
-        """Those of the teacher, as far as there are bytes."""
+        """The metrics of the gap, if there are bytes."""
         gap = self.gap_nats / self.gap_bytes if self.gap_bytes else 0.0
         metrics = {"teacher_gap": gap} if self.gap_bytes else {}
         for name, (nats, size) in self.gaps_by_class().items():

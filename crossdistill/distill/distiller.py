@@ -1,0 +1,376 @@
+"""The algorithm in one object: score what the student sampled, and compute the loss.
+
+Shapes: B responses, C longest response, N supervised tokens, H hidden size, V vocabulary. Column c of a [B, C] tensor
+belongs to response token c, not to the state that predicts it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from crossdistill.align import Coverage
+from crossdistill.chat import Response, ensure_template, split_response, stop_ids
+from crossdistill.chat.messages import Message, Prompt
+from crossdistill.chat.renderer import PromptRenderer
+from crossdistill.distill.checks import check_signal, check_temperature, scoring_temperature
+from crossdistill.distill.loss import loss_of
+from crossdistill.distill.multi_teacher import MultiTeacherScorer, PendingOfSeveral
+from crossdistill.distill.response import ONE_TEACHER, ScoredResponse, total_coverage
+from crossdistill.distill.rollout import Rollout, pad
+from crossdistill.distill.routing import COLUMN, Routing
+from crossdistill.distill.scorer import PendingScores, ResponseScorer
+from crossdistill.distill.student import StudentLogprobs, collate, logprobs_with_stop_mass, student_logprobs
+from crossdistill.distill.timers import Timers
+from crossdistill.errors import InputError
+from crossdistill.objectives.base import LossSum, Objective
+from crossdistill.objectives.registry import get
+from crossdistill.objectives.shared.vocab_pair import VocabPair
+from crossdistill.ops import HiddenStates, LMHead, full_tensor
+from crossdistill.teachers.base import Teacher
+from crossdistill.tokens import ByteVocab
+
+TemplateKwargs = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A rollout with its teacher's signal.
+
+    Attributes:
+        advantages: nats, float32 [B, C], constant; 0 where `loss_mask` is False.
+        loss_mask: bool [B, C], the supervised tokens.
+        old_logprobs: nats, float32 [B, C], of the sampled tokens under the policy that sampled; 0 elsewhere.
+        num_items: by which the loss of this batch is divided: the number of its terms, at least 1. With several
+            processes or accumulated gradients, divide by the sum of :attr:`weight` over all of them instead.
+        weight: the number of terms of the loss; 0 if nothing is supervised.
+        coverage: what became of every sampled token.
+        responses: one for each turn, in order, with alignments and scores, for reports.
+        rollout: the completions and their turns.
+    """
+
+    advantages: Tensor
+    loss_mask: Tensor
+    old_logprobs: Tensor
+    responses: list[ScoredResponse]
+    rollout: Rollout
+
+    @property
+    def weight(self) -> float:
+        return sum(item.weight for item in self.responses)
+
+    @property
+    def num_items(self) -> float:
+        return max(1.0, self.weight)
+
+    @property
+    def coverage(self) -> Coverage:
+        return total_coverage(self.responses)
+
+    def rows(self, rows: Sequence[int]) -> list[ScoredResponse]:
+        """The responses of some rows, in that order."""
+        by_row = self.rollout.by_row(self.responses)
+        return [item for row in rows for item in by_row[row]]
+
+    def to(self, device: torch.device | str) -> "ScoredBatch":
+        """The same with its tensors on a device."""
+        return replace(
+            self,
+            advantages=self.advantages.to(device),
+            loss_mask=self.loss_mask.to(device),
+            old_logprobs=self.old_logprobs.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class PendingBatch:
+    """A rollout that was submitted to its teachers, and its turns as responses."""
+
+    rollout: Rollout
+    responses: list[Response]
+    scores: PendingScores | PendingOfSeveral
+
+    @property
+    def stop_positions(self) -> list[int | None]:
+        """Position of each turn's stop token in the turn, None if it has none."""
+        return [response.stop_position for response in self.responses]
+
+
+class Distiller:
+    """On-policy distillation across tokenizers, for any training loop.
+
+    Args:
+        tokenizer: the student's, of Hugging Face's form; gets the plain chat template if it has none.
+        teacher: a :class:`crossdistill.teachers.Teacher`, or several by name.
+        objective: its name, an import path, or an :class:`crossdistill.objectives.Objective`.
+        student: the model that is trained, a Hugging Face causal language model. It is needed by :meth:`score` without
+            `old_logprobs`, and by objectives that train auxiliary heads, which are attached to it.
+        vocab_size: how many token ids the student can emit; that of `student`, or of the tokenizer, by default.
+        declared_stops: token ids that end the student's turns in addition to those that its tokenizer and template
+            name; those of ``student.generation_config`` by default.
+        stop_unit: whether the end of a turn is taught (decision 4); off for a teacher that does not end its turns.
+        temperature: of the sampling.
+        routing: which of several teachers scores what; by the names that :meth:`score` is given by default.
+        template_kwargs: keyword arguments of the student's chat template.
+        teacher_template_kwargs: of the teacher's chat template; by name if there are several.
+        tools: functions that the student may call; both templates are shown them.
+        text_tokens: special tokens of the student that are read as text (:meth:`ByteVocab.from_tokenizer`).
+        pairs: vocabularies that were paired before, by teacher; made if left out.
+
+    Attributes:
+        objective, teachers, vocab, stop_ids, temperature: as given or found; `teachers` by name.
+        renderer: renders the student's prompts.
+        pairs: both vocabularies, by teacher.
+        timers: seconds spent in render, align, teacher and credit.
+
+    Raises:
+        InputError: an objective that needs more than the teacher gives, or has no meaning for the pair; or a tokenizer
+            whose bytes cannot be verified.
+
+    Example:
+        One step of a loop of your own (docs/own-loop.md runs it)::
+
+            batch = distiller.score(prompts, completion_ids)
+            states = student.base_model(input_ids, attention_mask).last_hidden_state      # your forward pass
+            loss = distiller.loss(batch, predicting(states), LMHead.from_model(student)) / batch.num_items
+            loss.backward()
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        teacher: Teacher | Mapping[str, Teacher],
+        objective: str | Objective = "dpca",
+        *,
+        student: Any = None,
+        vocab_size: int | None = None,
+        declared_stops: int | Sequence[int] | None = None,
+        stop_unit: bool = True,
+        temperature: float = 1.0,
+        routing: Routing | None = None,
+        template_kwargs: TemplateKwargs | None = None,
+        teacher_template_kwargs: TemplateKwargs | None = None,
+        tools: Sequence[Any] | None = None,
+        text_tokens: Collection[str] = (),
+        pairs: Mapping[str, VocabPair] | None = None,
+    ):
+        ensure_template(tokenizer)
+        self.objective = objective if isinstance(objective, Objective) else get(objective)
+        self.teachers = dict(teacher) if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
+        self.student = student
+        self.temperature = temperature
+        self.timers = Timers()
+        self.renderer = PromptRenderer(tokenizer, dict(template_kwargs or {}), tools or [])
+        self.stop_ids = _stop_ids(tokenizer, student, declared_stops)
+        self.pairs = dict(pairs) if pairs else self._pairs(tokenizer, vocab_size, text_tokens, stop_unit)
+        self.vocab = next(iter(self.pairs.values())).student
+        self._routing = routing or Routing(tuple(self.teachers))
+        scorers = {name: self._scorer(name, teacher_template_kwargs, tools) for name in self.teachers}
+        self._scorer_of_all = MultiTeacherScorer(scorers) if len(scorers) > 1 else next(iter(scorers.values()))
+        if student is not None:
+            self.objective.attach(student)
+
+    # ---- scoring --------------------------------------------------------------------------------------------------
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        completion_ids: Sequence[Sequence[int]],
+        old_logprobs: Sequence[Any] | Tensor | None = None,
+        *,
+        stop_logprobs: Sequence[float | None] | None = None,
+        teachers: Sequence[str | None] | None = None,
+        sampled_masks: Sequence[Sequence[int]] | None = None,
+        conversations: Sequence[Sequence[Message]] | None = None,
+        is_sampled: bool = True,
+    ) -> ScoredBatch:
+        """Have responses scored by the teacher, and assign credit.
+
+        Args:
+            prompts: a text or a list of messages for each row.
+            completion_ids: what the student sampled, stop token included if it sampled one, without padding.
+            old_logprobs: nats, of each completion token under the policy that sampled, at the sampling temperature:
+                rows, or a tensor [B, C]. Without them the student scores its samples in one forward pass.
+            stop_logprobs: log of the total probability of all stop tokens at the end of each turn that stopped, else
+                None. Without them, the sampled stop token's own log-probability stands in if `old_logprobs` are given
+                (decision 4), and the exact mass is computed if not.
+            teachers: of each row, the teacher that its data names, if there are several.
+            sampled_masks: 1 at sampled tokens, 0 at tool results; None without tools.
+            conversations: the messages that followed each prompt, one of the assistant for each turn, with tools.
+            is_sampled: whether the student sampled the responses; False for given ones.
+
+        Returns:
+            Advantages, loss mask and old log-probs, [B, C].
+
+        Raises:
+            InputError: no log-probabilities and no student to compute them, or an objective that takes the student's
+                own samples alone and other responses.
+            TeacherError: the teacher failed.
+        """
+        if not is_sampled and self.objective.on_policy_only:
+            raise InputError(
+                f"objective {self.objective.name!r} weighs what the student itself sampled, so it has no meaning on "
+                "other responses: choose another objective."
+            )
+        prompt_ids = [self.renderer.render(prompt) for prompt in prompts]
+        rollout = Rollout.of(prompts, prompt_ids, completion_ids, sampled_masks, conversations, is_sampled, teachers)
+        with self.cancelled_on_error():
+            pending = self.submit(rollout)
+            student = self._student_logprobs(pending, old_logprobs, stop_logprobs)
+            return self.collect([pending], student)
+
+    def submit(self, rollout: Rollout) -> PendingBatch:
+        """Begin to score a rollout; a teacher that computes elsewhere works from now on."""
+        responses = [split_response(turn.ids, self.vocab, self.stop_ids) for turn in rollout.turns]
+        if isinstance(self._scorer_of_all, ResponseScorer):
+            return PendingBatch(rollout, responses, self._scorer_of_all.submit(rollout.turns, responses))
+        rows = [
+            self._routing.of({"prompt": prompt, COLUMN: name})
+            for prompt, name in zip(rollout.prompts, rollout.teachers, strict=True)
+        ]
+        weights = [rows[turn.row] for turn in rollout.turns]
+        return PendingBatch(rollout, responses, self._scorer_of_all.submit(rollout.turns, responses, weights))
+
+    def collect(self, parts: Sequence[PendingBatch], student: StudentLogprobs) -> ScoredBatch:
+        """Wait for the teachers of submitted rollouts, and assign credit.
+
+        Args:
+            parts: one after the other they make up the batch.
+            student: log-probabilities of all their turns.
+        """
+        responses: list[ScoredResponse] = []
+        for part in parts:
+            own = slice(len(responses), len(responses) + len(part.responses))
+            logprobs = StudentLogprobs(student.tokens[own], student.stops[own])
+            responses += self._scorer_of_all.collect(part.scores, logprobs)  # type: ignore[arg-type]
+        rollout = Rollout.concatenate([part.rollout for part in parts])
+        return ScoredBatch(
+            pad(rollout.scatter([item.advantages for item in responses])),
+            pad(rollout.scatter([item.mask for item in responses])),
+            pad(rollout.scatter([np.asarray(item.student_logprobs, dtype=np.float32) for item in responses])),
+            responses,
+            rollout,
+        )
+
+    @contextmanager
+    def cancelled_on_error(self) -> Iterator[None]:
+        """If this context ends early, nobody waits for a teacher any more: its threads would keep the process alive."""
+        try:
+            yield
+        except BaseException:
+            self._scorer_of_all.cancel()
+            raise
+
+    # ---- loss -----------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: ScoredBatch, hidden_states: Tensor, lm_head: LMHead | nn.Module) -> Tensor:
+        """The objective's loss of a batch, as a sum: divide it by ``batch.num_items``.
+
+        Args:
+            batch: scored responses.
+            hidden_states: the student's last hidden states, with gradient: [B, C, H], at c the state that *predicts*
+                response token c; or [N, H], these states at the supervised tokens alone, row by row.
+            lm_head: the student's head: an :class:`crossdistill.ops.LMHead`, or a linear layer that is all of it.
+
+        Returns:
+            Scalar; exactly 0 with zero gradient if nothing is supervised.
+        """
+        return self.loss_sum(batch, range(len(batch.rollout.prompts)), hidden_states, lm_head).total
+
+    def loss_sum(
+        self, batch: ScoredBatch, rows: Sequence[int], hidden_states: Tensor, lm_head: LMHead | nn.Module
+    ) -> LossSum:
+        """The loss of some rows of a batch, with figures for logs; see :meth:`loss`.
+
+        Args:
+            batch: scored responses.
+            rows: of the batch, in the order of the states.
+            hidden_states: as for :meth:`loss`, of these rows.
+            lm_head: as for :meth:`loss`.
+        """
+        if hidden_states.dim() == 3:
+            mask = batch.loss_mask[list(rows)].to(hidden_states.device)
+            hidden_states = hidden_states[:, : mask.shape[1]][mask]
+        states = HiddenStates(hidden_states, _head(lm_head))
+        return loss_of(self.objective, batch.rows(rows), states, self.temperature)
+
+    # ---- parts ----------------------------------------------------------------------------------------------------
+
+    def _pairs(
+        self, tokenizer: Any, vocab_size: int | None, text_tokens: Collection[str], stop_unit: bool
+    ) -> dict[str, VocabPair]:
+        size = vocab_size if self.student is None else self.student.get_input_embeddings().weight.shape[0]
+        vocab = ByteVocab.from_tokenizer(tokenizer, size, text_tokens)
+        return {name: pair_of(vocab, self.stop_ids, one, stop_unit) for name, one in self.teachers.items()}
+
+    def _scorer(self, name: str, kwargs: TemplateKwargs | None, tools: Sequence[Any] | None) -> ResponseScorer:
+        teacher, pair = self.teachers[name], self.pairs[name]
+        check_signal(self.objective, teacher)
+        check_temperature(self.objective, teacher, self.temperature)
+        self.objective.check(pair)
+        own = (kwargs or {}) if len(self.teachers) == 1 else (kwargs or {}).get(name) or {}
+        return ResponseScorer(
+            self.objective, pair, teacher, PromptRenderer(teacher.tokenizer, dict(own), tools or []), self.timers
+        )
+
+    def _student_logprobs(
+        self, pending: PendingBatch, old: Sequence[Any] | Tensor | None, stops: Sequence[float | None] | None
+    ) -> StudentLogprobs:
+        rollout, positions = pending.rollout, pending.stop_positions
+        if old is None:
+            return self._scored_by_student(rollout, positions)
+        rows = [_row(values, len(ids)) for values, ids in zip(old, rollout.completion_ids, strict=True)]
+        tokens = rollout.gather(rows)
+        if stops is None:
+            stops = [None if k is None else float(row[k]) for row, k in zip(tokens, positions, strict=True)]
+        return StudentLogprobs(tokens, stops)
+
+    def _scored_by_student(self, rollout: Rollout, positions: Sequence[int | None]) -> StudentLogprobs:
+        student = self.student
+        if student is None:
+            raise InputError(
+                "the log-probabilities of the sampled tokens are not known: give old_logprobs, or make the Distiller "
+                "with student=MODEL, which then computes them."
+            )
+        inputs = collate(rollout.prompt_ids, rollout.completion_ids, 0, next(student.parameters()).device)
+        temperature = scoring_temperature(self.objective, self.temperature)
+
+        def forward(part: Any, stop_mask: Tensor) -> tuple[Tensor, Tensor]:
+            return logprobs_with_stop_mass(student, part, stop_mask, self.stop_ids, temperature)
+
+        was_training = student.training
+        student.eval()
+        try:
+            return student_logprobs(rollout, inputs, positions, len(rollout.prompts), forward)
+        finally:
+            student.train(was_training)
+
+
+def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: Teacher, stop_unit: bool) -> VocabPair:
+    """Both vocabularies; without stop tokens if the end of the turn is not taught."""
+    stops = (tuple(sorted(student_stop_ids)), tuple(teacher.stop_ids)) if stop_unit else ((), ())
+    return VocabPair(student_vocab, teacher.vocab, *stops)
+
+
+def _stop_ids(tokenizer: Any, student: Any, declared: int | Sequence[int] | None) -> tuple[int, ...]:
+    config = getattr(student, "generation_config", None)
+    return stop_ids(tokenizer, getattr(config, "eos_token_id", None) if declared is None else declared)
+
+
+def _head(layer: LMHead | nn.Module) -> LMHead:
+    if isinstance(layer, LMHead):
+        return layer
+    weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
+    return LMHead(full_tensor(weight), None if bias is None else full_tensor(bias))
+
+
+def _row(values: Any, length: int) -> np.ndarray:
+    """Log-probabilities of one completion, without padding."""
+    row = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=np.float32)
+    if len(row) < length:
+        raise InputError(f"old_logprobs has {len(row)} values for a completion of {length} tokens.")
+    return row[:length]

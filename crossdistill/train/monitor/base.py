@@ -1,0 +1,54 @@
+"""A monitor: it is told what happens in a run, and never asked by the step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossdistill.costs import Part
+from crossdistill.distill import Rollout, ScoredBatch
+from crossdistill.train.monitor.histories import HistoryCounts
+from crossdistill.train.monitor.rollout_sums import RolloutSums
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A batch of rollouts that was sampled and scored.
+
+    Attributes:
+        mode: "train" or "eval".
+        step: optimisation steps made before.
+        batch: the rollout with its scores, of this process.
+        sums: figures of the rollouts of all processes.
+        histories: earlier answers that the templates changed, by teacher; of this process.
+        written_by: whose rollout it is, for costs; None if the responses were given.
+        rescored: whether the student's log-probabilities took a forward pass of their own.
+    """
+
+    mode: str
+    step: int
+    batch: ScoredBatch
+    sums: RolloutSums
+    histories: Mapping[str, HistoryCounts]
+    written_by: Part | None
+    rescored: bool
+
+    @property
+    def rollout(self) -> Rollout:
+        return self.batch.rollout
+
+
+class Monitor:
+    """Watches a run and changes no gradient. Every method has a default, which does nothing."""
+
+    def see_prompts(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows of the data, before their prompts are rendered."""
+
+    def see(self, seen: Observation) -> None:
+        """A batch of rollouts. Every process is told, in the same order."""
+
+    def save(self, checkpoint: Path, is_writer: bool) -> None:
+        """Write what a resumed run needs. Every process is told; the one with `is_writer` writes."""
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint; every process is told."""
