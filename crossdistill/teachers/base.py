@@ -175,3 +175,29 @@ class Teacher(ABC):
     def close(self) -> None:
         """Release connections and threads. A later call to :meth:`score` may open them again. Nothing by default."""
         return
+
+
+def check_teacher(teacher: object) -> Teacher:
+    """Return the teacher, if it has what every teacher must have.
+
+    Args:
+        teacher: an object that a user gave.
+
+    Raises:
+        InputError: it is not a :class:`Teacher`, or one without `vocab`, `tokenizer` or `stop_ids`.
+    """
+    if not isinstance(teacher, Teacher):
+        raise InputError(
+            f"the teacher is {_described(teacher)}, which is not a teacher: give an instance of a subclass of "
+            "crossdistill.teachers.Teacher (`score` is the only method that it must implement)."
+        )
+    missing = [name for name in ("vocab", "tokenizer", "stop_ids") if not hasattr(teacher, name)]
+    if missing:
+        raise InputError(f"the teacher is {_described(teacher)} without {', '.join(missing)}: set that in __init__.")
+    return teacher
+
+
+def _described(value: object) -> str:
+    kind = value if isinstance(value, type) else type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"the class {name}" if isinstance(value, type) else f"an object of type {name}"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.costs import matmul_parameters
 from crossdistill.errors import InputError
 from crossdistill.ops import (
     HiddenStates,
@@ -21,7 +22,8 @@ from crossdistill.ops import (
     top_logprobs,
 )
 from crossdistill.signal import Signal
-from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore
+from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore, WrittenResponse
+from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
 
 
@@ -40,8 +42,7 @@ class LocalTeacher(Teacher):
     """
 
     signal = Signal.DENSE
-    max_top_k: int | None = None
-    is_remote = False
+    can_write = True
 
     def __init__(
         self,
@@ -62,7 +63,8 @@ class LocalTeacher(Teacher):
                 "the teacher declares no stop token, so the end of a response has no probability: set its tokenizer's "
                 "eos_token."
             )
-        self.max_length: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self.max_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self.num_params = matmul_parameters(model)
         self._head = LMHead.from_model(model)
         self._head.verify(model)
         self._batch_tokens = batch_tokens
@@ -79,6 +81,18 @@ class LocalTeacher(Teacher):
             for k, score in zip(batch, scores, strict=True):
                 answers[k] = score
         return answers
+
+    def write(
+        self, prompts: Sequence[Any], max_new_tokens: int, temperature: float, seed: int, first_row: int
+    ) -> Iterator[WrittenResponse]:
+        """Write one response a prompt, in order, as they become ready; see :meth:`Teacher.write`."""
+        return write_responses(
+            self.model, self.tokenizer, prompts, max_new_tokens, temperature, seed=seed, first_row=first_row
+        )
+
+    def set_temperature(self, temperature: float) -> None:
+        """Give log-probabilities of this sampling temperature from now on; any positive one is possible."""
+        self.temperature = temperature
 
     def _fits(self, request: TeacherRequest) -> bool:
         return self.max_length is None or _length(request) <= self.max_length

@@ -1,7 +1,6 @@
-"""A model writes responses: for SFT on a teacher's text and for evaluation."""
+"""Responses that a local model writes: for SFT on a teacher's text, off-policy batches and evaluation."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,16 +8,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from crossdistill.chat import render_prompt, stop_ids
-from crossdistill.chat.template import Prompt
+from crossdistill.chat.messages import Prompt
+from crossdistill.teachers.base import WrittenResponse
 
-
-@dataclass(frozen=True)
-class WrittenResponse:
-    """text: the response without special tokens. num_tokens: tokens generated. stopped: whether it ended by itself."""
-
-    text: str
-    num_tokens: int
-    stopped: bool
+__all__ = ["WrittenResponse", "write_responses"]
 
 
 def write_responses(
@@ -31,10 +24,17 @@ def write_responses(
     seed: int = 0,
     first_row: int = 0,
 ) -> Iterator[WrittenResponse]:
-    """One response a prompt, in order, as they become ready.
+    """Write one response a prompt, in order, as they become ready.
 
-    temperature 0 is greedy. The sampling of a batch depends on `seed` and on the number of its first row alone, where
-    `first_row` is that of the first prompt: those of an earlier call that was cut off count.
+    Args:
+        model: a Hugging Face causal language model.
+        tokenizer: the model's tokenizer; renders the prompts.
+        prompts: texts or lists of messages.
+        max_new_tokens: of a response.
+        temperature: 0 is greedy.
+        batch_size: prompts to run through the model at once.
+        seed: the sampling of a batch depends on it and on the number of the batch's first row only.
+        first_row: number of the first prompt: a call that continues an interrupted one counts the rows of that one.
     """
     stops = stop_ids(tokenizer, model.generation_config.eos_token_id)
     for first in range(0, len(prompts), batch_size):
@@ -43,7 +43,7 @@ def write_responses(
             torch.manual_seed(int(np.random.SeedSequence([seed, first_row + first]).generate_state(1)[0]))
             generated = _generate(model, rows, stops, max_new_tokens, temperature, tokenizer.pad_token_id)
         for ids in generated.tolist():
-            yield _written(ids, stops, tokenizer)
+            yield _response(ids, stops, tokenizer)
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def _generate(
     return output[:, input_ids.shape[1] :]
 
 
-def _written(ids: list[int], stops: tuple[int, ...], tokenizer: Any) -> WrittenResponse:
+def _response(ids: list[int], stops: tuple[int, ...], tokenizer: Any) -> WrittenResponse:
     end = next((k for k, token in enumerate(ids) if token in stops), None)
     text = tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=True)
     return WrittenResponse(text, len(ids) if end is None else end + 1, end is not None)

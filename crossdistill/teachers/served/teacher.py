@@ -4,7 +4,7 @@ import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -96,8 +96,8 @@ class ServedTeacher(Teacher):
             self._reference_name = _reference_name(cache, self.capability, self.vocab)
             self._fingerprint = _fingerprint(cache, self._reference_name, self.capability)
         self.signal = self.capability.signal
-        self.max_length: int | None = self.capability.max_length
-        self.max_top_k: int | None = self.capability.max_top_k if self.signal is Signal.TOPK else None
+        self.max_length = self.capability.max_length
+        self.max_top_k = self.capability.max_top_k if self.signal is Signal.TOPK else None
 
     def score(
         self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0
@@ -125,6 +125,30 @@ class ServedTeacher(Teacher):
             self.close()  # requests were cancelled, and left connections behind; a later call has patience of its own
             raise
         return [_score(question, answers[question]) for question in questions]
+
+    def usage(self) -> Mapping[str, float]:
+        """The fields of :class:`Traffic`: requests, retries, bytes and so on since this teacher was made."""
+        return self.traffic.as_dict()
+
+    def identity(self) -> dict[str, Any]:
+        """A known text and how this model scores it.
+
+        Returns:
+            `ids`: token ids of the text. `logprobs`: nats of all ids but the first.
+        """
+        found = self.capability
+        return {"ids": list(found.reference_ids), "logprobs": found.reference.tolist()}
+
+    def difference(self, identity: Mapping[str, Any]) -> str | None:
+        """How this model differs from the one of a saved :meth:`identity`, in words; None if it is the same.
+
+        A server with a shorter context scores only the beginning of the text: what both have is compared.
+        """
+        found = self.capability
+        if any(one != other for one, other in zip(found.reference_ids, identity["ids"], strict=False)):
+            return "its tokenizer reads a known text otherwise"
+        nats = difference_nats(np.array(identity["logprobs"], dtype=np.float32), found.reference)
+        return None if nats <= TOLERANCE_NATS else f"its log-probabilities of a known text differ by {nats:.2g} nats"
 
     def set_deadline(self, seconds: float) -> None:
         """A call to :meth:`score`, one that waits now too, raises TeacherUnavailableError after so many seconds.
