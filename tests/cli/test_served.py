@@ -63,6 +63,7 @@ def test_a_run_is_reported_with_its_traffic_and_without_its_key(pair, tmp_path, 
     assert KEY not in result.out + result.err
 
 
+@pytest.mark.slow
 def test_an_outage_ends_the_run_after_a_checkpoint_and_it_goes_on(pair, tmp_path, server):
     turn, samples = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), []
 
@@ -89,6 +90,7 @@ def test_an_outage_ends_the_run_after_a_checkpoint_and_it_goes_on(pair, tmp_path
     assert [entry["step"] for entry in written["history"] if "loss" in entry] == list(range(1, 9))
 
 
+@pytest.mark.slow
 def test_a_process_whose_teacher_hangs_ends(pair, tmp_path, server):
     """Threads and requests that are still waiting do not keep it."""
     turn, samples = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), []
@@ -118,6 +120,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_wait_for_a_silent_server(pair, tmp_path, server):
     """After a checkpoint of the last step, long before patience is spent."""
     turn, samples, is_silent = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), [], threading.Event()
@@ -140,6 +143,7 @@ def test_a_signal_ends_the_wait_for_a_silent_server(pair, tmp_path, server):
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("end", ["server gone", "Ctrl-C"])
 def test_a_process_ends_that_waits_in_its_first_evaluation(pair, tmp_path, server, end):
@@ -186,6 +190,7 @@ def test_settings_of_a_server_need_one(pair, tmp_path):
     assert "none is named by a URL" in train(pair, tmp_path, pair.teacher).message
 
 
+@pytest.mark.slow
 def test_a_repeated_run_asks_for_nothing_that_was_scored(pair, tmp_path, server):
     cache = ("--set", f"train.teacher_cache={tmp_path / 'scores'}")
     hits = []

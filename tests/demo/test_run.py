@@ -43,6 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_what_it_writes(demo):
     run = json.loads((demo / "run.json").read_text())
     assert set(run["metrics"]) == {"before", "after", "control", "teacher"}
@@ -55,6 +56,7 @@ def test_what_it_writes(demo):
     assert len((demo / "samples.jsonl").read_text().splitlines()) == 3  # for `crossdistill align --run`
 
 
+@pytest.mark.slow
 def test_the_control_costs_as_many_student_tokens(demo):
     run = json.loads((demo / "run.json").read_text())
     distilled, control = run["tokens"]["student_step"], run["control"]["tokens"]["sft_step"]
@@ -78,6 +80,7 @@ def test_a_folder_with_files_is_refused(tmp_path):
         run_demo(tmp_path, settings=SMALL)
 
 
+@pytest.mark.slow
 def test_two_teachers_share_the_problems(tmp_path):
     run = run_demo(tmp_path / "out", settings=SMALL, two_teachers=True)
     assert set(run["metrics"]) == {"before", "after", "control", "teacher", "other_teacher"}

@@ -1,5 +1,7 @@
 """What holds for every objective, on small random cases in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -94,7 +96,7 @@ def test_no_tokens_give_exactly_zero_and_zero_gradient(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), EACH)
-@pytest.mark.parametrize("seed", [4, 5])
+@pytest.mark.parametrize("seed", [4, pytest.param(5, marks=pytest.mark.slow)])
 def test_gradients_are_those_of_the_value(name, options, seed):
     if name in NO_GRADCHECK:
         pytest.skip(NO_GRADCHECK[name])
@@ -116,3 +118,10 @@ def test_the_value_at_equality(name, options):
     if expected is None:
         pytest.skip("the method has no fixed value there")
     assert equal_case(get(name, **options)).loss().item() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("name", "options"), EACH)
+def test_the_sampling_temperature_matters_only_to_an_objective_that_compares_at_it(name, options):
+    whole = case(get(name, **options), seed=6)
+    cold, warm = (whole.objective.loss(replace(whole.inputs(), temperature=t)).total.item() for t in (1.0, 2.0))
+    assert (cold != warm) is whole.objective.at_sampling_temperature

@@ -140,6 +140,7 @@ def test_the_real_teacher_writes(pair, data, output):
     assert len({row["completion"] for row in written}) > 1
 
 
+@pytest.mark.slow
 def test_writing_goes_on_after_a_kill(pair, data, output, fixed_teacher):
     chosen = config(pair, data, teacher=pair.teacher)
     sft(chosen, output)
@@ -172,6 +173,7 @@ def test_a_teacher_that_never_ends_is_refused(pair, data, output, monkeypatch):
         sft(config(pair, data, teacher=pair.teacher), output)
 
 
+@pytest.mark.slow
 def test_interruption_and_resume(pair, data, output, tmp_path, monkeypatch):
     whole = sft(config(pair, data), tmp_path / "whole")
 

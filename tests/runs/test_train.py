@@ -105,6 +105,7 @@ def whole(pair: Pair, data: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_says_how_to_go_on(interrupted):
     checkpoint = RunFolder(interrupted["folder"] / "SIGTERM").latest_checkpoint()
     step = int(checkpoint.name.split("-")[1])
@@ -116,11 +117,13 @@ def test_sigterm_saves_and_says_how_to_go_on(interrupted):
     assert not (interrupted["folder"] / "SIGTERM" / "model").exists()
 
 
+@pytest.mark.slow
 def test_sigkill_kills(interrupted):
     assert interrupted["codes"][signal.SIGKILL] == -signal.SIGKILL
     assert not (interrupted["folder"] / "SIGKILL" / "run.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 def test_an_interrupted_run_ends_as_the_whole_one(pair, data, whole, interrupted, name):
     folder = interrupted["folder"] / name
@@ -136,7 +139,9 @@ def test_an_interrupted_run_ends_as_the_whole_one(pair, data, whole, interrupted
         assert torch.equal(value, expected[key]), key
 
 
-@pytest.mark.parametrize("step", [12, 14])  # the end of the third epoch and the middle of the fourth
+@pytest.mark.parametrize(
+    "step", [12, pytest.param(14, marks=pytest.mark.slow)]
+)  # the end of the third epoch and the middle of the fourth
 def test_resuming_after_the_first_epoch(pair, data, whole, tmp_path, step):
     folder = RunFolder(tmp_path / "run")
     shutil.copytree(whole, folder.path)
@@ -148,6 +153,7 @@ def test_resuming_after_the_first_epoch(pair, data, whole, tmp_path, step):
     assert outcome(folder.path) == outcome(whole)
 
 
+@pytest.mark.slow
 def test_resuming_a_run_that_was_stopped_in_its_last_evaluation(pair, data, whole, tmp_path):
     """All steps were made: none is made again."""
     folder = RunFolder(tmp_path / "run")
@@ -184,6 +190,7 @@ def test_what_a_run_leaves_behind(pair, data, whole):
     assert report.count("<svg") > 0
 
 
+@pytest.mark.slow
 def test_a_run_without_evaluation_samples_alike(pair, data, whole, tmp_path):
     chosen = config(pair, data, max_steps=2, save_strategy="no").model_copy(update={"eval_dataset": None})
     trainer, run = train(chosen, tmp_path / "run")
@@ -191,6 +198,7 @@ def test_a_run_without_evaluation_samples_alike(pair, data, whole, tmp_path):
     assert trainer.state.log_history[0]["loss"] == outcome(whole)["losses"][0][1]
 
 
+@pytest.mark.slow
 def test_lora(pair, data, tmp_path):
     lora = {"r": 2, "target_modules": ["q_proj"]}
     chosen = config(pair, data, max_steps=2).model_copy(update={"lora": lora})
@@ -206,6 +214,7 @@ def test_target_modules_that_match_nothing_are_bad_input(pair, data, tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_a_student_that_says_nothing_has_no_gap(pair, data, tmp_path, monkeypatch):
     """Stop tokens alone have no bytes: the figure is absent, and the run ends all the same."""
 

@@ -93,6 +93,7 @@ def test_the_second_byte_of_a_character_is_certain():
     np.testing.assert_allclose(seconds, 0, atol=NATS)
 
 
+@pytest.mark.slow
 def test_with_enough_of_the_most_probable_tokens_nothing_is_lost():
     """Six tokens have a probability; with two, some characters inside a token get less than their due."""
     sampled = possible(Q)

@@ -1,9 +1,10 @@
 """Short CPU runs on the tiny pair, and the slow obvious twin of what a step computes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, TrainerCallback
@@ -14,6 +15,13 @@ from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from tests.models import MESSAGES, Pair
 
 BATCH = 4
+ONE_OF_A_CLASS = {"sampled": "dpca", "topk": "cdm", "dense": "simct", "auxiliary heads": "bld"}
+"""An objective of each class: what the trainer can do to one depends on it. Values are held in `tests/objectives`."""
+
+
+def fast_for(names: Iterable[str], fast: Iterable[str] = ONE_OF_A_CLASS.values()) -> list[Any]:
+    """Parameters of a test: all of `names`, those that are not `fast` in the slow tier."""
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 class RecordingTrainer(CrossTokenizerTrainer):

@@ -15,6 +15,7 @@ import pytest
 
 from tests.models import MESSAGES, Pair
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SCRIPT = "tests.train.distributed_run"
 ACCELERATE = (

@@ -12,6 +12,7 @@ from tests.tokenizers_in_process import CHARACTER_BUILDERS, unigram
 from tests.train.harness import RecordingTrainer, arguments, rows
 
 SPECIAL = ["<pad>", "<bos>", "<turn>", "<stop>"]
+pytestmark = pytest.mark.slow
 FAMILIES = {**CHARACTER_BUILDERS, "unigram": lambda: unigram(num_pieces=220)}
 MESSAGES = [[{"role": "user", "content": text}] for text in TEXTS]
 

@@ -13,7 +13,7 @@ from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.signal import Signal
 from tests.models import Pair
-from tests.train.harness import BATCH, RecordingTrainer, load, make_trainer
+from tests.train.harness import BATCH, RecordingTrainer, fast_for, load, make_trainer
 
 GENTLE = {"learning_rate": 1e-3, "max_steps": 2}
 
@@ -49,7 +49,7 @@ def teacher_of(pair: Pair, name: str) -> dict[str, Any]:
     return {"teacher": other, "trainer_options": {"teacher_processing_class": tokenizer}}
 
 
-@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("name", fast_for(available()))
 def test_a_step_minimises_the_mean_over_all_responses(pair, output, name):
     halves = {"per_device_train_batch_size": BATCH // 2, "gradient_accumulation_steps": 2}
     trainer = make_trainer(pair, output, objective=name, **halves, **GENTLE, **teacher_of(pair, name))
@@ -62,7 +62,7 @@ def test_a_step_minimises_the_mean_over_all_responses(pair, output, name):
         assert trainer.steps[step]["entropy"] > 0
 
 
-@pytest.mark.parametrize("name", sorted(set(available()) - {"dpca"}))
+@pytest.mark.parametrize("name", fast_for(sorted(set(available()) - {"dpca"})))
 def test_states_are_kept_no_longer_than_the_loss_needs_them(pair, output, name):
     trainer = make_trainer(pair, output, objective=name, max_steps=1, **teacher_of(pair, name))
     trainer.train()
@@ -113,7 +113,10 @@ def test_byte_heads_are_trained_and_not_saved_with_the_student(pair, output):
     assert auxiliary_heads.auxiliary_heads_of(trainer.model) is trainer.objective.heads
 
 
-@pytest.mark.parametrize("adapter", [None, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")])
+@pytest.mark.parametrize(
+    "adapter",
+    [None, pytest.param(LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"), marks=pytest.mark.slow)],
+)
 def test_a_resumed_run_goes_on_with_its_byte_heads(pair, output, adapter):
     options = {**BYTES, "save_strategy": "steps", "save_steps": 2, "trainer_options": {"peft_config": adapter}}
     whole = make_trainer(pair, output / "whole", **options, max_steps=4)

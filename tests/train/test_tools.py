@@ -15,19 +15,20 @@ ASKED = TOOLS_SHOWN + "<turn>user\n1+2?<stop>\n<turn>assistant\n"
 ANSWERED = ASKED + use.in_teachers_form(1) + "<stop>\n<turn>tool\n3<stop>\n<turn>assistant\n"
 
 
-@pytest.fixture
-def trained(pair, output, monkeypatch):
-    trainer = use.trainer_with_tools(pair, output, monkeypatch)
-    trainer.requests = watched(trainer)
-    trainer.batches = []
-    generate = trainer._generate_and_score_completions
+@pytest.fixture(scope="module")
+def trained(pair, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        trainer = use.trainer_with_tools(pair, tmp_path_factory.mktemp("trained"), patch)
+        trainer.requests = watched(trainer)
+        trainer.batches = []
+        generate = trainer._generate_and_score_completions
 
-    def kept(inputs):
-        trainer.batches.append(generate(inputs))
-        return trainer.batches[-1]
+        def kept(inputs):
+            trainer.batches.append(generate(inputs))
+            return trainer.batches[-1]
 
-    trainer._generate_and_score_completions = kept
-    trainer.train()
+        trainer._generate_and_score_completions = kept
+        trainer.train()
     return trainer
 
 

@@ -253,6 +253,7 @@ def test_several_steps_a_rollout(pair, output, accumulation):
     assert trainer.usage.as_dict()["tokens"]["student_step"] == 2 * trainer.usage.as_dict()["tokens"]["student_score"]
 
 
+@pytest.mark.slow
 def test_every_prompt_has_its_turn(pair, output):
     trainer = make_trainer(pair, output, num_iterations=2, max_steps=4)
     trainer.train()
@@ -304,6 +305,7 @@ def trained_on_fixed(pair: Pair, output: Path, size: int, accumulation: int) -> 
     return trainer
 
 
+@pytest.mark.slow
 def test_gradient_accumulation_changes_nothing(pair, output):
     whole = trained_on_fixed(pair, output, 4, 1)
     lengths = {len(item.response.ids) for item in whole.rollouts[0]}
@@ -437,6 +439,7 @@ def test_temperature_is_that_of_both_models(pair, output):
     assert trainer.steps[0]["ratio"] == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_special_tokens_that_are_words_of_a_response(pair, output):
     """The student's <|user|> and the teacher's <turn> are read as text, and nothing else is."""
     trainer = make_trainer(pair, output, prompts=TEXTS, max_steps=1, text_tokens=["<|user|>", "<turn>"])
@@ -593,6 +596,7 @@ def test_a_loaded_model_needs_its_tokenizer(pair, output):
         make_trainer(pair, output, teacher=load(pair.teacher))
 
 
+@pytest.mark.slow
 def test_loaded_models_train_as_their_folders_do(pair, output, trained):
     tokenizers = {
         "processing_class": AutoTokenizer.from_pretrained(pair.student, padding_side="left"),

@@ -125,6 +125,7 @@ def test_odd_numbers_too(make):
     assert make().get(key(1)).logprobs.tobytes() == odd.logprobs.tobytes()
 
 
+@pytest.mark.slow
 def test_it_outlives_its_process_and_a_closing(make, folder):
     cache = make()
     cache.put(key(1), score(1))
@@ -222,6 +223,7 @@ def test_many_uses_are_written_down_without_a_put(make, monkeypatch, folder):
     assert [after[key(number)] > before[key(number)] for number in range(4)] == [True, True, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [4_000, 30_000, 125_000])
 def test_the_size_on_disk_stays_below_the_bound(make, folder, largest):
     cache = make(max_mib=1)
@@ -264,6 +266,7 @@ def test_under_a_smaller_bound_it_shrinks(make, folder):
 # several at once
 
 
+@pytest.mark.slow
 def test_processes_write_at_once(make, folder):
     finish(*[start(_write_and_read, folder, range(first, 600, 3), 64.0) for first in range(3)])
     cache = make()
@@ -271,6 +274,7 @@ def test_processes_write_at_once(make, folder):
         assert_same(cache.get(key(number)), of_size(number, 5_000))
 
 
+@pytest.mark.slow
 def test_the_bound_holds_for_several_processes(folder):
     folder.mkdir()
     writers = [start(_write_and_read, folder, range(first, 900, 3), 1.0) for first in range(3)]
@@ -282,6 +286,7 @@ def test_the_bound_holds_for_several_processes(folder):
     assert MIB / 2 < max(sizes) <= MIB
 
 
+@pytest.mark.slow
 def test_processes_begin_at_once(folder):
     for attempt in range(3):
         finish(*[start(_write_and_read, folder / str(attempt), [number], 1.0) for number in range(6)])
@@ -371,6 +376,7 @@ def test_a_damaged_file_is_moved_aside_and_told(make, folder, caplog, damage):
     assert len(warnings(caplog)) == 1
 
 
+@pytest.mark.slow
 def test_damage_anywhere_gives_no_wrong_score(make, folder, caplog):
     path = filled(make, folder)
     whole = path.read_bytes()

@@ -16,7 +16,7 @@ from tests.models import teacher_model, teacher_tokenizer
 from tests.teacher_server import Scorer, Settings, TeacherServer
 from tests.teacher_server.cases import KINDS, local_of, samples, scorer_of, tokenizer_of
 from tests.teacher_server.serving import HASTY
-from tests.train.harness import make_trainer
+from tests.train.harness import fast_for, make_trainer
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
@@ -41,7 +41,7 @@ def settings_of(kind: str) -> Settings:
     return replace(KINDS[kind])
 
 
-@pytest.mark.parametrize("tokens", ["sentencepiece", "byte_level", "two_stops"])
+@pytest.mark.parametrize("tokens", fast_for(["sentencepiece", "byte_level", "two_stops"], ["two_stops"]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_sampled_scores_are_the_local_teachers(kind, tokens):
     local, asked = local_of(tokens), samples(tokens)
@@ -53,7 +53,7 @@ def test_sampled_scores_are_the_local_teachers(kind, tokens):
         teacher.close()
 
 
-@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("k", fast_for([1, 5], [5]))
 @pytest.mark.parametrize(
     ("kind", "tokens"),
     [
@@ -114,8 +114,8 @@ def test_nothing_to_score():
     "options",
     [
         {"objective": "dpca"},
-        {"objective": "cdm", "objective_options": {"top_k": 12}},
-        {"objective": "strict", "objective_options": {"top_k": 8}},
+        pytest.param({"objective": "cdm", "objective_options": {"top_k": 12}}, marks=pytest.mark.slow),
+        pytest.param({"objective": "strict", "objective_options": {"top_k": 8}}, marks=pytest.mark.slow),
     ],
     ids=lambda options: options["objective"],
 )
@@ -153,6 +153,7 @@ class _After(TrainerCallback):
             self._then()
 
 
+@pytest.mark.slow
 def test_a_run_whose_teacher_goes_stops_with_a_checkpoint_and_resumes(pair, output):
     """The batches are those of a run that nothing happened to; the responses of the failed step are sampled anew."""
     tokenizer = tokenizer_of("sentencepiece")

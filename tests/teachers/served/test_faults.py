@@ -77,7 +77,13 @@ PASSING = [
 ]
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=[f"{k}-{fault.name}" for k, fault in enumerate(PASSING)])
+def numbered(fault: faults.Fault, number: int, *more: object) -> object:
+    """A parameter; the slow tier has the faults that cost a time-out (but for one, "hang") or megabytes."""
+    is_slow = fault.name in {"trickle", "gzip_bomb", "oversized"}
+    return pytest.param(fault, *more, id=f"{number}-{fault.name}", marks=[pytest.mark.slow] * is_slow)
+
+
+@pytest.mark.parametrize("fault", [numbered(fault, k) for k, fault in enumerate(PASSING)])
 def test_what_happens_once_is_asked_again(shared, fault):
     """The first try of every request meets the fault."""
     options = QUICK.model_copy(update={"timeout_s": 0.5}) if fault.name in {"hang", "trickle"} else QUICK
@@ -125,6 +131,7 @@ def test_several_faults_in_turn(shared):
     assert teacher.traffic.retries >= 3 * (len(asked) - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [faults.busy("1"), faults.busy_until(1.0)], ids=lambda fault: fault.name)
 def test_a_server_that_says_when_to_come_back_is_obeyed(shared, fault):
     asked = samples(TOKENS)[:1]
@@ -136,6 +143,7 @@ def test_a_server_that_says_when_to_come_back_is_obeyed(shared, fault):
     assert 0.9 < second.arrived - first.arrived < 4
 
 
+@pytest.mark.slow
 def test_no_wait_is_longer_than_patience(shared):
     """The server asks for an hour: it is asked once more when patience ends, and then the run does."""
     teacher, server = shared(HASTY)
@@ -147,6 +155,7 @@ def test_no_wait_is_longer_than_patience(shared):
     assert len(server.log.scored()) <= 6
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_waited_for():
     asked = samples(TOKENS)
     with serving() as (teacher, server):
@@ -170,6 +179,7 @@ def test_a_server_that_goes_in_the_middle_of_a_batch_loses_nothing():
         assert teacher.traffic.checks > 0  # whoever answers now is who answered before
 
 
+@pytest.mark.slow
 def test_patience_is_of_an_outage_and_not_of_the_run():
     """Three outages of 0.5 s each under a patience of 1 s, with an answer in between."""
     asked = samples(TOKENS)[:2]
@@ -179,6 +189,7 @@ def test_patience_is_of_an_outage_and_not_of_the_run():
             assert_scored(teacher.score(asked), asked)
 
 
+@pytest.mark.slow
 def test_time_outs_leave_no_connection_behind():
     """A pool of connections that were given up would be full in the end, and nothing would be sent any more."""
     options = QUICK.model_copy(update={"timeout_s": 0.03, "max_in_flight": 4})
@@ -221,9 +232,7 @@ DROPPED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"), DROPPED, ids=[f"{k}-{fault.name}" for k, (fault, _) in enumerate(DROPPED)]
-)
+@pytest.mark.parametrize(("fault", "reason"), [numbered(fault, k, reason) for k, (fault, reason) in enumerate(DROPPED)])
 def test_a_sample_that_cannot_be_scored_is_dropped_alone(shared, fault, reason):
     """The others have the local teacher's scores, and nobody has zeros."""
     asked = samples(TOKENS)[:6]
@@ -295,13 +304,18 @@ def test_dropped_samples_are_counted_and_the_rest_is_taught(pair, output):
 
 FOR_GOOD = [
     faults.reset(),
-    faults.hang(),
-    faults.trickle(0.05, 60.0),
-    faults.trickling_headers(0.05, 60.0),
-    faults.status(500, "no GPU"),
-    faults.busy(),
-    faults.garbage(),
-    faults.missing_position(),
+    *(
+        pytest.param(fault, marks=pytest.mark.slow)
+        for fault in (
+            faults.hang(),
+            faults.trickle(0.05, 60.0),
+            faults.trickling_headers(0.05, 60.0),
+            faults.status(500, "no GPU"),
+            faults.busy(),
+            faults.garbage(),
+            faults.missing_position(),
+        )
+    ),
 ]
 
 
@@ -315,6 +329,7 @@ def test_a_server_that_fails_for_good_ends_the_run_in_bounded_time(shared, fault
     assert 0.9 < time.monotonic() - began < 6
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_ends_the_run_in_bounded_time():
     with serving(HASTY) as (teacher, server):
         server.stop()
@@ -395,6 +410,7 @@ def test_a_server_that_cannot_score_is_refused_at_the_start(fault):
         ServedTeacher(server.url, tokenizer_of(TOKENS), HASTY)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_told_at_the_start():
     began = time.monotonic()
     with pytest.raises((InputError, TeacherUnavailableError), match=r"127\.0\.0\.1:9"):
@@ -402,6 +418,7 @@ def test_a_server_that_is_not_there_is_told_at_the_start():
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 def test_a_server_that_is_still_starting_is_waited_for():
     server = TeacherServer(scorer_of(TOKENS))
     with server:

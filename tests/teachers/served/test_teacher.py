@@ -5,6 +5,7 @@ import concurrent.futures
 import json
 import logging
 import multiprocessing
+import re
 import signal
 import threading
 import time
@@ -105,6 +106,43 @@ def test_temperature(teacher_of):
         teacher_of(server_of(), temperature=0.7)
 
 
+def test_its_temperature_is_fixed(teacher_of):
+    teacher = teacher_of(server_of())
+    teacher.set_temperature(1.0)
+    with pytest.raises(InputError, match=r"temperature 1, not 0\.7: set temperature = 1, or use a local teacher"):
+        teacher.set_temperature(0.7)
+
+
+def test_usage_counts_what_passed(teacher_of):
+    teacher = teacher_of(server_of())
+    before = dict(teacher.usage())
+    teacher.score(REQUESTS[:2])
+    assert teacher.usage() == teacher.traffic.as_dict()
+    assert teacher.usage()["requests"] > before["requests"] > 0
+
+
+def test_identity_recognises_the_model(teacher_of):
+    """As a checkpoint keeps it: JSON."""
+    saved = json.loads(json.dumps(teacher_of(server_of()).identity()))
+    assert set(saved) == {"ids", "logprobs"}
+    assert len(saved["logprobs"]) == len(saved["ids"]) - 1
+    assert teacher_of(server_of("completions")).difference(saved) is None
+    difference = teacher_of(MockServer(seed=1)).difference(saved)
+    assert re.fullmatch(r"its log-probabilities of a known text differ by [\d.]+ nats", difference)
+    other = {**saved, "ids": [saved["ids"][0] + 1, *saved["ids"][1:]]}
+    assert teacher_of(server_of()).difference(other) == "its tokenizer reads a known text otherwise"
+
+
+def test_identity_of_a_server_with_a_shorter_context(teacher_of):
+    long, short = server_of(), server_of()
+    short.models = {"tiny": 40}
+    saved = teacher_of(long).identity()
+    teacher = teacher_of(short)
+    assert len(teacher.identity()["ids"]) < len(saved["ids"])
+    assert teacher.difference(saved) is None
+    assert teacher_of(long).difference(teacher.identity()) is None
+
+
 def test_equal_requests_are_asked_once_and_the_longest_first(teacher_of):
     server = server_of()
     teacher = teacher_of(server, options={"max_in_flight": 1})
@@ -178,6 +216,7 @@ def test_a_sample_that_the_server_cannot_score_is_dropped_and_told_once(teacher_
     assert len([record for record in caplog.records if reason in record.getMessage()]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patience_s", "tries"), [(0.3, 3), (0.9, 5), (20, 9)])
 def test_a_sample_that_hangs_is_given_up_in_bounded_time(teacher_of, patience_s, tries):
     server = server_of()
@@ -197,6 +236,7 @@ def test_a_sample_that_hangs_is_given_up_in_bounded_time(teacher_of, patience_s,
     assert len(asked) == tries
 
 
+@pytest.mark.slow
 def test_a_sample_for_which_the_server_is_always_busy_is_given_up_with_its_patience(teacher_of):
     server = server_of()
     teacher = teacher_of(server, patience_s=0.5)
@@ -231,6 +271,7 @@ def test_failures_that_pass_lose_nothing(teacher_of):
     assert teacher.traffic.retries > 5
 
 
+@pytest.mark.slow
 def test_an_outage_that_is_too_long_ends_the_run(teacher_of):
     server = server_of()
     teacher = teacher_of(server)
@@ -445,6 +486,7 @@ def test_an_interrupted_wait_leaves_nothing_behind(teacher_of):
     check(server, teacher.stop_ids, REQUESTS[0], teacher.score([REQUESTS[0]])[0])
 
 
+@pytest.mark.slow
 def test_patience_begins_anew_with_a_later_call(teacher_of):
     server = server_of()
     teacher = teacher_of(server)

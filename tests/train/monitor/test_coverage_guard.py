@@ -300,6 +300,7 @@ def test_a_run_stops_in_good_order_and_can_be_resumed(pair: Pair, tmp_path: Path
     assert resumed.state.global_step == 4
 
 
+@pytest.mark.slow
 def test_a_run_whose_cause_was_removed_goes_on(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coverage_guard, "MIN_BYTES", 1)
     monkeypatch.setattr(coverage_guard, "MIN_ROLLOUTS", 1)

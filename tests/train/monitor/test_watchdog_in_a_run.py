@@ -41,6 +41,7 @@ def test_evaluation_is_not_watched(pair, tmp_path):
     assert trainer.watchdog._open.responses == 0
 
 
+@pytest.mark.slow
 def test_a_warning_is_written_down(pair, tmp_path, alarmed):
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps({"prompt": message}) + "\n" for message in MESSAGES))
@@ -56,6 +57,7 @@ def test_a_warning_is_written_down(pair, tmp_path, alarmed):
     assert len(kept["start"]) == len(kept["recent"]) == 1
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_not_warned_twice(pair, tmp_path, alarmed, caplog):
     make_trainer(pair, tmp_path, max_steps=4, save_strategy="steps", save_steps=2).train()
     resumed = make_trainer(pair, tmp_path, max_steps=4)
