@@ -8,7 +8,8 @@ from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.chat import PLAIN_TEMPLATE
 from crossdistill.signal import Signal
-from crossdistill.teachers import LocalTeacher, TeacherRequest, TeacherScore
+from crossdistill.teachers import LocalTeacher, TeacherRequest, TeacherScore, WrittenResponse, check_teacher
+from crossdistill.teachers.writing import write_responses
 from tests import tiny_models
 from tests.oracles import logprobs as oracle
 from tests.tokenizers_in_process import build
@@ -90,6 +91,34 @@ def test_the_order_of_requests_changes_nothing(name):
 def test_temperature_divides_the_logits():
     teacher, asked = teacher_of("gemma2", temperature=0.6), requests()
     assert_scored(teacher, asked, teacher.score(asked), temperature=0.6)
+
+
+def test_the_temperature_can_be_set_later():
+    teacher, asked = teacher_of("gemma2"), requests()
+    teacher.set_temperature(0.6)
+    assert teacher.temperature == 0.6
+    assert_scored(teacher, asked, teacher.score(asked), temperature=0.6)
+
+
+def test_it_writes_what_its_model_generates():
+    teacher = teacher_of()
+    assert teacher.can_write
+    prompts = ["Add 12 and 30.", [{"role": "user", "content": "Hello"}], "Again"]
+    written = list(teacher.write(prompts, 6, 0.8, seed=3, first_row=9))
+    expected = write_responses(teacher.model, teacher.tokenizer, prompts, 6, 0.8, seed=3, first_row=9)
+    assert written == list(expected)
+    assert [type(response) for response in written] == [WrittenResponse] * 3
+    assert written != list(teacher.write(prompts, 6, 0.8, seed=4, first_row=9))
+
+
+@pytest.mark.parametrize(("name", "left_out"), [("llama", 1), ("gpt2", 0)])
+def test_parameters_in_matrix_products(name, left_out):
+    """All of them but an input embedding that is not the head too."""
+    teacher = teacher_of(name)
+    assert teacher.model.config.tie_word_embeddings == (left_out == 0)
+    total = sum(parameter.numel() for parameter in teacher.model.parameters())
+    assert teacher.num_params == total - left_out * teacher.model.get_input_embeddings().weight.numel()
+    assert check_teacher(teacher) is teacher
 
 
 def test_an_empty_response_has_the_stop_alone():
