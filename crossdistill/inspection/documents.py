@@ -1,6 +1,6 @@
-"""The texts that a pair is measured on: languages, code, mathematics, numbers, symbols, layout and conversations.
+"""The shipped corpus that pairs are measured on: languages, code, mathematics, numbers, symbols, layout, conversations.
 
-``corpus/CATEGORY/NAME.txt``; written for this package, which ships them.
+The files are ``corpus/CATEGORY/NAME.txt``, written for this package.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,17 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Document:
-    """A text: its category, its name within it, and its exact bytes."""
+    """A text.
+
+    Attributes:
+        category: such as "languages".
+        name: within the category.
+        data: its exact bytes.
+
+    Example:
+        >>> Document("code", "loop", b"for x in y:").title
+        'code/loop'
+    """
 
     category: str
     name: str
@@ -24,7 +34,12 @@ class Document:
 
 @cache
 def corpus() -> tuple[Document, ...]:
-    """Every document of the shipped corpus, in alphabetical order of categories and names."""
+    """Every document of the shipped corpus, in alphabetical order of categories and names.
+
+    Example:
+        >>> sorted({document.category for document in corpus()})
+        ['chat', 'code', 'languages', 'layout', 'maths', 'numbers', 'symbols']
+    """
     return tuple(_documents())
 
 

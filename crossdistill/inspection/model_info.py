@@ -1,4 +1,4 @@
-"""One side of a pair: its vocabulary, its template, its stop tokens and its context."""
+"""One model of a pair, without its weights: what is read of it, and the facts that follow from that."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,16 +10,20 @@ from crossdistill.chat import ensure_template, stop_ids, token_name
 from crossdistill.chat.effects import TemplateEffects, template_effects
 from crossdistill.tokens import ByteVocab
 
-THINK = ("<think>", "</think>")
+THINKING_TAGS = ("<think>", "</think>")
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model as far as it can be known without its weights.
+    """A model as far as it is known without its weights.
 
-    name: its folder or hub id. tokenizer, vocab: its own, the vocabulary as large as the model's. context: tokens, None
-    where its configuration names no limit. declared_stops: token ids of its generation configuration. template_kwargs:
-    keyword arguments of its chat template.
+    Attributes:
+        name: its folder or hub id.
+        tokenizer: its own.
+        vocab: its vocabulary, with as many ids as the model has.
+        context: in tokens; None if its configuration states no limit.
+        declared_stops: token ids that its generation configuration names as stops.
+        template_kwargs: keyword arguments of its chat template.
     """
 
     name: str
@@ -32,14 +36,24 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is told of a side.
+    """The facts that inspection reports about a model.
 
-    ids: token ids that the model can emit. entries: those with bytes. control: known to the tokenizer, without bytes.
-    padding: not known to it. holes: byte values that no entry spells. spells_bytes: whether it can spell any others, in
-    any order; else it spells the characters that it has entries for. unknown: name of the token that stands in for what
-    the tokenizer cannot spell. has_template: its own; the plain default is used where it has none. stops: names of the
-    tokens that end its turns. thinking: how each thinking tag is read: "control" (one token without bytes), "token"
-    (one token) or "text". effects: of its chat template.
+    Attributes:
+        name: its folder or hub id.
+        kind: of its vocabulary.
+        ids: token ids that the model can emit.
+        entries: ids with bytes.
+        control: ids that the tokenizer knows and that have no bytes.
+        padding: ids that the tokenizer does not know.
+        unencodable: byte values that no entry has.
+        encodes_any_bytes: whether it can encode all other bytes, in any order; if not, only the characters that it has
+            entries for.
+        unknown: name of the token that replaces what the tokenizer cannot encode, if there is one.
+        has_template: whether it has a chat template of its own; if not, the plain default is used.
+        stops: names of the tokens that end its turns.
+        context: in tokens; None if its configuration states no limit.
+        thinking: thinking tag -> "control" (one token without bytes), "token" (one token) or "text".
+        effects: of its chat template on a conversation.
     """
 
     name: str
@@ -48,8 +62,8 @@ class ModelFacts:
     entries: int
     control: int
     padding: int
-    holes: bytes
-    spells_bytes: bool
+    unencodable: bytes
+    encodes_any_bytes: bool
     unknown: str | None
     has_template: bool
     stops: tuple[str, ...]
@@ -58,35 +72,37 @@ class ModelFacts:
     effects: TemplateEffects
 
 
-def facts(side: ModelInfo, names: Mapping[str, int]) -> ModelFacts:
-    """Everything there is to tell of a side; gives its tokenizer the plain template where it has none.
+def facts(model: ModelInfo, names: Mapping[str, int]) -> ModelFacts:
+    """The facts about a model. Gives its tokenizer the plain chat template if it has none.
 
-    names: its tokenizer's entries, string -> id.
+    Args:
+        model: read without weights.
+        names: string -> id, of its tokenizer.
     """
-    has_template = not ensure_template(side.tokenizer)
-    known = np.zeros(len(side.vocab), dtype=bool)
+    has_template = not ensure_template(model.tokenizer)
+    known = np.zeros(len(model.vocab), dtype=bool)
     known[list(names.values())] = True
-    has_bytes = side.vocab.lengths > 0
-    stops = stop_ids(side.tokenizer, side.declared_stops)
+    has_bytes = model.vocab.lengths > 0
+    stops = stop_ids(model.tokenizer, model.declared_stops)
     return ModelFacts(
-        name=side.name,
-        kind=side.vocab.kind,
-        ids=len(side.vocab),
+        name=model.name,
+        kind=model.vocab.kind,
+        ids=len(model.vocab),
         entries=int(has_bytes.sum()),
         control=int((known & ~has_bytes).sum()),
         padding=int((~known & ~has_bytes).sum()),
-        holes=side.vocab.unencodable,
-        spells_bytes=side.vocab.spells_bytes,
-        unknown=side.tokenizer.unk_token,
+        unencodable=model.vocab.unencodable,
+        encodes_any_bytes=model.vocab.encodes_any_bytes,
+        unknown=model.tokenizer.unk_token,
         has_template=has_template,
-        stops=tuple(token_name(side.tokenizer, stop) for stop in stops),
-        context=side.context,
-        thinking={tag: _reading_of(tag, names, side.vocab) for tag in THINK},
-        effects=template_effects(side.tokenizer, side.template_kwargs),
+        stops=tuple(token_name(model.tokenizer, stop) for stop in stops),
+        context=model.context,
+        thinking={tag: _kind_of_tag(tag, names, model.vocab) for tag in THINKING_TAGS},
+        effects=template_effects(model.tokenizer, model.template_kwargs),
     )
 
 
-def _reading_of(tag: str, names: Mapping[str, int], vocab: ByteVocab) -> str:
+def _kind_of_tag(tag: str, names: Mapping[str, int], vocab: ByteVocab) -> str:
     if tag not in names:
         return "text"
     return "token" if vocab.lengths[names[tag]] else "control"

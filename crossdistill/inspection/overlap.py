@@ -1,22 +1,25 @@
-"""What two vocabularies have in common: by the bytes of their entries, and by the strings that name them."""
+"""The overlap of two vocabularies, by the bytes of their entries and by the strings that name them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crossdistill.tokens import ByteVocab
 
-# how a byte-level and a SentencePiece vocabulary write a space; matching by string replaces the one by the other
 _SPACES = ("\u0120", "\u2581")
+"""The space of byte-level vocabularies and that of SentencePiece, which matching by string puts in its place."""
 _NUM_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class StringOverlap:
-    """What matching by token strings, with the marks for a space made equal, would find.
+    """The result of matching token strings, with the marks for a space made equal.
 
-    matches: names that both sides have (control tokens on both sides left out). false: those whose entries are not of
-    the same bytes. missed: byte strings that both sides have an entry for and no match finds. The examples are names
-    and bytes of some.
+    Attributes:
+        matches: names that both vocabularies have, except control tokens on both sides.
+        false: matches whose entries have different bytes.
+        missed: byte strings that both vocabularies have an entry for and that no match finds.
+        false_examples: some names of false matches, longest first.
+        missed_examples: some missed byte strings, longest first.
     """
 
     matches: int
@@ -28,10 +31,15 @@ class StringOverlap:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of two vocabularies; entries are counted by their bytes, so two ids of the same bytes are one entry.
+    """The entries that two vocabularies share. Two ids with the same bytes are one entry.
 
-    shared: entries that both have. without_partner: the student's ids with bytes that no teacher entry equals: such a
-    token is never in a 1:1 chunk. by_string: None where a tokenizer does not name its entries.
+    Attributes:
+        student_entries: entries of the student.
+        teacher_entries: entries of the teacher.
+        shared: entries of both.
+        without_partner: the student's ids with bytes that no entry of the teacher equals; such a token is never in a
+            1:1 chunk.
+        by_string: the result of matching by name instead; None if a tokenizer does not name its entries.
     """
 
     student_entries: int
@@ -47,7 +55,14 @@ def overlap(
     student_names: Mapping[str, int] | None = None,
     teacher_names: Mapping[str, int] | None = None,
 ) -> Overlap:
-    """Compare two vocabularies; `names` are each tokenizer's own: string -> id."""
+    """Compare two vocabularies.
+
+    Args:
+        student: the student's vocabulary.
+        teacher: the teacher's vocabulary.
+        student_names: string -> id, of the student's tokenizer.
+        teacher_names: string -> id, of the teacher's tokenizer.
+    """
     ours, theirs = set(student.pieces) - {b""}, set(teacher.pieces) - {b""}
     return Overlap(
         student_entries=len(ours),
@@ -61,7 +76,7 @@ def overlap(
 
 
 def _by_name(vocab: ByteVocab, names: Mapping[str, int]) -> dict[str, bytes]:
-    """The bytes of entries under their names as a match by string has them; of names that become equal the last."""
+    """Name, with the common mark for a space, -> bytes; the last of names that become equal."""
     return {name.replace(*_SPACES): vocab.pieces[token_id] for name, token_id in names.items()}
 
 

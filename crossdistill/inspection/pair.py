@@ -1,4 +1,4 @@
-"""A pair of models before money is spent on it: everything that tokenizers and configurations tell."""
+"""Inspection of a pair of models before a run, from tokenizers and configurations alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +25,19 @@ _NUM_OF_CATEGORY = 2
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of a pair.
+    """The result of :func:`inspect_pair`.
 
-    total, categories, documents: measures on the corpus, by category, and by document ("languages/thai").
-    largest: the largest chunks of all, then the largest of each category. lone: student tokens that are never in a
-    1:1 chunk. student_rewrites, teacher_rewrites: text that a side's own normaliser changes.
+    Attributes:
+        student: facts about the student.
+        teacher: facts about the teacher.
+        overlap: entries that the vocabularies share.
+        total: measures on all documents.
+        categories: category -> measures on its documents.
+        documents: title ("languages/thai") -> measures on that document.
+        largest: the largest chunks of all documents, then the largest of each category.
+        never_one_to_one: student tokens that occur and are never in a 1:1 chunk, most frequent first.
+        student_rewrites: text that the student's own normaliser changes.
+        teacher_rewrites: text that the teacher's own normaliser changes.
     """
 
     student: ModelFacts
@@ -39,23 +47,43 @@ class Inspection:
     categories: Mapping[str, Measure]
     documents: Mapping[str, Measure]
     largest: Sequence[ChunkExample]
-    lone: Sequence[NeverOneToOne]
+    never_one_to_one: Sequence[NeverOneToOne]
     student_rewrites: Sequence[Rewrite]
     teacher_rewrites: Sequence[Rewrite]
 
     @property
     def mismatches(self) -> list[str]:
-        """What makes the two read a conversation differently, one sentence each with the way out."""
+        """Differences in how the models read a conversation: one sentence each, with the way out."""
         return mismatches(self.student.effects, self.teacher.effects)
 
     @property
     def expected_coverage(self) -> float:
-        """Share of the student's bytes that the teacher can supervise; a run is held to it."""
+        """Share of the student's bytes that the teacher can supervise; the coverage guard of a run starts from it."""
         return self.total.coverage
 
 
 def inspect_pair(student: ModelInfo, teacher: ModelInfo, documents: Sequence[Document] | None = None) -> Inspection:
-    """Measure a pair on the shipped corpus, or on other documents."""
+    """Inspect a pair of models.
+
+    Args:
+        student: read without weights.
+        teacher: read without weights.
+        documents: to measure the pair on; the shipped corpus by default.
+
+    Returns:
+        Facts about both models, and measures and examples on the documents.
+
+    Example:
+        The two models that come with the package::
+
+            >>> from crossdistill.demo.run import asset
+            >>> from crossdistill.inspection.documents import Document
+            >>> from crossdistill.inspection.model_files import read_pair
+            >>> models = read_pair(asset("student"), asset("teacher"))
+            >>> pair = inspect_pair(*models, [Document("sums", "one", b"one hundred and twenty is")])
+            >>> pair.expected_coverage, pair.total.largest_chunk
+            (1.0, (2, 1))
+    """
     read = read_documents(student.vocab, teacher.vocab, documents)
     categories: dict[str, list[ReadDocument]] = {}
     for item in read:
@@ -69,7 +97,7 @@ def inspect_pair(student: ModelInfo, teacher: ModelInfo, documents: Sequence[Doc
         categories={name: Measure.of(items) for name, items in categories.items()},
         documents={item.document.title: Measure.of([item]) for item in read},
         largest=_largest(categories, student.vocab, teacher.vocab),
-        lone=never_one_to_one(read, student.vocab),
+        never_one_to_one=never_one_to_one(read, student.vocab),
         student_rewrites=student_rewrites(read, student.vocab),
         teacher_rewrites=teacher_rewrites(read, teacher.vocab),
     )

@@ -1,4 +1,4 @@
-"""What a run leaves for people to read: the alignment view, in the terminal and as HTML, and the run's report.
+"""Reports for people, in the terminal and as HTML files: a run, an alignment, an inspected pair.
 
-Nothing is imported here: `view` needs numpy, `terminal` rich, `html` jinja2, and its charts matplotlib.
+Importing this package loads nothing. HTML pages and their charts need the extra ``report``.
 """

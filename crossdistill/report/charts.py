@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-# drawn in these colours, which are then replaced by the page's own variables: one SVG for light and dark
+from crossdistill.extras import require
+
+# placeholder colours, replaced by the page's own variables in the finished SVG: one drawing serves light and dark mode
 _INK, _LINE, _RAW, _GRID = "#010203", "#010204", "#010205", "#010206"
 _VARIABLES = {_INK: "var(--ink)", _LINE: "var(--line)", _RAW: "var(--raw)", _GRID: "var(--grid)"}
 _STYLE = {
-    "svg.fonttype": "none",  # text stays text, in the page's font
+    "svg.fonttype": "none",  # keep text as text, in the page's font
     "font.size": 10,
     "text.color": _INK,
     "axes.edgecolor": _GRID,
@@ -28,7 +30,13 @@ _NUM_POINTS_TO_SMOOTH = 60
 
 @dataclass(frozen=True)
 class Curve:
-    """Figures of the history that share a chart: by the key of its rows what each is called, a title, a unit."""
+    """A chart to draw from the history.
+
+    Attributes:
+        lines: key in the rows of the history -> name in the legend, empty if the line is alone.
+        title: of the chart.
+        unit: label of the vertical axis.
+    """
 
     lines: dict[str, str]
     title: str
@@ -39,14 +47,14 @@ CURVES = (
     Curve({"teacher_gap": ""}, "Gap to the teacher", "nats per byte"),
     Curve(
         {"teacher_gap/digits": "digits", "teacher_gap/white_space": "white space", "teacher_gap/rest": "the rest"},
-        "Gap to the teacher by what the bytes spell",
+        "Gap to the teacher by kind of byte",
         "nats per byte",
     ),
     Curve({"loss": ""}, "Loss", "loss"),
-    Curve({"coverage": ""}, "Sampled bytes that are supervised", "share"),
+    Curve({"coverage": ""}, "Supervised share of the sampled bytes", "share"),
     Curve({"completions/mean_length": ""}, "Response length", "tokens"),
-    Curve({"stopped": ""}, "Responses that stopped by themselves", "share"),
-    Curve({"share/digits": "digits", "share/white_space": "white space"}, "Bytes of the samples", "share"),
+    Curve({"stopped": ""}, "Responses that ended by themselves", "share"),
+    Curve({"share/digits": "digits", "share/white_space": "white space"}, "Kinds of sampled bytes", "share"),
     Curve({"accuracy": ""}, "Accuracy", "share"),
     Curve({"entropy": "in training", "sampled_entropy": "of the samples"}, "Entropy of the student", "nats per token"),
 )
@@ -55,7 +63,13 @@ _LINE_STYLES = ("-", "--", ":")
 
 @dataclass(frozen=True)
 class Chart:
-    """A curve that has points, as SVG markup with no outer resources, and its ends in words."""
+    """A finished chart.
+
+    Attributes:
+        title: of the chart.
+        svg: an ``<svg>`` element without external resources.
+        caption: the first and last value of each line, in words.
+    """
 
     title: str
     svg: str
@@ -63,7 +77,12 @@ class Chart:
 
 
 def learning_curves(history: Iterable[dict[str, Any]]) -> list[Chart]:
-    """A chart for each curve of which `history` has a finite value; rows without a step or a value are skipped."""
+    """One chart for each curve that has a finite value in `history`; rows without a step or a value are skipped.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    require("report", "matplotlib", user="a chart")
     rows = list(history)
     charts = []
     for curve in CURVES:
@@ -87,13 +106,18 @@ class _Line:
 
 
 def _points(rows: Sequence[dict[str, Any]], key: str) -> tuple[list[float], list[float]] | None:
-    """Steps and values; None where there are none."""
+    """Steps and values; None if there are none."""
     points = [(row["step"], row[key]) for row in rows if _is_number(row, "step") and _is_number(row, key)]
     return ([step for step, _ in points], [value for _, value in points]) if points else None
 
 
 def smoothed(values: Sequence[float], reach: int) -> list[float]:
-    """Mean of the values up to `reach` places to both sides, fewer near the ends; centred, so that it does not lag."""
+    """A centred moving average, so that it does not lag: over `reach` values on each side, fewer near the ends.
+
+    Example:
+        >>> smoothed([1.0, 2.0, 6.0], 1)
+        [1.5, 3.0, 4.0]
+    """
     return [fmean(values[max(0, index - reach) : index + reach + 1]) for index in range(len(values))]
 
 
@@ -106,7 +130,7 @@ def _draw(curve: Curve, lines: Sequence[_Line]) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    # the salt names the ids of clip paths and markers, which must differ between the charts of a page
+    # ids of clip paths and markers are derived from the salt, and must differ between the charts of a page
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": curve.title}):
         figure = Figure(figsize=(4.6, 2.5), layout="constrained")
         figure.patch.set_alpha(0)
@@ -127,7 +151,7 @@ def _draw(curve: Curve, lines: Sequence[_Line]) -> str:
 
 
 def _draw_line(axes: Any, line: _Line, style: str, shows_raw: bool) -> None:
-    """One line, smoothed where it has many points; beside others without the points themselves."""
+    """Draw one line, smoothed if it has many points; `shows_raw` draws those behind it."""
     values = line.values
     if len(values) >= _NUM_POINTS_TO_SMOOTH:
         if shows_raw:

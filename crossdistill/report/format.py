@@ -1,25 +1,35 @@
-"""Numbers as the report writes them. Each takes what a run file may hold, also nothing at all."""
+"""Values as a reader sees them: bytes, numbers and the names of models.
+
+The functions for numbers take anything that a run file may hold: what is not a finite number reads ``–``.
+"""
 
 import math
 import unicodedata
+from pathlib import Path
 from typing import Any
 
-# these would vanish on paper; every other character that does not print is shown as its bytes
-_VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥"}
+MISSING = "–"
+TINTS = (0.05, 0.5, 1.0, 2.0)
+"""Lower bounds, in nats, of the sizes by which advantages are tinted."""
+
+_VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥"}  # invisible in print; other characters that do not print read as bytes
 _DOTTED_CIRCLE = "◌"
+_MINUS = "\N{MINUS SIGN}"
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
 def display(data: bytes) -> str:
     r"""A readable form of any bytes.
 
-    Valid UTF-8 is shown as text, with spaces as ``␣``, newlines as ``⏎`` and tabs as ``⇥``. Bytes that are no text,
+    Valid UTF-8 is shown as text, with spaces as ``␣``, newlines as ``⏎`` and tabs as ``⇥``. Bytes that are not UTF-8,
     and characters that do not print (controls, zero-width and direction marks), are shown as ``\xNN``. A combining
-    mark at the start stands on a dotted circle. The form is for reading: a real backslash is not doubled.
+    mark at the start is placed on a dotted circle. The form is for reading: a real backslash is not doubled.
 
-    >>> display("né\n".encode())
-    'né⏎'
-    >>> display("€".encode()[:2])
-    '\\xe2\\x82'
+    Example:
+        >>> display("né\n".encode())
+        'né⏎'
+        >>> display("€".encode()[:2])
+        '\\xe2\\x82'
     """
     text = data.decode("utf-8", "surrogateescape")
     shown = "".join(_VISIBLE.get(char) or _printable(char) for char in text)
@@ -28,14 +38,14 @@ def display(data: bytes) -> str:
 
 
 def plain(text: str) -> str:
-    r"""`text` as it is, line breaks and tabs too; other characters that do not print are shown as ``\xNN``."""
+    r"""`text` with its line breaks and tabs; other characters that do not print are shown as ``\xNN``."""
     return "".join(char if char in "\n\t" else _printable(char) for char in text)
 
 
 def whole_characters(data: bytes, start: int, end: int) -> str | None:
-    """The characters that bytes ``[start, end)`` of `data` are part of, for display.
+    """The characters that bytes ``[start, end)`` of `data` belong to, for display.
 
-    None where these bytes are text by themselves, and where the bytes around them do not make them text that prints.
+    None if these bytes are text by themselves, or if the bytes around them do not complete them to text that prints.
     """
     if _is_text(data[start:end]):
         return None
@@ -48,57 +58,45 @@ def whole_characters(data: bytes, start: int, end: int) -> str | None:
     return display(around) if _is_text(around) and around.decode("utf-8").isprintable() else None
 
 
-def _printable(char: str) -> str:
-    if char.isprintable():
-        return char
-    # these surrogates stand for bytes that are no text; others come from text that holds half of a UTF-16 pair
-    errors = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"
-    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", errors))
+def model_name(model: str) -> str:
+    """A hub id unchanged; the last part of a local folder's path.
 
-
-def _is_continuation(byte: int) -> bool:
-    return byte & 0xC0 == 0x80
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-MISSING = "–"
-_MINUS = "\N{MINUS SIGN}"
-_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
-# bounds of the tints of an advantage, in nats
-TINTS = (0.05, 0.5, 1.0, 2.0)
+    Example:
+        >>> model_name("org/model"), model_name("/models/student")
+        ('org/model', 'student')
+    """
+    return Path(model).name if Path(model).is_absolute() or model.startswith(".") else model
 
 
 def nats(value: Any) -> str:
-    """Two decimals: a log-probability."""
+    """A log-probability: two decimals."""
     return _fixed(value, 2)
 
 
 def signed(value: Any, digits: int = 2) -> str:
-    """With its sign: an advantage or a difference."""
+    """An advantage or a difference, with its sign."""
     text = _fixed(value, digits)
     is_positive = _is_number(value) and value > 0 and text.strip("0.") != ""
     return f"+{text}" if is_positive else text
 
 
 def score(value: Any) -> str:
-    """Three decimals: a metric."""
+    """A metric: three decimals."""
     return _fixed(value, 3)
 
 
 def count(value: Any) -> str:
-    """A whole number in groups of three."""
+    """A whole number in groups of three digits."""
     return f"{value:,.0f}" if _is_number(value) else MISSING
 
 
 def percent(value: Any) -> str:
-    """One decimal; a share that is neither none nor all never reads 0 % or 100 %."""
+    """A share: one decimal, and never 0 % or 100 % by rounding alone.
+
+    Example:
+        >>> percent(0.5), percent(0.0), percent(0.99999)
+        ('50.0 %', '0.0 %', '> 99.9 %')
+    """
     if not _is_number(value):
         return MISSING
     if 0 < value < 0.001:
@@ -130,11 +128,31 @@ def duration(seconds: Any) -> str:
 
 
 def tint(value: Any) -> str:
-    """CSS class of an advantage: its sign and size, ``"up2"`` or ``"down4"``; empty where it is about zero."""
+    """CSS class of an advantage by its sign and size, ``"up2"`` or ``"down4"``; empty if it is about zero."""
     if not _is_number(value):
         return ""
     size = sum(abs(value) >= bound for bound in TINTS)
     return f"{'up' if value > 0 else 'down'}{size}" if size else ""
+
+
+def _printable(char: str) -> str:
+    if char.isprintable():
+        return char
+    # surrogateescape maps bytes that are not UTF-8 to these surrogates; others are halves of UTF-16 pairs in the text
+    errors = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", errors))
+
+
+def _is_continuation(byte: int) -> bool:
+    return byte & 0xC0 == 0x80
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fixed(value: Any, digits: int) -> str:

@@ -1,4 +1,7 @@
-"""A run, or an alignment alone, as one HTML file that loads nothing else; only the search of the latter is a script."""
+"""HTML reports: a run, or an alignment alone, as one self-contained file.
+
+A page loads nothing. The only script is the search of an alignment page, and a policy in the page forbids any other.
+"""
 
 import base64
 import hashlib
@@ -6,42 +9,61 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 import crossdistill
+from crossdistill.extras import require
 from crossdistill.files import write_text
 from crossdistill.report import format
 from crossdistill.report.alignment.view import ChunkView, SampleView
 from crossdistill.report.charts import learning_curves
 from crossdistill.report.results import metric_range, metric_rows, position
 
-_TEMPLATES = Path(__file__).parent / "templates"
-# a browser grows slow beyond this
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 MAX_CHUNKS = 20_000
-# what a browser lays out at once: it passes over blocks that are out of sight
-_BLOCK = 150
+"""Chunks of a response that a page shows; browsers grow slow beyond this."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_BLOCK = 150  # chunks that a browser lays out at once; it skips blocks that are out of sight
 _NUM_STRONGEST = 6
 _BEGINNING = 72
+_FILTERS = (
+    format.nats,
+    format.signed,
+    format.score,
+    format.count,
+    format.percent,
+    format.si,
+    format.duration,
+    format.tint,
+    format.model_name,
+    position,
+)
 
 
 @dataclass(frozen=True)
 class NumberedChunk:
-    """A chunk and its number in its sample, from 1: with the sample's, its anchor in the page."""
+    """A chunk and its number in its sample, from 1; the numbers of sample and chunk form its anchor in the page."""
 
     number: int
     chunk: ChunkView
 
     @property
     def reads_as_tokens(self) -> bool:
-        """Whether the student's tokens, put together, show the chunk's text; those that cut a character do not."""
+        """Whether the student's tokens, joined, read as the chunk's text; tokens that cut a character do not."""
         return "".join(token.text for token in self.chunk.student) == self.chunk.text
 
 
 @dataclass(frozen=True)
 class LargestChunk:
-    """Its size in student and teacher tokens, and its number where the page shows it."""
+    """The largest chunk of a sample.
+
+    Attributes:
+        size: "student tokens:teacher tokens".
+        number: of the chunk; None if the page does not show it.
+    """
 
     size: str
     number: int | None
@@ -49,7 +71,16 @@ class LargestChunk:
 
 @dataclass(frozen=True)
 class ShownSample:
-    """What the page shows of a sample."""
+    """A sample as a page shows it.
+
+    Attributes:
+        view: the sample.
+        blocks: its chunks, in runs that a browser lays out separately.
+        num_left_out: chunks beyond MAX_CHUNKS.
+        largest: the largest chunk; None if nothing is aligned.
+        strongest: the chunks on which student and teacher disagree most.
+        has_scores: whether student tokens have log-probabilities.
+    """
 
     view: SampleView
     blocks: list[list[NumberedChunk]]
@@ -60,7 +91,7 @@ class ShownSample:
 
     @property
     def beginning(self) -> str:
-        """The first words of the response."""
+        """The first characters of the response."""
         text = "".join(chunk.text for chunk in self.view.chunks[:_BEGINNING])
         return text[:_BEGINNING] or "(nothing)"
 
@@ -68,12 +99,16 @@ class ShownSample:
 def write_report(
     path: str | Path, run: dict[str, Any], history: Sequence[dict[str, Any]], samples: Sequence[SampleView]
 ) -> None:
-    """Write the report of a run as one self-contained file; it appears complete or not at all.
+    """Write the report of a run as one self-contained file, atomically.
 
     Args:
-        run: the content of ``run.json``; whatever it lacks is left out of the page.
+        path: of the file.
+        run: the content of ``run.json``; the page leaves out what it lacks.
         history: rows of the trainer's log, such as ``trainer.state.log_history``.
-        samples: responses to show aligned; of a very long one the first chunks.
+        samples: responses to show aligned, up to MAX_CHUNKS chunks each.
+
+    Raises:
+        InputError: the extra ``report`` is not installed.
     """
     page = environment().get_template("report.html.j2")
     coverage = run.get("coverage") or {}
@@ -94,16 +129,25 @@ def write_report(
 
 
 def write_alignment_page(path: str | Path, samples: Sequence[SampleView], note: str = "") -> None:
-    """Write the alignment view alone, as one self-contained file that can be searched."""
+    """Write aligned responses as one self-contained file with a search, atomically.
+
+    Args:
+        path: of the file.
+        samples: responses to show aligned, up to MAX_CHUNKS chunks each.
+        note: a line at the top of the page.
+
+    Raises:
+        InputError: jinja2 is not installed.
+    """
     script = (_TEMPLATES / "search.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # nothing else may run in the page
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # the only script that may run
     page = environment().get_template("alignment.html.j2")
     context = {"samples": [_shown(sample) for sample in samples], "note": note}
     write_text(path, page.render(context, script=script, script_hash=f"sha256-{digest}"))
 
 
 def _cost_rows(run: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Name, tokens and FLOPs of each part that has either."""
+    """(part, tokens, FLOPs) of each part that has either."""
     tokens, flops = run.get("tokens") or {}, run.get("flops") or {}
     return [(part, tokens.get(part), flops.get(part)) for part in {**tokens, **flops}]
 
@@ -122,7 +166,7 @@ def _shown(view: SampleView) -> ShownSample:
 
 
 def _blocks(numbered: Iterable[NumberedChunk]) -> Iterator[list[NumberedChunk]]:
-    """Runs of chunks that end with a line where there is one in time."""
+    """Runs of about _BLOCK chunks that end with a line of the response, if one ends within three times as many."""
     block: list[NumberedChunk] = []
     for entry in numbered:
         block.append(entry)
@@ -142,17 +186,20 @@ def _largest(view: SampleView, shown: Iterable[NumberedChunk]) -> LargestChunk |
 
 
 def _strongest(numbered: Iterable[NumberedChunk]) -> list[NumberedChunk]:
-    """The chunks on which student and teacher disagree most, the largest disagreement first."""
+    """The chunks on which student and teacher disagree most, strongest first."""
     scored = [entry for entry in numbered if entry.chunk.log_ratio]
     return sorted(scored, key=lambda entry: -abs(entry.chunk.log_ratio or 0.0))[:_NUM_STRONGEST]
 
 
-def model_name(model: str) -> str:
-    """A hub id as it is, of a local folder's path the last part."""
-    return Path(model).name if Path(model).is_absolute() or model.startswith(".") else model
+def environment() -> "Environment":
+    """The template engine of all pages.
 
+    Raises:
+        InputError: jinja2 is not installed.
+    """
+    require("report", "jinja2", user="an HTML page")
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-def environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -160,18 +207,6 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (
-        format.nats,
-        format.signed,
-        format.score,
-        format.count,
-        format.percent,
-        format.si,
-        format.duration,
-        format.tint,
-        position,
-        model_name,
-    ):
-        environment.filters[function.__name__] = function
+    environment.filters.update({function.__name__: function for function in _FILTERS})
     environment.globals["version"] = crossdistill.__version__
     return environment

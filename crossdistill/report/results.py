@@ -1,4 +1,4 @@
-"""The table of what an evaluation found: before and after training, of a control and of the teacher."""
+"""The results table of a report: the student before and after training, a control, and the teacher."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,15 @@ _NAMES = {"before": "student before", "after": "student after", "control": "cont
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A measured mean with its 95 % interval, where it has one, and its difference to the mean before training."""
+    """One row.
+
+    Attributes:
+        name: of the model, in words.
+        mean: of the metric.
+        ci: ends of its 95 % interval, if it has one.
+        n: number of observations, if known.
+        difference: to the mean before training; None if there is none, and for that row itself.
+    """
 
     name: str
     mean: float
@@ -18,7 +26,11 @@ class MetricRow:
 
 
 def metric_rows(metrics: dict[str, Any]) -> list[MetricRow]:
-    """The rows in the order before, after, control, teacher; only those that have a mean."""
+    """The rows that have a mean, in the order before, after, control, teacher.
+
+    Args:
+        metrics: of ``run.json``: name -> its ``mean``, ``ci`` and ``n``.
+    """
     present = {key: metrics[key] for key in _NAMES if (metrics.get(key) or {}).get("mean") is not None}
     before = present.get("before", {}).get("mean")
     return [
@@ -34,13 +46,18 @@ def metric_rows(metrics: dict[str, Any]) -> list[MetricRow]:
 
 
 def metric_range(rows: list[MetricRow]) -> tuple[float, float]:
-    """The least and the largest value that the rows reach with their intervals; (0, 1) where there are none."""
+    """The lowest and highest value that the rows reach, with their intervals; (0, 1) if there are none."""
     values = [value for row in rows for value in (row.mean, *(row.ci or ()))]
     return (min(values), max(values)) if values else (0.0, 1.0)
 
 
 def position(value: float, value_range: tuple[float, float]) -> float:
-    """Where `value` lies in a range, in percent; in the middle of an empty range."""
+    """Position of `value` in a range, in percent; the middle if the range is empty.
+
+    Example:
+        >>> position(3.0, (2.0, 6.0))
+        25.0
+    """
     low, high = value_range
     return 100 * (value - low) / (high - low) if high > low else 50.0
 

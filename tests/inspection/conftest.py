@@ -1,4 +1,4 @@
-"""A tokenizer that has entries for ASCII alone and stands an unknown token in for all the rest."""
+"""A tokenizer with entries for ASCII alone: everything else becomes an unknown token."""
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers

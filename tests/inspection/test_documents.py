@@ -1,4 +1,4 @@
-"""The shipped corpus: what it must have in it."""
+"""The shipped corpus and what it must contain."""
 
 import unicodedata
 
@@ -15,14 +15,14 @@ def texts(category: str) -> dict[str, str]:
     return {item.name: item.data.decode() for item in corpus() if item.category == category}
 
 
-def test_every_text_is_utf8_and_says_something():
+def test_every_text_is_utf8_and_long_enough():
     assert len(corpus()) == len({item.title for item in corpus()})
     for item in corpus():
         assert len(item.data.decode()) > 100, item.title
     assert sum(len(item.data) for item in corpus()) < LIMIT_BYTES
 
 
-def test_the_languages_are_there_in_their_own_scripts():
+def test_languages_are_in_their_own_scripts():
     languages = texts("languages")
     assert len(languages) >= 20
     assert set(LANGUAGES) <= languages.keys()

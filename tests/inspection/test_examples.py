@@ -1,4 +1,4 @@
-"""Examples are real places of the documents."""
+"""Examples are real excerpts of the documents."""
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -22,7 +22,7 @@ def document(text: str, name: str = "a") -> Document:
 
 
 @pytest.mark.parametrize(("student", "teacher"), [("gpt2", "gemma"), ("gemma", "gpt2"), ("qwen", "llama2")])
-def test_the_largest_chunks_stand_in_the_text(vocabs, student, teacher):
+def test_the_largest_chunks_are_in_the_text(vocabs, student, teacher):
     ours, theirs = vocabs[student], vocabs[teacher]
     documents = [document(TEXT), document("x ≥ 2√2 ∑xᵢ", "b")]
     read = read_documents(ours, theirs, documents)
@@ -41,7 +41,7 @@ def test_the_largest_chunks_stand_in_the_text(vocabs, student, teacher):
 @pytest.mark.parametrize("num_padding", range(4))
 def test_no_character_around_a_chunk_is_cut(vocabs, num_padding):
     padding = "a" * num_padding
-    run = "界" * 10  # which both spell byte by byte
+    run = "界" * 10  # which both encode byte by byte
     text = f"{run}{padding}quick{padding}{run}"
     sides = vocabs["gpt2"], vocabs["gemma"]
     (example,) = largest_chunks(read_documents(*sides, [document(text)]), *sides, 1)
@@ -66,13 +66,13 @@ def test_rewritten_text_is_found(vocabs):
     read = read_documents(vocabs["gpt2"], vocabs["qwen"], [document(text)])
     assert student_rewrites(read, vocabs["gpt2"]) == []
     (rewrite,) = teacher_rewrites(read, vocabs["qwen"])
-    assert rewrite.given != rewrite.spelled
+    assert rewrite.given != rewrite.decoded
     assert "e\u0301".encode() in rewrite.given
-    assert "é".encode() in rewrite.spelled
+    assert "é".encode() in rewrite.decoded
     assert rewrite.given in text.encode()
     turned = read_documents(vocabs["qwen"], vocabs["gpt2"], [document(text)])
     assert student_rewrites(turned, vocabs["qwen"]) == [rewrite]
-    assert teacher_rewrites(turned, vocabs["gpt2"]) == []  # it reads what the student has written
+    assert teacher_rewrites(turned, vocabs["gpt2"]) == []  # it encodes what the student has written
 
 
 def test_an_unknown_token_rewrites_nothing(vocabs, lossy):
@@ -80,7 +80,7 @@ def test_an_unknown_token_rewrites_nothing(vocabs, lossy):
     assert teacher_rewrites(read, lossy) == []
 
 
-def test_what_comes_after_a_hole_is_not_rewritten(vocabs):
+def test_text_after_an_unencodable_span_is_not_rewritten(vocabs):
     pieces = {char: byte for byte, char in BYTE_TO_CHAR.items() if byte != 1}
     tokenizer = Tokenizer(models.BPE(pieces, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -91,7 +91,7 @@ def test_what_comes_after_a_hole_is_not_rewritten(vocabs):
     assert teacher_rewrites(read, teacher) == []
 
 
-def test_lone_tokens_are_those_never_one_to_one(vocabs):
+def test_tokens_never_one_to_one(vocabs):
     ours, theirs = vocabs["gpt2"], vocabs["gemma"]
     documents = [document(TEXT), document("Привет, 42 fox", "b")]
     read = read_documents(ours, theirs, documents)

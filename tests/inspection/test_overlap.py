@@ -1,4 +1,4 @@
-"""What vocabularies share, by bytes and by string."""
+"""The overlap of vocabularies, by bytes and by string."""
 
 from types import SimpleNamespace
 
@@ -19,9 +19,9 @@ def test_by_hand():
     theirs = {"a": 0, "▁the": 1, "é": 2, "Ã": 3, "<s>": 4, "z": 5}
     found = overlap(student, teacher, ours, theirs)
     assert (found.student_entries, found.teacher_entries, found.shared) == (4, 5, 3)
-    assert found.without_partner == 1  # the lone byte
+    assert found.without_partner == 1  # the single byte
     names = found.by_string
-    assert (names.matches, names.false, names.missed) == (3, 1, 1)  # a, the, Ã; Ã is another thing; é is missed
+    assert (names.matches, names.false, names.missed) == (3, 1, 1)  # a, the, Ã; Ã has other bytes; é is missed
     assert names.false_examples == ("Ã",)
     assert names.missed_examples == (b"\xc3\xa9",)
 
@@ -36,7 +36,7 @@ def test_without_names():
 
 
 @pytest.mark.parametrize(("student", "teacher"), [("gpt2", "gemma"), ("llama2", "qwen"), ("qwen", "llama3")])
-def test_as_the_definition_counts(tokenizers, vocabs, student, teacher):
+def test_counts_match_the_definition(tokenizers, vocabs, student, teacher):
     sides = vocabs[student], vocabs[teacher]
     names = tokenizers[student].get_vocab(), tokenizers[teacher].get_vocab()
     found, expected = overlap(*sides, *names), string_overlap(*sides, *names)

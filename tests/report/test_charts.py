@@ -1,6 +1,6 @@
-"""Which figures share a chart, and what is said of them."""
+"""Which metrics share a chart, and their captions."""
 
-from crossdistill.report.charts import CURVES, learning_curves
+from crossdistill.report.charts import CURVES, learning_curves, smoothed
 
 HISTORY = [
     {"step": step, "teacher_gap/digits": 0.5 / step, "teacher_gap/rest": 0.25, "share/digits": 0.01 * step}
@@ -10,26 +10,32 @@ HISTORY = [
 
 def test_classes_share_a_chart_with_a_legend():
     by_class, shares = learning_curves(HISTORY)
-    assert by_class.title == "Gap to the teacher by what the bytes spell"
+    assert by_class.title == "Gap to the teacher by kind of byte"
     assert by_class.caption == "digits 0.5 at step 1, 0.125 at step 4; the rest 0.25 at step 1, 0.25 at step 4"
     for name in ("digits", "the rest"):
         assert f">{name}</text>" in by_class.svg
     assert "white space" not in by_class.svg
     assert "stroke-dasharray" in by_class.svg
     assert shares.caption == "digits 0.01 at step 1, 0.04 at step 4"
-    assert ">digits</text>" not in shares.svg  # of a single line the caption speaks
+    assert ">digits</text>" not in shares.svg  # a single line needs no legend
 
 
 def test_points_are_shown_behind_a_smooth_line_that_is_alone():
-    def shows_points(**figures):
-        (chart,) = learning_curves([{"step": step, **figures} for step in range(80)])
+    def shows_points(**metrics):
+        (chart,) = learning_curves([{"step": step, **metrics} for step in range(80)])
         return "var(--raw)" in chart.svg
 
     assert shows_points(entropy=1.0)
     assert not shows_points(entropy=1.0, sampled_entropy=1.0)
 
 
-def test_every_figure_is_drawn_once():
+def test_every_metric_is_drawn_once():
     keys = [key for curve in CURVES for key in curve.lines]
     assert len(keys) == len(set(keys))
     assert {"coverage", "stopped", "completions/mean_length", "sampled_entropy", "share/white_space"} <= set(keys)
+
+
+def test_smoothed_does_not_lag() -> None:
+    assert smoothed([1.0, 2.0, 6.0, 4.0, 5.0, 0.0], 2) == [3.0, 3.25, 3.6, 3.4, 3.75, 3.0]
+    straight = [float(step) for step in range(9)]
+    assert smoothed(straight, 3)[3:-3] == straight[3:-3]

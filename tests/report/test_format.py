@@ -1,10 +1,58 @@
+"""Bytes, numbers and names as a reader sees them."""
+
 from typing import Any
 
 import pytest
 
 from crossdistill.report import format
-from crossdistill.report.charts import smoothed
-from crossdistill.report.results import metric_range, metric_rows, position
+from crossdistill.report.format import display, model_name, plain, whole_characters
+
+EURO = "€".encode()  # e2 82 ac
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"", ""),
+        (b" a\n\tb", "␣a⏎⇥b"),
+        ("né 東".encode(), "né␣東"),
+        (EURO[:2], r"\xe2\x82"),
+        (b"a" + EURO[2:], r"a\xac"),
+        (b"\x00\x1b\x7f\r", r"\x00\x1b\x7f\x0d"),
+        ("\u202e".encode(), r"\xe2\x80\xae"),  # would turn the rest of the line around
+        ("\u0301".encode(), "◌\u0301"),
+        (b"\\frac", "\\frac"),
+        (b"\xed\xa0\x80", r"\xed\xa0\x80"),  # a surrogate is not text
+    ],
+)
+def test_display(data: bytes, shown: str) -> None:
+    assert display(data) == shown
+
+
+def test_plain_keeps_lines_and_disarms_escapes() -> None:
+    assert plain("a b\n\tc\x1b[31m") == "a b\n\tc\\x1b[31m"
+    assert plain("\ud800") == r"\xed\xa0\x80"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "characters"),
+    [(0, 1, None), (1, 2, "€"), (2, 3, "€"), (1, 3, "€"), (3, 4, "€"), (1, 4, None), (0, 2, "a€"), (4, 5, None)],
+)
+def test_whole_characters(start: int, end: int, characters: str | None) -> None:
+    assert whole_characters(b"a" + EURO + b"b", start, end) == characters
+
+
+def test_bytes_that_are_never_text_have_no_characters() -> None:
+    assert whole_characters(b"\xff\xfe", 0, 1) is None
+    assert whole_characters(EURO[:2], 0, 1) is None
+    assert whole_characters("\u200d".encode(), 0, 1) is None  # it is text, but nothing that one could see
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("org/model", "org/model"), ("/a/b/student", "student"), ("./runs/x/model", "model")]
+)
+def test_a_model_is_named_without_its_path(model: str, name: str) -> None:
+    assert model_name(model) == name
 
 
 @pytest.mark.parametrize(
@@ -37,21 +85,3 @@ from crossdistill.report.results import metric_range, metric_rows, position
 )
 def test_number(function: Any, value: Any, shown: str) -> None:
     assert function(value) == shown
-
-
-def test_smoothed_does_not_lag() -> None:
-    assert smoothed([1.0, 2.0, 6.0, 4.0, 5.0, 0.0], 2) == [3.0, 3.25, 3.6, 3.4, 3.75, 3.0]
-    straight = [float(step) for step in range(9)]
-    assert smoothed(straight, 3)[3:-3] == straight[3:-3]
-
-
-def test_metric_rows_are_in_order_with_differences() -> None:
-    rows = metric_rows({"after": {"mean": 0.5, "ci": [0.4, 0.6], "n": 9}, "before": {"mean": 0.25}})
-    assert [(row.name, row.difference) for row in rows] == [("student before", None), ("student after", 0.25)]
-    assert metric_range(rows) == (0.25, 0.6)
-
-
-def test_position() -> None:
-    assert position(3.0, (2.0, 6.0)) == 25.0
-    assert position(2.0, (2.0, 2.0)) == 50.0
-    assert metric_range([]) == (0.0, 1.0)

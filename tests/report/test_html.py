@@ -11,7 +11,7 @@ import pytest
 from crossdistill import ByteVocab
 from crossdistill.report import html
 from crossdistill.report.alignment.view import TokenView
-from crossdistill.report.html import model_name, write_alignment_page, write_report
+from crossdistill.report.html import write_alignment_page, write_report
 from tests.report.views import view_of
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
@@ -111,7 +111,7 @@ def test_the_report_has_what_the_run_has(
         "torch 2.8.0",
         '"learning_rate": 1e-06',
         "Gap to the teacher 2 at step 1, 0.025 at step 80",
-        "Responses that stopped by themselves 0.5 at step 82, 0.5 at step 82",
+        "Responses that ended by themselves 0.5 at step 82, 0.5 at step 82",
     ):
         assert expected in page.text
     assert "control" not in page.text
@@ -165,7 +165,7 @@ def test_a_response_cannot_write_the_page(
     assert page.tags["script"] == 0
     assert "<script" not in page.source
     assert "&lt;script&gt;" in page.source
-    assert attack in page.text  # the reader sees it as it is
+    assert attack in page.text  # the reader sees it verbatim
 
 
 def test_chunks_show_tokens_scores_and_advantages(
@@ -199,7 +199,7 @@ def test_half_characters(tmp_path: Path, student_vocab: ByteVocab, teacher_vocab
     assert r"2:1 \xe2\x82 \xac €" in page.text
     assert page.values("data-text") == ["€"]  # its tokens do not show it
     assert r"\xc3 \xc3 of é" in page.text
-    assert "nats" not in page.text  # an alignment without scores speaks of none
+    assert "nats" not in page.text  # there are no scores to explain
 
 
 def test_a_run_file_that_lacks_everything(tmp_path: Path) -> None:
@@ -270,14 +270,15 @@ def test_a_report_runs_nothing(tmp_path: Path, run: dict[str, Any]) -> None:
     assert "script" not in Page(tmp_path / "report.html").source
 
 
-def test_the_promise_stands_beside_the_coverage(tmp_path: Path, run: dict[str, Any]) -> None:
+def test_the_expected_coverage_is_shown(tmp_path: Path, run: dict[str, Any]) -> None:
     run["coverage"] = {**SAMPLED, "promised": 1.0, "minimum": 0.95, "low_coverage": "stop"}
     write_report(tmp_path / "report.html", run, [], [])
     text = Page(tmp_path / "report.html").text
-    assert "promised 100.0 % (crossdistill inspect); the run was to reach 95.0 % , and to stop below" in text
+    assert "Expected of this pair of tokenizers: 100.0 % (crossdistill inspect)." in text
+    assert "Minimum for the run: 95.0 % (below it: stop)." in text
 
 
-def test_warnings_stand_first_and_are_text(tmp_path: Path, run: dict[str, Any]) -> None:
+def test_warnings_come_first_and_are_text(tmp_path: Path, run: dict[str, Any]) -> None:
     write_report(tmp_path / "report.html", run | {"warnings": []}, [], [])
     assert "Warnings" not in Page(tmp_path / "report.html").text
     run["warnings"] = [{"step": 40, "kind": "entropy", "message": "the student's <b>entropy</b> collapses"}]
@@ -294,10 +295,3 @@ def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
         write_report(path, {"coverage": "not a mapping"}, [], [])
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
-
-
-@pytest.mark.parametrize(
-    ("model", "name"), [("org/model", "org/model"), ("/a/b/student", "student"), ("./runs/x/model", "model")]
-)
-def test_a_model_is_named_without_its_path(model, name):
-    assert model_name(model) == name

@@ -1,4 +1,4 @@
-"""A run in the terminal: the alignment of a sample, and what the run was warned of."""
+"""The alignment view in the terminal, and the warnings of a run."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
@@ -22,10 +22,15 @@ _MAX_PROMPT = 400
 
 
 def print_sample(console: Console, view: SampleView, *, max_rows: int = 40) -> None:
-    """Print `view`: student tokens over teacher tokens, then a table of the mismatched chunks and a summary line.
+    """Print a sample: student tokens over teacher tokens, then a table of the mismatched chunks and a summary line.
 
-    Chunks are set apart by a space and tokens within a chunk by ``|``. 1:1 chunks are dim, mismatched ones take two
-    colours in turn. The table has at most `max_rows` rows, and says how many it leaves out.
+    Chunks are separated by spaces and the tokens within a chunk by ``|``. 1:1 chunks are dim; mismatched ones
+    alternate between two colours.
+
+    Args:
+        console: where to print.
+        view: the sample.
+        max_rows: most rows of the table; a line below it counts those left out.
     """
     if view.prompt:
         console.print(Text(_shortened(view.prompt), style="italic"))
@@ -42,13 +47,13 @@ def print_sample(console: Console, view: SampleView, *, max_rows: int = 40) -> N
 
 
 def print_warnings(console: Console, warnings: Iterable[dict[str, Any]]) -> None:
-    """Print the ``warnings`` of ``run.json``, each in a line of its own; nothing where there are none."""
+    """Print the ``warnings`` of ``run.json``, one line each."""
     for warning in warnings:
         console.print(Text(f"warning at step {warning['step']}: {warning['message']}", style="yellow"), soft_wrap=True)
 
 
 def summary(view: SampleView) -> str:
-    """One line: chunks, the share of student tokens in 1:1 chunks, the largest chunk, what was dropped."""
+    """One line: chunks, the share of student tokens in 1:1 chunks, the largest chunk, dropped tokens."""
     parts = [_count(len(view.aligned_chunks), "chunk"), f"{percent(view.one_to_one_share)} of student tokens 1:1"]
     if view.largest_chunk is not None:
         largest = view.largest_chunk
@@ -69,7 +74,7 @@ def _shortened(prompt: str) -> str:
 
 
 def _lines(chunks: Sequence[ChunkView], width: int) -> Iterator[Text]:
-    """Pairs of lines, student over teacher, with the chunks in columns and as many of them as `width` holds."""
+    """Pairs of lines, student over teacher: the chunks in columns, as many to a line as `width` holds."""
     row: list[tuple[str, str, str]] = []
     used = 0
     num_mismatched = 0

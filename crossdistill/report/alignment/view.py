@@ -1,4 +1,4 @@
-"""An aligned sample as plain data: what the terminal and the HTML page both show."""
+"""The alignment view: an aligned sample as plain data, for the terminal, the HTML page and JSON."""
 
 import math
 from collections.abc import Sequence
@@ -18,9 +18,12 @@ Kind = Literal["1:1", "1:n", "n:1", "n:m", "stop", "dropped"]
 
 @dataclass(frozen=True)
 class TokenView:
-    """One token: its bytes made readable, its log-probability and its advantage in nats, None where there is none.
+    """One token.
 
-    Teacher tokens have no advantage: credit is the student's.
+    Attributes:
+        text: its bytes made readable.
+        logprob: its log-probability in nats, if there is one.
+        advantage: of a student token, in nats, if there is one; teacher tokens have none.
     """
 
     text: str
@@ -30,13 +33,16 @@ class TokenView:
 
 @dataclass(frozen=True)
 class ChunkView:
-    """Student and teacher tokens that spell the same bytes, or a stop pair, or a student token that was dropped.
+    """Student and teacher tokens that encode the same bytes, or a stop pair, or a student token that was dropped.
 
-    kind: student tokens to teacher tokens, so ``"1:n"`` is one student token that the teacher writes in several.
-    text: the chunk's bytes made readable.
-    byte_span: ``(start, end)`` in the aligned bytes of the response; empty for tokens that are not among them.
-    reason: why a chunk of kind ``"dropped"`` has no teacher signal, else None.
-    characters: the whole characters that the chunk's bytes are part of, where they are not text by themselves.
+    Attributes:
+        student: the student's tokens.
+        teacher: the teacher's tokens.
+        kind: student tokens to teacher tokens: ``"1:n"`` is one student token that the teacher writes in several.
+        text: the chunk's bytes made readable.
+        byte_span: ``(start, end)`` in the aligned bytes of the response; empty for tokens outside them.
+        reason: why a chunk of kind ``"dropped"`` has no teacher signal, else None.
+        characters: the whole characters that the chunk's bytes belong to, if they are not text by themselves.
     """
 
     student: tuple[TokenView, ...]
@@ -53,24 +59,30 @@ class ChunkView:
 
     @property
     def student_logprob(self) -> float | None:
-        """Log-probability of the chunk under the student in nats; None where one of its tokens has none."""
+        """Log-probability of the chunk under the student in nats; None if one of its tokens has none."""
         return _sum_logprobs(self.student)
 
     @property
     def teacher_logprob(self) -> float | None:
-        """Log-probability of the chunk under the teacher in nats; None where one of its tokens has none."""
+        """Log-probability of the chunk under the teacher in nats; None if one of its tokens has none."""
         return _sum_logprobs(self.teacher)
 
     @property
     def log_ratio(self) -> float | None:
-        """Teacher's minus student's log-probability of the chunk in nats: what credit assignment shares out."""
+        """Teacher's minus student's log-probability of the chunk in nats, which credit assignment distributes."""
         student, teacher = self.student_logprob, self.teacher_logprob
         return None if student is None or teacher is None else teacher - student
 
 
 @dataclass(frozen=True)
 class SampleView:
-    """One response with its prompt and a note, both plain text."""
+    """One response.
+
+    Attributes:
+        prompt: plain text.
+        chunks: in the order of the response.
+        note: plain text, shown above it.
+    """
 
     prompt: str
     chunks: tuple[ChunkView, ...]
@@ -78,19 +90,19 @@ class SampleView:
 
     @property
     def aligned_chunks(self) -> tuple[ChunkView, ...]:
-        """The chunks that carry bytes of both sides: without stop pairs and dropped tokens."""
+        """The chunks that both models encode: without stop pairs and dropped tokens."""
         return tuple(chunk for chunk in self.chunks if chunk.kind == "1:1" or chunk.is_mismatched)
 
     @property
     def one_to_one_share(self) -> float:
-        """Share of the aligned student tokens that lie in 1:1 chunks; 1.0 where there are none."""
+        """Share of the aligned student tokens that lie in 1:1 chunks; 1.0 if there are none."""
         counts = [len(chunk.student) for chunk in self.aligned_chunks]
         num_one_to_one = sum(chunk.kind == "1:1" for chunk in self.chunks)
         return num_one_to_one / sum(counts) if counts else 1.0
 
     @property
     def largest_chunk(self) -> ChunkView | None:
-        """The chunk of the most tokens, both sides together; the first of equals, None where nothing is aligned."""
+        """The chunk with the most tokens, both sides together; the first of equals, None if nothing is aligned."""
         return max(self.aligned_chunks, key=lambda chunk: len(chunk.student) + len(chunk.teacher), default=None)
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,9 +111,10 @@ class SampleView:
 
     @classmethod
     def from_dict(cls, data: Any) -> "SampleView":
-        """The view from what :meth:`as_dict` gave, also after a round trip through JSON.
+        """The view that :meth:`as_dict` returned, also after a round trip through JSON.
 
-        Raises ValueError for anything else, with what is wrong first.
+        Raises:
+            ValueError: any other data; the message names the first thing wrong with it.
         """
         try:
             view: SampleView = _views().validate_python(data)
@@ -113,7 +126,8 @@ class SampleView:
             sizes = len(chunk.student), len(chunk.teacher)
             if chunk.kind != "dropped" and (0 in sizes or chunk.kind not in ("stop", _kind(*sizes))):
                 raise ValueError(
-                    f"chunks.{number}: {sizes[0]} student and {sizes[1]} teacher tokens are no {chunk.kind}"
+                    f"chunks.{number}: {sizes[0]} student and {sizes[1]} teacher tokens do not make a {chunk.kind} "
+                    "chunk"
                 )
         return view
 
@@ -122,9 +136,10 @@ class SampleView:
 class DroppedToken:
     """A sampled student token that is not in the alignment.
 
-    before: index, among the aligned student tokens, of the token that it stood before; their number if it came last.
-    text: how to show it; a control token has no bytes, so its name.
-    reason: why it has no teacher signal.
+    Attributes:
+        before: index, among the aligned student tokens, of the next token; their number if it came last.
+        text: how to show it; the name of a control token, which has no bytes.
+        reason: why it has no teacher signal.
     """
 
     before: int
@@ -150,18 +165,22 @@ def sample_view(
     """The view of one response.
 
     Args:
-        student_ids, teacher_ids: the aligned tokens, without stop and special tokens: int [num tokens].
+        student_ids: the student's aligned tokens, without stop and special tokens: int [num student tokens].
+        student_vocab: the student's vocabulary.
+        teacher_ids: the teacher's aligned tokens: int [num teacher tokens].
+        teacher_vocab: the teacher's vocabulary.
         alignment: of their bytes.
-        prompt, note: plain text shown with the sample.
+        prompt: plain text shown with the sample.
+        note: plain text shown with the sample.
         student_logprobs: log-probability in nats of each student token given those before it, [num student tokens].
         teacher_logprobs: the same for the teacher, [num teacher tokens]. A chunk with a value that is not finite is
             shown as dropped.
         advantages: credit of each student token in nats, [num student tokens].
-        stop: the student's and the teacher's end of the turn, where the student emitted one.
+        stop: the student's and the teacher's end of the turn, if the student emitted one.
         dropped: sampled student tokens that are not in the alignment. One in the middle of a chunk is shown after it.
 
     Raises:
-        ValueError: ids or values that do not have the number of tokens that the alignment has.
+        ValueError: the number of ids or values is not the alignment's number of tokens.
     """
     student = _tokens(student_ids, student_vocab, student_logprobs, advantages)
     teacher = _tokens(teacher_ids, teacher_vocab, teacher_logprobs, None)
@@ -222,7 +241,7 @@ def _kind(num_student: int, num_teacher: int) -> Kind:
 
 
 def _without_signal(chunk: ChunkView) -> ChunkView:
-    """`chunk`, marked as dropped where a log-probability of the teacher is missing."""
+    """`chunk`, marked as dropped if a log-probability of the teacher is missing."""
     if chunk.teacher_logprob is not None:
         return chunk
     return ChunkView(
@@ -241,7 +260,7 @@ def _with_dropped(chunks: list[ChunkView], alignment: Alignment, dropped: Sequen
     positions = [int(np.searchsorted(alignment.student_splits, token.before)) for token in dropped]
     for offset, (position, token) in enumerate(sorted(zip(positions, dropped, strict=True), key=lambda pair: pair[0])):
         if position > alignment.num_chunks:
-            raise ValueError(f"a dropped token stands before token {token.before}, which does not exist")
+            raise ValueError(f"a dropped token is placed before token {token.before}, which does not exist")
         byte = int(alignment.byte_splits[position])
         text = display(token.text.encode("utf-8", "surrogatepass"))
         view = ChunkView((TokenView(text),), (), "dropped", text, (byte, byte), token.reason.value)
@@ -256,5 +275,5 @@ def _sum_logprobs(tokens: tuple[TokenView, ...]) -> float | None:
 
 @cache
 def _views() -> TypeAdapter[SampleView]:
-    """Checks plain data against the fields of a view; made once it is needed."""
+    """Validates plain data as a view; built on first use."""
     return TypeAdapter(SampleView)

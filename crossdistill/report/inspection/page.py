@@ -1,4 +1,4 @@
-"""An inspected pair as one HTML file that loads nothing else and runs no script."""
+"""An inspected pair as one HTML file that loads nothing and runs no script."""
 
 import math
 from pathlib import Path
@@ -12,8 +12,8 @@ from crossdistill.report.html import environment
 from crossdistill.report.inspection.rows import (
     MAX_EXAMPLES,
     chunk_example,
+    counted_token,
     histogram,
-    lone_token,
     overlap_rows,
     rewrite,
     side_rows,
@@ -26,7 +26,11 @@ _NUM_SHADES = 5
 
 
 def write_inspection_page(path: str | Path, pair: Inspection) -> None:
-    """Write what inspection found as one self-contained file; it appears complete or not at all."""
+    """Write the page of an inspected pair as one self-contained file, atomically.
+
+    Raises:
+        InputError: jinja2 is not installed.
+    """
     write_text(path, environment().get_template("inspection.html.j2").render(_context(pair)))
 
 
@@ -47,7 +51,7 @@ def _context(pair: Inspection) -> dict[str, Any]:
         "labels": labels,
         "histogram": list(zip(labels, _shaded(histogram(pair.total, _SIZE)), strict=True)),
         "largest": [chunk_example(example) for example in pair.largest],
-        "lone": [lone_token(token) for token in pair.lone[:MAX_EXAMPLES]],
+        "never_one_to_one": [counted_token(token) for token in pair.never_one_to_one[:MAX_EXAMPLES]],
         "rewritten": [(side, rewrite(example)) for side, examples in rewrites for example in examples[:MAX_EXAMPLES]],
         "objectives": [(entry.objective, entry.reason) for entry in advice(pair.total)],
         "general": general_advice(pair.total, pair.overlap),

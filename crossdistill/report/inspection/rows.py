@@ -1,4 +1,4 @@
-"""An inspected pair as plain data: for programs, and for the terminal and the page that show it."""
+"""An inspected pair as rows of words, for the terminal and the page, and as plain data for programs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from crossdistill.inspection.pair import Inspection
 from crossdistill.report.format import display, percent, plain
 
 MAX_EXAMPLES = 40
+_KEYS = {"unencodable": "holes", "encodes_any_bytes": "spells_bytes"}  # fields whose JSON keys have other names
 _THINKING = {
     "control": "one control token without bytes: sampled ones get no signal unless train.text_tokens names it",
     "token": "one token",
@@ -33,9 +34,9 @@ def as_dict(pair: Inspection) -> dict[str, Any]:
         "documents": {name: _measure(measure) for name, measure in pair.documents.items()},
         "largest_chunks": [chunk_example(example) for example in pair.largest],
         "tokens_never_one_to_one": {
-            "tokens": len(pair.lone),
-            "occurrences": sum(token.count for token in pair.lone),
-            "most_frequent": [lone_token(token) for token in pair.lone[:MAX_EXAMPLES]],
+            "tokens": len(pair.never_one_to_one),
+            "occurrences": sum(token.count for token in pair.never_one_to_one),
+            "most_frequent": [counted_token(token) for token in pair.never_one_to_one[:MAX_EXAMPLES]],
         },
         "rewritten": {
             "by_student": [rewrite(example) for example in pair.student_rewrites[:MAX_EXAMPLES]],
@@ -47,52 +48,54 @@ def as_dict(pair: Inspection) -> dict[str, Any]:
 
 
 def side_rows(facts: ModelFacts) -> list[tuple[str, str]]:
-    """(what, how) of one side, in words."""
-    spare = f", {facts.padding:,} padding" if facts.padding else ""
+    """(property, value) of one model, in words."""
+    padding = f", {facts.padding:,} padding" if facts.padding else ""
     return [
         ("tokenizer", f"{facts.kind}, bytes verified"),
-        ("ids", f"{facts.ids:,}: {facts.entries:,} with bytes, {facts.control:,} control{spare}"),
-        ("cannot spell", _holes(facts)),
+        ("ids", f"{facts.ids:,}: {facts.entries:,} with bytes, {facts.control:,} control{padding}"),
+        ("cannot encode", _unencodable(facts)),
         ("chat template", "its own" if facts.has_template else "the plain default (the model has none)"),
         ("ends a turn with", ", ".join(map(plain, facts.stops)) or "nothing: responses end at the budget"),
-        ("context", "no limit named" if facts.context is None else f"{facts.context:,} tokens"),
-        *((tag, _THINKING[reading]) for tag, reading in facts.thinking.items()),
+        ("context", "no limit stated" if facts.context is None else f"{facts.context:,} tokens"),
+        *((tag, _THINKING[kind]) for tag, kind in facts.thinking.items()),
     ]
 
 
 def overlap_rows(overlap: Overlap) -> list[tuple[str, str]]:
-    """(what, how) of what the vocabularies have in common, in words."""
-    partners = f"{overlap.without_partner:,} of the student's ids spell bytes that no entry of the teacher spells whole"
+    """(property, value) of what the vocabularies have in common, in words."""
     rows = [
         (
             "entries of equal bytes",
             f"{overlap.shared:,}: {percent(overlap.shared / max(1, overlap.student_entries))} of the student's, "
             f"{percent(overlap.shared / max(1, overlap.teacher_entries))} of the teacher's",
         ),
-        ("without a partner", partners),
+        (
+            "without a partner",
+            f"{overlap.without_partner:,} of the student's ids have bytes that no single entry of the teacher has",
+        ),
     ]
     if overlap.by_string is not None:
         names = overlap.by_string
         found = (
-            f"{names.matches:,} names match (Ġ read as ▁); {names.false:,} of them are other bytes, and "
+            f"{names.matches:,} names match (Ġ read as ▁); {names.false:,} of them have other bytes, and "
             f"{names.missed:,} entries of equal bytes are missed"
         )
-        rows.append(("by string instead", found))
+        rows.append(("matched by string", found))
     return rows
 
 
 def summary_rows(pair: Inspection) -> list[tuple[str, str]]:
-    """(what, how) of the pair on the corpus, in words."""
+    """(property, value) of the pair on the corpus, in words."""
     total = pair.total
     student, teacher = total.largest_chunk
-    lone, used = sum(token.count for token in pair.lone), max(1, total.student_tokens)
-    unwritable = f"; {total.unwritable_bytes:,} bytes that it cannot write" if total.unwritable_bytes else ""
+    never, used = sum(token.count for token in pair.never_one_to_one), max(1, total.student_tokens)
+    unwritable = f"; it cannot write {total.unwritable_bytes:,} bytes" if total.unwritable_bytes else ""
     return [
         ("corpus", f"{len(pair.documents)} texts, {total.bytes:,} bytes as the student writes them{unwritable}"),
         ("supervised", f"{total.supervised_bytes:,} of {total.bytes:,} bytes, {percent(total.coverage)}"),
         (
             "taught as a stop",
-            f"{_stops(pair.student)} of the student, by the teacher's probability of {_stops(pair.teacher)}",
+            f"the student's {_stops(pair.student)}, by the teacher's probability of {_stops(pair.teacher)}",
         ),
         (
             "a run stops below",
@@ -103,7 +106,8 @@ def summary_rows(pair: Inspection) -> list[tuple[str, str]]:
         ("chunks", f"{total.num_chunks:,}, largest {student} student : {teacher} teacher tokens"),
         (
             "never 1:1",
-            f"{len(pair.lone):,} of the student's tokens that occur, {percent(lone / used)} of all occurrences",
+            f"{len(pair.never_one_to_one):,} of the student's tokens that occur, {percent(never / used)} of all "
+            "occurrences",
         ),
         (
             "rewritten",
@@ -113,13 +117,18 @@ def summary_rows(pair: Inspection) -> list[tuple[str, str]]:
 
 
 def template_sentences(pair: Inspection) -> list[str]:
-    """What the two chat templates do to a conversation, then where they do not agree."""
-    told = pair.student.effects.sentences("student") + pair.teacher.effects.sentences("teacher")
-    return [*told, *pair.mismatches]
+    """What the two chat templates do to a conversation, then what they disagree on."""
+    effects = pair.student.effects.sentences("student") + pair.teacher.effects.sentences("teacher")
+    return [*effects, *pair.mismatches]
 
 
 def histogram(measure: Measure, size: int) -> list[list[int]]:
-    """Chunks by student (rows) and teacher tokens (columns), 1 to `size`, where `size` stands for it and above."""
+    """Number of chunks by student tokens (rows) and teacher tokens (columns).
+
+    Args:
+        measure: of a pair.
+        size: rows and columns, for 1, 2, ... tokens; the last one also counts larger chunks.
+    """
     counts = [[0] * size for _ in range(size)]
     for (student, teacher), number in measure.chunks.items():
         counts[min(student, size) - 1][min(teacher, size) - 1] += number
@@ -127,7 +136,7 @@ def histogram(measure: Measure, size: int) -> list[list[int]]:
 
 
 def chunk_example(example: ChunkExample) -> dict[str, Any]:
-    """A chunk with what stands around it, readable."""
+    """A chunk and the text around it, readable."""
     return {
         "document": example.document,
         "student": [display(piece) for piece in example.student],
@@ -138,16 +147,19 @@ def chunk_example(example: ChunkExample) -> dict[str, Any]:
     }
 
 
-def lone_token(token: NeverOneToOne) -> dict[str, Any]:
+def counted_token(token: NeverOneToOne) -> dict[str, Any]:
+    """A token and how often it occurs, readable."""
     return {"token": display(token.piece), "count": token.count}
 
 
 def rewrite(example: Rewrite) -> dict[str, Any]:
-    return {"document": example.document, "given": display(example.given), "spelled": display(example.spelled)}
+    """A rewritten text before and after, readable."""
+    return {"document": example.document, "given": display(example.given), "spelled": display(example.decoded)}
 
 
 def _side(facts: ModelFacts, side: str) -> dict[str, Any]:
-    return {**vars(facts), "holes": list(facts.holes), "effects": facts.effects.sentences(side)}
+    fields = {_KEYS.get(name, name): value for name, value in vars(facts).items()}
+    return {**fields, "holes": list(facts.unencodable), "effects": facts.effects.sentences(side)}
 
 
 def _overlap(overlap: Overlap) -> dict[str, Any]:
@@ -175,13 +187,13 @@ def _stops(facts: ModelFacts) -> str:
     return " or ".join(map(plain, facts.stops)) or "nothing"
 
 
-def _holes(facts: ModelFacts) -> str:
-    stands_in = "" if facts.unknown is None else f", for which {plain(facts.unknown)} stands"
-    if not facts.spells_bytes:
-        return f"characters without an entry{stands_in}: no byte fallback"
-    if not facts.holes:
-        return "nothing: any bytes"
-    return f"{len(facts.holes)} byte values: {' '.join(f'{byte:02x}' for byte in facts.holes)}"
+def _unencodable(facts: ModelFacts) -> str:
+    if not facts.encodes_any_bytes:
+        unknown = "" if facts.unknown is None else f", which become {plain(facts.unknown)}"
+        return f"characters without an entry{unknown}: no byte fallback"
+    if not facts.unencodable:
+        return "nothing: it encodes any bytes"
+    return f"{len(facts.unencodable)} byte values: {' '.join(f'{byte:02x}' for byte in facts.unencodable)}"
 
 
 def _places(rewrites: Sequence[Rewrite]) -> str:

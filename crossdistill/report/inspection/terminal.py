@@ -11,12 +11,11 @@ from rich.text import Text
 from crossdistill.inspection.advice import advice, general_advice
 from crossdistill.inspection.measure import Measure
 from crossdistill.inspection.pair import Inspection
-from crossdistill.report.format import percent
-from crossdistill.report.html import model_name
+from crossdistill.report.format import model_name, percent
 from crossdistill.report.inspection.rows import (
     chunk_example,
+    counted_token,
     histogram,
-    lone_token,
     overlap_rows,
     rewrite,
     side_rows,
@@ -25,14 +24,14 @@ from crossdistill.report.inspection.rows import (
 )
 
 _SIZE = 6
-_NUM_LONE = 16
+_NUM_NEVER = 16
 _NUM_PIECES = 8
 _NUM_REWRITES = 6
 _BETWEEN_TOKENS = "|"
 
 
 def print_inspection(console: Console, pair: Inspection) -> None:
-    """Print what inspection found: both sides, what they share, figures by category, examples, advice."""
+    """Print what inspection found: both models, what they share, figures by category, examples, advice."""
     console.print(_sides(pair))
     for sentence in template_sentences(pair):
         console.print(Text(f"- {sentence}", style="yellow"))
@@ -40,8 +39,8 @@ def print_inspection(console: Console, pair: Inspection) -> None:
     console.print(_categories(pair))
     console.print(_histogram(pair.total))
     console.print(_chunks([chunk_example(example) for example in pair.largest]))
-    if pair.lone:
-        tokens = [lone_token(token) for token in pair.lone[:_NUM_LONE]]
+    if pair.never_one_to_one:
+        tokens = [counted_token(token) for token in pair.never_one_to_one[:_NUM_NEVER]]
         shown = "  ".join(f"{token['token']} ({token['count']})" for token in tokens)
         console.print(Text(f"most frequent student tokens that are never 1:1: {shown}"))
     for side, examples in (("student", pair.student_rewrites), ("teacher", pair.teacher_rewrites)):

@@ -18,7 +18,7 @@ def printed(view: SampleView, width: int = 100, **options: int) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_student_stands_over_teacher(student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
+def test_student_is_printed_above_teacher(student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
     lines = printed(view_of("120 is...]", student_vocab, teacher_vocab, prompt="Why?", note="a note")).splitlines()
     assert lines[:4] == ["Why?", "a note", "student  120   ␣is ...|]", "teacher  1|2|0 ␣is ...]"]
     assert lines[-1] == "3 chunks · 25.0 % of student tokens 1:1 · largest chunk 1:3 (120)"
@@ -37,7 +37,7 @@ def test_table_of_mismatched_chunks(student_vocab: ByteVocab, teacher_vocab: Byt
     assert row.split() == ["2", "3–7", "n:1", "...]", "...|]", "...]", "−0.75", "−0.50", "+0.17", "+0.08"]
 
 
-def test_there_is_no_table_where_all_is_one_to_one(student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
+def test_there_is_no_table_if_everything_is_one_to_one(student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
     text = printed(view_of(" is the", student_vocab, teacher_vocab))
     assert "mismatched" not in text
     assert text.endswith("2 chunks · 100.0 % of student tokens 1:1 · largest chunk 1:1 (␣is)\n")
@@ -62,7 +62,7 @@ def test_markup_in_a_response_is_text(student_vocab: ByteVocab, teacher_vocab: B
     assert "[red]not markup[/red] [/nothing]" in text
 
 
-def test_mismatched_chunks_take_turns_in_colour(student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
+def test_mismatched_chunks_alternate_in_colour(student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="standard")
     print_sample(console, view_of("120120 is", student_vocab, teacher_vocab))
     line = console.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]

@@ -76,7 +76,7 @@ def test_a_teacher_value_that_is_not_finite_drops_its_chunk(student_vocab: ByteV
     assert view.one_to_one_share == 1.0
 
 
-def test_stop_and_dropped_tokens_stand_where_they_were(student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
+def test_stop_and_dropped_tokens_keep_their_places(student_vocab: ByteVocab, teacher_vocab: ByteVocab) -> None:
     view = view_of(
         "...] is",
         student_vocab,

@@ -1,4 +1,4 @@
-"""An inspected pair as JSON, in the terminal and as a page says the same."""
+"""JSON, terminal and page of an inspected pair agree."""
 
 import io
 import json
@@ -78,7 +78,7 @@ def test_figures(pair, facts):
     assert set(facts["documents"]) == {"kind/words", "kind/attack"}
     assert sum(number for *_, number in facts["total"]["chunk_sizes"]) == facts["total"]["num_chunks"]
     assert facts["overlap"]["shared"] == pair.overlap.shared > 100
-    assert facts["tokens_never_one_to_one"]["tokens"] == len(pair.lone)
+    assert facts["tokens_never_one_to_one"]["tokens"] == len(pair.never_one_to_one)
     assert len(facts["largest_chunks"]) == len(pair.largest) > 0
     assert facts["largest_chunks"][0]["document"] == "kind/words"
     assert [entry["objective"] for entry in facts["objectives"]] == list(available())
@@ -106,15 +106,15 @@ def test_terminal_and_page_say_it_all(pair, shown, page):
     assert "a teacher in this process" in terminal
 
 
-def test_templates_are_told_of(pair, shown, page):
-    told = pair.student.effects.sentences("student")
-    assert told
-    for sentence in told:
+def test_effects_of_templates_are_shown(pair, shown, page):
+    sentences = pair.student.effects.sentences("student")
+    assert sentences
+    for sentence in sentences:
         assert sentence in page.text
         assert sentence in " ".join(shown.split())
 
 
-def test_nothing_in_a_text_can_act(shown, page):
+def test_text_cannot_inject_markup(shown, page):
     assert page.tags["script"] == 0
     assert "<script" not in page.source
     assert page.values("src") == []
