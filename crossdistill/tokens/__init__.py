@@ -1,4 +1,4 @@
-"""Token ids and the bytes they stand for, for any tokenizer whose bytes can be verified. numpy only."""
+"""Token ids and their bytes, for any tokenizer whose bytes can be verified. numpy only."""
 
 from crossdistill.tokens.backends.rwkv import World
 from crossdistill.tokens.encoding import Encoding

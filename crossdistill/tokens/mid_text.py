@@ -1,7 +1,7 @@
-"""The tokenizer as it reads text in the middle of a conversation.
+"""A copy of a fast tokenizer that tokenises text as in the middle of a conversation.
 
-Works on the ``tokenizers`` object inside a fast tokenizer, without importing that library: the object's own
-class builds the edited copy.
+Works on the ``tokenizers`` object inside a fast tokenizer without importing that library: the object's own class
+builds the edited copy.
 """
 
 import copy
@@ -10,19 +10,24 @@ from typing import Any
 
 from crossdistill.tokens.families.family import steps
 
-# normaliser steps that act on the edges of a text: a response has the conversation around it
+# normaliser steps that act on the edges of a text; a response is surrounded by the conversation
 _EDGE_STEPS = ("Prepend", "Strip")
 
 
 def mid_text_backend(backend: Any, outline: dict[str, Any], control: frozenset[str]) -> Any:
-    """A tokenizer that encodes text as `backend` does in the position where a response stands.
+    """A tokenizer that encodes text as `backend` does at the position of a response.
 
-    It adds no special tokens and no dummy prefix, and text that spells one of the `control` tokens stays text, so
-    that a response cannot inject them. Ordinary added tokens are kept: they are part of how the model reads.
-    They take no white space around them, which would then belong to no token.
+    It adds no special tokens and no dummy prefix, and the name of a control token in a text stays text, so that a
+    response cannot inject one. Ordinary added tokens are kept, because the model was trained with them, but they no
+    longer absorb the white space around them, which would then belong to no token.
 
-    The model with its vocabulary and merges is shared with `backend`, because copying it takes seconds; it is copied
-    only to turn BPE dropout off, which makes reading random.
+    The model, with its vocabulary and merges, is shared with `backend`, because copying it takes seconds. It is copied
+    only to turn off BPE dropout, which would make tokenisation random.
+
+    Args:
+        backend: a ``tokenizers.Tokenizer``.
+        outline: its specification (:func:`crossdistill.tokens.backends.huggingface.outline`).
+        control: names of its control tokens.
     """
     pre_tokenizer = copy.deepcopy(outline["pre_tokenizer"])
     for step in steps(pre_tokenizer):
@@ -33,7 +38,7 @@ def mid_text_backend(backend: Any, outline: dict[str, Any], control: frozenset[s
     kept = [step for step in steps(outline["normalizer"]) if step["type"] not in _EDGE_STEPS]
     pre_steps = list(steps(pre_tokenizer))
     if {"WhitespaceSplit", "Metaspace"} <= {step["type"] for step in pre_steps}:
-        # the one drops the white space and the other puts a space before each word, so before the first one too
+        # together they drop the white space and put a space before each word, so before the first one too
         pre_steps = [step for step in pre_steps if step["type"] != "WhitespaceSplit"]
         pre_tokenizer = {"type": "Sequence", "pretokenizers": pre_steps}
         kept.append({"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "})
@@ -55,7 +60,7 @@ def mid_text_backend(backend: Any, outline: dict[str, Any], control: frozenset[s
 
 
 def without_normalizer(middle: Any) -> Any:
-    """The same tokenizer for text that is normalised already."""
+    """The same tokenizer, for text that is already normalised."""
     plain = type(middle)(middle.model)
     plain.pre_tokenizer = middle.pre_tokenizer
     plain.add_tokens([token for _, token in sorted(middle.get_added_tokens_decoder().items())])

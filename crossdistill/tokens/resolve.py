@@ -1,4 +1,4 @@
-"""Which source a tokenizer object is, by what it can do and never by its name."""
+"""Finds the source for a tokenizer object, by its capabilities and never by its name."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -13,18 +13,20 @@ from crossdistill.tokens.cache import stored_entries
 from crossdistill.tokens.source import Source
 from crossdistill.tokens.special_tokens import control_tokens
 
-# attributes behind which wrappers keep the object that does the work
+# attributes in which wrappers keep the object that does the work
 _INNER = ("tokenizer", "instruct_tokenizer", "sp_model", "trie_tokenizer", "model", "_model")
 _MAX_DEPTH = 4
 
 
 def source_of(tokenizer: Any, text_tokens: Collection[str] = ()) -> Source:
-    """The source of any tokenizer object that is known here, wrapped or not.
+    """The source for a tokenizer object of any supported kind, wrapped or not.
 
     Args:
-        text_tokens: special tokens of a Hugging Face tokenizer that are read as text of their own name.
+        tokenizer: as for :meth:`crossdistill.ByteVocab.from_tokenizer`.
+        text_tokens: special tokens of a Hugging Face tokenizer that are words: they carry the bytes of their name.
 
-    Raises InputError for what is none, or what does not give the ids that its wrapper gives.
+    Raises:
+        InputError: the object is not a supported tokenizer, or gives other ids than its wrapper does.
     """
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if _has(backend, "get_added_tokens_decoder", "pre_tokenizer"):
@@ -33,8 +35,8 @@ def source_of(tokenizer: Any, text_tokens: Collection[str] = ()) -> Source:
     is_slow = _has(tokenizer, "added_tokens_decoder", "get_vocab")
     if is_slow and not control_tokens(tokenizer).isdisjoint(text_tokens):
         raise InputError(
-            f"text_tokens names {', '.join(sorted(text_tokens))}, and {type(tokenizer).__name__} is no fast tokenizer: "
-            "use a fast one, or leave them out."
+            f"text_tokens names {', '.join(sorted(text_tokens))}, but {type(tokenizer).__name__} is not a fast "
+            "tokenizer: use a fast one, or leave them out."
         )
     source = _unwrapped(tokenizer)
     if source is None and is_slow:
@@ -44,14 +46,14 @@ def source_of(tokenizer: Any, text_tokens: Collection[str] = ()) -> Source:
             check_same_ids(tokenizer, source)
         return source
     raise InputError(
-        f"{type(tokenizer).__name__} is no tokenizer that can be read: give a Hugging Face tokenizer, a "
+        f"{type(tokenizer).__name__} is not a supported tokenizer: pass a Hugging Face tokenizer, a "
         "tokenizers.Tokenizer, a tiktoken.Encoding, a tekken tokenizer, a SentencePieceProcessor or an RWKV World "
         "vocabulary (crossdistill.tokens.World)."
     )
 
 
 def _unwrapped(tokenizer: Any, depth: int = 0) -> Source | None:
-    """The source of `tokenizer` or of what it wraps; None where neither is a kind that is known."""
+    """The source for `tokenizer` or for the object that it wraps, None if neither is of a supported kind."""
     if _has(tokenizer, "encode_ordinary", "decode_single_token_bytes"):
         return TiktokenSource(tokenizer)
     if _has(tokenizer, "id_to_byte_piece", "num_special_tokens"):

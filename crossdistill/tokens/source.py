@@ -1,4 +1,4 @@
-"""What every kind of tokenizer is reduced to: its entries as bytes, and how it reads text."""
+"""The interface that every tokenizer is reduced to: its entries as bytes, and how it tokenises text."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -20,20 +20,23 @@ PROBE_TEXTS = (
 class VocabEntries:
     """The vocabulary of a tokenizer.
 
-    kind: its family. pieces: bytes of each id; special, control and unknown tokens and holes in the id range carry
-    none. byte_ids: the id of each of the 256 single bytes, None where there is no entry for it. spells_bytes: whether
-    the entries are bytes (or fall back on them), so that any bytes can be spelled but for single values that may be
-    missing; otherwise they are characters. keeps_spaces: whether they spell the white space between words.
+    Attributes:
+        kind: family of the tokenizer (:attr:`crossdistill.ByteVocab.kind`).
+        pieces: bytes of each id; ``b""`` for special, control and unknown tokens and for unused ids.
+        byte_ids: the id of each of the 256 single bytes, None if the byte has no entry.
+        encodes_any_bytes: whether the entries are bytes, or fall back on bytes, so that any bytes can be encoded apart
+            from single values that may be missing. Otherwise the entries are characters.
+        keeps_spaces: whether the tokens contain the white space between words.
     """
 
     kind: str
     pieces: list[bytes]
     byte_ids: tuple[int | None, ...]
-    spells_bytes: bool = True
+    encodes_any_bytes: bool = True
     keeps_spaces: bool = True
 
 
-class Places(NamedTuple):
+class TokenSpans(NamedTuple):
     """Token ids of a text, and the span of each in the bytes of the *normalised* text, int64 [num tokens] each."""
 
     ids: np.ndarray
@@ -42,37 +45,37 @@ class Places(NamedTuple):
 
 
 class Source(Protocol):
-    """A tokenizer as it reads text in the middle of a conversation."""
+    """A tokenizer, as it tokenises text in the middle of a conversation."""
 
     entries: VocabEntries
 
     def ids(self, text: str) -> list[int]:
-        """Its own ids for valid text: no special tokens, no dummy prefix, text that spells a special token is text."""
+        """Its own ids of valid text: no special tokens, no dummy prefix; a special token's name in the text is text."""
         ...
 
     def merged(self, data: bytes) -> list[int]:
-        """Ids of any bytes, merged as far as its merges go. They may fail to spell `data`: the caller checks."""
+        """Ids of any bytes, merged as far as the merges go. Their bytes may differ from `data`: the caller checks."""
         ...
 
     def segments(self, text: str) -> list[str]:
-        """`text` cut into parts that are read apart from each other: around the added tokens in it."""
+        """`text` split around the added tokens in it, into parts that are tokenised separately."""
         ...
 
     def normalise(self, text: str) -> bytes:
-        """The bytes that its tokens stand for when it is given `text`."""
+        """The bytes of the tokens of `text`."""
         ...
 
 
 class CharacterSource(Source, Protocol):
-    """A tokenizer whose entries are characters (``spells_bytes`` is False)."""
+    """A tokenizer whose entries are characters (``encodes_any_bytes`` is False)."""
 
-    def places(self, text: str) -> Places:
-        """Its ids for `text`, unknown tokens too, with their spans."""
+    def token_spans(self, text: str) -> TokenSpans:
+        """Its ids of `text`, including unknown tokens, with their spans."""
         ...
 
 
 class ByteSource:
-    """What is alike in tokenizers whose entries are bytes and which have neither a normaliser nor added words."""
+    """Base of tokenizers whose entries are bytes, and that have neither a normaliser nor added words."""
 
     def segments(self, text: str) -> list[str]:
         return [text]
@@ -82,7 +85,7 @@ class ByteSource:
 
 
 def byte_ids_of(pieces: list[bytes]) -> tuple[int | None, ...]:
-    """The id of each single byte, the lowest where several have the same bytes."""
+    """The id of each single byte, None if it has no entry; the lowest if several entries have the same bytes."""
     ids: dict[bytes, int] = {}
     for token_id, piece in enumerate(pieces):
         if len(piece) == 1:

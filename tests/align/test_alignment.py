@@ -57,7 +57,7 @@ def test_sizes_and_one_to_one():
         ([-1, 2], [2], r"student_ends must be offsets from 0 that never decrease"),
         ([2], [3, 2], r"teacher_ends must be offsets from 0 that never decrease"),
         ([2], [-2, 2], r"teacher_ends must be offsets from 0 that never decrease"),
-        ([0], [], r"tokens without a single byte cannot be aligned; leave special tokens out"),
+        ([0], [], r"tokens without a single byte cannot be aligned; leave out special tokens"),
         ([], [0, 0], r"tokens without a single byte cannot be aligned"),
     ],
 )

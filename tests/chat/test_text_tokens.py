@@ -106,7 +106,7 @@ def test_only_the_named_tokens_change():
 
 def test_a_slow_tokenizer_has_no_text_tokens():
     slow = ByT5Tokenizer()
-    with pytest.raises(InputError, match=r"text_tokens names <extra_id_0>, and ByT5Tokenizer is no fast tokenizer"):
+    with pytest.raises(InputError, match=r"text_tokens names <extra_id_0>, but ByT5Tokenizer is not a fast tokenizer"):
         ByteVocab.from_tokenizer(slow, text_tokens=["<extra_id_0>"])
 
 

@@ -166,9 +166,9 @@ def check_encoding(name: str, data: bytes) -> None:
     ends = encoding.ends.tolist()
     assert len(ends) == len(encoding.ids), "an end a token"
     assert ends == sorted(ends), "ends that decrease"
-    covered = max([0, *ends, *encoding.holes[:, 1].tolist()])
+    covered = max([0, *ends, *encoding.unencodable_spans[:, 1].tolist()])
     assert covered == len(data), "bytes in no token and no hole"
-    assert (np.diff(encoding.holes.reshape(-1)) > 0).all(), "holes that touch"
+    assert (np.diff(encoding.unencodable_spans.reshape(-1)) > 0).all(), "holes that touch"
     if name not in NAMES:
         return
     made = vocab(name).decode(encoding.ids)
@@ -193,8 +193,8 @@ def _ids_with_bytes(name: str) -> list[int]:
 def check_reading(student: str, ids: list[int], teacher: str) -> None:
     reading = PairedTokenization.of(vocab(student), ids, vocab(teacher))
     assert reading.data == b"".join(vocab(student).pieces[token_id] for token_id in ids), "the student's bytes"
-    known = np.delete(np.arange(len(reading.encoding.ids)), reading.encoding.in_holes)
-    holes = [(int(start), int(stop)) for start, stop in reading.encoding.holes]
+    known = np.delete(np.arange(len(reading.encoding.ids)), reading.encoding.unencodable_positions)
+    holes = [(int(start), int(stop)) for start, stop in reading.encoding.unencodable_spans]
     expected = around(vocab(student).ends(ids).tolist(), reading.encoding.ends[known].tolist(), holes)
     assert reading.student_positions.tolist() == expected.student, "student tokens kept"
     assert reading.teacher_positions.tolist() == known[expected.teacher].tolist(), "teacher tokens kept"

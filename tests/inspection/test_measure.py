@@ -28,6 +28,7 @@ def test_figures_are_those_of_the_definitions(vocabs, student, teacher):
     measure = Measure.of(read_documents(ours, theirs, documents))
     assert measure.chunks == sizes
     assert measure.num_chunks == sum(sizes.values())
+    assert measure.num_one_to_one == sizes[1, 1]
     num_tokens = sum(left * number for (left, _), number in sizes.items())
     assert measure.student_tokens == num_tokens
     assert measure.teacher_tokens == sum(right * number for (_, right), number in sizes.items())
@@ -64,7 +65,7 @@ def test_every_token_and_byte_is_accounted_for(vocabs, student):
             assert lost_bytes == measure.bytes - measure.supervised_bytes
             pieces = [ours.pieces[k] for k in read.ids[read.one_to_one_positions]]
             assert len(pieces) == measure.one_to_one_tokens
-            assert bool(lost) <= (not theirs.spells_bytes or len(theirs.unencodable) > 0)
+            assert bool(lost) <= (not theirs.encodes_any_bytes or len(theirs.unencodable) > 0)
 
 
 def test_documents_add_up(vocabs):
@@ -101,7 +102,7 @@ def test_what_the_teacher_cannot_read_is_lost(lossy, vocabs):
     assert read.reading.data == text.encode()
 
 
-def test_the_promise_is_the_coverage_of_the_corpus(lossy, vocabs):
+def test_the_expected_coverage_is_that_of_the_corpus(lossy, vocabs):
     assert expected_coverage(vocabs["gpt2"], vocabs["gemma"]) == 1.0
     measure = Measure.of(read_documents(vocabs["gpt2"], lossy, corpus()))
     assert 0 < measure.coverage < 0.9

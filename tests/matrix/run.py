@@ -84,9 +84,9 @@ class Side:
 
     def _truth(self, data: bytes) -> truth.PairedTokenization:
         encoding: Encoding = self.vocab.encode(data)
-        holes = [tuple(hole) for hole in encoding.holes.tolist()]
+        holes = [tuple(hole) for hole in encoding.unencodable_spans.tolist()]
         runs: list[list[bytes]] = [[] for _ in range(len(holes) + 1)]
-        in_holes = set(encoding.in_holes.tolist())
+        in_holes = set(encoding.unencodable_positions.tolist())
         for index, (token, end) in enumerate(zip(encoding.ids.tolist(), encoding.ends.tolist(), strict=True)):
             if index not in in_holes:
                 runs[sum(start < end for start, _ in holes)].append(self._pieces[token])

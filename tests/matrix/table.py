@@ -114,7 +114,7 @@ def _tokenizers(reals: dict[str, Real]) -> str:
 
 
 def _holes(real: Real) -> str:
-    if not real.vocab.spells_bytes:
+    if not real.vocab.encodes_any_bytes:
         return "characters without an entry"
     return f"{len(real.vocab.unencodable)} bytes" if real.vocab.unencodable else "-"
 

@@ -65,13 +65,13 @@ def test_holes_hold_nothing_that_the_tokenizer_can_read(reals: dict[str, Real]) 
         for case in cases():
             if case.is_long:
                 continue
-            for start, end in real.vocab.encode(case.data).holes.tolist():
+            for start, end in real.vocab.encode(case.data).unencodable_spans.tolist():
                 assert _is_unreadable(real, case.data[start:end]), (name, case, case.data[start:end])
 
 
 def _is_unreadable(real: Real, data: bytes) -> bool:
     """Bytes without entries, or characters of which the tokenizer itself makes an unknown token or nothing."""
-    if real.vocab.spells_bytes:
+    if real.vocab.encodes_any_bytes:
         return set(data) <= set(real.vocab.unencodable)
     if not _is_text(data):
         return True

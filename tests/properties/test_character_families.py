@@ -40,7 +40,7 @@ def in_hole(holes: np.ndarray, size: int) -> np.ndarray:
 
 
 def test_kinds(characters):
-    kinds = {name: (vocab.kind, vocab.spells_bytes) for name, vocab in characters.items()}
+    kinds = {name: (vocab.kind, vocab.encodes_any_bytes) for name, vocab in characters.items()}
     assert kinds == {
         "t5": ("sentencepiece_unigram", False),
         "characters_bpe": ("sentencepiece_bpe", False),
@@ -71,7 +71,7 @@ def test_every_byte_is_a_tokens_or_a_holes(characters, name, data):
 @given(data=responses)
 def test_what_is_no_text_is_a_hole(characters, name, data):
     text = data.decode("utf-8", "surrogateescape")
-    position, lost = 0, in_hole(characters[name].encode(data).holes, len(data))
+    position, lost = 0, in_hole(characters[name].encode(data).unencodable_spans, len(data))
     for char in text:
         size = len(char.encode("utf-8", "surrogateescape"))
         if _INVALID.match(char):
@@ -91,14 +91,14 @@ def test_holes_are_the_characters_without_an_entry(backends, characters, data):
         for char in text
         for lost in [char.replace(" ", "▁") not in alphabet] * len(char.encode("utf-8", "surrogateescape"))
     ]
-    assert in_hole(characters["characters_bpe"].encode(data).holes, len(data)).tolist() == expected
+    assert in_hole(characters["characters_bpe"].encode(data).unencodable_spans, len(data)).tolist() == expected
 
 
 @pytest.mark.parametrize("name", SPELLING_NAMES)
 @given(text=words | st.sampled_from(CORPUS))
 def test_known_text_comes_back(characters, name, text):
     encoding = characters[name].encode(text)
-    assume(not len(encoding.holes))
+    assume(not len(encoding.unencodable_spans))
     composed = unicodedata.normalize("NFKC", text) if name == "t5" else text
     expected = re.sub(" {2,}", " ", composed) if name == "t5" else text
     assert characters[name].decode(encoding.ids).decode() == expected.replace("▁", " ")
@@ -110,12 +110,12 @@ def test_a_hole_costs_its_own_chunk_alone(characters, name, left, right):
     """Words around a character that nobody knows: those before are read as ever, those behind are read again."""
     left, right = (re.sub(r"\s+", " ", unicodedata.normalize("NFKC", side)).strip() for side in (left, right))
     alone = [characters[name].encode(side) for side in (f"a {left} .", f". {right} a")]
-    assume(not any(len(encoding.holes) for encoding in alone))
+    assume(not any(len(encoding.unencodable_spans) for encoding in alone))
     hole = "\u2603\ufe0f"
     data = f"a {left} .{hole}. {right} a".encode()
     encoding = characters[name].encode(data)
-    assert encoding.holes.tolist() == [[len(f"a {left} .".encode()), len(f"a {left} .{hole}".encode())]]
-    known = np.delete(np.arange(len(encoding.ids)), encoding.in_holes)
+    assert encoding.unencodable_spans.tolist() == [[len(f"a {left} .".encode()), len(f"a {left} .{hole}".encode())]]
+    known = np.delete(np.arange(len(encoding.ids)), encoding.unencodable_positions)
     assert characters[name].decode(encoding.ids[known]) == b"".join(characters[name].decode(side.ids) for side in alone)
 
 
@@ -170,7 +170,7 @@ def test_white_space_belongs_to_the_word_behind_it(characters):
 def test_white_space_alone_is_a_hole(characters):
     encoding = characters["bert"].encode(" \n")
     assert not len(encoding.ids)
-    assert encoding.holes.tolist() == [[0, 2]]
+    assert encoding.unencodable_spans.tolist() == [[0, 2]]
 
 
 def test_an_accent_that_is_stripped_stays_with_its_letter(characters):
@@ -188,12 +188,12 @@ def test_a_reading_leaves_out_the_chunks_of_holes_and_nothing_else(vocabs, chara
     reading = PairedTokenization.of(vocabs[student], ids, characters[teacher])
     student_ends = vocabs[student].ends(ids).tolist()
     encoding = reading.encoding
-    known = [k for k in range(len(encoding.ids)) if k not in set(encoding.in_holes.tolist())]
-    theirs = {int(encoding.ends[k]) for k in known} | {int(end) for end in encoding.holes[:, 1]}
+    known = [k for k in range(len(encoding.ids)) if k not in set(encoding.unencodable_positions.tolist())]
+    theirs = {int(encoding.ends[k]) for k in known} | {int(end) for end in encoding.unencodable_spans[:, 1]}
     borders = [0, *sorted(set(student_ends) & theirs)]
-    lost = in_hole(encoding.holes, len(reading.data))
+    lost = in_hole(encoding.unencodable_spans, len(reading.data))
     kept = [(start, end) for start, end in pairwise(borders) if end and not lost[start:end].any()]
     expected = [k for k, end in enumerate(student_ends) if any(start < end <= stop for start, stop in kept)]
     assert reading.student_positions.tolist() == expected
     assert reading.num_supervised_bytes == sum(end - start for start, end in kept)
-    assert not set(reading.teacher_positions.tolist()) & set(encoding.in_holes.tolist())
+    assert not set(reading.teacher_positions.tolist()) & set(encoding.unencodable_positions.tolist())

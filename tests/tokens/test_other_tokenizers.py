@@ -29,7 +29,7 @@ def other_vocabs(others) -> dict[str, ByteVocab]:
 
 
 def test_kinds(other_vocabs):
-    assert {name: (vocab.kind, vocab.spells_bytes) for name, vocab in other_vocabs.items()} == {
+    assert {name: (vocab.kind, vocab.encodes_any_bytes) for name, vocab in other_vocabs.items()} == {
         "tiktoken": ("byte_level_bpe", True),
         "tekken": ("byte_level_bpe", True),
         "world": ("longest_match", True),
@@ -47,7 +47,7 @@ def test_ids_spell_any_bytes(other_vocabs, name, data):
     encoding = vocab.encode(data)
     spelled = data.replace("▁".encode(), b" ") if name == "llama.model" else data
     assert vocab.decode(encoding.ids) == spelled
-    assert not len(encoding.holes)
+    assert not len(encoding.unencodable_spans)
     assert (vocab.lengths[encoding.ids] > 0).all()
     if spelled == data:
         assert np.array_equal(encoding.ends, vocab.ends(encoding.ids))
@@ -77,14 +77,14 @@ def test_a_sentencepiece_model_that_strips_keeps_the_edges_of_a_response(others,
     assert vocab.encode(" the dog").ids.tolist() == others["t5.model"].encode("the dog")  # its dummy prefix
 
 
-def test_a_sentencepiece_model_without_fallback_has_holes(others, other_vocabs):
+def test_a_sentencepiece_model_without_fallback_has_unencodable_spans(others, other_vocabs):
     vocab = other_vocabs["t5.model"]
     data = "the \u2603 dog ﬁrst".encode() + b"\xf0\x9f dog"
     encoding = vocab.encode(data)
-    assert encoding.holes.tolist() == [[4, 7], [18, 20]]
-    assert [vocab.pieces[encoding.ids[k]] for k in encoding.in_holes] == [b""]
+    assert encoding.unencodable_spans.tolist() == [[4, 7], [18, 20]]
+    assert [vocab.pieces[encoding.ids[k]] for k in encoding.unencodable_positions] == [b""]
     assert vocab.decode(encoding.ids) == b"the  dog first dog"
-    assert others["t5.model"].unk_id() == encoding.ids[encoding.in_holes[0]]
+    assert others["t5.model"].unk_id() == encoding.ids[encoding.unencodable_positions[0]]
 
 
 def test_control_pieces_carry_no_bytes_and_user_defined_ones_do(others, other_vocabs):
@@ -96,7 +96,7 @@ def test_control_pieces_carry_no_bytes_and_user_defined_ones_do(others, other_vo
         assert processor.piece_to_id("<think>") in vocab.encode("so <think>").ids
 
 
-def test_holes_and_special_tokens_of_tiktoken_carry_no_bytes(others, other_vocabs):
+def test_unused_ids_and_special_tokens_of_tiktoken_carry_no_bytes(others, other_vocabs):
     vocab = other_vocabs["tiktoken"]
     assert len(vocab) == others["tiktoken"].n_vocab == 504
     assert {vocab.pieces[token_id] for token_id in range(376, 504)} == {b""}
@@ -180,7 +180,7 @@ def test_a_world_file_is_read_without_running_it(tmp_path):
 def test_a_line_that_is_no_entry_is_refused(tmp_path, line):
     path = tmp_path / "world.txt"
     path.write_text(f"0 'a' 1\n{line}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"world\.txt, line 2: .* is no `id literal length`"):
+    with pytest.raises(InputError, match=r"world\.txt, line 2: .* is not `id literal length`"):
         World.from_file(path)
 
 
@@ -204,7 +204,7 @@ def test_a_slow_tokenizer_with_a_sentencepiece_model_is_read_through_it(tmp_path
 
 
 def test_a_slow_tokenizer_of_another_kind_is_refused():
-    with pytest.raises(InputError, match="CanineTokenizer is a slow tokenizer of a kind that is not known here"):
+    with pytest.raises(InputError, match="CanineTokenizer is a slow tokenizer of an unsupported kind"):
         ByteVocab.from_tokenizer(CanineTokenizer())
 
 

@@ -85,7 +85,7 @@ def test_a_size_equal_to_the_tokenizers_is_allowed(tokenizers, vocabs):
 
 def test_ids_that_are_no_integers_are_refused(vocabs):
     for ids in ([1.5], np.array([1.0]), ["a"]):
-        with pytest.raises(TypeError, match="token ids are integers"):
+        with pytest.raises(TypeError, match="token ids must be integers"):
             vocabs["qwen"].decode(ids)
     with pytest.raises(TypeError, match="not an array of 2 dimensions"):
         vocabs["qwen"].decode(np.array([[1, 2]]))
@@ -327,15 +327,13 @@ def test_a_slow_tokenizer_is_refused():
     class SlowTokenizer:
         pass
 
-    with pytest.raises(
-        InputError, match=r"SlowTokenizer is no tokenizer that can be read: give a Hugging Face tokenizer"
-    ):
+    with pytest.raises(InputError, match=r"SlowTokenizer is not a supported tokenizer: pass a Hugging Face tokenizer"):
         ByteVocab.from_tokenizer(SlowTokenizer())
 
 
 def test_words_are_refused():
     tokenizer = Tokenizer(models.WordLevel(vocab={"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
-    with pytest.raises(InputError, match=r"model is 'WordLevel' with the steps none, which is no family whose bytes"):
+    with pytest.raises(InputError, match=r"model is 'WordLevel' with the steps none, which is not a family"):
         ByteVocab.from_tokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer))
 
 
@@ -430,7 +428,7 @@ def test_pieces_that_are_not_what_the_tokenizer_spells_are_refused():
         ByteVocab.from_tokenizer(tokenizer)
 
 
-def test_a_hole_in_the_ids_carries_no_bytes():
+def test_an_unused_id_carries_no_bytes():
     tokenizer = byte_level(num_merges=20, special=(), ordinary=())
     vocabulary = json.loads(tokenizer.to_str())["model"]["vocab"] | {"Ġfar": 400}
     vocab = ByteVocab.from_tokenizer(edited(tokenizer, vocab=vocabulary))
@@ -453,13 +451,13 @@ def test_bytes_without_an_entry_belong_to_no_token():
     vocab = ByteVocab.from_tokenizer(without_entries(b"\x04\xf1\xff"))
     assert vocab.unencodable == b"\x04\xf1\xff"
     data = b"ab\x04\x04ab\xff" + "\U00050000".encode() + b"c\xf1"  # U+50000 begins with 0xf1
-    ids, ends, holes, _ = vocab.encode(data)
+    ids, ends, spans, _ = vocab.encode(data)
     assert [vocab.pieces[token] for token in ids] == [b"ab", b"ab", b"\x90", b"\x80", b"\x80", b"c"]
     assert ends.tolist() == [2, 6, 9, 10, 11, 12]
-    assert holes.tolist() == [[2, 4], [6, 8], [12, 13]]
+    assert spans.tolist() == [[2, 4], [6, 8], [12, 13]]
 
 
 def test_a_whole_vocabulary_has_no_unencodable_bytes():
     vocab = ByteVocab.from_tokenizer(without_entries(b""))
     assert vocab.unencodable == b""
-    assert vocab.encode(bytes(range(256))).holes.shape == (0, 2)
+    assert vocab.encode(bytes(range(256))).unencodable_spans.shape == (0, 2)

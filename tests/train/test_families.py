@@ -54,8 +54,8 @@ def check_accounts(trainer: RecordingTrainer) -> None:
     assert coverage.sampled.bytes == sum(len(item.response.data) for item in scored)
     assert set(coverage.dropped) <= {DropReason.UNENCODABLE, DropReason.SPECIAL_TOKEN}
     for item in scored:
-        holes = item.encoding.holes
-        assert item.alignment.byte_splits[-1] <= len(item.response.data) - int((holes[:, 1] - holes[:, 0]).sum())
+        spans = item.encoding.unencodable_spans
+        assert item.alignment.byte_splits[-1] <= len(item.response.data) - int((spans[:, 1] - spans[:, 0]).sum())
         assert not item.advantages[~item.mask].any()
     assert all(torch.isfinite(torch.tensor(step["loss"])) for step in trainer.steps)
 

@@ -1,4 +1,4 @@
-"""Slow Hugging Face tokenizers: written in Python, without a ``tokenizers`` object inside."""
+"""ByT5, and the check of slow Hugging Face tokenizers: those in Python, without a ``tokenizers`` object inside."""
 
 from typing import Any
 
@@ -6,13 +6,17 @@ from crossdistill.errors import InputError
 from crossdistill.tokens.source import PROBE_TEXTS, ByteSource, Source, VocabEntries, byte_ids_of
 from crossdistill.tokens.special_tokens import control_tokens
 
-_ANCHOR = "#"  # hardly anything merges with it, so that a text behind it is read as in mid-text
+_ANCHOR = "#"  # hardly anything merges with it, so the text after it is tokenised as in mid-text
 
 
 class ByT5Source(ByteSource):
     """A tokenizer whose tokens are the single bytes of the text (ByT5).
 
-    Raises InputError where the vocabulary is not of that kind.
+    Args:
+        tokenizer: a slow Hugging Face tokenizer.
+
+    Raises:
+        InputError: the vocabulary is of another kind.
     """
 
     def __init__(self, tokenizer: Any):
@@ -24,8 +28,8 @@ class ByT5Source(ByteSource):
         self.entries = VocabEntries("bytes", pieces, byte_ids_of(pieces))
         if None in self.entries.byte_ids:
             raise InputError(
-                f"{type(tokenizer).__name__} is a slow tokenizer of a kind that is not known here, so its bytes cannot "
-                "be verified; load it with AutoTokenizer and use_fast=True, or convert it to a tokenizer.json."
+                f"{type(tokenizer).__name__} is a slow tokenizer of an unsupported kind, so its bytes cannot be "
+                "verified; load it with AutoTokenizer and use_fast=True, or convert it to a tokenizer.json."
             )
 
     def ids(self, text: str) -> list[int]:
@@ -37,7 +41,11 @@ class ByT5Source(ByteSource):
 
 
 def check_same_ids(tokenizer: Any, source: Source) -> None:
-    """Raise InputError unless `source` reads known text, behind a sign, as `tokenizer` does."""
+    """Check that `source` gives known texts, after an anchor, the ids that the slow `tokenizer` gives them.
+
+    Raises:
+        InputError: the ids of a text differ.
+    """
     before = list(tokenizer.encode(_ANCHOR, add_special_tokens=False))
     control = control_tokens(tokenizer)
     words = [token.content for token in tokenizer.added_tokens_decoder.values() if token.content not in control]
@@ -46,6 +54,6 @@ def check_same_ids(tokenizer: Any, source: Source) -> None:
         if whole[: len(before)] != before or whole[len(before) :] != ours:
             raise InputError(
                 f"{type(tokenizer).__name__} gives {_ANCHOR + text!r} the ids {whole}, but its vocabulary read as "
-                f"bytes gives {before} and {ours}; it cannot be verified, so it is refused: load it with AutoTokenizer "
+                f"bytes gives {before} and {ours}; it cannot be verified, so it is refused; load it with AutoTokenizer "
                 "and use_fast=True, or convert it to a tokenizer.json."
             )

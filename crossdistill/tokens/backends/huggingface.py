@@ -1,6 +1,6 @@
-"""Tokenizers of the ``tokenizers`` library, which every fast Hugging Face tokenizer holds.
+"""Tokenizers of the ``tokenizers`` library, which every fast Hugging Face tokenizer contains.
 
-Works on the object inside, without importing that library: the object's own class builds the edited copy.
+Works on the object inside without importing that library: the object's own class builds the edited copy.
 """
 
 import json
@@ -17,7 +17,7 @@ from crossdistill.tokens.families import sentencepiece
 from crossdistill.tokens.families.byte_level import bytes_to_piece
 from crossdistill.tokens.families.family import Family, detect
 from crossdistill.tokens.mid_text import mid_text_backend, without_normalizer
-from crossdistill.tokens.source import Places, VocabEntries
+from crossdistill.tokens.source import TokenSpans, VocabEntries
 
 _BPE_SETTINGS = ("unk_token", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix")
 _WORDPIECE_SETTINGS = ("unk_token", "continuing_subword_prefix")
@@ -27,26 +27,28 @@ class HuggingFaceSource:
     """A ``tokenizers.Tokenizer``.
 
     Args:
+        backend: the tokenizer.
         control: the added tokens that carry no bytes (:func:`crossdistill.tokens.special_tokens.control_tokens`).
-        entries: what was read of the same tokenizer before (:mod:`crossdistill.tokens.cache`), or None.
+        entries: its entries, if they were read before (:mod:`crossdistill.tokens.cache`).
 
-    Raises InputError where its family is none whose bytes can be read, or an entry of a byte is missing.
+    Raises:
+        InputError: the family is not supported, or a required byte has no entry.
     """
 
     def __init__(self, backend: Any, control: frozenset[str], entries: VocabEntries | None = None):
         self.entries = entries or read_entries(backend, control)
         self._backend = mid_text_backend(backend, outline(backend), control)
-        if not self.entries.spells_bytes:
+        if not self.entries.encodes_any_bytes:
             self._plain = without_normalizer(self._backend)
-            silent = (k for k, piece in enumerate(self.entries.pieces) if not piece)
-            self._silent = _any_of(filter(None, map(backend.id_to_token, silent)))
+            without_bytes = (k for k, piece in enumerate(self.entries.pieces) if not piece)
+            self._without_bytes = _any_of(filter(None, map(backend.id_to_token, without_bytes)))
         is_sentencepiece = self.entries.kind.startswith("sentencepiece")
         self._text_to_bytes = sentencepiece.text_to_bytes if is_sentencepiece else str.encode
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._backend.encode_special_tokens = True  # a pickled tokenizer forgets it
-        if not self.entries.spells_bytes:
+        self._backend.encode_special_tokens = True  # pickling loses this setting
+        if not self.entries.encodes_any_bytes:
             self._plain.encode_special_tokens = True
 
     def ids(self, text: str) -> list[int]:
@@ -59,7 +61,7 @@ class HuggingFaceSource:
 
     @cached_property
     def _verbatim(self) -> re.Pattern[str]:
-        """Finds the added tokens that are taken out of a text before it is normalised; rarely asked for."""
+        """Matches the added tokens that are taken out of a text before it is normalised; rarely needed."""
         added = self._backend.get_added_tokens_decoder().values()
         return _any_of(token.content for token in added if not (token.special or token.normalized))
 
@@ -69,19 +71,19 @@ class HuggingFaceSource:
     def normalise(self, text: str) -> bytes:
         return self._text_to_bytes(self._normalised(text))
 
-    def places(self, text: str) -> Places:
+    def token_spans(self, text: str) -> TokenSpans:
         normalised = self._normalised(text)
         sizes = [len(self._text_to_bytes(char)) for char in normalised]
         byte_offsets = np.append(0, np.cumsum(np.array(sizes, dtype=np.int64)))
-        # Unigram finds control tokens like </s> among its entries: cut behind their first character they stay text
-        cuts = [match.start() + 1 for match in self._silent.finditer(normalised)]
+        # Unigram matches control tokens like </s> among its entries: cut after their first character they stay text
+        cuts = [match.start() + 1 for match in self._without_bytes.finditer(normalised)]
         ids, spans = [], []
         for start, end in pairwise([0, *cuts, len(normalised)]):
             encoded = self._plain.encode(normalised[start:end], add_special_tokens=False)
             ids += encoded.ids
             spans += [(start + first, start + last) for first, last in encoded.offsets]  # in characters
         columns = np.array(spans, dtype=np.int64).reshape(-1, 2)
-        return Places(np.array(ids, dtype=np.int64), byte_offsets[columns[:, 0]], byte_offsets[columns[:, 1]])
+        return TokenSpans(np.array(ids, dtype=np.int64), byte_offsets[columns[:, 0]], byte_offsets[columns[:, 1]])
 
     def _normalised(self, text: str) -> str:
         normalizer = self._backend.normalizer
@@ -89,12 +91,12 @@ class HuggingFaceSource:
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
-    """Finds the longest of the texts that stands at a place."""
+    """Matches any of the texts, the longest first."""
     return re.compile("(" + ("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)") + ")")
 
 
 def outline(backend: Any) -> dict[str, Any]:
-    """The specification of a tokenizer (``tokenizer.json``) without its entries, which take long to write out."""
+    """The specification of a tokenizer (``tokenizer.json``) without its entries, which are slow to serialise."""
     shell = type(backend)(type(backend.model)())
     for part in ("normalizer", "pre_tokenizer", "decoder"):
         setattr(shell, part, getattr(backend, part))
@@ -105,18 +107,23 @@ def outline(backend: Any) -> dict[str, Any]:
 
 
 def read_entries(backend: Any, control: frozenset[str]) -> VocabEntries:
-    """The bytes of every id; `control` as for :class:`HuggingFaceSource`.
+    """The bytes of every id of a tokenizer.
 
-    Raises InputError naming the byte that has no entry of its own.
+    Args:
+        backend: the tokenizer.
+        control: as for :class:`HuggingFaceSource`.
+
+    Raises:
+        InputError: the family is not supported, or a required byte has no entry of its own; the message names it.
     """
     spec = outline(backend)
-    if spec["model"]["type"] == "Unigram":  # its settings can be read in no other way
+    if spec["model"]["type"] == "Unigram":  # there is no other way to read its settings
         state = json.loads(backend.model.__getstate__())
         unknown = None if state["unk_id"] is None else state["vocab"][state["unk_id"]][0]
         if unknown is None and not state["byte_fallback"]:
             raise InputError(
-                "this Unigram tokenizer has neither an unknown token nor byte fallback, so it fails on characters that "
-                "it does not know: give it one, or use a model with a whole tokenizer."
+                "this Unigram tokenizer has neither an unknown token nor byte fallback, so it fails on characters "
+                "without an entry: give it one of them, or use a model with a complete tokenizer."
             )
         spec["model"].update(unk_token=unknown, byte_fallback=state["byte_fallback"])
     family = detect(spec, has_byte_entries=backend.token_to_id("<0x00>") is not None)
@@ -143,19 +150,19 @@ def _read_pieces(
 def _byte_ids(
     backend: Any, vocabulary: Mapping[str, int], pieces: list[bytes], family: Family
 ) -> tuple[int | None, ...]:
-    """The id of each single byte, None where the vocabulary has no entry for it."""
+    """The id of each single byte, None if the vocabulary has no entry for it."""
     if family.byte_piece is None:
         return (None,) * 256
     ids: list[int | None] = []
     for byte in range(256):
         piece = family.byte_piece(byte)
         token_id = backend.token_to_id(piece) if piece in vocabulary else None
-        is_lacking = token_id is None and byte in family.required_bytes
-        if is_lacking or (token_id is not None and pieces[token_id] != bytes([byte])):
+        is_missing = token_id is None and byte in family.required_bytes
+        if is_missing or (token_id is not None and pieces[token_id] != bytes([byte])):
             found = "no entry" if token_id is None else f"an added token {token_id} in place of the entry"
             raise InputError(
                 f"this {family.kind} tokenizer has {found} {piece!r} for the byte 0x{byte:02x}, so its bytes cannot be "
-                "verified; use a model whose tokenizer is whole."
+                "verified; use a model with a complete tokenizer."
             )
         ids.append(token_id)
     return tuple(ids)

@@ -1,4 +1,4 @@
-"""Vocabularies that are read by the longest match, such as RWKV's World."""
+"""Vocabularies with longest-match tokenisation, such as RWKV's World."""
 
 import ast
 from collections import defaultdict
@@ -10,12 +10,13 @@ from crossdistill.tokens.source import ByteSource, VocabEntries, byte_ids_of
 
 
 class RwkvSource(ByteSource):
-    """Entries of bytes; reading takes the longest entry that fits, again and again.
+    """Entries are bytes; each token is the longest entry that matches at its position.
 
     Args:
         idx2token: the bytes of each id.
 
-    Raises InputError where a byte has no entry: the longest match could then come to a stop.
+    Raises:
+        InputError: a byte has no entry, so that a text could have no match at some position.
     """
 
     def __init__(self, idx2token: Mapping[int, bytes]):
@@ -26,8 +27,8 @@ class RwkvSource(ByteSource):
         if None in self.entries.byte_ids:
             missing = self.entries.byte_ids.index(None)
             raise InputError(
-                f"this longest-match vocabulary has no entry for the byte 0x{missing:02x}, so it cannot spell every "
-                "text; use a vocabulary that is whole."
+                f"this longest-match vocabulary has no entry for the byte 0x{missing:02x}, so it cannot encode every "
+                "text; use a complete vocabulary."
             )
         self._ids = {data: token_id for token_id, data in reversed([*idx2token.items()]) if data}
         self._sizes = _sizes_by_start(self._ids)
@@ -39,17 +40,24 @@ class RwkvSource(ByteSource):
         ids, start = [], 0
         while start < len(data):
             sizes = self._sizes.get(data[start : start + 2], (1,))
-            size = next(size for size in sizes if data[start : start + size] in self._ids)  # a single byte always is
+            size = next(size for size in sizes if data[start : start + size] in self._ids)  # one byte always matches
             ids.append(self._ids[data[start : start + size]])
             start += size
         return ids
 
 
 class World:
-    """RWKV's World vocabulary, from the text file that its models come with.
+    """RWKV's World vocabulary, from the text file that comes with its models.
 
     Attributes:
         idx2token: bytes of each id.
+
+    Example:
+        >>> from crossdistill import ByteVocab
+        >>> single_bytes = {byte: bytes([byte]) for byte in range(256)}
+        >>> vocab = ByteVocab.from_tokenizer(World({**single_bytes, 256: b"hello"}))
+        >>> vocab.encode("hello!").ids.tolist()
+        [256, 33]
     """
 
     def __init__(self, idx2token: Mapping[int, bytes]):
@@ -57,9 +65,10 @@ class World:
 
     @classmethod
     def from_file(cls, path: str | Path) -> "World":
-        """Read lines of ``id literal length``; the literals are parsed, never evaluated.
+        """Read a file with lines of ``id literal length``; the literals are parsed, never evaluated.
 
-        Raises InputError naming the line that is none.
+        Raises:
+            InputError: a line has another form; the message names it.
         """
         entries = {}
         for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
@@ -73,12 +82,12 @@ class World:
             except (ValueError, SyntaxError, TypeError):
                 is_whole = False
             if not is_whole:
-                raise InputError(f"{path}, line {number}: {line!r} is no `id literal length` of a World vocabulary.")
+                raise InputError(f"{path}, line {number}: {line!r} is not `id literal length`; use a World vocabulary.")
         return cls(entries)
 
 
 def _sizes_by_start(entries: Iterable[bytes]) -> dict[bytes, tuple[int, ...]]:
-    """The sizes of the entries that begin with the same two bytes (or are one byte), the longest first."""
+    """Sizes of the entries by their first two bytes (or one, if they have no more), the longest first."""
     sizes: dict[bytes, set[int]] = defaultdict(lambda: {1})
     for data in entries:
         sizes[data[:2]].add(len(data))

@@ -1,4 +1,4 @@
-"""SentencePiece models as their own library reads them."""
+"""SentencePiece models, tokenised by their own library."""
 
 from importlib import import_module
 from typing import Any
@@ -7,17 +7,20 @@ import numpy as np
 
 from crossdistill.errors import InputError
 from crossdistill.tokens.families import sentencepiece
-from crossdistill.tokens.source import Places, VocabEntries
+from crossdistill.tokens.source import TokenSpans, VocabEntries
 
 _UNIGRAM = 1  # of TrainerSpec.ModelType
-_ANCHOR = "."  # composes with nothing, so that a normaliser leaves it, and the white space beside it, alone
+_ANCHOR = "."  # composes with nothing, so a normaliser changes neither it nor the white space next to it
 
 
 class SentencePieceSource:
     """A ``sentencepiece.SentencePieceProcessor``, without its dummy prefix.
 
-    Its normaliser strips white space off the edges of a text in some models. A response stands in the middle of a
-    conversation, so its edges are kept: it is normalised between two full stops and read as it is then.
+    In some models the normaliser strips white space from the edges of a text. A response is in the middle of a
+    conversation, so its edges are kept: it is normalised between two full stops and then tokenised as it is.
+
+    Raises:
+        InputError: protobuf, which reading the model needs, is not installed.
     """
 
     def __init__(self, processor: Any):
@@ -25,18 +28,18 @@ class SentencePieceSource:
         self._reader = _edited(
             processor, add_dummy_prefix=False, remove_extra_whitespaces=False, precompiled_charsmap=b""
         )
-        silent = (processor.is_control, processor.is_unknown, processor.is_unused)
-        spells_bytes = any(processor.is_byte(k) for k in range(processor.get_piece_size()))
-        to_bytes = sentencepiece.piece_to_bytes if spells_bytes else sentencepiece.text_to_bytes
+        without_bytes = (processor.is_control, processor.is_unknown, processor.is_unused)
+        encodes_any_bytes = any(processor.is_byte(k) for k in range(processor.get_piece_size()))
+        to_bytes = sentencepiece.piece_to_bytes if encodes_any_bytes else sentencepiece.text_to_bytes
         pieces = [
-            b"" if any(test(k) for test in silent) else to_bytes(processor.id_to_piece(k))
+            b"" if any(test(k) for test in without_bytes) else to_bytes(processor.id_to_piece(k))
             for k in range(processor.get_piece_size())
         ]
         byte_ids: list[int | None] = [None] * 256
         for k in range(processor.get_piece_size()):
             if processor.is_byte(k):
                 byte_ids[pieces[k][0]] = k
-        self.entries = VocabEntries(_kind(processor), pieces, tuple(byte_ids), spells_bytes)
+        self.entries = VocabEntries(_kind(processor), pieces, tuple(byte_ids), encodes_any_bytes)
 
     def ids(self, text: str) -> list[int]:
         ids: list[int] = self._reader.encode(self._normalised(text))
@@ -51,12 +54,12 @@ class SentencePieceSource:
     def normalise(self, text: str) -> bytes:
         return sentencepiece.text_to_bytes(self._normalised(text))
 
-    def places(self, text: str) -> Places:
+    def token_spans(self, text: str) -> TokenSpans:
         normalised = self._normalised(text)
-        # of an unknown token the library gives the characters that it stands for
+        # for an unknown token the library gives the characters that it covers
         sizes = [len(sentencepiece.text_to_bytes(piece)) for piece in self._reader.encode(normalised, out_type=str)]
         ends = np.cumsum(np.array(sizes, dtype=np.int64))
-        return Places(np.array(self.ids(text), dtype=np.int64), ends - sizes, ends)
+        return TokenSpans(np.array(self.ids(text), dtype=np.int64), ends - sizes, ends)
 
     def _normalised(self, text: str) -> str:
         between: str = self._normaliser.normalize(_ANCHOR + text + _ANCHOR)
@@ -64,7 +67,7 @@ class SentencePieceSource:
 
 
 def _edited(processor: Any, **settings: Any) -> Any:
-    """A copy of the processor with other settings of its normaliser."""
+    """A copy of the processor with other normaliser settings."""
     model = _model_of(processor)
     for name, value in settings.items():
         setattr(model.normalizer_spec, name, value)

@@ -6,7 +6,12 @@ from crossdistill.tokens.source import ByteSource, VocabEntries, byte_ids_of
 
 
 class TiktokenSource(ByteSource):
-    """A ``tiktoken.Encoding``, whose ids may stand behind `offset` control tokens in the model's vocabulary."""
+    """A ``tiktoken.Encoding``.
+
+    Args:
+        encoding: the encoding.
+        offset: number of control tokens before its ids in the model's vocabulary.
+    """
 
     def __init__(self, encoding: Any, offset: int = 0):
         self._encoding = encoding
@@ -21,7 +26,7 @@ class TiktokenSource(ByteSource):
         return [token_id + self._offset for token_id in self._encoding.encode_ordinary(text)]
 
     def merged(self, data: bytes) -> list[int]:
-        # the one call that merges bytes which are no text; that it spells them is checked by the caller
+        # the only call that merges bytes that are not text; the caller checks the bytes of the result
         return [token_id + self._offset for token_id in self._encoding._encode_single_piece(data)]
 
 
@@ -29,5 +34,5 @@ def _bytes_of(encoding: Any, token_id: int) -> bytes:
     try:
         data: bytes = encoding.decode_single_token_bytes(token_id)
     except KeyError:
-        return b""  # a hole in the id range
+        return b""  # an unused id
     return data

@@ -1,0 +1,1 @@
+"""One module per tokenizer family: how its vocabulary entries become bytes."""

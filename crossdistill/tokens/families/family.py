@@ -1,6 +1,6 @@
-"""The family of a tokenizer, read off its own specification, and the bytes of its entries.
+"""The family of a tokenizer, detected from its own specification, and the bytes of its entries.
 
-A family is a strategy for turning vocabulary entries into bytes. Nothing here knows the name of a model.
+A family is a strategy for turning vocabulary entries into bytes. No model is known by name.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,16 +18,17 @@ _ALL_BYTES = bytes(range(256))
 class Family:
     """A tokenizer family.
 
-    kind: its name, as :attr:`crossdistill.ByteVocab.kind` tells it.
-    piece_to_bytes: vocabulary entry -> its bytes.
-    added_to_bytes: text of an added token -> its bytes.
-    text_to_bytes: normalised text -> the bytes that its tokens spell.
-    byte_piece: byte value -> the spelling of the entry that stands for that single byte; None in a family whose entries
-        are characters, which cannot spell any bytes.
-    required_bytes: the bytes without whose entries a vocabulary of this family is refused. With byte fallback all: a
-        missing one makes characters unreadable that have nothing to do with it. In a byte-level vocabulary those of
-        plain text; control bytes and those that UTF-8 never uses are missing in some, and cost themselves alone.
-    keeps_spaces: whether its tokens spell the white space between words.
+    Attributes:
+        kind: its name (:attr:`crossdistill.ByteVocab.kind`).
+        piece_to_bytes: vocabulary entry -> its bytes.
+        added_to_bytes: text of an added token -> its bytes.
+        text_to_bytes: normalised text -> the bytes of its tokens.
+        byte_piece: byte value -> the entry of that single byte. None if the entries are characters, which cannot
+            encode arbitrary bytes.
+        required_bytes: bytes that must have an entry, or the vocabulary is refused. With byte fallback these are all
+            bytes: a missing one makes unrelated characters unreadable. In a byte-level vocabulary they are the bytes
+            of plain text: some lack control bytes or bytes that UTF-8 never uses, and lose nothing else by it.
+        keeps_spaces: whether its tokens contain the white space between words.
     """
 
     kind: str
@@ -54,7 +55,7 @@ def byte_level_family(kind: str = "byte_level_bpe") -> Family:
 def sentencepiece_family(kind: str, has_byte_entries: bool) -> Family:
     """Entries are text with U+2581 for a space; with byte fallback, ``<0x0A>`` is a byte.
 
-    Here added tokens are spelled like the others: Gemma's runs of spaces are runs of U+2581.
+    Added tokens are written like other entries: Gemma's runs of spaces are runs of U+2581.
     """
     to_bytes = sentencepiece.piece_to_bytes if has_byte_entries else sentencepiece.text_to_bytes
     return Family(
@@ -68,7 +69,7 @@ def sentencepiece_family(kind: str, has_byte_entries: bool) -> Family:
 
 
 def wordpiece_family(prefix: str) -> Family:
-    """Entries are parts of words; those that go on a word begin with `prefix` (BERT's ``##``)."""
+    """Entries are parts of words; those that continue a word begin with `prefix` (BERT's ``##``)."""
     return Family(
         kind="wordpiece",
         piece_to_bytes=lambda piece: wordpiece.piece_to_bytes(piece, prefix),
@@ -91,12 +92,14 @@ def steps(component: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
 
 
 def detect(spec: dict[str, Any], has_byte_entries: bool) -> Family:
-    """The family of a tokenizer from its outline (:func:`crossdistill.tokens.backends.huggingface.outline`).
+    """The family of a tokenizer.
 
     Args:
+        spec: its specification (:func:`crossdistill.tokens.backends.huggingface.outline`).
         has_byte_entries: whether it has an entry ``<0x00>``.
 
-    Raises InputError where the specification fits none of the families that can be verified.
+    Raises:
+        InputError: the specification fits no supported family.
     """
     model = spec["model"]
     all_steps = [step for part in ("normalizer", "pre_tokenizer", "decoder") for step in steps(spec[part])]
@@ -112,9 +115,9 @@ def detect(spec: dict[str, Any], has_byte_entries: bool) -> Family:
         if falls_back or "Metaspace" in types or any(_replaces_space(step) for step in all_steps):
             return sentencepiece_family("sentencepiece_bpe", falls_back)
     raise InputError(
-        f"this tokenizer's model is {model['type']!r} with the steps {', '.join(sorted(types)) or 'none'}, which is no "
-        "family whose bytes can be verified (byte-level BPE, SentencePiece BPE or Unigram, WordPiece); use a model "
-        "with one of these."
+        f"this tokenizer's model is {model['type']!r} with the steps {', '.join(sorted(types)) or 'none'}, which is "
+        "not a family whose bytes can be verified (byte-level BPE, SentencePiece BPE or Unigram, WordPiece); use a "
+        "model with one of these."
     )
 
 

@@ -1,13 +1,13 @@
-"""Vocabulary entries of SentencePiece-style BPE with byte fallback."""
+"""Vocabulary entries of SentencePiece-style BPE and Unigram, with or without byte fallback."""
 
 import re
 
-SPACE = "\u2581"  # the character that stands for a space inside vocabulary entries
+SPACE = "\u2581"  # replaces a space in vocabulary entries
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def byte_token_value(piece: str) -> int | None:
-    """The byte of a fallback entry such as ``<0x0A>``, or None for every other entry."""
+    """The byte of a fallback entry such as ``<0x0A>``, None for any other entry."""
     match = _BYTE_TOKEN.fullmatch(piece)
     return int(match.group(1), 16) if match else None
 
@@ -19,10 +19,10 @@ def piece_to_bytes(piece: str) -> bytes:
 
 
 def byte_piece(byte: int) -> str:
-    """The spelling of the fallback entry of a single byte."""
+    """The fallback entry of a single byte."""
     return f"<0x{byte:02X}>"
 
 
 def text_to_bytes(text: str) -> bytes:
-    """Bytes that the tokens of `text` spell: a literal U+2581 cannot be told from a space."""
+    """Bytes of the tokens of `text`: a literal U+2581 cannot be distinguished from a space."""
     return text.replace(SPACE, " ").encode("utf-8")

@@ -1,16 +1,16 @@
-"""Vocabulary entries of WordPiece (BERT): words without the white space around them."""
+"""Vocabulary entries of WordPiece (BERT), which leave out the white space around words."""
 
 import unicodedata
 
-# scripts that BERT's tokenizer cuts into single characters, so that such an entry says nothing of a space before it
+# scripts that BERT's tokenizer splits into single characters: such an entry implies no space before it
 _IDEOGRAPHS = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
 
 
 def piece_to_bytes(piece: str, prefix: str) -> bytes:
-    """Bytes of an entry: what goes on a word as it stands, a word with a space in front of it.
+    """Bytes of an entry: a continuation as it is, the start of a word with a space before it.
 
-    Punctuation and ideographs are cut apart wherever they stand, so they are read without one: ``3.14`` comes out as
-    `` 3. 14``, which is read alike. White space is not kept by this family, and this reading of it is the library's.
+    WordPiece keeps no white space, so the space is this library's choice. Punctuation and ideographs are always split
+    off, so they get none: ``3.14`` becomes `` 3. 14``, which has the same tokens.
     """
     if piece.startswith(prefix) and piece != prefix:
         return piece.removeprefix(prefix).encode("utf-8")
