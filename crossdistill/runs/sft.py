@@ -25,7 +25,8 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import check_training
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
 from crossdistill.train.preflight.data import check_conversations, check_prompt, rows_to_render
-from crossdistill.train.preflight.models import check_budget, check_weights, context_of, load_tokenizer, setting_up
+from crossdistill.train.preflight.models import check_budget, check_weights, context_of, load_tokenizer
+from crossdistill.train.preflight.setup import setting_up
 
 IGNORED = -100  # torch's cross-entropy leaves this label out
 
@@ -144,7 +145,7 @@ def check_rows(rows: Any, with_completions: bool) -> None:
 
 def checked_tokenizer(teacher: str, rows: Any, budget: int) -> Any:
     """The teacher's tokenizer; the teacher must read the prompts and have room for `budget` tokens behind each."""
-    check_budget(teacher, budget, "teacher", "max_new_tokens")
+    check_budget(context_of(teacher), budget, "teacher", "max_new_tokens")
     tokenizer = read_tokenizer(teacher)
     ensure_template(tokenizer)
     check_conversations(

@@ -25,7 +25,7 @@ from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.off_policy import GIVEN
-from crossdistill.train.preflight.models import setting_up
+from crossdistill.train.preflight.setup import setting_up
 
 _NUM_SAMPLES = 3
 _MAY_CHANGE = (  # so that a run that stopped for its coverage, or for its teacher's server, can be resumed

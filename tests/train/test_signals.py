@@ -54,7 +54,7 @@ def test_a_teacher_that_gives_less_is_refused_before_the_student_is_loaded(pair,
 
 
 def test_a_teacher_that_names_fewer_tokens_is_refused(pair, output, limited, no_weights):
-    with pytest.raises(InputError, match="needs the 8 most probable tokens and this teacher names 5"):
+    with pytest.raises(InputError, match="needs the 8 most probable tokens and this teacher gives at most 5"):
         make_trainer(pair, output, teacher=limited(Signal.TOPK, 5), objective="strict", objective_options={"top_k": 8})
 
 

@@ -1,7 +1,7 @@
-"""Digits, white space and the rest: how much of them a student writes, and how far it is from its teacher on each.
+"""Digits, white space and the rest: how many a student samples, and its gap to the teacher on each.
 
-Numerals and white space are where tokenizers differ most (three digits a token against one, runs of spaces against
-single ones), so they are what a student loses first when a signal is biased by that.
+Tokenizers differ most on numerals and white space (three digits a token or one, runs of spaces or single ones), so a
+student loses these first if a signal is biased by the difference.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from crossdistill.distill.response import ScoredResponse
 
 
 class ByteClass(IntEnum):
-    """What a byte spells, or a chunk."""
+    """The kind of text that a byte or a chunk belongs to."""
 
     REST = 0
     DIGITS = 1
@@ -26,11 +26,15 @@ NUM_CLASSES = len(ByteClass)
 
 @dataclass(frozen=True, eq=False)
 class ClassSums:
-    """Sums over responses, float64 [3] each, indexed by :class:`ByteClass`; they add up over responses.
+    """Sums over responses, float64 [3] each, indexed by :class:`ByteClass`.
 
-    sampled_bytes: of all that was sampled, by what each byte spells (:func:`classes_of_bytes`).
-    gap_nats, gap_bytes: log student - log teacher of the aligned chunks, and their bytes, by the class of the chunk
-    (:func:`classes_of_chunks`). Over the classes they sum to the responses' ``gap_nats`` and ``gap_bytes``.
+    Over the classes, `gap_nats` and `gap_bytes` sum to the attributes of that name of the responses.
+
+    Attributes:
+        sampled_bytes: everything that was sampled, by the class of each byte (:func:`classes_of_bytes`).
+        gap_nats: log student - log teacher of the aligned chunks, by the class of each chunk
+            (:func:`classes_of_chunks`).
+        gap_bytes: the bytes of these chunks.
     """
 
     sampled_bytes: np.ndarray
@@ -39,7 +43,7 @@ class ClassSums:
 
     @classmethod
     def of(cls, scored: Iterable[ScoredResponse]) -> "ClassSums":
-        """Zeros where there are no responses; one that has no teacher signal has no gap."""
+        """The sums of these responses; zeros if there are none. A response without a teacher signal has no gap."""
         sums = np.zeros((3, NUM_CLASSES))
         for item in scored:
             classes = classes_of_bytes(item.response.data)
@@ -50,10 +54,17 @@ class ClassSums:
 
 
 def classes_of_bytes(data: bytes) -> np.ndarray:
-    """The class of each byte by the character that it is part of, uint8 [len(data)].
+    """The class of each byte, by the character that it is part of.
 
-    DIGITS are decimal digits of any script (Unicode Nd), WHITE_SPACE what ``str.isspace`` says. Bytes that are no
+    DIGITS are decimal digits of any script (Unicode Nd), WHITE_SPACE is what ``str.isspace`` says. Bytes that are not
     UTF-8 are REST.
+
+    Returns:
+        uint8 [len(data)].
+
+    Example:
+        >>> classes_of_bytes("a 1é".encode()).tolist()
+        [0, 2, 1, 0, 0]
     """
     if data.isascii():
         return _ASCII[np.frombuffer(data, dtype=np.uint8)]
@@ -65,31 +76,39 @@ def classes_of_bytes(data: bytes) -> np.ndarray:
 
 
 def classes_of_chunks(scored: ScoredResponse, classes: np.ndarray) -> np.ndarray:
-    """The class of each chunk, uint8 [num_chunks], from those of the response's bytes.
+    """The class of each chunk of an aligned response.
 
-    DIGITS where a chunk holds a byte of a digit, WHITE_SPACE where all its bytes are white space, else REST. A
-    character that two chunks share counts for both.
+    DIGITS if the chunk has a byte of a digit, WHITE_SPACE if all its bytes are white space, else REST. A character that
+    two chunks share counts for both.
+
+    Args:
+        scored: the response.
+        classes: of its bytes, uint8 [num_bytes] (:func:`classes_of_bytes`).
+
+    Returns:
+        uint8 [num_chunks].
     """
     ends, sizes = _ends_in_response(scored), np.diff(scored.alignment.byte_splits)
     starts = ends - sizes
-    num_digits, num_spaces = (_counted(classes == kind) for kind in (ByteClass.DIGITS, ByteClass.WHITE_SPACE))
+    num_digits, num_spaces = (_counts_before(classes == kind) for kind in (ByteClass.DIGITS, ByteClass.WHITE_SPACE))
     is_space = num_spaces[ends] - num_spaces[starts] == sizes
     found = np.where(is_space, ByteClass.WHITE_SPACE, ByteClass.REST)
     return np.where(num_digits[ends] > num_digits[starts], ByteClass.DIGITS, found).astype(np.uint8)
 
 
 def _ends_in_response(scored: ScoredResponse) -> np.ndarray:
-    """Where each chunk ends in the bytes of the response; the alignment's own splits leave out what has no chunk."""
+    """Where each chunk ends in the response's bytes; the alignment's own splits skip the bytes that have no chunk."""
     return scored.aligned.student_ends[scored.alignment.student_splits[1:] - 1]
 
 
-def _counted(marks: np.ndarray) -> np.ndarray:
+def _counts_before(marks: np.ndarray) -> np.ndarray:
+    """Number of marks before each position, and before the end."""
     return np.append(0, np.cumsum(marks))
 
 
 def _gaps(scored: ScoredResponse, classes: np.ndarray) -> np.ndarray:
     """Nats and bytes by class, float64 [2, 3]."""
-    assert scored.teacher is not None  # the caller's case
+    assert scored.teacher is not None  # the caller checked it
     alignment, aligned = scored.alignment, scored.aligned
     student = _chunk_sums(scored.student_logprobs[aligned.student_positions], alignment.student_splits)
     teacher = _chunk_sums(scored.teacher.logprobs[aligned.teacher_positions], alignment.teacher_splits)
@@ -102,7 +121,7 @@ def _chunk_sums(logprobs: np.ndarray, splits: np.ndarray) -> np.ndarray:
 
 
 def _sizes(points: np.ndarray) -> np.ndarray:
-    """Bytes of each code point; one that stands for a byte that is no UTF-8 has one."""
+    """UTF-8 bytes of each code point; a surrogate, which is a byte that is not UTF-8, has one."""
     sizes = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
     sizes[(points >= 0xDC80) & (points <= 0xDCFF)] = 1
     return sizes

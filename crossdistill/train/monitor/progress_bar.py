@@ -16,12 +16,21 @@ _FIGURES = (
 
 
 def figures(logs: dict[str, Any]) -> str:
-    """The figures of a log entry in one line; those it lacks are left out."""
+    """The figures of a log entry in one line; those it lacks are left out.
+
+    Example:
+        >>> figures({"coverage": 0.98, "stopped": 1.0, "loss": 0.1})
+        'coverage 98.0%  stopped 100%'
+    """
     return "  ".join(form.format(logs[name]) for name, form in _FIGURES if logs.get(name) is not None)
 
 
 class ProgressBar(TrainerCallback):
-    """A bar on a terminal; elsewhere one line at each log."""
+    """Draws a bar on a terminal; elsewhere prints one line at each log.
+
+    Args:
+        console: where; standard error by default.
+    """
 
     def __init__(self, console: Console | None = None):
         self._console = console or Console(stderr=True)
@@ -58,7 +67,7 @@ class ProgressBar(TrainerCallback):
 
 
 def use_progress_bar(trainer: Any, progress: ProgressBar) -> None:
-    """Put our bar in the place of the trainer's own."""
+    """Replace the trainer's own progress bar and printer."""
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     trainer.add_callback(progress)

@@ -1,0 +1,1 @@
+"""Preflight: what cannot work is refused before weights are read."""

@@ -1,4 +1,4 @@
-"""The prompts of a run: of the right shape, and ones that both sides can render, before a model is loaded."""
+"""The data of a run: prompts of the right shape, enough of them, and ones that both models can render."""
 
 import heapq
 import logging
@@ -8,22 +8,44 @@ from typing import Any
 from crossdistill.chat.messages import Prompt
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.errors import InputError
+from crossdistill.train.off_policy import check_responses
 
 _NUM_FIRST, _NUM_LONGEST = 1000, 100
 _UNREAD_COLUMNS = ("chat_template_kwargs", "tools")
 _LOGGER = logging.getLogger("crossdistill")
 
 
-def parts(dataset: Any) -> list[Any]:
-    """The data sets in `dataset`: none, one, or several by name."""
-    if dataset is None:
-        return []
-    return list(dataset.values()) if isinstance(dataset, dict) else [dataset]
+def check_data(args: Any, train_dataset: Any, eval_dataset: Any) -> None:
+    """Check what needs neither tokenizer nor model.
+
+    Args:
+        args: the trainer's configuration.
+        train_dataset: with a column ``prompt``; None if there is no such data set.
+        eval_dataset: likewise; or several by name.
+
+    Raises:
+        InputError: a data set that cannot be trained or evaluated on.
+    """
+    check_prompts(train_dataset, "the training data")
+    check_prompts(eval_dataset, "the evaluation data")
+    check_batches(train_dataset, args)
+    check_responses(train_dataset, args.on_policy_share, args.off_policy)
+
+
+# ---- shape ----------------------------------------------------------------------------------------------------------
 
 
 def check_prompts(dataset: Any, what: str) -> None:
-    """A data set needs rows and a ``prompt`` column of texts or messages; None is allowed (no such data set)."""
-    for part in parts(dataset):
+    """Check that a data set has rows and a ``prompt`` column of texts or messages.
+
+    Args:
+        dataset: one, several by name, or None. Of a stream only the columns are checked.
+        what: what messages call it, such as "the training data".
+
+    Raises:
+        InputError: a data set or a row that is not so.
+    """
+    for part in _parts(dataset):
         if part.column_names is not None and "prompt" not in part.column_names:
             raise InputError(
                 f"{what} has no 'prompt' column, only {', '.join(part.column_names) or 'none'}: rename the column that "
@@ -34,15 +56,19 @@ def check_prompts(dataset: Any, what: str) -> None:
         for column in _UNREAD_COLUMNS:
             if column in (part.column_names or ()):
                 _LOGGER.warning(
-                    f"the column {column!r} of {what} is not read: chat_template_kwargs, "
-                    "teacher_chat_template_kwargs and tools are those of the whole run."
+                    f"the column {column!r} of {what} is not read: set chat_template_kwargs, "
+                    "teacher_chat_template_kwargs and tools for the whole run."
                 )
-        for row, prompt in _rows(part):
+        for row, prompt in _numbered_prompts(part):
             check_prompt(row, prompt)
 
 
 def check_prompt(row: int, prompt: Any) -> None:
-    """A prompt is a text, or messages that each have a role and a text (whole or in text parts)."""
+    """Check that a prompt is a text, or messages that each have a role and a text (whole or in text parts).
+
+    Raises:
+        InputError: it is not; the message names `row`.
+    """
     if isinstance(prompt, str):
         return
     if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
@@ -62,71 +88,115 @@ def _is_message(message: Any) -> bool:
     return content is None or isinstance(content, str)
 
 
-def _rows(dataset: Any) -> Iterator[tuple[int, Prompt]]:
-    """All rows; none of a stream, which is read forwards only."""
-    return enumerate(dataset["prompt"]) if hasattr(dataset, "__len__") else iter(())
+def check_batches(dataset: Any, args: Any) -> None:
+    """Check that the training data fills one step; of a stream, that each of its batches serves one step.
+
+    Raises:
+        InputError: too few prompts, or a stream with `num_iterations` above 1, because it cannot be read twice.
+    """
+    if dataset is None:
+        return
+    if not hasattr(dataset, "__len__"):
+        if args.num_iterations > 1:
+            raise InputError(
+                f"num_iterations = {args.num_iterations} cannot be used with streamed training data, which is read "
+                "once: set it to 1, or load the data without streaming."
+            )
+        return
+    needed = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    if len(dataset) < needed:
+        raise InputError(
+            f"the training data has {len(dataset)} prompts and a step takes {needed}: give more prompts, or lower "
+            "per_device_train_batch_size or gradient_accumulation_steps."
+        )
+
+
+# ---- rows -----------------------------------------------------------------------------------------------------------
+
+
+def all_rows(datasets: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    """All rows of several data sets, one after the other; none of a stream, which is read forwards only."""
+    for dataset in datasets:
+        for part in _parts(dataset):
+            yield from part if hasattr(part, "__len__") else ()
+
+
+def rows_to_render(datasets: Iterable[Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The rows whose prompts are rendered before a run, each with its number in its data set."""
+    every = [part for dataset in datasets for part in _parts(dataset)]
+    return [(number, part[number]) for part in every for number, _ in prompts_to_render(part)]
 
 
 def prompts_to_render(dataset: Any) -> list[tuple[int, Prompt]]:
-    """The prompts, with their rows, that are rendered before a run.
+    """The prompts, with their row numbers, that are rendered before a run.
 
-    To render all would take minutes for a large data set. A template refuses a conversation for its roles and a context
-    is exceeded by the longest, so these are the first ones, the longest ones in characters and one of each sequence of
-    roles. No rows of a stream.
+    Rendering all of them would take minutes for a large data set. A template refuses a conversation for its roles, and
+    the longest prompt exceeds a context, so these are the first prompts, the longest in characters and one of each
+    sequence of roles. None of a stream.
     """
     by_roles: dict[tuple[str, ...] | None, int] = {}
     sizes = []
-    for row, prompt in _rows(dataset):
+    for row, prompt in _numbered_prompts(dataset):
         by_roles.setdefault(_roles(prompt), row)
-        sizes.append((_size(prompt), row))
+        sizes.append((_num_chars(prompt), row))
     longest = [row for _, row in heapq.nlargest(_NUM_LONGEST, sizes)]
     chosen = {*range(min(_NUM_FIRST, len(sizes))), *longest, *by_roles.values()}
     prompts = dataset["prompt"] if chosen else []
     return [(row, prompts[row]) for row in sorted(chosen)]
 
 
+def _parts(dataset: Any) -> list[Any]:
+    """The data sets in `dataset`: none, one, or several by name."""
+    if dataset is None:
+        return []
+    return list(dataset.values()) if isinstance(dataset, dict) else [dataset]
+
+
+def _numbered_prompts(dataset: Any) -> Iterator[tuple[int, Prompt]]:
+    """All prompts; none of a stream, which is read forwards only."""
+    return enumerate(dataset["prompt"]) if hasattr(dataset, "__len__") else iter(())
+
+
 def _roles(prompt: Prompt) -> tuple[str, ...] | None:
     return None if isinstance(prompt, str) else tuple(message["role"] for message in prompt)
 
 
-def _size(prompt: Prompt) -> int:
+def _num_chars(prompt: Prompt) -> int:
     return len(prompt) if isinstance(prompt, str) else sum(len(str(message.get("content"))) for message in prompt)
+
+
+# ---- rendering ------------------------------------------------------------------------------------------------------
 
 
 def check_conversations(
     name: str,
-    side: PromptRenderer,
+    renderer: PromptRenderer,
     context: int | None,
     rows: Iterable[tuple[int, Mapping[str, Any]]],
     budget: int,
 ) -> None:
-    """A side called `name` can render the prompts of these numbered rows within its context.
+    """Check that a model can render prompts within its context.
 
-    context, budget: tokens of prompt and response together, and of a response.
+    Args:
+        name: what messages call the model, such as "student".
+        renderer: renders its prompts.
+        context: tokens of prompt and response together; None if there is no limit.
+        rows: with their numbers.
+        budget: tokens of a response.
+
+    Raises:
+        InputError: a prompt that does not fit, that the template refuses, or that is a text while tools are called.
     """
     for number, row in rows:
-        check_rendering(name, side, number, row["prompt"], budget, context)
+        _check_rendering(name, renderer, number, row["prompt"], budget, context)
 
 
-def rows_to_render(datasets: Iterable[Any]) -> list[tuple[int, Mapping[str, Any]]]:
-    """The rows whose prompts are rendered before a run, each with its number in its data set."""
-    every = [part for dataset in datasets for part in parts(dataset)]
-    return [(number, part[number]) for part in every for number, _ in prompts_to_render(part)]
-
-
-def rows_of(dataset: Any) -> Iterator[Mapping[str, Any]]:
-    """All rows; none of a stream."""
-    for part in parts(dataset):
-        yield from part if hasattr(part, "__len__") else ()
-
-
-def check_rendering(
-    name: str, side: PromptRenderer, row: int, prompt: Prompt, budget: int, context: int | None
+def _check_rendering(
+    name: str, renderer: PromptRenderer, row: int, prompt: Prompt, budget: int, context: int | None
 ) -> None:
-    """A prompt can be rendered and fits the context of `name` together with the response budget."""
-    if side.tools and isinstance(prompt, str):
+    if renderer.tools and isinstance(prompt, str):
         raise InputError(f"prompt {row} is a text, and tools need messages: give a list of messages, or no tools.")
-    length = len(side.render(prompt))
+    length = len(renderer.render(prompt))
     if context is not None and length + budget > context:
         raise InputError(
             f"prompt {row} has {length} tokens, which with a response of {budget} tokens "

@@ -1,7 +1,7 @@
 """Everything about a run that is known before weights are read: the student, the teachers, the data."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,14 +109,12 @@ class Setup:
         routing = _routing(models, args, datasets, objective)
         student = _student(model, args, tokenizers[0], tools)
         teachers = {name: _teacher(name, models, args, tokenizers[1]) for name in models}
-        by_label = {one.label: one.tokenizer for one in teachers.values()}
-        check_text_tokens(args.text_tokens or [], {"student": student.tokenizer, **by_label})
-        for one in teachers.values():
-            _check_teacher(one, objective, args, student)
-        rows = _check_rendering(datasets, args, student, context_of(model, **_student_hub(args)), teachers, routing)
-        for one_model in (model, *models.values()):
-            check_weights(one_model)
-        return cls(model, student.tokenizer, teachers, routing, rows)
+        _check_teachers(teachers.values(), student.renderer, args, objective)
+        rows = rows_to_render(datasets)
+        _check_conversations(student, teachers, routing, rows, args.max_completion_length)
+        for one in (model, *models.values()):
+            check_weights(one)
+        return cls(model, student.renderer.tokenizer, teachers, routing, [row for _, row in rows])
 
 
 @contextmanager
@@ -128,3 +126,169 @@ def setting_up() -> Iterator[None]:
         raise
     except ValueError as error:
         raise InputError(f"the run cannot be set up: {' '.join(str(error).split())}") from error
+
+
+# ---- names and contexts ---------------------------------------------------------------------------------------------
+
+
+def _plain(model: Any) -> Any:
+    return str(model) if isinstance(model, Path) else model
+
+
+def _models_by_name(teacher: Any) -> dict[str, Any]:
+    """The given teachers, each of a known kind."""
+    models = teacher if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
+    if not models:
+        raise InputError("the run names no teacher: give at least one.")
+    named = {str(name): _plain(model) for name, model in models.items()}
+    for model in named.values():
+        given_teacher(model)
+    return named
+
+
+def _label(name: str, models: Mapping[str, Any]) -> str:
+    return ONE_TEACHER if len(models) == 1 else f"teacher {name!r}"
+
+
+def _value_of(name: str, models: Mapping[str, Any], values: Any) -> Any:
+    """One teacher's value of an option that is a table by name if there are several teachers."""
+    if len(models) == 1 or values is None:
+        return values
+    if not isinstance(values, Mapping) or not values.keys() <= models.keys():
+        raise InputError(
+            "with several teachers, teacher_chat_template_kwargs, teacher_server and teacher_processing_class are "
+            f"tables by their names: {', '.join(models)}."
+        )
+    return values.get(name)
+
+
+def _check_models(student: Any, models: Mapping[str, Any], args: CrossTokenizerConfig) -> None:
+    """Check what configurations tell; a server is asked later."""
+    for model in models.values():
+        check_pair(student, model)
+    budget = args.max_completion_length
+    check_budget(_student_context(student, args), budget, "student")
+    for name, model in models.items():
+        if not is_url(model):
+            check_budget(_teacher_context(model, args), budget, _label(name, models))
+    check_served(models, args)
+
+
+def _student_context(model: Any, args: CrossTokenizerConfig) -> int | None:
+    return context_of(model, **hub_options(args, "student"))
+
+
+def _teacher_context(model: Any, args: CrossTokenizerConfig) -> int | None:
+    given = given_teacher(model)
+    return context_of(model, **hub_options(args, "teacher")) if given is None else given.max_length
+
+
+# ---- the student ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Student:
+    renderer: PromptRenderer
+    context: int | None
+
+
+def _student(model: Any, args: CrossTokenizerConfig, tokenizer: Any, tools: Tools | None) -> _Student:
+    tokenizer = load_tokenizer(model, "student", tokenizer, padding_side="left", **hub_options(args, "student"))
+    ensure_template(tokenizer)
+    template_kwargs = cast(dict[str, Any], args.chat_template_kwargs or {})
+    return _Student(PromptRenderer(tokenizer, template_kwargs, tools or []), _student_context(model, args))
+
+
+# ---- the teachers ---------------------------------------------------------------------------------------------------
+
+
+def _teacher(name: str, models: Mapping[str, Any], args: CrossTokenizerConfig, tokenizers: Any) -> TeacherSetup:
+    model, label, tokenizer = models[name], _label(name, models), _value_of(name, models, tokenizers)
+    if is_url(model):
+        model = served_teacher(model, label, tokenizer, args, _value_of(name, models, args.teacher_server) or {})
+    given = given_teacher(model)
+    if given is None:
+        tokenizer = load_tokenizer(model, label, tokenizer, **hub_options(args, "teacher"))
+    else:
+        tokenizer = given.tokenizer
+    ensure_template(tokenizer)
+    template_kwargs = _value_of(name, models, args.teacher_chat_template_kwargs) or {}
+    return TeacherSetup(model, tokenizer, template_kwargs, label, _teacher_context(model, args))
+
+
+def _check_teachers(
+    teachers: Collection[TeacherSetup],
+    student: PromptRenderer,
+    args: CrossTokenizerConfig,
+    objective: Objective | None,
+) -> None:
+    """Check each teacher against the student and the objective, None if it is chosen later."""
+    tokenizers = {one.label: one.tokenizer for one in teachers}
+    check_text_tokens(args.text_tokens or [], {"student": student.tokenizer, **tokenizers})
+    for one in teachers:
+        given = given_teacher(one.model)
+        if given is not None and objective is not None:
+            check_signal(objective, given)
+            check_temperature(objective, given, args.temperature)
+        if student.tools:
+            check_tools(student, one.renderer(student.tools))
+
+
+# ---- the data -------------------------------------------------------------------------------------------------------
+
+
+def _routing(
+    models: Mapping[str, Any], args: CrossTokenizerConfig, datasets: Iterable[Any], objective: Objective | None
+) -> Routing:
+    """The routing of the configuration, which must send every row to a teacher."""
+    rules, weights = (cast(dict[str, Any] | None, value) for value in (args.teacher_rules, args.teacher_weights))
+    routing = Routing(tuple(models), rules, weights)
+    routing.check(all_rows(datasets), objective)
+    return routing
+
+
+def _check_conversations(
+    student: _Student,
+    teachers: Mapping[str, TeacherSetup],
+    routing: Routing,
+    rows: Sequence[tuple[int, Mapping[str, Any]]],
+    budget: int,
+) -> None:
+    """Check that the student can render every prompt in `rows`, and each teacher those that it is asked about."""
+    check_conversations("student", student.renderer, student.context, rows, budget)
+    for name, one in teachers.items():
+        own = [(number, row) for number, row in rows if name in routing.of(row)]
+        check_conversations(one.label, one.renderer(student.renderer.tools), one.context, own, budget)
+
+
+# ---- the objective --------------------------------------------------------------------------------------------------
+
+
+def choice_for(args: CrossTokenizerConfig, teachers: Sequence[tuple[Teacher, VocabPair]]) -> Choice:
+    """The objective that the configuration names, or the one that suits all teachers if it says "auto".
+
+    Args:
+        args: the trainer's configuration.
+        teachers: each with its and the student's vocabulary.
+    """
+    if args.objective != AUTO:
+        return Choice(args.objective, "named in the configuration", cast(dict[str, Any], args.objective_options or {}))
+    any_text = args.on_policy_share < 1
+    found = [_choice(teacher, pair, any_text) for teacher, pair in teachers]
+    agree = all((one.objective, one.options) == (found[0].objective, found[0].options) for one in found)
+    chosen = found[0] if agree and not args.teacher_weights else _common_choice(teachers[0][1], any_text)
+    _LOGGER.info("objective %s: %s", chosen.objective, chosen.reason)
+    return chosen
+
+
+def _choice(teacher: Teacher, pair: VocabPair, any_text: bool) -> Choice:
+    def measure() -> Measure:
+        return Measure.of(read_documents(pair.student, pair.teacher))
+
+    return choose(teacher.signal, teacher.max_top_k, pair, measure, any_text)
+
+
+def _common_choice(pair: VocabPair, any_text: bool) -> Choice:
+    """An objective that needs no more than any teacher gives, whatever its tokenizer."""
+    choice = choose(Signal.SAMPLED, None, pair, Measure, any_text)
+    return replace(choice, reason=f"one for all teachers of the run: {choice.reason}")

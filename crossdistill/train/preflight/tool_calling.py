@@ -17,7 +17,15 @@ from crossdistill.errors import InputError
 
 
 def check_tools(student: PromptRenderer, teacher: PromptRenderer) -> None:
-    """Both templates must show a conversation with the tools, and the student's calls must be readable."""
+    """Check that both templates show a conversation with tools, and that TRL can read the student's calls.
+
+    Args:
+        student: with the tools.
+        teacher: likewise.
+
+    Raises:
+        InputError: a tool or a template with which the run cannot work.
+    """
     for tool in student.tools:
         if inspect.iscoroutinefunction(tool):
             raise InputError(f"the tool {tool.__name__!r} is asynchronous: give a function that returns its result.")
@@ -52,7 +60,7 @@ def _check_student(tokenizer: Any) -> None:
             get_training_chat_template(tokenizer)
         except ValueError:
             raise InputError(
-                f"the chat template of the student {name!r} writes earlier turns in another way once a tool result "
-                "follows, so that the student would read what it did not sample: give its tokenizer a chat_template "
+                f"the chat template of the student {name!r} renders earlier turns differently once a tool result "
+                "follows, so the student would read text that it did not sample: give its tokenizer a chat_template "
                 "that preserves prefixes."
             ) from None

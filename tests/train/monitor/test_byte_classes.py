@@ -1,4 +1,4 @@
-"""Digits, white space and the rest: against a reading of the bytes one by one."""
+"""Digits, white space and the rest, against a walk along the bytes one by one."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ TEXT = "In 2024,\n\n  ٣٤ cafés\u3000sold 1,250 é 7²\t"
 
 
 def slowly(data: bytes) -> list[ByteClass]:
-    """Each character in turn: the longest prefix of at most 4 bytes that is one, or else a byte that is none."""
+    """Each character in turn, of at most 4 bytes; a byte that begins none is REST."""
     classes: list[ByteClass] = []
     while len(classes) < len(data):
         at = len(classes)
@@ -46,7 +46,7 @@ def slowly(data: bytes) -> list[ByteClass]:
         ("٣é".encode(), [D, D, R, R]),
         ("\u3000x".encode(), [W, W, W, R]),
         ("𝟙".encode(), [D] * 4),
-        ("²½".encode(), [R] * 4),  # numbers, but no decimal digits
+        ("²½".encode(), [R] * 4),  # numbers, but not decimal digits
         ("٣".encode()[:1] + b"1", [R, D]),
         (b"\xed\xa0\x80 \xff7", [R, R, R, W, R, D]),
     ],
@@ -67,8 +67,8 @@ def chunk_by_chunk(scored, teacher_logprobs):
     for chunk in range(splits.num_chunks):
         first, last = splits.student_splits[chunk : chunk + 2].tolist()
         size = int(splits.byte_splits[chunk + 1] - splits.byte_splits[chunk])
-        spelled = classes[ends[last] - size : ends[last]]
-        kind = D if D in spelled else W if set(spelled) == {W} else R
+        kinds = classes[ends[last] - size : ends[last]]
+        kind = D if D in kinds else W if set(kinds) == {W} else R
         nats = sum(float(scored.student_logprobs[k]) for k in scored.aligned.student_positions[first:last])
         mine = scored.aligned.teacher_positions[slice(*splits.teacher_splits[chunk : chunk + 2])]
         found.append((kind, nats - sum(float(teacher_logprobs[k]) for k in mine), size))
@@ -90,7 +90,7 @@ def test_the_gap_of_each_class_is_that_of_its_chunks(sides, student, name):
     assert (sums.gap_bytes > 0).all()
 
 
-def test_what_the_teacher_cannot_spell_is_sampled_but_has_no_gap(student):
+def test_what_the_teacher_cannot_encode_is_sampled_but_has_no_gap(student):
     lacking = PreTrainedTokenizerFast(tokenizer_object=without_entries("٣".encode()[:1]))
     ensure_template(lacking)
     teacher = FakeTeacher(lacking, ByteVocab.from_tokenizer(lacking))
@@ -101,12 +101,12 @@ def test_what_the_teacher_cannot_spell_is_sampled_but_has_no_gap(student):
     expected = chunk_by_chunk(scored, scored.teacher.logprobs)
     assert sums.gap_bytes[D] == sum(size for kind, _, size in expected if kind == D) == 3  # 25, and the rest of ٣
     assert sums.gap_nats.sum() == pytest.approx(scored.gap_nats)
-    spelled = classes_of_chunks(scored, classes_of_bytes(scored.response.data))
-    assert spelled.tolist() == [kind for kind, *_ in expected]
+    kinds = classes_of_chunks(scored, classes_of_bytes(scored.response.data))
+    assert kinds.tolist() == [kind for kind, *_ in expected]
 
 
 def test_a_digit_that_two_chunks_share_counts_for_both(sides, student):
-    """Both sides spell it byte by byte."""
+    """Both models encode it byte by byte."""
     data = "٣".encode()
     ids = [student.encode(bytes([byte])).ids[0] for byte in data]
     (scored,) = scored_by(FakeTeacher(*sides["gpt2"]), student, [], [ids])

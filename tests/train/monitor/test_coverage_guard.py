@@ -1,4 +1,4 @@
-"""A run is held to the coverage that its pair promises."""
+"""A run is held to the coverage that is expected of its pair."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -96,12 +96,13 @@ def test_settings_that_mean_nothing(options, message, tmp_path):
         arguments(tmp_path, **options)
 
 
-def test_the_minimum_is_what_was_promised_less_a_tolerance_or_what_was_chosen(vocabs):
-    promised = expected_coverage(vocabs["gpt2"], vocabs["gemma"])
+def test_the_minimum_is_the_expected_coverage_less_a_tolerance_or_the_chosen_one(vocabs):
+    expected = expected_coverage(vocabs["gpt2"], vocabs["gemma"])
     held = guard(vocabs, lambda: LOW)
+    assert held.expected == expected
     assert held.as_dict() == {
-        "promised": promised,
-        "minimum": minimum_coverage(promised),
+        "promised": expected,
+        "minimum": minimum_coverage(expected),
         "low_coverage": "stop",
     }
     assert guard(vocabs, lambda: LOW, min_coverage=0.3).minimum == 0.3
@@ -119,35 +120,35 @@ def test_a_run_below_stops_after_a_checkpoint_and_says_why(vocabs):
     assert message.startswith(
         f"the run stopped after a checkpoint at step {MIN_ROLLOUTS}: the teacher supervised 75.0%"
     )
-    assert f"of the last {12 * MIN_BYTES:,} bytes sampled, less than 95.0%" in message
-    assert "what this pair promises (100.0%" in message
+    assert f"of the last {12 * MIN_BYTES:,} bytes sampled, less than 95.0% (" in message
+    assert "(100.0% is expected of this pair, see crossdistill inspect, less a tolerance)" in message
     assert f"Bytes lost: teacher context {2 * MIN_BYTES:,}, unencodable {MIN_BYTES:,}." in message
     assert "special token" not in message
-    assert message.index("For a new run, lower max_completion_length") < message.index("take a teacher whose tokenizer")
+    assert message.index("For a new run, lower max_completion_length") < message.index("use a teacher whose tokenizer")
     assert message.endswith('To go on with this one, resume: a lower min_coverage or low_coverage = "warn" accepts it.')
 
 
 def test_a_chosen_minimum_is_named(vocabs):
     held = guard(vocabs, lambda: LOW, min_coverage=0.8)
     steps(held)
-    with pytest.raises(LowCoverageError, match=r"less than 80.0%, min_coverage"):
+    with pytest.raises(LowCoverageError, match=r"less than 80.0% \(min_coverage\)"):
         held.check()
 
 
 def test_a_warning_is_given_once_by_the_main_process(vocabs):
-    told: list[str] = []
-    held = guard(vocabs, lambda: LOW, low_coverage="warn", tell=told.append)
+    warnings: list[str] = []
+    held = guard(vocabs, lambda: LOW, low_coverage="warn", emit=warnings.append)
     for number in range(1, MIN_ROLLOUTS + 3):
         flags = step(held, number)
         assert not flags.should_save
         assert not flags.should_training_stop
-    assert len(told) == 1
-    assert told[0].startswith(f"at step {MIN_ROLLOUTS}: the teacher supervised 75.0%")
-    assert 'low_coverage = "ignore" accepts it' in told[0]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"at step {MIN_ROLLOUTS}: the teacher supervised 75.0%")
+    assert 'low_coverage = "ignore" accepts it' in warnings[0]
     held.check()
-    other = guard(vocabs, lambda: LOW, low_coverage="warn", tell=told.append)
+    other = guard(vocabs, lambda: LOW, low_coverage="warn", emit=warnings.append)
     steps(other, is_main=False)
-    assert len(told) == 1
+    assert len(warnings) == 1
 
 
 def test_nothing_is_judged_too_early(vocabs):
@@ -207,7 +208,7 @@ def test_batches_that_are_small_are_judged_together(vocabs):
 
 def test_a_run_that_goes_on_is_not_held_to_what_was_lost_before(vocabs):
     run = Run(vocabs)
-    run.total.add(coverage(0, non_finite=1000 * MIN_BYTES))  # the ledger of its checkpoint
+    run.total.add(coverage(0, non_finite=1000 * MIN_BYTES))  # the usage of its checkpoint
     run.start()
     assert run.batches(GOOD, 20) is None
     assert run.batches(LOST, 20) == 1
@@ -237,8 +238,8 @@ def test_control_tokens_have_no_bytes_and_are_missed_all_the_same(vocabs):
         run.guard.check()
     message = str(error.value)
     num_sampled, num_lost = 16 * MIN_BYTES, 12 * MIN_BYTES
-    assert f"supervised 25.0% of the last {num_sampled:,} tokens sampled, less than 50.0%" in message
-    assert f"the least share of the tokens. Tokens lost: special token {num_lost:,}. For a new run, name" in message
+    assert f"supervised 25.0% of the last {num_sampled:,} tokens sampled, less than 50.0% (" in message
+    assert f"the smallest share of the tokens). Tokens lost: special token {num_lost:,}. For a new run, name" in message
     assert "text_tokens" in message
 
 
@@ -257,7 +258,7 @@ def test_a_lower_minimum_is_one_of_the_tokens_too(vocabs):
         assert run.batches(lost, 10) == stops
     run = Run(vocabs, min_coverage=0.45)
     run.batches(lost, 10)
-    with pytest.raises(LowCoverageError, match=r"less than 45.0%, min_coverage\."):
+    with pytest.raises(LowCoverageError, match=r"less than 45.0% \(min_coverage\)\."):
         run.guard.check()
 
 
@@ -320,5 +321,5 @@ def test_a_healthy_run_is_left_alone(pair: Pair, tmp_path: Path, monkeypatch: py
     trainer = make_trainer(pair, tmp_path, max_steps=2)
     trainer.train()
     assert trainer.state.global_step == 2
-    assert trainer.coverage_guard.promised == expected_coverage(trainer.student_vocab, trainer.teacher.vocab)
+    assert trainer.coverage_guard.expected == expected_coverage(trainer.student_vocab, trainer.teacher.vocab)
     assert trainer.total_usage().coverage.share >= trainer.coverage_guard.minimum

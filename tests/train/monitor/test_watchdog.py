@@ -1,4 +1,4 @@
-"""A healthy run is left alone, and each way of going wrong is told of as itself."""
+"""A healthy run is left alone, and each way of going wrong is reported as itself."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ def test_a_healthy_run_is_left_alone(name, responses):
 
 @pytest.mark.parametrize("responses", [16, 128])
 @pytest.mark.parametrize("name", WRONG)
-def test_each_way_of_going_wrong_is_told_of_once_and_alone(name, responses):
+def test_each_way_of_going_wrong_is_reported_once_and_alone(name, responses):
     kind, change = WRONG[name]
     for seed in range(3):
         assert kinds(watched(change, responses=responses, seed=seed)) == [kind]
@@ -70,7 +70,7 @@ def test_the_first_judgement_is_as_soon_as_documented():
     assert [warning.step for warning in watched(collapse, steps=FIRST_JUDGEMENT).warnings] == [FIRST_JUDGEMENT - 1]
 
 
-def test_several_symptoms_are_told_of_each():
+def test_several_kinds_of_collapse_are_each_reported():
     def babble(progress):
         return {"white_space": 0.17 + 0.6 * progress, "ends": 1 - 0.99 * progress, "entropy": 0.8 * 0.02**progress}
 
@@ -80,7 +80,7 @@ def test_several_symptoms_are_told_of_each():
 def test_a_warning_names_figures_and_what_to_try():
     (warning,) = watched(WRONG["numerals vanish"][1]).warnings
     assert warning.message.startswith("numerals are being suppressed: share/digits is 0.")
-    for part in ("% of late and was 2.", "teacher_gap/digits is", "What to try", "learning_rate", "align --run"):
+    for part in ("% now and was 2.", "teacher_gap/digits is", "What to try", "learning_rate", "align --run"):
         assert part in warning.message
     (warning,) = watched(WRONG["white space vanishes"][1]).warnings
     assert warning.message.startswith("white space is being suppressed: share/white_space is ")
@@ -93,21 +93,21 @@ def test_a_warning_names_figures_and_what_to_try():
     assert "sampled_entropy is 0.0" in warning.message
 
 
-def test_one_process_speaks_and_all_know(caplog):
-    def run(speaks):
-        rng, dog = np.random.default_rng(0), Watchdog(is_main_process=speaks)
+def test_the_main_process_warns_and_all_keep_the_warning(caplog):
+    def run(is_main_process):
+        rng, dog = np.random.default_rng(0), Watchdog(is_main_process)
         for step in range(40):
             dog.add(Student(entropy=0.8 if step < 20 else 0.01).rollout(rng, 16), step)
         return dog
 
     with caplog.at_level(logging.WARNING, logger="crossdistill"):
-        quiet, loud = run(False), run(True)
-    assert quiet.as_list() == loud.as_list() != []
+        other, main = run(False), run(True)
+    assert other.as_list() == main.as_list() != []
     (record,) = caplog.records
-    assert record.message == f"at step {loud.warnings[0].step}: {loud.warnings[0].message}"
+    assert record.message == f"at step {main.warnings[0].step}: {main.warnings[0].message}"
 
 
-def test_a_silent_student_says_nothing_of_itself():
+def test_a_student_that_samples_no_text_is_not_judged():
     dog = Watchdog(is_main_process=False)
     for step in range(100):
         dog.add(RolloutSums(responses=16, stopped=16, sampled_tokens=16), step)
@@ -130,7 +130,7 @@ def test_a_resumed_run_judges_as_if_nothing_had_happened(cut, tmp_path):
     assert {warning["kind"] for warning in run(interrupted=False)} == {"entropy", "length"}
 
 
-def test_a_checkpoint_without_a_watch_dog_begins_anew(tmp_path):
+def test_a_checkpoint_without_a_watchdog_begins_anew(tmp_path):
     dog = Watchdog(is_main_process=False)
     dog.load(tmp_path)
     assert dog.as_list() == []

@@ -1,21 +1,21 @@
-"""Prompts that cannot work are refused with the row named, before a model is loaded."""
+"""What cannot work is refused before a model is loaded; of prompts, the message names the row."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 from datasets import Dataset
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from crossdistill import InputError
 from crossdistill.chat import render_prompt
+from crossdistill.teachers import LocalTeacher
 from crossdistill.train import CrossTokenizerTrainer
-from crossdistill.train.preflight import data as prompts
-from crossdistill.train.preflight import models as checks
+from crossdistill.train.preflight import data
 from crossdistill.train.preflight.data import check_prompt, check_prompts, prompts_to_render
-from crossdistill.train.preflight.models import hub_options
+from crossdistill.train.preflight.models import given_teacher, hub_options
 from tests.models import MESSAGES
-from tests.train.harness import arguments, make_trainer
+from tests.train.harness import arguments, load, make_trainer
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -51,7 +51,7 @@ def test_a_column_of_numbers_is_refused(pair, output, no_weights):
 
 
 def test_the_shape_of_every_prompt_is_checked():
-    """Messages and texts share no column, so a broken prompt is a message without what it needs."""
+    """A column cannot mix messages and texts, so a broken prompt is a list without messages."""
     prompts = [[USER]] * 3000 + [[]]
     with pytest.raises(InputError, match=r"prompt 3000 is \[\]: a prompt must be"):
         check_prompts(Dataset.from_dict({"prompt": prompts}), "the training data")
@@ -59,8 +59,8 @@ def test_the_shape_of_every_prompt_is_checked():
 
 def test_which_prompts_are_rendered_before_a_run(monkeypatch):
     """The first ones, the longest ones and one of each sequence of roles."""
-    monkeypatch.setattr(prompts, "_NUM_FIRST", 2)
-    monkeypatch.setattr(prompts, "_NUM_LONGEST", 2)
+    monkeypatch.setattr(data, "_NUM_FIRST", 2)
+    monkeypatch.setattr(data, "_NUM_LONGEST", 2)
     system, answer = {"role": "system", "content": "x"}, {"role": "assistant", "content": "x"}
     texts = [[USER]] * 4 + [[{"role": "user", "content": "long" * 9}], [system, USER], [USER], [USER, answer, USER]]
     rows = prompts_to_render(Dataset.from_dict({"prompt": [*texts, [system, USER], [USER]]}))
@@ -75,7 +75,7 @@ def test_which_prompts_are_rendered_before_a_run(monkeypatch):
     assert prompts_to_render(stream) == []
 
 
-def test_a_late_prompt_of_other_roles_is_rendered_too(pair, output, no_weights):
+def test_a_late_prompt_with_other_roles_is_rendered_too(pair, output, no_weights):
     refuses = "{% for m in messages if m.role == 'assistant' %}{{ raise_exception('no answers') }}{% endfor %}"
     tokenizer = AutoTokenizer.from_pretrained(pair.teacher)
     tokenizer.chat_template = refuses + tokenizer.chat_template
@@ -87,7 +87,7 @@ def test_a_late_prompt_of_other_roles_is_rendered_too(pair, output, no_weights):
 
 
 @pytest.mark.parametrize("column", ["tools", "chat_template_kwargs"])
-def test_a_column_that_is_not_read_is_told(column, caplog):
+def test_a_column_that_is_not_read_is_warned_of(column, caplog):
     check_prompts(Dataset.from_dict({"prompt": ["a"], column: ["?"]}), "the training data")
     (record,) = caplog.records
     assert record.message.startswith(f"the column '{column}' of the training data is not read")
@@ -119,7 +119,7 @@ def test_revision_and_trust_reach_tokenizer_and_configuration(pair, output, no_w
 
         monkeypatch.setattr(kind, "from_pretrained", asking)
 
-    ask(checks.AutoConfig)
+    ask(AutoConfig)
     ask(AutoTokenizer)
     with pytest.raises(AssertionError, match="a model was loaded"):
         make_trainer(
@@ -172,7 +172,7 @@ def test_weights_that_were_cut_short(pair, output, no_weights, tmp_path):
         make_trainer(pair, output, student=str(folder))
 
 
-def test_an_adapter_is_no_model(pair, output, no_weights, tmp_path):
+def test_an_adapter_is_not_a_model(pair, output, no_weights, tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(InputError, match="is an adapter, not a model: merge it into its base first"):
         make_trainer(pair, output, student=str(tmp_path))
@@ -181,6 +181,44 @@ def test_an_adapter_is_no_model(pair, output, no_weights, tmp_path):
 def test_paths_name_models_too(pair, output):
     trainer = make_trainer(pair, output, student=Path(pair.student), teacher=Path(pair.teacher))
     assert len(trainer.score_prompts(MESSAGES[:1])) == 1
+
+
+@pytest.fixture(scope="module")
+def local(pair):
+    """Makes the teacher of the pair as an object, of a temperature of its own."""
+    model, tokenizer = load(pair.teacher), AutoTokenizer.from_pretrained(pair.teacher)
+    return lambda temperature: LocalTeacher(model, tokenizer, temperature=temperature)
+
+
+@pytest.mark.parametrize(
+    ("objective", "own", "needed"), [("dpca", 1.0, "the sampling temperature, 0.7"), ("alm", 0.7, "temperature, 1")]
+)
+def test_a_given_teacher_must_have_the_temperature_of_the_objective(
+    pair, output, no_weights, local, objective, own, needed
+):
+    message = rf"'{objective}' compares both models at {needed}, and this teacher .* temperature {own:g}: set"
+    with pytest.raises(InputError, match=message):
+        make_trainer(pair, output, teacher=local(own), objective=objective, temperature=0.7)
+
+
+def test_a_given_teacher_keeps_its_temperature(pair, output, local):
+    teacher = local(0.7)
+    assert make_trainer(pair, output, teacher=teacher, temperature=0.7).teacher is teacher
+    assert teacher.temperature == 0.7
+
+
+def test_ways_to_give_a_teacher(pair, local):
+    teacher = local(1.0)
+    assert given_teacher(teacher) is teacher
+    assert given_teacher(teacher.model) is None
+    assert given_teacher(pair.teacher) is None
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_what_is_not_a_teacher_is_refused_first(pair, output, no_weights, several):
+    teacher = {"first": pair.teacher, "second": 7} if several else 7
+    with pytest.raises(InputError, match="is an object of type int, which is not a teacher"):
+        make_trainer(pair, output, teacher=teacher, prompts=[])
 
 
 def test_the_last_checkpoint_is_resumed_from(pair, output):
@@ -210,7 +248,7 @@ def test_the_last_checkpoint_is_resumed_from(pair, output):
         ({"objective_options": {"name": "x"}}, "objective 'dpca' has no option 'name'"),
     ],
 )
-def test_values_that_cannot_be(output, options, message):
+def test_values_that_have_no_meaning(output, options, message):
     with pytest.raises(InputError, match=message):
         arguments(output, **options)
 

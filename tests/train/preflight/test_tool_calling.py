@@ -1,4 +1,4 @@
-"""What cannot work with tools is refused before a model is loaded; what a teacher is not shown is told."""
+"""What cannot work with tools is refused before a model is loaded; a teacher that is not shown them is reported."""
 
 import pytest
 
@@ -43,7 +43,7 @@ REFUSES = (
             {},
             r"TRL does not know how the student .* writes a tool call: set response_",
         ),
-        ({"chat_template": UNLIKE}, {}, {}, r"writes earlier turns in another way once a tool result follows"),
+        ({"chat_template": UNLIKE}, {}, {}, r"renders earlier turns differently once a tool result follows"),
         ({}, {"chat_template": REFUSES}, {}, r"the teacher cannot read tool calls and their results: .* \(no tools\)"),
         ({}, {}, {"tools": [later]}, "the tool 'later' is asynchronous"),
         ({}, {}, {"prompts": TEXTS}, "prompt 0 is a text, and tools need messages"),
