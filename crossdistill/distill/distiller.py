@@ -24,7 +24,13 @@ from crossdistill.distill.response import ONE_TEACHER, ScoredResponse, total_cov
 from crossdistill.distill.rollout import Rollout, pad
 from crossdistill.distill.routing import COLUMN, Routing
 from crossdistill.distill.scorer import PendingScores, ResponseScorer
-from crossdistill.distill.student import StudentLogprobs, collate, logprobs_with_stop_mass, student_logprobs
+from crossdistill.distill.student import (
+    StudentLogprobs,
+    collate,
+    logprobs_with_stop_mass,
+    student_logprobs,
+    supervised_states,
+)
 from crossdistill.distill.timers import Timers
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
@@ -132,11 +138,11 @@ class Distiller:
             whose bytes cannot be verified.
 
     Example:
-        One step of a loop of your own (docs/own-loop.md runs it)::
+        One step of a loop of your own (docs/own-loop.md has the whole)::
 
+            distiller = Distiller(tokenizer, teacher, "dpca", student=student)
             batch = distiller.score(prompts, completion_ids)
-            states = student.base_model(input_ids, attention_mask).last_hidden_state      # your forward pass
-            loss = distiller.loss(batch, predicting(states), LMHead.from_model(student)) / batch.num_items
+            loss = distiller.loss(batch, *distiller.student_states(batch)) / batch.num_items
             loss.backward()
     """
 
@@ -298,6 +304,19 @@ class Distiller:
         states = HiddenStates(hidden_states, _head(lm_head))
         return loss_of(self.objective, batch.rows(rows), states, self.temperature)
 
+    def student_states(self, batch: ScoredBatch) -> HiddenStates:
+        """The student's forward pass over a batch, with gradient: the states of the supervised tokens, and the head.
+
+        For a loop on one process; an engine of its own makes the states itself (module `crossdistill.distill.student`).
+
+        Raises:
+            InputError: the Distiller was made without its student.
+        """
+        student = self._required_student("its forward pass is wanted")
+        rollout = batch.rollout
+        inputs = collate(rollout.prompt_ids, rollout.completion_ids, 0, next(student.parameters()).device)
+        return supervised_states(student, inputs, batch.loss_mask.to(inputs["input_ids"].device))
+
     # ---- parts ----------------------------------------------------------------------------------------------------
 
     def _pairs(
@@ -329,13 +348,13 @@ class Distiller:
             stops = [None if k is None else float(row[k]) for row, k in zip(tokens, positions, strict=True)]
         return StudentLogprobs(tokens, stops)
 
+    def _required_student(self, why: str) -> Any:
+        if self.student is None:
+            raise InputError(f"the Distiller has no student and {why}: make it with student=MODEL.")
+        return self.student
+
     def _scored_by_student(self, rollout: Rollout, positions: Sequence[int | None]) -> StudentLogprobs:
-        student = self.student
-        if student is None:
-            raise InputError(
-                "the log-probabilities of the sampled tokens are not known: give old_logprobs, or make the Distiller "
-                "with student=MODEL, which then computes them."
-            )
+        student = self._required_student("no old_logprobs are given")
         inputs = collate(rollout.prompt_ids, rollout.completion_ids, 0, next(student.parameters()).device)
         temperature = scoring_temperature(self.objective, self.temperature)
 
