@@ -7,9 +7,9 @@ multiplied by the probability that no more letters of the same word follow (outc
 
     p(c) := p(c) * sum_{e: a boundary} p(e | ... c),
 
-and chunks after which the teacher gives such a boundary no more than `threshold` are merged with the next one.
-f is KL(T || S) in the paper. Value at student == teacher: 0. Signal: SAMPLED; with `debias` DENSE, since the mass of
-the boundary tokens is needed. No chunks: 0 with zero gradient.
+and a chunk after which the teacher's probability of such a boundary is at most `threshold` is merged with the next one.
+f is KL(T || S) in the paper. Value at student == teacher: 0. Signal: SAMPLED; with `debias` DENSE, because it needs the
+probability of all boundary tokens. No chunks: 0 with zero gradient.
 """
 
 import math
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from crossdistill.credit import chunk_sums
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective
+from crossdistill.objectives.base import LossSum, Objective, PairMeasure
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.vocab_pair import VocabPair
@@ -33,19 +33,24 @@ from crossdistill.signal import Signal
 from crossdistill.tokens import ByteVocab
 
 BOUNDARY_BYTES = b" \n\t"
-"""Bytes with which no token goes on inside a word: the white space of the paper (section 3.1)."""
+"""The white space of the paper (section 3.1): a token that begins with one of these bytes does not continue a word."""
 CERTAIN_NATS = 1e-6
-"""A chunk that is more certain than this counts as if it were this certain: log(1 - p) has no value at p = 1."""
+"""Log-probabilities above -CERTAIN_NATS count as this one: log(1 - p) has no value at p = 1."""
 
 
 @dataclass(frozen=True)
 class ALM(Objective):
     """Binarised f-divergence of chunk probabilities; the defaults are the paper's (appendix B).
 
-    divergence: ``forward`` is KL(T || S), ``reverse`` is KL(S || T), ``tvd`` is |p - q| for both outcomes.
-    tau: probabilities are raised to 1/tau; the larger, the more an improbable or long chunk counts.
-    debias: multiply by the probability of a boundary after the chunk; needs the teacher's whole distribution.
-    threshold: with `debias`, a chunk ends only where the teacher's probability of a boundary is larger.
+    Attributes:
+        divergence: ``forward`` is KL(T || S), ``reverse`` is KL(S || T), ``tvd`` is |p - q| for both outcomes.
+        tau: probabilities are raised to 1/tau; the larger, the more an improbable or long chunk counts.
+        debias: multiply by the probability of a boundary after the chunk; needs the teacher's whole distribution.
+        threshold: with `debias`, a chunk ends only if the teacher's probability of a boundary is larger.
+
+    Example:
+        >>> ALM().signal.value, ALM(debias=False).signal.value
+        ('dense', 'sampled')
     """
 
     name: ClassVar[str] = "alm"
@@ -66,8 +71,19 @@ class ALM(Objective):
     def signal(self) -> Signal:
         return Signal.DENSE if self.debias else Signal.SAMPLED
 
+    def describe(self, measure: PairMeasure) -> str:
+        found = (
+            f"compares one probability a chunk, {100 * measure.coverage:.1f} % of the bytes in "
+            f"{measure.num_chunks:,} chunks"
+        )
+        return f"{found} (debias = false needs the sampled bytes alone)" if self.debias else found
+
     def check(self, pair: VocabPair) -> None:
-        """Raises InputError where a side has no token of which a boundary could be told."""
+        """Check that both vocabularies can show where a word ends.
+
+        Raises:
+            InputError: with `debias`, no token of a side begins with white space or ends a text.
+        """
         if not self.debias:
             return
         for side, vocab, stops in (
@@ -81,26 +97,29 @@ class ALM(Objective):
                 )
 
     def weight(self, batch: AlignedBatch) -> float:
-        """Its chunks after merging. With `debias` and a threshold that takes the teacher's head once more."""
-        return float(len(self._borders(batch)) - 1)
+        """The number of chunks after merging. With `debias` and a threshold, merging reads the teacher's head again."""
+        return float(len(self._merged_splits(batch)) - 1)
 
     def loss(self, inputs: LossInputs) -> LossSum:
-        """Sum over chunks. Those that end a response have no token after them and are compared as they are."""
+        """The sum over chunks. A chunk that ends a response has no token after it and is compared without debiasing.
+
+        Stats: the absolute log-ratios of the chunks, and their student tokens.
+        """
         batch, (hidden, head) = inputs.batch, inputs.student
         student = inputs.student_logprobs()
-        token_offsets = self._borders(batch)
-        splits = batch.student_splits[token_offsets]
+        merged = self._merged_splits(batch)
+        splits = batch.student_splits[merged]
         student_sums = chunk_sums(student, splits)
-        teacher_sums = chunk_sums(batch.teacher.logprobs.to(student), batch.teacher_splits[token_offsets])
+        teacher_sums = chunk_sums(batch.teacher.logprobs.to(student), batch.teacher_splits[merged])
         stats = {
             "abs_log_ratio": (teacher_sums - student_sums).detach().abs().sum(),
             "chunk_tokens": splits[-1].to(student),
         }
         if not self.debias:
             return LossSum(self.between(student_sums, teacher_sums).sum(), stats)
-        followed = torch.as_tensor(~_ends_response(batch)[token_offsets[1:].cpu() - 1], device=student.device)
-        plain = self.between(student_sums[~followed], teacher_sums[~followed]).sum()
-        after = self._teacher_boundary(batch, token_offsets[1:][followed] - 1).to(student)
+        followed = torch.as_tensor(~_ends_response(batch)[merged[1:].cpu() - 1], device=student.device)
+        last = self.between(student_sums[~followed], teacher_sums[~followed]).sum()
+        after = self._teacher_boundary(batch, merged[1:][followed] - 1).to(student)
         mask = is_boundary(batch.pair.student, batch.pair.student_stops).to(hidden.device)
 
         def share(logits: Tensor, log_p: Tensor, log_q: Tensor, _numbers: Tensor) -> Share:
@@ -109,14 +128,14 @@ class ALM(Objective):
 
         rows = student_sums[followed], teacher_sums[followed] + after
         debiased = tiled_sum(share, hidden[splits[1:][followed]], head, rows=rows)
-        return LossSum(plain + debiased.total, stats | debiased.stats)
+        return LossSum(last + debiased.total, stats | debiased.stats)
 
     def between(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The divergence of two chunk log-probabilities in nats, [C] each; differentiable in both. At least 0."""
+        """The divergence of two chunk log-probabilities in nats, [C] each: [C], at least 0, differentiable in both."""
         return _BINARY[self.divergence](_Event.of(teacher, self.tau), _Event.of(student, self.tau))
 
-    def _borders(self, batch: AlignedBatch) -> Tensor:
-        """Where the merged chunks begin and end among the minimal ones: int64 [chunks + 1]."""
+    def _merged_splits(self, batch: AlignedBatch) -> Tensor:
+        """Merged chunk m is the minimal chunks ``splits[m]:splits[m + 1]``: int64 [merged chunks + 1]."""
         ends = _ends_response(batch)
         if not self.debias or self.threshold == 0:
             ends[:] = True
@@ -128,7 +147,7 @@ class ALM(Objective):
 
     @staticmethod
     def _teacher_boundary(batch: AlignedBatch, chunks: Tensor) -> Tensor:
-        """Log-probability of a boundary after these chunks, none the last of its response, nats."""
+        """Log-probability of a boundary after these chunks, none of them the last of its response: nats."""
         hidden, head = batch.teacher.dense
         mask = is_boundary(batch.pair.teacher, batch.pair.teacher_stops)
         ids = mask.nonzero()[:, 0]
@@ -138,7 +157,7 @@ class ALM(Objective):
 
 @lru_cache(maxsize=8)
 def is_boundary(vocab: ByteVocab, stops: tuple[int, ...]) -> Tensor:
-    """The tokens that do not go on with a word: white space first, or no bytes at all. bool [size of `vocab`]."""
+    """Whether a token does not continue a word: it begins with white space or has no bytes. bool [vocabulary]."""
     found = torch.tensor([not piece or piece[0] in BOUNDARY_BYTES for piece in vocab.pieces], dtype=torch.bool)
     found[list(stops)] = True
     return found
@@ -159,10 +178,13 @@ class _Event(NamedTuple):
 
     @classmethod
     def of(cls, log_p: Tensor, tau: float) -> "_Event":
-        """Of p^(1/tau). Bounded away from p = 1 in value, not in gradient: who is too certain is still told."""
+        """The event of probability p^(1/tau).
+
+        The value is clamped below p = 1 (straight-through): an overconfident chunk still gets a gradient.
+        """
         bounded = log_p + (log_p.clamp(max=-CERTAIN_NATS) - log_p).detach().nan_to_num()
         yes = (bounded / tau).clamp(min=FLOOR_NATS)
-        # each form where it is exact; the other branch gets a harmless argument, since where() differentiates both
+        # each form in its exact range; the other branch gets a harmless argument, since where() differentiates both
         near_one = yes > -math.log(2)
         close = torch.where(near_one, yes, -torch.ones_like(yes))
         far = torch.where(near_one, -torch.ones_like(yes), yes)
@@ -182,4 +204,4 @@ _BINARY: dict[str, Callable[[_Event, _Event], Tensor]] = {
     "reverse": lambda teacher, student: _binary_kl(student, teacher),
     "tvd": _binary_tvd,
 }
-"""(teacher's event, student's event) -> nats, or twice the total variation distance; [C]."""
+"""(teacher's event, student's event) -> divergence in nats, or twice the total variation distance: [C]."""

@@ -1,4 +1,4 @@
-"""What an objective is: everything that a trainer and the reports know of a method."""
+"""The interface of an objective: everything that a trainer and the reports know of a method."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple, Protocol
@@ -14,12 +14,17 @@ from crossdistill.signal import Signal
 
 
 class LossSum(NamedTuple):
-    """A loss as a sum, still to be divided by the weight of the global batch (which happens in one place).
+    """A loss as a sum; the trainer divides it by the weight of the global batch.
 
     Attributes:
         total: scalar, differentiable.
         stats: name -> sum over the same terms, constant, for logging.
         entropy: sum of the student's entropies at its tokens in nats, if the method computes them anyway.
+
+    Example:
+        >>> loss = LossSum(torch.tensor(3.0), {"clipped": torch.tensor(1.0)})
+        >>> (loss.total / 2).item()
+        1.5
     """
 
     total: Tensor
@@ -31,10 +36,11 @@ class PairMeasure(Protocol):
     """Figures of a pair of tokenizers on a corpus (:class:`crossdistill.inspection.Measure`).
 
     Attributes:
-        coverage: share of the bytes that both sides can spell.
-        num_chunks: chunks of the alignment. num_one_to_one: those of one token on each side.
-        one_to_one_share: share of the student's tokens that lie in these.
-        shared_credit_share: share of the student's tokens that share a chunk with others.
+        coverage: share of the student's bytes that the teacher can supervise.
+        num_chunks: chunks of the alignment.
+        num_one_to_one: chunks of one token on each side.
+        one_to_one_share: share of the student's tokens in chunks of one token on each side.
+        shared_credit_share: share of the student's tokens in chunks of several student tokens.
     """
 
     @property
@@ -54,38 +60,44 @@ class PairMeasure(Protocol):
 
 
 class Objective(ABC):
-    """A method: from an aligned batch to a loss.
+    """A method: maps an aligned batch to a loss.
 
-    An objective of your own is a subclass, best a frozen dataclass whose fields are its options. It is given to the
-    trainer as an object or as an import path, ``"my_package.my_file:MyObjective"``.
+    An objective of your own is a subclass, best a frozen dataclass whose fields are its options. Give it to the trainer
+    as an object or as an import path, ``"my_package.my_file:MyObjective"``.
 
     Attributes:
-        name: what logs, reports and ``run.json`` call it.
-        on_policy_only: whether it holds on the student's own samples alone, and not on text that someone else wrote.
-        mixes_teachers: whether its loss reads nothing of a teacher but the advantages, so that those of several
-            teachers can be averaged.
+        name: its name in logs, reports and ``run.json``.
+        on_policy_only: whether it holds only on the student's own samples, and not on text that someone else wrote.
+        mixes_teachers: whether its loss reads only the advantages of a teacher, so that those of several teachers can
+            be averaged.
         at_sampling_temperature: whether it compares log-probabilities at the temperature of the sampling; otherwise
             they are those of temperature 1.
 
     Example:
-        The mean squared log-ratio of each chunk::
+        The mean squared log-ratio of the chunks:
 
-            @dataclass(frozen=True)
-            class SquaredRatio(Objective):
-                name: ClassVar[str] = "squared_ratio"
-
-                @property
-                def signal(self) -> Signal:
-                    return Signal.SAMPLED
-
-                def weight(self, batch: AlignedBatch) -> float:
-                    return float(batch.alignment.num_chunks)
-
-                def loss(self, inputs: LossInputs) -> LossSum:
-                    batch = inputs.batch
-                    student = chunk_sums(inputs.student_logprobs(), batch.student_splits)
-                    teacher = chunk_sums(batch.teacher.logprobs, batch.teacher_splits)
-                    return LossSum((student - teacher).square().sum(), {})
+        >>> from dataclasses import dataclass
+        >>> from typing import ClassVar
+        >>> from crossdistill.credit import chunk_sums
+        >>> from crossdistill.objectives import AlignedBatch, LossInputs, LossSum, Objective, Signal
+        >>> @dataclass(frozen=True)
+        ... class SquaredRatio(Objective):
+        ...     name: ClassVar[str] = "squared_ratio"
+        ...
+        ...     @property
+        ...     def signal(self) -> Signal:
+        ...         return Signal.SAMPLED
+        ...
+        ...     def weight(self, batch: AlignedBatch) -> float:
+        ...         return float(batch.alignment.num_chunks)
+        ...
+        ...     def loss(self, inputs: LossInputs) -> LossSum:
+        ...         batch = inputs.batch
+        ...         student = chunk_sums(inputs.student_logprobs(), batch.student_splits)
+        ...         teacher = chunk_sums(batch.teacher.logprobs, batch.teacher_splits)
+        ...         return LossSum((student - teacher).square().sum(), {})
+        >>> SquaredRatio().signal.value
+        'sampled'
     """
 
     name: ClassVar[str]
@@ -96,28 +108,28 @@ class Objective(ABC):
     @property
     @abstractmethod
     def signal(self) -> Signal:
-        """What it needs of the teacher at each position."""
+        """The signal that it needs from the teacher at each position."""
 
     @property
     def top_k(self) -> int:
-        """Tokens a position that it needs, if its signal is TOPK."""
+        """The number of tokens that it needs at each position, if its signal is TOPK."""
         return 0
 
     @property
     def loss_signal(self) -> Signal:
-        """What :meth:`loss` needs, if :meth:`advantages` needs more."""
+        """The signal that :meth:`loss` needs; less than :attr:`signal` if only :meth:`advantages` needs that much."""
         return self.signal
 
     def describe(self, measure: PairMeasure) -> str:
-        """What it can use of a pair, in words that follow its name ("learns from ..."); ``inspect`` prints it."""
+        """How much of a pair it can use, in words that follow its name ("learns from ..."); ``inspect`` prints them."""
         return f"supervises at most {100 * measure.coverage:.1f} % of the bytes, in {measure.num_chunks:,} chunks"
 
     def check(self, pair: VocabPair) -> None:
-        """Raises InputError if it has no meaning for these two vocabularies."""
+        """Raises InputError if it means nothing for these two vocabularies."""
         return
 
     def attach(self, student: nn.Module) -> None:
-        """Attach what is trained together with the student (module `shared/auxiliary_heads`), if anything.
+        """Attach modules that are trained together with the student (`shared/auxiliary_heads`), if there are any.
 
         Called once, before there is an optimizer, with the model that is trained, adapters included.
         """
@@ -126,17 +138,20 @@ class Objective(ABC):
     def advantages(self, batch: AlignedBatch) -> Tensor:
         """The advantage of each student token, computed once per rollout: nats, float32 [N_S], constant.
 
-        By default the credit of each chunk's log-ratio, which reports show even if the loss does not read it.
+        By default the shares of each chunk's log-ratio, which reports show even if the loss does not read them.
         """
         return assign_credit(batch.student.logprobs, batch.teacher.logprobs, batch.alignment)
 
     def weight(self, batch: AlignedBatch) -> float:
-        """The number of terms of these responses, by which losses are divided; student tokens by default."""
+        """The number of terms of these responses, by which losses are divided; by default the student tokens."""
         return float(batch.alignment.student_splits[-1])
 
     @abstractmethod
     def loss(self, inputs: LossInputs) -> LossSum:
-        """The sum over these responses, at each optimisation step; exactly 0 with zero gradient for no tokens."""
+        """The loss as a sum over these responses, at each optimisation step.
+
+        Exactly 0 with zero gradient if there are no tokens.
+        """
 
     def zero_loss(self, states: HiddenStates) -> Tensor:
         """Exactly 0 from no tokens, with a gradient for every parameter that :meth:`loss` trains, as DDP expects."""

@@ -3,20 +3,19 @@
     L = sum_c JSD_beta( T_c || S_c ),   JSD_beta = beta KL(T || M) + (1 - beta) KL(S || M),   M = beta T + (1 - beta) S
 
 S_c and T_c are softmax(z / tau) of the two models' logits at the start of chunk c. With one vocabulary a chunk is one
-token of each side, save where the student sampled a spelling that the tokenizer would not have chosen. JSD_beta fades
-to 0 at either end of beta; there, as in TRL, the loss is the divergence that it becomes when divided by beta or by
-1 - beta: KL(T || S) for beta = 0, KL(S || T) for beta = 1. At student == teacher it is 0. Signal: DENSE. No chunks: 0.
+token of each side, unless the student sampled a spelling that the tokenizer would not have chosen. JSD_beta fades to 0
+at either end of beta; there, as in TRL, the loss is the divergence that it becomes when divided by beta or by 1 - beta:
+KL(T || S) for beta = 0, KL(S || T) for beta = 1. At student == teacher it is 0. Signal: DENSE. No chunks: 0.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective
+from crossdistill.objectives.base import LossSum, Objective, PairMeasure
 from crossdistill.objectives.shared.divergence import Divergence, check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.vocab_pair import VocabPair
@@ -27,7 +26,15 @@ _OTHERS = 'choose an objective for two tokenizers, such as "dpca", "bpm" or "sha
 
 
 def generalised_jsd(beta: float) -> Divergence:
-    """JSD_beta of the module; InputError where beta is no share."""
+    """JSD_beta of the module, with the divergences that stand for it at the ends of beta.
+
+    Raises:
+        InputError: beta lies outside [0, 1].
+
+    Example:
+        >>> generalised_jsd(0.0).name, generalised_jsd(0.3).name, generalised_jsd(1.0).name
+        ('forward', 'jsd', 'reverse')
+    """
     if not 0 <= beta <= 1:
         raise InputError(f"beta, the teacher's share in the mixture, lies in [0, 1], not {beta}.")
     if beta in (0, 1):
@@ -37,13 +44,18 @@ def generalised_jsd(beta: float) -> Divergence:
 
 @dataclass(frozen=True)
 class GKD(Objective):
-    """The reference for two models with the same tokenizer.
+    """The generalised Jensen-Shannon divergence: the reference for two models with the same tokenizer.
 
-    beta: 0 is the forward divergence, 1 the reverse one. temperature: divides both models' logits.
+    Attributes:
+        beta: the teacher's share in the mixture; 0 is the forward divergence, 1 the reverse one.
+        temperature: divides both models' logits.
+
+    Example:
+        >>> GKD(beta=1.0).signal.value
+        'dense'
     """
 
     name: ClassVar[str] = "gkd"
-    signal: ClassVar[Signal] = Signal.DENSE
 
     beta: float = 0.5
     temperature: float = 1.0
@@ -52,12 +64,19 @@ class GKD(Objective):
         check_positive(temperature=self.temperature)
         generalised_jsd(self.beta)
 
-    @cached_property
-    def _divergence(self) -> Divergence:
-        return generalised_jsd(self.beta)
+    @property
+    def signal(self) -> Signal:
+        return Signal.DENSE
+
+    def describe(self, measure: PairMeasure) -> str:
+        return "is for two models of one vocabulary alone"
 
     def check(self, pair: VocabPair) -> None:
-        """InputError where an id does not stand for the same bytes on both sides, or no stop token ends both."""
+        """Check that the two vocabularies are one.
+
+        Raises:
+            InputError: an id has other bytes on the other side, or no stop token ends a response of both.
+        """
         for token_id, (ours, theirs) in enumerate(zip(pair.student.pieces, pair.teacher.pieces, strict=False)):
             if ours != theirs:
                 raise InputError(
@@ -77,17 +96,17 @@ class GKD(Objective):
             )
 
     def weight(self, batch: AlignedBatch) -> float:
-        """Chunks."""
+        """The number of chunks."""
         return float(batch.alignment.num_chunks)
 
     def loss(self, inputs: LossInputs) -> LossSum:
-        """Sum over chunks."""
+        """The sum over chunks."""
         student, teacher = inputs.at_chunk_starts()
         total, stats = tiled_sum(self._divergences, *student, *teacher)
         return LossSum(total, stats)
 
     def _divergences(self, student: Tensor, teacher: Tensor, _numbers: Tensor) -> Share:
-        """Over the ids that both heads have; what one has more is padding."""
+        """Over the ids that both heads have; further ids of one head are padding."""
         width = min(student.shape[1], teacher.shape[1])
         ours, theirs = (torch.log_softmax(z[:, :width] / self.temperature, -1) for z in (student, teacher))
-        return Share(self._divergence(ours, theirs))
+        return Share(generalised_jsd(self.beta)(ours, theirs))

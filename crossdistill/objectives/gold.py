@@ -3,29 +3,28 @@
 A chunk's merged distribution keeps the whole distribution p at one of its positions and multiplies it by the
 probabilities of the tokens realised at the others:
 
-    observed   P_c(v) = p(v | before the chunk)            * prod of the probabilities of tokens 2 .. last
-    bayesian   P_c(v) = p(v | all of the chunk but its last) * prod of the probabilities of tokens 1 .. last - 1
+    observed   P_c(v) = p(v | before the chunk)                    * prod of the probabilities of tokens 2 .. last
+    bayesian   P_c(v) = p(v | all tokens of the chunk but its last) * prod of the probabilities of tokens 1 .. last - 1
 
 The entry of the realised token (the first, the last) is the exact probability of the chunk; the entries sum to the
-product, and not to 1. With columns K the entries that both vocabularies name, and U the ids of a side outside them:
+product, and not to 1. With columns K the entries that both vocabularies have, and U the ids of a side outside them:
 
     L = sum_c  w_m JSD_beta( T_K || S_K )  +  w_u D( S_U, T_U )          (hybrid, the default)
     L = sum_c  D( S, T )                                                  (plain: hybrid = false)
 
-D is the L1 distance of the sorted entries, as in uld; JSD_beta is that of gkd, over entries that need not sum to 1: KL
-is sum t log(t / s) - t + s, which is at least 0 for those too (for 0 < beta < 1 the masses cancel). Weights: w_m =
+D is the L1 distance of the sorted entries, as in uld. JSD_beta is that of gkd, over entries that need not sum to 1: KL
+is sum t log(t / s) - t + s, which is at least 0 for those too (for 0 < beta < 1 the sums cancel). Weights: w_m =
 |K| / |V_T| and w_u = 1 - w_m, or the two given ones. At student == teacher it is 0. Signal: DENSE. No chunks: 0.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective
+from crossdistill.objectives.base import LossSum, Objective, PairMeasure
 from crossdistill.objectives.gkd import generalised_jsd
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_not_negative, check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
@@ -41,15 +40,23 @@ _WEIGHTINGS = ("overlap", "given")
 
 @dataclass(frozen=True)
 class GOLD(Objective):
-    """Entries that both vocabularies name by a divergence, the rest by rank.
+    """A divergence over the entries that both vocabularies have, and the rank distance of the others.
 
-    merge: which position of a chunk gives the distribution. beta: 0 is the forward divergence, 1 the reverse one.
-    hybrid: without it every entry is compared by rank. weighting: "overlap", or "given" by matched_weight and
-    unmatched_weight. temperature: divides both models' logits.
+    Attributes:
+        merge: the position of a chunk whose distribution is kept: "observed" (the first) or "bayesian" (the last).
+        beta: the teacher's share in the mixture; 0 is the forward divergence, 1 the reverse one.
+        hybrid: whether shared entries are compared by name; otherwise every entry is compared by rank.
+        weighting: the weights of the two parts: "overlap", or "given" by `matched_weight` and `unmatched_weight`.
+        matched_weight: weight of the shared entries.
+        unmatched_weight: weight of the others.
+        temperature: divides both models' logits.
+
+    Example:
+        >>> GOLD(merge="bayesian").signal.value
+        'dense'
     """
 
     name: ClassVar[str] = "gold"
-    signal: ClassVar[Signal] = Signal.DENSE
 
     merge: str = "observed"
     beta: float = 0.5
@@ -69,24 +76,32 @@ class GOLD(Objective):
         if not any(given):
             raise InputError("matched_weight and unmatched_weight must not both be 0: nothing would be learnt.")
         if self.weighting == "overlap" and given != (1.0, 1.0):
-            raise InputError('matched_weight and unmatched_weight are read where weighting = "given" alone; set it.')
+            raise InputError('matched_weight and unmatched_weight are read only if weighting = "given": set it too.')
         generalised_jsd(self.beta)
 
-    @cached_property
+    @property
+    def signal(self) -> Signal:
+        return Signal.DENSE
+
+    @property
     def _divergence(self) -> Divergence:
         return generalised_jsd(self.beta)
 
+    def describe(self, measure: PairMeasure) -> str:
+        entries = "the shared entries by name and the other entries by rank" if self.hybrid else "all entries by rank"
+        return f"compares {entries}, in {measure.num_chunks:,} chunks"
+
     def check(self, pair: VocabPair) -> None:
-        """InputError where no entry is shared, unless all are compared by rank."""
+        """Raises InputError if no entry is shared, unless all are compared by rank."""
         if self.hybrid:
             pair.check_shared(self.name)
 
     def weight(self, batch: AlignedBatch) -> float:
-        """Chunks."""
+        """The number of chunks."""
         return float(batch.alignment.num_chunks)
 
     def loss(self, inputs: LossInputs) -> LossSum:
-        """Sum over chunks; stats hold the two parts before their weights."""
+        """The sum over chunks. Stats: the two parts before their weights."""
         batch, student = inputs.batch, inputs.student
         teacher = batch.teacher.dense
         ours, our_scale = self._merged(student, batch.student.ids, batch.student_splits)
@@ -108,7 +123,7 @@ class GOLD(Objective):
 
     def _function(self, batch: AlignedBatch, student: LMHead, teacher: LMHead) -> TileFunction:
         if not self.hybrid:
-            return self._plain
+            return self._by_rank
         columns = batch.pair.shared(batch.device)
         rests = _rest(columns.student, student.vocab_size), _rest(columns.teacher, teacher.vocab_size)
         overlap = len(columns) / teacher.vocab_size
@@ -129,7 +144,7 @@ class GOLD(Objective):
 
         return function
 
-    def _plain(
+    def _by_rank(
         self, student: Tensor, teacher: Tensor, our_scale: Tensor, their_scale: Tensor, _numbers: Tensor
     ) -> Share:
         ours = (self._log_softmax(student) + our_scale[:, None]).exp()

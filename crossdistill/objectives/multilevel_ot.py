@@ -1,8 +1,8 @@
 """Multi-level optimal transport (MultiLevelOT, Cui et al. 2412.14528, "Multi-Level Optimal Transport").
 
 In one response, s_i(c) is the student's probability, at the start of chunk c, of its entry of rank i, and t_i(c) the
-teacher's: each side ranks its entries once for the whole response, by their probability summed over its chunks, and k
-= `ranks` of them are kept (fewer in smaller vocabularies).
+teacher's. Each side ranks its entries once for the whole response, by their probability summed over its chunks, and
+keeps the first k = `ranks` (fewer in smaller vocabularies).
 
     HAD = sum_c sum_i | t_i(c) - s_i(c) |
     SL  = - sum_c sum_i t_i(c) log s_i(c)
@@ -10,9 +10,9 @@ teacher's: each side ranks its entries once for the whole response, by their pro
           P = exp(-C / sinkhorn_entropy), its rows and then its columns brought to sum 1, `iterations` times
     L   = HAD + log_weight * SL + sequence_weight * SD
 
-Chunks d are those of the same window of the response, the same number of chunks each, at most `window`. At student ==
-teacher HAD is 0; SL is the cross-entropy of the kept entries with themselves and SD what the entropic plan costs, both
-above 0, so L has no fixed value there, and its gradient is not 0. Signal: DENSE. No chunks: 0.
+c and d run over the same window of the response; windows have the same number of chunks, at most `window`. At student
+== teacher HAD is 0; SL is the cross-entropy of the kept entries with themselves and SD the cost of the entropic plan,
+both above 0, so L has no fixed value there, and its gradient is not 0. Signal: DENSE. No chunks: 0.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective
+from crossdistill.objectives.base import LossSum, Objective, PairMeasure
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, check_not_negative, check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.ops import HiddenStates, LMHead, token_logprobs
@@ -32,7 +32,7 @@ from crossdistill.signal import Signal
 
 
 class _Parts(NamedTuple):
-    """Of one response or of several: scalars."""
+    """HAD, SL and SD of a window: scalars."""
 
     absolute: Tensor
     logarithmic: Tensor
@@ -41,15 +41,24 @@ class _Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class MultiLevelOT(Objective):
-    """Ranks entries once a response, and moves whole positions; the defaults are the paper's, and `window` ours.
+    """Optimal transport between ranked entries and between positions; the defaults are the paper's, except `window`.
 
-    ranks: entries kept of each side. log_weight, sequence_weight: of SL and SD (the paper's beta and gamma).
-    sinkhorn_temperature, sinkhorn_entropy, iterations: tau_SD, lambda and N of the paper. window: chunks that SD looks
-    at together; its memory grows with the square. temperature: divides both models' logits.
+    Attributes:
+        ranks: entries that each side keeps.
+        log_weight: weight of SL (the paper's beta).
+        sequence_weight: weight of SD (the paper's gamma).
+        sinkhorn_temperature: the paper's tau_SD.
+        sinkhorn_entropy: the paper's lambda.
+        iterations: the paper's N.
+        window: chunks among which SD moves positions; its memory grows with the square.
+        temperature: divides both models' logits.
+
+    Example:
+        >>> MultiLevelOT(ranks=20).signal.value
+        'dense'
     """
 
     name: ClassVar[str] = "multilevel_ot"
-    signal: ClassVar[Signal] = Signal.DENSE
 
     ranks: int = 50
     log_weight: float = 0.1
@@ -71,30 +80,40 @@ class MultiLevelOT(Objective):
         )
         check_not_negative(log_weight=self.log_weight, sequence_weight=self.sequence_weight)
 
+    @property
+    def signal(self) -> Signal:
+        return Signal.DENSE
+
+    def describe(self, measure: PairMeasure) -> str:
+        return (
+            f"compares sorted probabilities at {measure.num_chunks:,} chunks: no entry need be shared, none is "
+            "recognised"
+        )
+
     def weight(self, batch: AlignedBatch) -> float:
-        """Chunks."""
+        """The number of chunks."""
         return float(batch.alignment.num_chunks)
 
     def loss(self, inputs: LossInputs) -> LossSum:
-        """Sum over chunks; stats hold the three parts before their weights."""
+        """The sum over chunks. Stats: the three parts before their weights."""
         batch, (student, teacher) = inputs.batch, inputs.at_chunk_starts()
         ranks = min(self.ranks, student.head.vocab_size, teacher.head.vocab_size)
         responses = [slice(*ends) for ends in pairwise(batch.response_splits.tolist()) if ends[0] < ends[1]]
-        ours = self._ranked(student, responses, ranks)
-        theirs = [self._constant(teacher._replace(hidden=teacher.hidden[part]), ranks) for part in responses]
-        return self._of_ranked(ours, [side.to(ours.device) for side in theirs], responses)
+        ours = self._ranked_student(student, responses, ranks)
+        theirs = [self._ranked_teacher(teacher._replace(hidden=teacher.hidden[part]), ranks) for part in responses]
+        return self._loss_of_ranked(ours, [side.to(ours.device) for side in theirs], responses)
 
     @torch.no_grad()
-    def _constant(self, states: HiddenStates, ranks: int) -> Tensor:
-        """log of t_i(c) in one response: [c, k]."""
+    def _ranked_teacher(self, states: HiddenStates, ranks: int) -> Tensor:
+        """log of t_i(c) in one response: [c, k], constant."""
         kept, normaliser = _top_of_sum(states, ranks, self.temperature)
-        logits = _few(states.head, kept).logits(states.hidden) / self.temperature
+        logits = _cut_head(states.head, kept).logits(states.hidden) / self.temperature
         return (logits - normaliser[:, None]).clamp(min=FLOOR_NATS)
 
-    def _ranked(self, states: HiddenStates, responses: list[slice], ranks: int) -> Tensor:
+    def _ranked_student(self, states: HiddenStates, responses: list[slice], ranks: int) -> Tensor:
         """log of s_i(c) in all responses: [C, k], differentiable.
 
-        The logits of the kept entries are few; what normalises them is read off one entry's log-probability.
+        Only the logits of the kept entries are computed; the log-probability of one entry gives their normaliser.
         """
         hidden, head = states
         parts = [hidden[part] for part in responses]
@@ -104,14 +123,14 @@ class MultiLevelOT(Objective):
         anchor = token_logprobs(hidden, head, first, self.temperature).logprobs[:, None]
         if not responses:
             return anchor
-        few = [_few(head, ids).logits(part) / self.temperature for ids, part in zip(kept, parts, strict=True)]
-        logits = torch.cat(few)
+        pairs = zip(kept, parts, strict=True)
+        logits = torch.cat([_cut_head(head, ids).logits(part) / self.temperature for ids, part in pairs])
         return (anchor + (logits - logits[:, :1])).clamp(min=FLOOR_NATS)
 
-    def _of_ranked(self, ours: Tensor, theirs: list[Tensor], responses: list[slice]) -> LossSum:
+    def _loss_of_ranked(self, ours: Tensor, theirs: list[Tensor], responses: list[slice]) -> LossSum:
         """The loss of log s, [C, k], and of log t of each response, [c, k].
 
-        A window's gradient is taken before the next one is looked at, so that only one is held.
+        The gradient of a window is taken before the next window is computed, so that only one graph is held.
         """
         leaf = ours.detach().requires_grad_(ours.requires_grad and torch.is_grad_enabled())
         slope = torch.zeros_like(ours)
@@ -139,7 +158,7 @@ class MultiLevelOT(Objective):
         return _Parts(absolute, logarithmic, self._transport(torch.cdist(soft_t, soft_s, p=1)))
 
     def _transport(self, cost: Tensor) -> Tensor:
-        """What Sinkhorn's plan costs: [c, d] -> scalar."""
+        """The cost of Sinkhorn's plan: [c, d] -> scalar."""
         log_plan = -cost / self.sinkhorn_entropy
         for _ in range(self.iterations):
             log_plan = torch.log_softmax(log_plan, dim=1)
@@ -148,7 +167,7 @@ class MultiLevelOT(Objective):
 
 
 def _windows(part: slice, most: int) -> list[slice]:
-    """A response's chunks in as few windows as may be, of sizes that differ by at most 1."""
+    """The fewest windows of at most `most` chunks that hold a response; their sizes differ by at most 1."""
     size = part.stop - part.start
     count = -(-size // most)
     ends = [part.start + size * k // count for k in range(count + 1)]
@@ -156,7 +175,7 @@ def _windows(part: slice, most: int) -> list[slice]:
 
 
 class _Top(NamedTuple):
-    """ids: int64 [k]. normaliser: log of the sum of the exponentials of each row's logits, [c]."""
+    """The kept ids, int64 [k], and the log of the sum of the exponentials of each row's logits, [c]."""
 
     ids: Tensor
     normaliser: Tensor
@@ -164,7 +183,7 @@ class _Top(NamedTuple):
 
 @torch.no_grad()
 def _top_of_sum(states: HiddenStates, ranks: int, temperature: float) -> _Top:
-    """The entries of the largest probability summed over all rows, in descending order."""
+    """The entries with the largest probability summed over all rows, in descending order."""
     hidden, head = states
     sums = torch.zeros(head.vocab_size, dtype=torch.float64, device=hidden.device)
     normalisers = []
@@ -175,7 +194,7 @@ def _top_of_sum(states: HiddenStates, ranks: int, temperature: float) -> _Top:
     return _Top(sums.topk(ranks).indices, torch.cat(normalisers))
 
 
-def _few(head: LMHead, ids: Tensor) -> LMHead:
-    """The same head for some entries alone."""
+def _cut_head(head: LMHead, ids: Tensor) -> LMHead:
+    """The head of these entries alone."""
     bias = None if head.bias is None else head.bias[ids]
     return LMHead(head.weight[ids], bias, head.scale, head.softcap)

@@ -2,10 +2,10 @@
 
     L = sum_c  D( p_S(. | prefix of chunk c), p_T(. | prefix of chunk c) )
 
-with both distributions at the first position of chunk c, restricted to the candidates that both vocabularies can name
-(module `vocab_pair`) and renormalised; D is KL(S || T) by default. Every chunk has a term, also where its
-tokens differ: at its first position both models have read the same bytes. What the tokens after the first say is left
-out. At student == teacher the loss and its gradient are 0. Signal: DENSE. No chunks: 0.
+with both distributions at the first position of chunk c, restricted to the candidates that both vocabularies have
+(module `vocab_pair`) and renormalised; D is KL(S || T) by default. Every chunk has a term, even if its tokens differ:
+at its first position both models have read the same bytes. Its later positions are left out. At student == teacher the
+loss and its gradient are 0. Signal: DENSE. No chunks: 0.
 """
 
 from dataclasses import dataclass
@@ -20,17 +20,23 @@ from crossdistill.objectives.shared.shared_entries.candidates import SharedCandi
 class SharedVocab(SharedCandidates):
     """The divergence over the shared candidates at the first position of every chunk.
 
-    divergence, mix: how far the student is from the teacher (crossdistill.objectives.shared.divergence).
-    temperature: divides the logits of both sides.
+    Attributes:
+        divergence: its name, see :mod:`crossdistill.objectives.shared.divergence`.
+        mix: the share of a distribution in its mixture.
+        temperature: divides the logits of both sides.
+
+    Example:
+        >>> SharedVocab(divergence="jsd", mix=0.3).signal.value
+        'dense'
     """
 
     name: ClassVar[str] = "shared_vocab"
 
     def weight(self, batch: AlignedBatch) -> float:
-        """Chunks."""
+        """The number of chunks."""
         return float(batch.alignment.num_chunks)
 
     def loss(self, inputs: LossInputs) -> LossSum:
-        """Sum over chunks."""
+        """The sum over chunks."""
         student, teacher = inputs.at_chunk_starts()
         return LossSum(*shared_divergence(inputs.batch.pair, student, teacher, self.distance, self.temperature))

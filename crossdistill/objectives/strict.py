@@ -1,8 +1,8 @@
-"""Strict 1:1: the divergence at chunks of one student and one teacher token alone (2610.08448).
+"""Strict 1:1: the divergence only at chunks of one student and one teacher token (2610.08448).
 
     L = sum over 1:1 chunks c of  D( p_S(. | prefix of c), p_T(. | prefix of c) )
 
-with both distributions restricted to candidates K_c that both vocabularies can name and renormalised over them; D is
+with both distributions restricted to candidates K_c that both vocabularies have and renormalised over them; D is
 KL(S || T) by default. K_c is
 
     top_k = 0                           all shared candidates                              Signal: DENSE
@@ -10,11 +10,11 @@ KL(S || T) by default. K_c is
     top_k = k, chosen_by = "student"    the student's k most probable shared ones, the     Signal: DENSE
                                         paper's choice
 
-What lies outside K_c, on either side, is left out and not gathered in a rest: where the teacher chooses, the student
-is not held back from tokens that the teacher did not name. A position at which the teacher names no shared candidate,
-or one, says nothing and counts with a loss of 0. A candidate with several ids has the sum of those that it names.
+Probability outside K_c is left out on both sides and not gathered in a rest: if the teacher chooses, the student pays
+nothing for tokens that the teacher did not name. A position at which the teacher names no shared candidate, or just
+one, counts with a loss of 0. A candidate with several ids has the sum of those that the teacher names.
 
-At student == teacher the loss and its gradient are 0 (up to ids left out as just said). No 1:1 chunks: 0.
+At student == teacher the loss and its gradient are 0 (up to ids that the teacher did not name). No 1:1 chunks: 0.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum
+from crossdistill.objectives.base import LossSum, PairMeasure
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.shared_entries.candidates import (
     RowLoss,
@@ -44,11 +44,18 @@ CHOOSERS = ("teacher", "student")
 
 @dataclass(frozen=True)
 class Strict(SharedCandidates):
-    """The divergence over shared candidates at 1:1 chunks, a stop unit among them.
+    """The divergence over shared candidates at 1:1 chunks; a stop unit is one.
 
-    divergence, mix: how far the student is from the teacher (crossdistill.objectives.shared.divergence).
-    temperature: divides the logits of both sides.
-    top_k: how many candidates; 0 for all. chosen_by: whose most probable ones, "teacher" or "student".
+    Attributes:
+        divergence: its name, see :mod:`crossdistill.objectives.shared.divergence`.
+        mix: the share of a distribution in its mixture.
+        temperature: divides the logits of both sides.
+        top_k: how many candidates; 0 for all.
+        chosen_by: whose most probable tokens they are, "teacher" or "student".
+
+    Example:
+        >>> Strict().signal.value, Strict(top_k=128).signal.value
+        ('dense', 'topk')
     """
 
     name: ClassVar[str] = "strict"
@@ -69,12 +76,22 @@ class Strict(SharedCandidates):
     def signal(self) -> Signal:
         return Signal.TOPK if self.top_k and self.chosen_by == "teacher" else Signal.DENSE
 
+    def describe(self, measure: PairMeasure) -> str:
+        if not self.top_k:
+            entries = "the shared entries there (with top_k the teacher's most likely ones suffice)"
+        elif self.chosen_by == "teacher":
+            entries = f"the shared ones among the teacher's {self.top_k} most likely entries there"
+        else:
+            entries = f"the student's {self.top_k} most likely shared entries there"
+        share = f"{100 * measure.one_to_one_share:.1f} % of the student's tokens"
+        return f"learns from 1:1 chunks alone, {share}, and compares {entries}"
+
     def weight(self, batch: AlignedBatch) -> float:
-        """1:1 chunks."""
+        """The number of 1:1 chunks."""
         return float(batch.alignment.is_one_to_one.sum())
 
     def loss(self, inputs: LossInputs) -> LossSum:
-        """Sum over 1:1 chunks."""
+        """The sum over 1:1 chunks."""
         batch, pair = inputs.batch, inputs.batch.pair
         kept = torch.as_tensor(batch.alignment.is_one_to_one, device=batch.device)
         student = inputs.student.at(batch.student_splits[:-1][kept])
@@ -108,14 +125,14 @@ class Strict(SharedCandidates):
 
 
 def _merged_columns(groups: Groups, ids: Tensor, logprobs: Tensor) -> tuple[Tensor, Tensor]:
-    """The candidates among the named tokens, each once: their columns and log-probabilities, [N, k] each.
+    """The candidates among the teacher's tokens, each once: their columns and log-probabilities, [N, k] each.
 
-    Places left over hold column 0 and -inf.
+    Unused entries hold column 0 and -inf.
     """
     own, present = _table(groups)
     column_of = own.new_full((1 + max(int(own.max()), int(ids.max()) if ids.numel() else 0),), len(own))
     column_of[own[present]] = torch.arange(len(own), device=own.device)[:, None].expand_as(own)[present]
-    columns, order = column_of[ids].sort(-1)  # those that the student lacks are last
+    columns, order = column_of[ids].sort(-1)  # tokens that the student lacks are last
     place = torch.zeros_like(columns)
     place[:, 1:] = (columns.diff() != 0).cumsum(-1)
     probs = logprobs.gather(1, order).exp().masked_fill(columns == len(own), 0)
@@ -124,7 +141,7 @@ def _merged_columns(groups: Groups, ids: Tensor, logprobs: Tensor) -> tuple[Tens
 
 
 def _table(groups: Groups) -> tuple[Tensor, Tensor]:
-    """The ids of each candidate, int64 [K, W], and which of them there are, bool [K, W]."""
+    """The ids of each candidate, int64 [K, W], and which entries hold one, bool [K, W]."""
     width = max(1, groups.ids.shape[1])
     ids = groups.first[:, None].expand(-1, width).clone()
     present = torch.zeros_like(ids, dtype=torch.bool)

@@ -2,10 +2,9 @@
 
     L = sum_c D( softmax(z_S(c) / tau), softmax(z_T(c) / tau) ),   D the L1 distance of the sorted probabilities
 
-z_S(c), z_T(c) are the two models' logits at the start of chunk c, where both have read the same bytes, and tau the
-option `temperature`. D is the Wasserstein distance of the paper for the cost that it takes: nothing is said of which
-token is which, so the vocabularies need not share one. At student == teacher the loss is 0. Signal: DENSE. No chunks:
-0.
+z_S(c), z_T(c) are the two models' logits at the start of chunk c, where both have read the same bytes, and tau is the
+option `temperature`. D is the paper's Wasserstein distance for the cost that it takes. It does not know which token is
+which, so the vocabularies need not share any. At student == teacher the loss is 0. Signal: DENSE. No chunks: 0.
 """
 
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.base import LossSum, Objective
+from crossdistill.objectives.base import LossSum, Objective, PairMeasure
 from crossdistill.objectives.shared.divergence import check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.rank_distance import rank_distance
@@ -24,25 +23,39 @@ from crossdistill.signal import Signal
 
 @dataclass(frozen=True)
 class ULD(Objective):
-    """Compares what the two distributions look like, not what they name.
+    """The distance of the two models' sorted probabilities: the shapes of the distributions, not their tokens.
 
-    temperature: divides both models' logits.
+    Attributes:
+        temperature: divides both models' logits.
+
+    Example:
+        >>> ULD(temperature=2.0).signal.value
+        'dense'
     """
 
     name: ClassVar[str] = "uld"
-    signal: ClassVar[Signal] = Signal.DENSE
 
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_positive(temperature=self.temperature)
 
+    @property
+    def signal(self) -> Signal:
+        return Signal.DENSE
+
+    def describe(self, measure: PairMeasure) -> str:
+        return (
+            f"compares sorted probabilities at {measure.num_chunks:,} chunks: no entry need be shared, none is "
+            "recognised"
+        )
+
     def weight(self, batch: AlignedBatch) -> float:
-        """Chunks."""
+        """The number of chunks."""
         return float(batch.alignment.num_chunks)
 
     def loss(self, inputs: LossInputs) -> LossSum:
-        """Sum over chunks."""
+        """The sum over chunks."""
         student, teacher = inputs.at_chunk_starts()
         total, stats = tiled_sum(self._distances, *student, *teacher)
         return LossSum(total, stats)

@@ -1,16 +1,16 @@
-"""What is said of each objective, and that it is the choice that a run makes."""
+"""The words about each objective."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 import pytest
 
 from crossdistill.inspection import Measure
-from crossdistill.inspection.advice import USES, advice, choices, general_advice
-from crossdistill.inspection.choice import choose
-from crossdistill.inspection.overlap import Overlap, overlap
-from crossdistill.objectives import VocabPair, available, get
+from crossdistill.inspection.advice import advice, general_advice
+from crossdistill.inspection.overlap import Overlap
+from crossdistill.objectives import Objective, available, get
+from crossdistill.objectives.uld import ULD
 from crossdistill.signal import Signal
-from tests.objectives.cases import LETTERS_APART, vocab
 
 # 30 chunks 1:1, ten 2:1 and five 1:3 of 55 student tokens, 90 of 100 bytes in them
 TOTAL = Measure(
@@ -23,17 +23,17 @@ TOTAL = Measure(
 SOME = Overlap(student_entries=1200, teacher_entries=900, shared=800, without_partner=400, by_string=None)
 
 
-def said_of(name: str) -> str:
-    (found,) = [entry for entry in advice(TOTAL) if entry.objective == name]
+def reason(name: str, **options: object) -> str:
+    (found,) = advice(TOTAL, [get(name, **options)])
     return found.reason
 
 
 def test_every_objective_has_words_of_its_own():
-    assert set(USES) == set(available())
     assert [entry.objective for entry in advice(TOTAL)] == list(available())
     assert {entry.objective: entry.signal for entry in advice(TOTAL)} == {
         name: get(name).signal.value for name in available()
     }
+    assert not [name for name in available() if type(get(name)).describe is Objective.describe]
 
 
 @pytest.mark.parametrize(
@@ -54,41 +54,48 @@ def test_every_objective_has_words_of_its_own():
     ],
 )
 def test_the_words_are_about_the_pair(name, words):
-    assert words in said_of(name)
+    assert words in reason(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words", "gone"),
+    [
+        ("alm", {"debias": False}, "in 45 chunks; needs the teacher's log-probability", "debias"),
+        ("strict", {"top_k": 8}, "the shared ones among the teacher's 8 most likely entries there", "with top_k"),
+        ("strict", {"top_k": 8, "chosen_by": "student"}, "the student's 8 most likely shared entries", "with top_k"),
+        ("simct", {"unit": False}, "shared entries, at the starts of 45 chunks; needs", "candidates"),
+        ("simct", {"one_to_one": True}, "shared entries, at 30 1:1 chunks; needs", "candidates"),
+        ("gold", {"hybrid": False}, "all entries by rank, in 45 chunks", "by name"),
+        ("cdm", {"max_distance": 0.0}, "maps tokens to shared entries, in 45 chunks", "similar"),
+    ],
+)
+def test_the_words_are_about_the_options(name, options, words, gone):
+    assert words in reason(name, **options)
+    assert gone not in reason(name, **options)
 
 
 @pytest.mark.parametrize(
     ("name", "words"), [("dpca", "every teacher gives"), ("cdm", "as a server gives them"), ("bpm", "in this process")]
 )
 def test_the_teacher_that_it_needs_is_named(name, words):
-    assert words in said_of(name)
+    assert words in reason(name)
+
+
+def test_an_objective_of_ones_own_is_described_too():
+    (entry,) = advice(TOTAL, [Foreign()])
+    assert (entry.objective, entry.signal) == ("foreign", Signal.DENSE.value)
+    assert entry.reason.startswith("supervises at most 90.0 % of the bytes, in 45 chunks; needs the teacher's whole")
+
+
+@dataclass(frozen=True)
+class Foreign(ULD):
+    name = "foreign"
+    describe = Objective.describe
 
 
 def test_what_is_shared_is_counted():
     assert "800 of the student's 1,200 entries" in general_advice(TOTAL, SOME)
     none = Overlap(student_entries=3, teacher_entries=4, shared=0, without_partner=3, by_string=None)
-    told = general_advice(TOTAL, none)
-    assert "share no entry" in told
-    assert "would take bpm with a teacher in this process, dpca with one that names" in told
-
-
-def measure(one_to_one: int) -> Measure:
-    return Measure(student_tokens=100, one_to_one_tokens=one_to_one)
-
-
-@pytest.mark.parametrize("one_to_one", [0, 49, 50, 100])
-@pytest.mark.parametrize("kind", ["two", "one", "apart"])
-def test_what_auto_would_take_is_what_it_takes(vocabs, kind, one_to_one):
-    sides = {
-        "two": (vocabs["gpt2"], vocabs["gemma"]),
-        "one": (vocabs["gpt2"], vocabs["gpt2"]),
-        "apart": (vocab(LETTERS_APART[0]), vocab(LETTERS_APART[1])),
-    }[kind]
-    pair, total = VocabPair(*sides), measure(one_to_one)
-    told = choices(total, overlap(*sides))
-    for words, signal in zip(told, (Signal.DENSE, Signal.TOPK, Signal.SAMPLED), strict=True):
-        choice = choose(signal, None, pair, lambda: total)
-        assert words.split(" ")[0] == choice.objective
-        for option, value in choice.options.items():
-            assert f"{option} = {value}" in words
-    assert all(words in general_advice(total, overlap(*sides)) for words in told)
+    words = general_advice(TOTAL, none)
+    assert "share no entry" in words
+    assert "would take bpm with a teacher in this process, dpca with one that names" in words

@@ -1,9 +1,11 @@
-"""Which objective is taken, and that the reason names what decided."""
+"""Which objective is chosen, and that the reason names what decided."""
 
 import pytest
 
 from crossdistill.inspection import Measure
-from crossdistill.inspection.choice import ENOUGH_ONE_TO_ONE, NUM_TOP, choose
+from crossdistill.inspection.advice import general_advice
+from crossdistill.inspection.choice import ENOUGH_ONE_TO_ONE, NUM_TOP, choices, choose
+from crossdistill.inspection.overlap import overlap
 from crossdistill.objectives import VocabPair, get
 from crossdistill.signal import Signal
 from tests.objectives.cases import LETTERS_APART, vocab
@@ -64,3 +66,21 @@ def test_vocabularies_that_share_nothing_are_compared_by_bytes():
     apart = VocabPair(vocab(LETTERS_APART[0]), vocab(LETTERS_APART[1]))
     assert apart.num_shared == 0
     assert choose(Signal.DENSE, None, apart, asked_for_nothing).objective == "bpm"
+
+
+@pytest.mark.parametrize("one_to_one", [0, 49, 50, 100])
+@pytest.mark.parametrize("kind", ["two", "one", "apart"])
+def test_the_advice_is_the_choice_that_a_run_makes(vocabs, kind, one_to_one):
+    sides = {
+        "two": (vocabs["gpt2"], vocabs["gemma"]),
+        "one": (vocabs["gpt2"], vocabs["gpt2"]),
+        "apart": (vocab(LETTERS_APART[0]), vocab(LETTERS_APART[1])),
+    }[kind]
+    both, total = VocabPair(*sides), measure(one_to_one)()
+    advised = choices(total, overlap(*sides))
+    for words, signal in zip(advised, (Signal.DENSE, Signal.TOPK, Signal.SAMPLED), strict=True):
+        choice = choose(signal, None, both, lambda: total)
+        assert words.split(" ")[0] == choice.objective
+        for option, value in choice.options.items():
+            assert f"{option} = {value}" in words
+    assert all(words in general_advice(total, overlap(*sides)) for words in advised)

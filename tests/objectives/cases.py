@@ -87,7 +87,7 @@ def attach(objective: Objective, head: LMHead, generator: torch.Generator) -> to
     return model
 
 
-def plain_evidence(student: Tensor, teacher: Tensor, alignment: Alignment) -> AlignedBatch:
+def batch_of_logprobs(student: Tensor, teacher: Tensor, alignment: Alignment) -> AlignedBatch:
     """Of log-probabilities alone, of tokens that nobody looks at."""
     sides = []
     for logprobs in (student, teacher):

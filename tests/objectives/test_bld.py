@@ -27,7 +27,7 @@ from tests.objectives.cases import (
     pair,
     vocab,
 )
-from tests.objectives.whole import masked
+from tests.objectives.matrices import masked
 from tests.oracles import bld as oracle
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
@@ -292,13 +292,13 @@ def test_attaching_again_replaces_the_heads():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_bytes": 0}, r"num_bytes, the heads, must lie in 1 \.\.\. 256, not 0"),
+        ({"num_bytes": 0}, r"num_bytes, the number of heads, must lie in 1 \.\.\. 256, not 0"),
         ({"head_speed": 0.0}, "head_speed must be a finite number > 0"),
         ({"byte_nll": -1.0}, "byte_nll must be a finite number >= 0"),
         ({"token_nll": math.inf}, "token_nll must be a finite number >= 0"),
         ({"divergence": "l2"}, "there is no divergence 'l2'"),
         ({"mix": 2.0}, "mix"),
-        ({"_heads": 1}, "has no option '_heads'"),
+        ({"_attachment": 1}, "has no option '_attachment'"),
     ],
 )
 def test_bad_options_are_refused(options, message):

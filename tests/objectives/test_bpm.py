@@ -24,7 +24,7 @@ from tests.objectives.byte_prefixes import (
     total_of,
 )
 from tests.objectives.cases import case, vocab
-from tests.objectives.whole import masked
+from tests.objectives.matrices import masked
 from tests.oracles import bpm as oracle
 
 OPTIONS = [

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from crossdistill import InputError
 from crossdistill.objectives import LossInputs, VocabPair
-from crossdistill.objectives.cdm import CDM, student_tops, top_entropies
-from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops
+from crossdistill.objectives.cdm import CDM, student_top_tokens, top_entropies
+from crossdistill.objectives.shared.dynamic_mapping.vocab_map import TopTokens
 from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
 from tests.objectives.cases import (
     STUDENT_PIECES,
@@ -139,7 +139,7 @@ def test_several_ids_of_the_same_bytes_count_together():
 def test_the_top_and_the_entropy_are_those_of_the_distribution(monkeypatch):
     monkeypatch.setattr("crossdistill.objectives.cdm.TILE_ELEMENTS", 8)  # one position a tile
     probabilities = [{0: 0.5, 1: 0.25, 2: 0.125, 3: 0.125}, {3: 0.75, 1: 0.25}]
-    tops, entropy = student_tops(logits_of(probabilities, 5), 2)
+    tops, entropy = student_top_tokens(logits_of(probabilities, 5), 2)
     assert tops.ids.tolist() == [[0, 1], [3, 1]]
     assert tops.logprobs.tolist() == [
         pytest.approx([math.log(0.5), math.log(0.25)]),
@@ -148,7 +148,7 @@ def test_the_top_and_the_entropy_are_those_of_the_distribution(monkeypatch):
     assert entropy.tolist() == pytest.approx([1.75 * math.log(2), -0.75 * math.log(0.75) + 0.5 * math.log(2)])
     known = top_entropies(tops).tolist()  # of 1/2, 1/4 and the rest, and of all
     assert known == pytest.approx([1.5 * math.log(2), entropy[1]])
-    assert top_entropies(Tops(tops.ids, tops.logprobs - math.inf)).tolist() == pytest.approx([0, 0], abs=1e-30)
+    assert top_entropies(TopTokens(tops.ids, tops.logprobs - math.inf)).tolist() == pytest.approx([0, 0], abs=1e-30)
 
 
 def test_a_teacher_without_what_the_student_wants_and_huge_logits_stay_finite():

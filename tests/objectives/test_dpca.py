@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crossdistill import Alignment, InputError
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.signal import Signal
-from tests.objectives.cases import plain_evidence
+from tests.objectives.cases import batch_of_logprobs
 from tests.oracles import dpca as oracle
 
 ADVANTAGE = st.floats(-10, 10).map(lambda value: round(value, 6))  # no products that vanish
@@ -131,7 +131,7 @@ CHUNK = Alignment([0, 2, 3], [0, 1, 2], [0, 4, 5])
 def test_a_teacher_equal_to_the_student_teaches_nothing(credit):
     student = torch.tensor([-1.0, -3.0, -0.5])
     objective = DPCA(credit=credit)
-    advantages = objective.advantages(plain_evidence(student, torch.tensor([-4.0, -0.5]), CHUNK))
+    advantages = objective.advantages(batch_of_logprobs(student, torch.tensor([-4.0, -0.5]), CHUNK))
     loss, gradient = value_and_gradient(objective, student, student, advantages)
     assert advantages.tolist() == [0, 0, 0]
     assert loss.total.item() == 0
@@ -141,14 +141,14 @@ def test_a_teacher_equal_to_the_student_teaches_nothing(credit):
 def test_advantages_are_bounded_on_both_sides_and_shared_as_the_credit_says():
     student, teacher = torch.tensor([-1.0, -3.0, -20.0]), torch.tensor([-40.0, -0.5])
     torch.testing.assert_close(
-        DPCA().advantages(plain_evidence(student, teacher, CHUNK)), torch.tensor([-9.0, -10.0, 10.0])
+        DPCA().advantages(batch_of_logprobs(student, teacher, CHUNK)), torch.tensor([-9.0, -10.0, 10.0])
     )
     torch.testing.assert_close(
-        DPCA(credit="uniform", max_advantage=15.0).advantages(plain_evidence(student, teacher, CHUNK)),
+        DPCA(credit="uniform", max_advantage=15.0).advantages(batch_of_logprobs(student, teacher, CHUNK)),
         torch.tensor([-15.0, -15.0, 15.0]),
     )
     torch.testing.assert_close(
-        DPCA(credit="last", max_advantage=50.0).advantages(plain_evidence(student, teacher, CHUNK)),
+        DPCA(credit="last", max_advantage=50.0).advantages(batch_of_logprobs(student, teacher, CHUNK)),
         torch.tensor([0.0, -36.0, 19.5]),
     )
 

@@ -10,14 +10,14 @@ from crossdistill import InputError
 from crossdistill.objectives import VocabPair, gkd
 from crossdistill.objectives.gkd import GKD, generalised_jsd
 from tests.objectives.cases import TEACHER_PIECES, case, pair, vocab
-from tests.objectives.whole import Whole, assert_equals_oracle, assert_survives, magnified, masked
+from tests.objectives.matrices import Matrices, assert_equals_oracle, assert_survives, magnified, masked
 from tests.oracles import gkd as oracle
 
 
-def reference(whole: Whole, **options: float) -> torch.Tensor:
+def reference(of: Matrices, **options: float) -> torch.Tensor:
     """Over the ids that both have: the vocabularies of these cases differ in size."""
-    width = min(whole.student.shape[1], whole.teacher.shape[1])
-    return oracle.loss(whole.student[:, :width], whole.teacher[:, :width], whole.starts, **options)
+    width = min(of.student.shape[1], of.teacher.shape[1])
+    return oracle.loss(of.student[:, :width], of.teacher[:, :width], of.starts, **options)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -12,7 +12,7 @@ from crossdistill.objectives.gold import GOLD
 from crossdistill.objectives.shared.inputs import AlignedBatch, StudentTokens, TeacherTokens
 from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import STUDENT_STOPS, TEACHER_STOPS, case, vocab
-from tests.objectives.whole import Whole, assert_equals_oracle, assert_survives, magnified, masked, whole
+from tests.objectives.matrices import Matrices, assert_equals_oracle, assert_survives, magnified, masked, matrices
 from tests.oracles import gold as oracle
 
 VARIANTS = [
@@ -26,20 +26,20 @@ VARIANTS = [
 ]
 
 
-def reference(case_: Whole, **options: object) -> torch.Tensor:
-    pair = case_.pair
-    student = oracle.Side(case_.student, case_.student_ids, pair.student.pieces, pair.student_stops)
-    teacher = oracle.Side(case_.teacher, case_.teacher_ids, pair.teacher.pieces, pair.teacher_stops)
+def reference(of: Matrices, **options: object) -> torch.Tensor:
+    pair = of.pair
+    student = oracle.Side(of.student, of.student_ids, pair.student.pieces, pair.student_stops)
+    teacher = oracle.Side(of.teacher, of.teacher_ids, pair.teacher.pieces, pair.teacher_stops)
     if options.pop("weighting", "") == "given":
         options["weights"] = options.pop("matched_weight"), options.pop("unmatched_weight")
-    return oracle.loss(student, teacher, case_.chunks, **options)
+    return oracle.loss(student, teacher, of.chunks, **options)
 
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("options", VARIANTS, ids=lambda options: "-".join(map(str, options.values())) or "default")
 def test_value_and_gradient_equal_the_definition(seed, options):
     one = case(GOLD(**options), seed=seed)
-    assert {len(ours) for ours, _ in whole(one).chunks} > {1}  # some chunks have several tokens
+    assert {len(ours) for ours, _ in matrices(one).chunks} > {1}  # some chunks have several tokens
     assert_equals_oracle(one, partial(reference, **options))
 
 
@@ -109,7 +109,7 @@ def test_vocabularies_that_share_nothing_are_refused_where_names_are_compared():
         ({"weighting": "equal"}, "weighting is one of overlap, given"),
         ({"weighting": "given", "matched_weight": -1.0}, "matched_weight must be a finite number >= 0"),
         ({"weighting": "given", "matched_weight": 0.0, "unmatched_weight": 0.0}, "must not both be 0"),
-        ({"matched_weight": 0.5}, 'where weighting = "given" alone'),
+        ({"matched_weight": 0.5}, 'only if weighting = "given"'),
         ({"beta": 2.0}, "beta"),
         ({"temperature": 0.0}, "temperature must be a finite number > 0"),
     ],

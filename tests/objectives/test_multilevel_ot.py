@@ -11,12 +11,12 @@ from crossdistill.objectives import multilevel_ot
 from crossdistill.objectives.multilevel_ot import MultiLevelOT
 from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import case, equal_case
-from tests.objectives.whole import Whole, assert_equals_oracle, assert_survives, magnified, masked
+from tests.objectives.matrices import Matrices, assert_equals_oracle, assert_survives, magnified, masked
 from tests.oracles import multilevel_ot as oracle
 
 
-def reference(whole: Whole, **options: object) -> torch.Tensor:
-    return oracle.loss(whole.student, whole.teacher, whole.responses, **options)
+def reference(of: Matrices, **options: object) -> torch.Tensor:
+    return oracle.loss(of.student, of.teacher, of.responses, **options)
 
 
 @pytest.mark.parametrize("seed", range(3))

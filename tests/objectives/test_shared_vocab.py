@@ -2,22 +2,23 @@
 
 import math
 import re
+from functools import partial
 
 import pytest
 import torch
+from torch import Tensor
 
 from crossdistill import InputError
 from crossdistill.objectives import VocabPair, get
 from crossdistill.objectives.shared.divergence import DIVERGENCES
 from crossdistill.signal import Signal
 from tests.objectives.cases import case, vocab
-from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained
+from tests.objectives.matrices import Matrices, assert_equals_oracle, tiles_of, trained
 from tests.oracles import shared_vocab as oracle
 
 
-def expected(of, **options):
-    firsts = [(ours[0], theirs[0]) for ours, theirs in zip(*spans(of), strict=True)]
-    return oracle.loss(*probs(of, options.pop("temperature", 1.0)), firsts, names(of), **options)
+def reference(of: Matrices, temperature: float = 1.0, **options: object) -> Tensor:
+    return oracle.loss(*of.probs(temperature), of.starts, of.names, **options)
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
@@ -25,17 +26,13 @@ def expected(of, **options):
 def test_value_and_gradient_equal_the_definition(name, seed, stop_unit, temperature):
     objective = get("shared_vocab", divergence=name, mix=0.3, temperature=temperature)
     of = case(objective, seed=seed, stop_unit=stop_unit)
-    leaves = trained(of)
-    assert_equal(of.loss(), expected(of, name=name, mix=0.3, temperature=temperature), leaves)
+    assert_equals_oracle(of, partial(reference, name=name, mix=0.3, temperature=temperature))
 
 
 @pytest.mark.parametrize("elements", [1, 70])
 def test_tiles_smaller_than_the_batch_change_nothing(monkeypatch, elements):
-    of = case(get("shared_vocab"), seed=3)
-    leaves = trained(of)
-    reference = expected(of)
     tiles_of(monkeypatch, elements)
-    assert_equal(of.loss(), reference, leaves)
+    assert_equals_oracle(case(get("shared_vocab"), seed=3), reference)
 
 
 def test_every_chunk_has_a_term_and_the_weight_counts_them():

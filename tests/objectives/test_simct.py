@@ -1,43 +1,42 @@
 """The simct loss against its definition, its ablations against the methods they are, and Proposition 1."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from crossdistill import InputError
 from crossdistill.objectives import VocabPair, get
 from crossdistill.objectives.shared.divergence import DIVERGENCES, Divergence
 from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import Case, batch, case, equal_case, vocab
-from tests.objectives.matrices import assert_equal, names, probs, spans, tiles_of, trained
+from tests.objectives.matrices import Matrices, Spans, assert_equals_oracle, matrices, tiles_of, trained
 from tests.oracles import simct as oracle
 
 SEEDS = range(8)
 
 
-def expected(of: Case, spans_of_both=None, temperature: float = 1.0, **options):
-    both, found = spans_of_both or spans(of), of.batch()
-    ids = found.student.ids.tolist(), found.teacher.ids.tolist()
-    return oracle.loss(*map(oracle.Side, probs(of, temperature), ids, both, names(of)), **options)
+def reference(
+    of: Matrices, spans: tuple[Spans, Spans] | None = None, temperature: float = 1.0, **options: object
+) -> Tensor:
+    ids = of.student_ids, of.teacher_ids
+    return oracle.loss(*map(oracle.Side, of.probs(temperature), ids, spans or of.spans, of.names), **options)
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
 @pytest.mark.parametrize(("seed", "stop_unit", "temperature"), [(0, True, 1.0), (1, False, 1.0), (2, True, 1.7)])
 def test_value_and_gradient_equal_the_definition(name, seed, stop_unit, temperature):
     of = case(get("simct", divergence=name, mix=0.3, temperature=temperature), seed=seed, stop_unit=stop_unit)
-    leaves = trained(of)
-    assert_equal(of.loss(), expected(of, name=name, mix=0.3, temperature=temperature), leaves)
+    assert_equals_oracle(of, partial(reference, name=name, mix=0.3, temperature=temperature))
 
 
 @pytest.mark.parametrize("elements", [1, 70])
 def test_tiles_smaller_than_the_batch_change_nothing(monkeypatch, elements):
-    of = case(get("simct"), seed=3)
-    leaves = trained(of)
-    reference = expected(of)
     tiles_of(monkeypatch, elements)
-    assert_equal(of.loss(), reference, leaves)
+    assert_equals_oracle(case(get("simct"), seed=3), reference)
 
 
 def test_a_case_worked_out_by_hand():
@@ -70,9 +69,9 @@ def test_ablations_are_the_methods_that_they_leave(options, other, same, diverge
     assert of.loss().item() != pytest.approx(case(get("simct", divergence=divergence), seed=6).loss().item())
 
 
-def merged(of: Case) -> tuple[list, list]:
-    """The spans of `coarsen` = 1: every response is one, its stop unit another."""
-    found, both = of.batch(), spans(of)
+def merged_spans(of: Case) -> tuple[Spans, Spans]:
+    """The spans of `coarsen` = 1: every response is one chunk, and its stop unit another."""
+    found, both = of.batch(), matrices(of).spans
     groups = []
     for first, end in zip(found.response_splits[:-1], found.response_splits[1:], strict=True):
         stopped = bool(end > first and found.is_stop[end - 1])
@@ -83,10 +82,9 @@ def merged(of: Case) -> tuple[list, list]:
 @pytest.mark.parametrize("name", ["reverse", "forward"])
 def test_merging_everything_leaves_one_unit_a_response_and_its_stop(name):
     of = case(get("simct", coarsen=1.0, divergence=name), seed=7)
-    leaves = trained(of)
-    coarse = merged(of)
+    coarse = merged_spans(of)
     assert of.objective.weight(of.batch()) == len(coarse[0]) == 5
-    assert_equal(of.loss(), expected(of, coarse, name=name), leaves)
+    assert_equals_oracle(of, partial(reference, spans=coarse, name=name))
 
 
 def test_merging_depends_on_the_seed_and_the_sampled_tokens_alone():
@@ -98,7 +96,7 @@ def test_merging_depends_on_the_seed_and_the_sampled_tokens_alone():
     assert sum(chunks) == of.objective.weight(of.batch([1, 0]))
 
 
-def test_about_the_asked_share_of_borders_goes():
+def test_about_the_share_of_boundaries_that_is_asked_for_is_merged():
     fine, coarse = (case(get("simct", coarsen=share), seed=9, lengths=(400,), stop_unit=False) for share in (0.0, 0.3))
     before, after = (of.objective.weight(of.batch()) for of in (fine, coarse))
     assert (before - after) / (before - 1) == pytest.approx(0.3, abs=0.08)

@@ -11,7 +11,7 @@ from crossdistill.objectives import uld
 from crossdistill.objectives.shared.rank_distance import rank_distance
 from crossdistill.objectives.uld import ULD
 from tests.objectives.cases import case
-from tests.objectives.whole import CLOSE, assert_equals_oracle, assert_survives, magnified, masked
+from tests.objectives.matrices import CLOSE, assert_equals_oracle, assert_survives, magnified, masked
 from tests.oracles import uld as oracle
 
 
@@ -24,13 +24,13 @@ def probs(*values: float) -> torch.Tensor:
 def test_value_and_gradient_equal_the_definition(seed, temperature):
     assert_equals_oracle(
         case(ULD(temperature=temperature), seed=seed),
-        lambda whole: oracle.loss(whole.student, whole.teacher, whole.starts, temperature),
+        lambda of: oracle.loss(of.student, of.teacher, of.starts, temperature),
     )
 
 
 def test_tiles_smaller_than_the_batch_give_the_same(monkeypatch):
     monkeypatch.setattr(uld, "tiled_sum", partial(uld.tiled_sum, tile_elements=50))
-    assert_equals_oracle(case(ULD()), lambda whole: oracle.loss(whole.student, whole.teacher, whole.starts))
+    assert_equals_oracle(case(ULD()), lambda of: oracle.loss(of.student, of.teacher, of.starts))
 
 
 def test_a_distance_worked_out_by_hand():

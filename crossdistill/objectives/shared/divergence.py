@@ -1,4 +1,4 @@
-"""How far a student's distribution is from a teacher's, over the same candidates.
+"""Divergences of a student's distribution from a teacher's, over the same candidates, and checks of numeric options.
 
 With S the student, T the teacher, m the option `mix` and M = m T + (1 - m) S:
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from crossdistill.errors import InputError
 
 FLOOR_NATS = -100.0
-"""A smaller log-probability counts as this one: a probability of 0 on one side must not make a loss infinite."""
+"""Smaller log-probabilities count as this one, so that a probability of 0 on one side keeps a loss finite."""
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -53,7 +53,20 @@ DIVERGENCES = tuple(_DIVERGENCES)
 
 @dataclass(frozen=True)
 class Divergence:
-    """One of the module's divergences; InputError for a name or a mix that means nothing."""
+    """One of the module's divergences.
+
+    Attributes:
+        name: one of ``DIVERGENCES``.
+        mix: m.
+
+    Raises:
+        InputError: there is no such divergence, `mix` lies outside [0, 1], or it makes the divergence 0 everywhere.
+
+    Example:
+        >>> student, teacher = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
+        >>> [round(Divergence(name)(student, teacher).item(), 4) for name in DIVERGENCES]
+        [0.1438, 0.1308, 0.0338, 0.0314, 0.0364]
+    """
 
     name: str
     mix: float = 0.5
@@ -67,19 +80,19 @@ class Divergence:
             raise InputError(f"divergence {self.name!r} with mix = {self.mix:g} is always 0: choose another mix.")
 
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Nats, [R], of log-probabilities [R, K] over the same candidates, each side summing to 1."""
+        """Nats, [R], of log-probabilities [R, K] over the same candidates; each side sums to 1."""
         return _DIVERGENCES[self.name](student.clamp(min=FLOOR_NATS), teacher.clamp(min=FLOOR_NATS), self.mix)
 
 
 def check_positive(**options: float) -> None:
-    """Raises InputError for a number that is not finite and above 0."""
+    """Raises InputError if an option is not a finite number above 0."""
     for name, value in options.items():
         if not 0 < value < math.inf:
             raise InputError(f"{name} must be a finite number > 0, not {value}.")
 
 
 def check_not_negative(**options: float) -> None:
-    """Raises InputError for a number that is not finite and at least 0."""
+    """Raises InputError if an option is not a finite number of at least 0."""
     for name, value in options.items():
         if not 0 <= value < math.inf:
             raise InputError(f"{name} must be a finite number >= 0, not {value}.")

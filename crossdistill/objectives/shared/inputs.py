@@ -1,11 +1,11 @@
-"""What an objective sees: aligned responses, what the teacher says of them, and the student's states.
+"""The inputs of an objective: aligned responses, the teacher's signal, and the student's hidden states.
 
 Shapes: C chunks, N_S student tokens, N_T teacher tokens, of one response or of several put one after the other; H
-hidden size. Shift: a state stands in the row of the token that it predicts, not of the token that it has read.
+hidden size. Shift: a state is in the row of the token that it predicts, not of the token that was read last.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,11 +19,13 @@ from crossdistill.ops import HiddenStates, TopLogprobs, token_logprobs
 
 @dataclass(frozen=True)
 class StudentTokens:
-    """What was sampled.
+    """The sampled tokens.
 
-    ids: int64 [N_S]; at a stop unit the stop token that was sampled. ends: int64 [N_S], bytes, as ``byte_splits``.
-    old_logprobs: of these ids under the policy that sampled, nats, float32 [N_S]. logprobs: the same, but at a stop
-    unit of all stop tokens together.
+    Attributes:
+        ids: int64 [N_S]; at a stop unit the stop token that was sampled.
+        ends: int64 [N_S], the byte end of each token, counted as in ``Alignment.byte_splits``.
+        old_logprobs: nats, float32 [N_S], of these ids under the policy that sampled.
+        logprobs: the same, but at a stop unit that of all stop tokens together.
     """
 
     ids: Tensor
@@ -31,14 +33,31 @@ class StudentTokens:
     old_logprobs: Tensor
     logprobs: Tensor
 
+    def to(self, device: torch.device) -> "StudentTokens":
+        """A copy on a device."""
+        return StudentTokens(*(getattr(self, item.name).to(device) for item in fields(self)))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["StudentTokens"], first_bytes: Sequence[int]) -> "StudentTokens":
+        """The tokens of several parts, whose bytes begin at `first_bytes`."""
+        return cls(
+            torch.cat([part.ids for part in parts]),
+            _concatenate_ends(parts, first_bytes),
+            torch.cat([part.old_logprobs for part in parts]),
+            torch.cat([part.logprobs for part in parts]),
+        )
+
 
 @dataclass(frozen=True)
 class TeacherTokens:
     """The same text in the teacher's tokens.
 
-    ids: int64 [N_T]. ends: int64 [N_T], bytes, as ``byte_splits``. logprobs: nats, float32 [N_T]. At a stop unit the id
-    is one of the stop tokens and the log-probability that of all together. states: where the objective's signal is
-    DENSE. topk: where it is TOPK.
+    Attributes:
+        ids: int64 [N_T]; at a stop unit one of the stop tokens.
+        ends: int64 [N_T], the byte end of each token, counted as in ``Alignment.byte_splits``.
+        logprobs: nats, float32 [N_T]; at a stop unit that of all stop tokens together.
+        states: the hidden states, if the objective's signal is DENSE.
+        topk: the most probable tokens, if it is TOPK.
     """
 
     ids: Tensor
@@ -49,24 +68,80 @@ class TeacherTokens:
 
     @property
     def dense(self) -> HiddenStates:
-        """Its states; the trainer gives them to every objective that asks for DENSE."""
+        """The hidden states; every objective that asks for DENSE gets them."""
         assert self.states is not None
         return self.states
 
     @property
     def most_probable(self) -> TopLogprobs:
-        """Its top k; the trainer gives them to every objective that asks for TOPK."""
+        """The top k; every objective that asks for TOPK gets them."""
         assert self.topk is not None
         return self.topk
+
+    def to(self, device: torch.device) -> "TeacherTokens":
+        """A copy on a device; the head stays where it is."""
+        return TeacherTokens(
+            self.ids.to(device),
+            self.ends.to(device),
+            self.logprobs.to(device),
+            None if self.states is None else self.states._replace(hidden=self.states.hidden.to(device)),
+            None if self.topk is None else TopLogprobs(*(value.to(device) for value in self.topk)),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["TeacherTokens"], first_bytes: Sequence[int]) -> "TeacherTokens":
+        """The tokens of several parts with the same signal, whose bytes begin at `first_bytes`."""
+        states, topk = parts[0].states, parts[0].topk
+        if states is not None:
+            states = states._replace(hidden=torch.cat([part.dense.hidden for part in parts]))
+        if topk is not None:
+            columns = zip(*(part.most_probable for part in parts), strict=True)
+            topk = TopLogprobs(*(torch.cat(column) for column in columns))
+        return cls(
+            torch.cat([part.ids for part in parts]),
+            _concatenate_ends(parts, first_bytes),
+            torch.cat([part.logprobs for part in parts]),
+            states,
+            topk,
+        )
+
+
+def _concatenate_ends(parts: Sequence[StudentTokens | TeacherTokens], first_bytes: Sequence[int]) -> Tensor:
+    return torch.cat([part.ends + first for part, first in zip(parts, first_bytes, strict=True)])
 
 
 @dataclass(frozen=True)
 class AlignedBatch:
-    """Responses in both models' tokens, and what the teacher says of them.
+    """Responses in both models' tokens, with the teacher's signal.
 
-    alignment: of all of them. is_stop: bool [C], whether a chunk is a stop unit (one student token, the stop that it
-    sampled, against all stop tokens of the teacher; its one byte is a place-holder): the last of its response, if any.
-    response_splits: int64 [B + 1], the chunks of each response.
+    Attributes:
+        alignment: the chunks of all responses.
+        is_stop: bool [C], whether a chunk is a stop unit: the last of its response, if there is one. It is one student
+            token, the stop that was sampled, against all stop tokens of the teacher; its one byte is a place-holder.
+        response_splits: int64 [B + 1], the chunks of each response.
+        pair: both vocabularies.
+        student: the responses in the student's tokens.
+        teacher: the responses in the teacher's tokens.
+
+    Example:
+        The student wrote ``"hi"`` in two tokens, and the teacher reads the same two:
+
+        >>> import numpy as np, torch
+        >>> from transformers import ByT5Tokenizer
+        >>> from crossdistill import Alignment, ByteVocab
+        >>> from crossdistill.objectives import AlignedBatch, StudentTokens, TeacherTokens, VocabPair, get
+        >>> vocab = ByteVocab.from_tokenizer(ByT5Tokenizer())
+        >>> ids, ends, old = torch.tensor([107, 108]), torch.tensor([1, 2]), torch.tensor([-2.0, -0.5])
+        >>> batch = AlignedBatch(
+        ...     alignment=Alignment([0, 1, 2], [0, 1, 2], [0, 1, 2]),
+        ...     is_stop=np.array([False, False]),
+        ...     response_splits=np.array([0, 2]),
+        ...     pair=VocabPair(vocab, vocab),
+        ...     student=StudentTokens(ids, ends, old, old),
+        ...     teacher=TeacherTokens(ids, ends, torch.tensor([-1.0, -1.0])),
+        ... )
+        >>> get("dpca").advantages(batch).tolist()
+        [1.0, -0.5]
     """
 
     alignment: Alignment
@@ -78,80 +153,73 @@ class AlignedBatch:
 
     @cached_property
     def student_splits(self) -> Tensor:
-        """int64 [C + 1], on the device of the student's tokens."""
+        """int64 [C + 1], the student's tokens of each chunk, on the device of these tokens."""
         return torch.as_tensor(self.alignment.student_splits.copy(), device=self.device)
 
     @cached_property
     def teacher_splits(self) -> Tensor:
-        """int64 [C + 1], on the same device."""
+        """int64 [C + 1], the teacher's tokens of each chunk, on the same device."""
         return torch.as_tensor(self.alignment.teacher_splits.copy(), device=self.device)
 
     @property
     def device(self) -> torch.device:
+        """The device of the tokens."""
         return self.student.ids.device
 
     def to(self, device: torch.device) -> "AlignedBatch":
-        """The same on a device, the teacher's states too."""
-        student = StudentTokens(*(value.to(device) for value in vars(self.student).values()))
-        teacher = self.teacher
-        moved = TeacherTokens(
-            teacher.ids.to(device),
-            teacher.ends.to(device),
-            teacher.logprobs.to(device),
-            None if teacher.states is None else teacher.states._replace(hidden=teacher.states.hidden.to(device)),
-            None if teacher.topk is None else TopLogprobs(*(value.to(device) for value in teacher.topk)),
-        )
-        return replace(self, student=student, teacher=moved)
+        """A copy on a device, with the teacher's states and without its head."""
+        return replace(self, student=self.student.to(device), teacher=self.teacher.to(device))
 
     def with_teacher(self, states: HiddenStates | None = None, topk: TopLogprobs | None = None) -> "AlignedBatch":
-        """The same with another signal of the teacher."""
+        """A copy with another signal of the teacher."""
         return replace(self, teacher=replace(self.teacher, states=states, topk=topk))
 
     @classmethod
     def concatenate(cls, parts: Sequence["AlignedBatch"]) -> "AlignedBatch":
-        """One of several, at least one, of the same pair and with the same signal."""
-        bytes_before = np.cumsum([0, *(int(part.alignment.byte_splits[-1]) for part in parts)])[:-1].tolist()
-        sizes = np.concatenate([np.diff(part.response_splits) for part in parts])
-
-        def joined(of: Callable[[AlignedBatch], Tensor]) -> Tensor:
-            return torch.cat([of(part) for part in parts])
-
-        def shifted(of: Callable[[AlignedBatch], Tensor]) -> Tensor:
-            return torch.cat([of(part) + before for part, before in zip(parts, bytes_before, strict=True)])
-
-        first = parts[0].teacher
-        states = first.states and HiddenStates(joined(lambda e: e.teacher.dense.hidden), first.states.head)
-        topk = first.topk and TopLogprobs(
-            joined(lambda e: e.teacher.most_probable.ids), joined(lambda e: e.teacher.most_probable.logprobs)
-        )
+        """One batch of several, at least one, of the same pair and with the same signal."""
+        num_bytes = [int(part.alignment.byte_splits[-1]) for part in parts]
+        first_bytes = [0, *np.cumsum(num_bytes)[:-1].tolist()]
+        num_chunks = np.concatenate([np.diff(part.response_splits) for part in parts])
         return cls(
             Alignment.concatenate([part.alignment for part in parts]),
             np.concatenate([part.is_stop for part in parts]),
-            np.concatenate([[0], np.cumsum(sizes)]),
+            np.concatenate([[0], np.cumsum(num_chunks)]),
             parts[0].pair,
-            StudentTokens(
-                joined(lambda e: e.student.ids),
-                shifted(lambda e: e.student.ends),
-                joined(lambda e: e.student.old_logprobs),
-                joined(lambda e: e.student.logprobs),
-            ),
-            TeacherTokens(
-                joined(lambda e: e.teacher.ids),
-                shifted(lambda e: e.teacher.ends),
-                joined(lambda e: e.teacher.logprobs),
-                states,
-                topk,
-            ),
+            StudentTokens.concatenate([part.student for part in parts], first_bytes),
+            TeacherTokens.concatenate([part.teacher for part in parts], first_bytes),
         )
 
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What a loss is computed from.
+    """The inputs of a loss.
 
-    advantages: nats, [N_S], constant: what :meth:`Objective.advantages` gave for these tokens when they were sampled.
-    student: the states of the policy that is trained, [N_S, H], differentiable. temperature: of the sampling; it
-    divides the student's logits where the policy that sampled is meant.
+    Attributes:
+        batch: aligned responses.
+        advantages: nats, [N_S], constant: the result of ``Objective.advantages`` when the tokens were sampled.
+        student: the states of the policy that is trained, [N_S, H], differentiable.
+        temperature: of the sampling; it divides the student's logits if the policy that sampled is meant.
+
+    Example:
+        A loss of the batch that :class:`AlignedBatch` shows, for a student that finds all tokens equally likely:
+
+        >>> import numpy as np, torch
+        >>> from transformers import ByT5Tokenizer
+        >>> from crossdistill import Alignment, ByteVocab
+        >>> from crossdistill.objectives import AlignedBatch, LossInputs, StudentTokens, TeacherTokens, VocabPair, get
+        >>> from crossdistill.ops import HiddenStates, LMHead
+        >>> vocab = ByteVocab.from_tokenizer(ByT5Tokenizer())
+        >>> ids, ends, old = torch.tensor([107, 108]), torch.tensor([1, 2]), torch.tensor([-2.0, -0.5])
+        >>> student, teacher = StudentTokens(ids, ends, old, old), TeacherTokens(ids, ends, torch.tensor([-1.0, -1.0]))
+        >>> alignment, is_stop = Alignment([0, 1, 2], [0, 1, 2], [0, 1, 2]), np.array([False, False])
+        >>> batch = AlignedBatch(alignment, is_stop, np.array([0, 2]), VocabPair(vocab, vocab), student, teacher)
+        >>> hidden, head = torch.zeros(2, 8, requires_grad=True), LMHead(torch.ones(len(vocab), 8))
+        >>> objective = get("alm", debias=False, tau=1.0)
+        >>> inputs = LossInputs(batch, objective.advantages(batch), HiddenStates(hidden, head))
+        >>> loss = objective.loss(inputs).total / objective.weight(batch)
+        >>> loss.backward()
+        >>> round(loss.item(), 2)
+        1.53
     """
 
     batch: AlignedBatch
@@ -165,14 +233,18 @@ class LossInputs:
         return self.student.at(batch.student_splits[:-1]), batch.teacher.dense.at(batch.teacher_splits[:-1])
 
     def student_logprobs(self, temperature: float = 1.0) -> Tensor:
-        """Of the realised tokens, and of all stop tokens together at stop units: nats, [N_S], differentiable."""
+        """Log-probabilities of the realised tokens, and of all stop tokens together at stop units.
+
+        Returns:
+            Nats, [N_S], differentiable.
+        """
         batch, (hidden, head) = self.batch, self.student
         logprobs = token_logprobs(hidden, head, batch.student.ids, temperature).logprobs
         stops = batch.student_splits[:-1][torch.as_tensor(batch.is_stop, device=batch.device)]
         if not len(stops):
             return logprobs
-        masses = [
+        stop_logprobs = [
             token_logprobs(hidden[stops], head, torch.full_like(stops, stop), temperature).logprobs
             for stop in batch.pair.student_stops
         ]
-        return logprobs.index_copy(0, stops, torch.stack(masses).logsumexp(0))
+        return logprobs.index_copy(0, stops, torch.stack(stop_logprobs).logsumexp(0))

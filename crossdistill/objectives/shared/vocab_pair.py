@@ -1,4 +1,4 @@
-"""Two vocabularies and the candidates that both can name, as tables that objectives look up."""
+"""Two vocabularies and the candidates that both have, as tables for objectives."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +17,11 @@ from crossdistill.tokens import ByteVocab
 class Groups:
     """The token ids of each of K columns; most have one.
 
-    first: int64 [K], an id of each column. several: int64 [M], the columns that have more. ids: int64 [M, W], all ids
-    of these. mask: bool [M, W], where `ids` holds one.
+    Attributes:
+        first: int64 [K], an id of each column.
+        several: int64 [M], the columns that have more than one id.
+        ids: int64 [M, W], all ids of these columns.
+        mask: bool [M, W], whether `ids` holds an id there.
     """
 
     first: Tensor
@@ -28,6 +31,7 @@ class Groups:
 
     @classmethod
     def of(cls, columns: Sequence[Sequence[int]]) -> "Groups":
+        """The tables of columns, each given by its ids (at least one)."""
         several = [column for column, ids in enumerate(columns) if len(ids) > 1]
         width = max((len(columns[column]) for column in several), default=0)
         ids = torch.zeros(len(several), width, dtype=torch.long)
@@ -47,15 +51,20 @@ class Groups:
         return chosen.index_copy(1, self.several, parts.masked_fill(~self.mask, -torch.inf).logsumexp(-1))
 
     def to(self, device: torch.device) -> "Groups":
+        """A copy on a device."""
         return Groups(*(getattr(self, item.name).to(device) for item in fields(self)))
 
 
 @dataclass(frozen=True)
 class Columns:
-    """K candidates by their ids on each side: byte strings that both have an entry for, and last the stop, if taught.
+    """K candidates by their ids on each side: the byte strings that both have, and last the stop, if it is taught.
 
     Entries are equal if their bytes are, whatever their names; several ids of the same bytes are one candidate, and so
     are all stop tokens of a side.
+
+    Attributes:
+        student: the student's ids of each candidate.
+        teacher: the teacher's ids of each candidate.
     """
 
     student: Groups
@@ -65,6 +74,7 @@ class Columns:
         return len(self.student.first)
 
     def to(self, device: torch.device) -> "Columns":
+        """A copy on a device."""
         return Columns(self.student.to(device), self.teacher.to(device))
 
 
@@ -72,7 +82,20 @@ class Columns:
 class VocabPair:
     """A student's and a teacher's vocabulary.
 
-    student_stops, teacher_stops: the token ids that end a response; both empty where its end is not taught.
+    Attributes:
+        student: the student's vocabulary.
+        teacher: the teacher's vocabulary.
+        student_stops: the student's token ids that end a response; empty on both sides if the end is not taught.
+        teacher_stops: the teacher's.
+
+    Example:
+        >>> from transformers import ByT5Tokenizer
+        >>> from crossdistill import ByteVocab
+        >>> from crossdistill.objectives import VocabPair
+        >>> vocab = ByteVocab.from_tokenizer(ByT5Tokenizer())
+        >>> pair = VocabPair(vocab, vocab, student_stops=(1,), teacher_stops=(1,))
+        >>> pair.num_shared, len(pair.shared())  # the second counts the stop, too
+        (256, 257)
     """
 
     student: ByteVocab
@@ -83,21 +106,21 @@ class VocabPair:
 
     @cached_property
     def student_ids(self) -> Mapping[bytes, Sequence[int]]:
-        """Bytes -> the student's token ids that stand for them."""
+        """Bytes -> the student's token ids that carry them."""
         return _by_bytes(self.student.pieces)
 
     @cached_property
     def teacher_ids(self) -> Mapping[bytes, Sequence[int]]:
-        """Bytes -> the teacher's token ids that stand for them."""
+        """Bytes -> the teacher's token ids that carry them."""
         return _by_bytes(self.teacher.pieces)
 
     @cached_property
     def num_shared(self) -> int:
-        """Byte strings that both vocabularies have an entry for."""
+        """The number of byte strings that both vocabularies have."""
         return len(self.student_ids.keys() & self.teacher_ids.keys())
 
     def shared(self, device: torch.device | str = "cpu") -> Columns:
-        """The candidates that both can name, on a device; made once for each."""
+        """The candidates that both vocabularies have, on a device; built once a device."""
         device = torch.device(device)
         if device not in self._on_device:
             self._on_device[device] = self._columns.to(device)
@@ -114,7 +137,7 @@ class VocabPair:
         return Columns(Groups.of(student), Groups.of(teacher))
 
     def check_shared(self, objective: str) -> None:
-        """Raises InputError where no entry is shared, so that `objective` would have nothing to compare."""
+        """Raises InputError if no entry is shared, so that `objective` would have nothing to compare."""
         if not self.num_shared:
             raise InputError(
                 f"objective {objective!r} compares the tokens that both vocabularies have, and these two share none: "

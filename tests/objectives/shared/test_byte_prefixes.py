@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from crossdistill.objectives import VocabPair
 from crossdistill.objectives.dpca import DPCA
-from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, doubles, merged, prefixes_of
-from crossdistill.objectives.shared.bytewise.prefix_probabilities import PrefixQueries, dense_masses, topk_masses
+from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, duplicates, merge_columns, prefixes_of
+from crossdistill.objectives.shared.bytewise.prefix_probabilities import (
+    PrefixQueries,
+    dense_prefix_logprobs,
+    topk_prefix_logprobs,
+)
 from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets
 from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
 from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
@@ -47,7 +51,7 @@ def test_tables_equal_a_look_at_every_token(student, teacher, prefix, taught):
     whole = [column(student, stops[0], piece) for piece in teacher]
     for stop in stops[1]:
         whole[stop] = stops[0][0]
-    assert tables.whole().tolist() == whole
+    assert tables.all_columns().tolist() == whole
     longer = {(column(student, stops[0], prefix[:k]), k) for k in range(2, len(prefix) + 1)}
     assert tables.longer(prefix, 1) == sorted(
         (c for c in longer if c[0] < len(student) and len(student[c[0]]) == c[1]), key=lambda item: item[1]
@@ -58,8 +62,8 @@ def test_ids_that_spell_the_same_share_a_column():
     """Token 1 and 7 are both `a`; the stops are 0, 9 and 10."""
     tables = BytePrefixes(VocabPair(vocab(STUDENT_PIECES), vocab(TEACHER_PIECES), (0, 9, 10), (1, 7)))
     log_probs = torch.log_softmax(torch.randn(3, len(STUDENT_PIECES), dtype=torch.float64), -1)
-    hidden = doubles(tables.groups, len(STUDENT_PIECES))
-    masses = merged(log_probs, tables.groups).exp().masked_fill(hidden, 0.0)
+    hidden = duplicates(tables.groups, len(STUDENT_PIECES))
+    masses = merge_columns(log_probs, tables.groups).exp().masked_fill(hidden, 0.0)
     probs = log_probs.exp()
     torch.testing.assert_close(masses[:, 1], probs[:, 1] + probs[:, 7])
     torch.testing.assert_close(masses[:, 0], probs[:, 0] + probs[:, 9] + probs[:, 10])
@@ -78,7 +82,7 @@ PREFIXES = [b"a", b"", b"ab", b"b", b"zz", b" "]
 
 
 @pytest.mark.parametrize("tile_elements", [2**24, 40, 1])
-def test_masses_equal_sums_over_tokens(tile_elements):
+def test_prefix_probabilities_equal_sums_over_tokens(tile_elements):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(4, len(TEACHER_PIECES), generator=generator, dtype=torch.float64) * 3
     logits[2] = -torch.inf
@@ -88,7 +92,7 @@ def test_masses_equal_sums_over_tokens(tile_elements):
     )
     rows = np.array([3, 0, 0, 2, 1, 3])
     tables = prefixes_of(pair())
-    ours = dense_masses(
+    ours = dense_prefix_logprobs(
         PrefixQueries.of(rows, PREFIXES, tables), tables, states, 0.7, tile_elements=tile_elements
     ).exp()
     probs = torch.softmax(logits / 0.7, -1)
@@ -100,9 +104,9 @@ def test_masses_equal_sums_over_tokens(tile_elements):
     assert ours[[3, 4]].tolist() == [0, 0]
 
 
-def test_masses_of_no_questions():
+def test_prefix_probabilities_of_no_queries():
     tables, states = prefixes_of(pair()), HiddenStates(torch.zeros(2, 3), LMHead(torch.zeros(len(TEACHER_PIECES), 3)))
-    assert dense_masses(PrefixQueries.of(np.zeros(0, dtype=int), [], tables), tables, states).shape == (0,)
+    assert dense_prefix_logprobs(PrefixQueries.of(np.zeros(0, dtype=int), [], tables), tables, states).shape == (0,)
 
 
 def test_the_realised_token_is_counted_once():
@@ -111,7 +115,7 @@ def test_the_realised_token_is_counted_once():
     questions = PrefixQueries.of(np.array([0, 0, 0]), [b"a", b"a", b"ab"], tables)
     topk = TopLogprobs(torch.tensor([[5, 0, 2]]), torch.tensor([[0.5, 0.3, 0.1]]).log())
     realised, logprobs = torch.tensor([5, 6, 5]), torch.tensor([0.5, 0.05, 0.5]).log()
-    ours = topk_masses(questions, tables, topk, realised, logprobs).exp()
+    ours = topk_prefix_logprobs(questions, tables, topk, realised, logprobs).exp()
     torch.testing.assert_close(ours, torch.tensor([0.6, 0.65, 0.5]))
 
 
@@ -124,8 +128,8 @@ def test_where_many_tokens_begin_with_what_was_read_tiles_are_smaller():
     assert whole > few > many > 0
 
 
-def test_borders_say_where_student_tokens_begin():
-    batch = case_evidence()
+def test_offsets_say_where_student_tokens_begin():
+    batch = stopped_batch()
     token_offsets = TokenOffsets.of(batch)
     assert token_offsets.data == b"abab\x00"
     assert token_offsets.rows.tolist() == [0, 0, 1, 2, 3]
@@ -133,25 +137,25 @@ def test_borders_say_where_student_tokens_begin():
     assert token_offsets.first.tolist() == [0, 2, 3, 4]
     assert token_offsets.inner.tolist() == [1]
     assert token_offsets.prefixes(np.array([1, 2])) == [b"a", b""]
-    assert token_offsets.spelled.all()
+    assert token_offsets.is_verbatim.all()
     other = replace(batch, teacher=replace(batch.teacher, ids=torch.tensor([3, 1, 3, 0])))
-    assert TokenOffsets.of(other).spelled.tolist() == [False, True, True, True]
+    assert TokenOffsets.of(other).is_verbatim.tolist() == [False, True, True, True]
     assert TokenOffsets.of(other).inner.tolist() == []
 
 
 def test_a_chunk_begins_with_a_token_of_no_bytes_too():
     """A normaliser may put one before the one that covers the text: of its chunk's insides nothing is known."""
-    batch = case_evidence()
+    batch = stopped_batch()
     tokens = replace(batch.teacher, ids=torch.tensor([0, 2, 1, 3, 0]), ends=torch.tensor([0, 2, 3, 4, 5]))
     splits = batch.alignment.teacher_splits + np.array([0, 1, 1, 1, 1])
     alignment = replace(batch.alignment, teacher_splits=splits)
     token_offsets = TokenOffsets.of(replace(batch, teacher=tokens, alignment=alignment))
     assert token_offsets.rows.tolist() == [0, 1, 2, 3, 4]
     assert token_offsets.offsets.tolist() == [0, 1, 0, 0, 0]
-    assert token_offsets.spelled.tolist() == [False, True, True, True]
+    assert token_offsets.is_verbatim.tolist() == [False, True, True, True]
 
 
-def case_evidence():
+def stopped_batch():
     """`ab` in one teacher token and in two, and a stop."""
     states = states_of([[0.2, 0.5, 0.3]] * 2, [[0.1, 0.2, 0.4, 0.1, 0.2]])
     first = one_chunk(LETTERS, [[1, 2], [2]], states).batch
@@ -166,10 +170,10 @@ def case_evidence():
     return type(first).concatenate([first, *others[:2], stop])
 
 
-def test_borders_of_nothing():
-    empty = case_borders(lengths=(0,))
+def test_offsets_of_nothing():
+    empty = case_offsets(lengths=(0,))
     assert (len(empty.starts), len(empty.inner), len(empty.first), empty.data) == (0, 0, 0, b"")
 
 
-def case_borders(**options) -> TokenOffsets:
+def case_offsets(**options) -> TokenOffsets:
     return TokenOffsets.of(case(DPCA(credit="marginal"), stop_unit=False, **options).batch())

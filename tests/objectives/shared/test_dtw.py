@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 from crossdistill.align import align
 from crossdistill.objectives import VocabPair
 from crossdistill.objectives.shared.dynamic_mapping import vocab_map
-from crossdistill.objectives.shared.dynamic_mapping.dtw import BAND, TokenSequence, entropy_weights, merged, warp
-from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings, edit_distances, lower_bounds
-from crossdistill.objectives.shared.dynamic_mapping.vocab_map import Tops, mapper
+from crossdistill.objectives.shared.dynamic_mapping.dtw import (
+    BAND,
+    TokenSequence,
+    entropy_weights,
+    group_tokens,
+    groups_of_path,
+)
+from crossdistill.objectives.shared.dynamic_mapping.edit_distance import ByteStrings, edit_distances, lower_bounds
+from crossdistill.objectives.shared.dynamic_mapping.vocab_map import TopTokens, vocab_map_of
 from tests.objectives.cases import vocab
 from tests.oracles import cdm as oracle
 
@@ -21,7 +27,7 @@ TEXTS = st.lists(st.binary(max_size=9) | st.text("ab ", max_size=6).map(str.enco
 
 @given(TEXTS, TEXTS)
 def test_distances_are_levenshteins_without_spaces_and_no_less_than_their_bounds(ours, theirs):
-    sides = Strings.of(ours), Strings.of(theirs)
+    sides = ByteStrings.of(ours), ByteStrings.of(theirs)
     left, right = (index.flatten() for index in np.indices((len(ours), len(theirs))))
     found = edit_distances(*sides, left, right)
     assert found.tolist() == [oracle.edit(a, b) for a in ours for b in theirs]
@@ -29,7 +35,7 @@ def test_distances_are_levenshteins_without_spaces_and_no_less_than_their_bounds
 
 
 def test_long_strings_are_measured_too():
-    sides = Strings.of([b"a" * 130, b""]), Strings.of([b"b" + b"a" * 70])
+    sides = ByteStrings.of([b"a" * 130, b""]), ByteStrings.of([b"b" + b"a" * 70])
     assert edit_distances(*sides, np.array([0, 1]), np.array([0, 0])).tolist() == [60, 71]
 
 
@@ -41,7 +47,7 @@ def test_entropy_weights_worked_out_by_hand():
 
 
 def tokens(texts: list[bytes], weights: list[float]) -> TokenSequence:
-    return TokenSequence(Strings.of(texts), np.cumsum([len(text) for text in texts]), np.array(weights))
+    return TokenSequence(ByteStrings.of(texts), np.cumsum([len(text) for text in texts]), np.array(weights))
 
 
 def cut(data: bytes, ends: list[int]) -> list[bytes]:
@@ -74,9 +80,9 @@ def test_paths_are_the_cheapest_through_every_synchronisation_point(seed, band, 
     wanted = [
         group
         for chunk in range(alignment.num_chunks)
-        for group in merged(chunk, [at for at in path if own.chunk_of(at[1]) == chunk])
+        for group in groups_of_path(chunk, [at for at in path if own.chunk_of(at[1]) == chunk])
     ]
-    got = warp(alignment, student, teacher)
+    got = group_tokens(alignment, student, teacher)
     assert [(group.chunk, group.student, group.teacher) for group in got] == [
         (group.chunk, group.student, group.teacher) for group in wanted
     ]
@@ -95,12 +101,12 @@ def test_paths_are_the_cheapest_through_every_synchronisation_point(seed, band, 
 def test_the_more_certain_token_takes_what_is_alike_to_neither(weights, groups):
     """`a` `bc` `d` against `ab` `cd`: `bc` is two edits from both, so that the teacher's weights decide."""
     student, teacher = tokens([b"a", b"bc", b"d"], [1.0] * 3), tokens([b"ab", b"cd"], weights)
-    got = warp(align(student.ends, teacher.ends), student, teacher)
+    got = group_tokens(align(student.ends, teacher.ends), student, teacher)
     assert [(g.student, dict(zip(g.teacher, g.teacher_weights, strict=True))) for g in got] == groups
 
 
 def test_groups_of_a_crossing_path_worked_out_by_hand():
-    groups = merged(3, [(0, 0), (1, 0), (1, 1)])
+    groups = groups_of_path(3, [(0, 0), (1, 0), (1, 1)])
     assert [(group.chunk, group.student) for group in groups] == [(3, [0]), (3, [0, 1])]
     assert dict(zip(groups[0].teacher, groups[0].teacher_weights, strict=True)) == {0: 0.5, 1: 0.5}
     assert dict(zip(groups[1].teacher, groups[1].teacher_weights, strict=True)) == {0: 0.25, 1: 0.75}
@@ -113,15 +119,15 @@ def test_a_chunk_of_many_tokens_takes_linear_time_and_a_whole_path():
     student, teacher = (tokens(texts, [1.0] * len(texts)) for texts in (ours, theirs))
     alignment = align(student.ends, teacher.ends)
     assert alignment.num_chunks == 1
-    groups = warp(alignment, student, teacher)
+    groups = group_tokens(alignment, student, teacher)
     assert {token for group in groups for token in group.student} == set(range(size + 1))
     assert {token for group in groups for token in group.teacher} == set(range(size + 1))
 
 
 def test_tokens_without_bytes_leave_no_gap_in_a_path():
     ends = np.array([0] * 12 + [2, 3] + [3] * 12), np.array([0] * 30 + [1, 3] + [3] * 30)
-    sides = [TokenSequence(Strings.of([b"a"] * len(each)), each, np.ones(len(each))) for each in ends]
-    groups = warp(align(*ends), *sides)
+    sides = [TokenSequence(ByteStrings.of([b"a"] * len(each)), each, np.ones(len(each))) for each in ends]
+    groups = group_tokens(align(*ends), *sides)
     assert {token for group in groups for token in group.student} == set(range(len(ends[0])))
     assert {token for group in groups for token in group.teacher} == set(range(len(ends[1])))
 
@@ -141,8 +147,8 @@ def test_mapping_equals_the_definition(seed, max_distance, pairs_at_once, monkey
     sides = [oracle.Side(None, [], [], texts, stops) for texts, stops in zip(pieces, ((1,), (0,)), strict=True)]
     rows = [[rng.sample(range(len(texts)), 7) for _ in range(5)] for texts in pieces]
     logprobs = np.sort(np.random.default_rng(seed).normal(size=(5, 7)))[:, ::-1]
-    entries = mapper(both)(np.array(rows[0]), Tops(np.array(rows[1]), logprobs), max_distance)
-    names = mapper(both).student.ids
+    entries = vocab_map_of(both)(np.array(rows[0]), TopTokens(np.array(rows[1]), logprobs), max_distance)
+    names = vocab_map_of(both).student.ids
     for row in range(5):
         ours, theirs = (dict.fromkeys(side[row], 0.0) for side in rows)
         theirs.update(zip(rows[1][row], logprobs[row].tolist(), strict=True))

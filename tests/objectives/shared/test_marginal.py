@@ -50,7 +50,7 @@ def test_the_advantages_of_a_chunk_add_up_to_its_log_ratio(options, seed):
 def test_small_tiles_give_the_same(monkeypatch):
     batch = case(DPCA(credit="marginal"), seed=4).batch()
     expected = batch_credit(batch, "marginal")
-    monkeypatch.setattr(prefix_probabilities.dense_masses, "__defaults__", (1.0, 8))  # one row, one question
+    monkeypatch.setattr(prefix_probabilities.dense_prefix_logprobs, "__defaults__", (1.0, 8))  # one row, one query
     torch.testing.assert_close(batch_credit(batch, "marginal"), expected)
 
 

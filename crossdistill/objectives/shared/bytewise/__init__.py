@@ -1,0 +1,1 @@
+"""Byte-prefix probabilities: used by bpm, bld and the marginal credit."""

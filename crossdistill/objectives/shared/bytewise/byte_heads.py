@@ -9,16 +9,20 @@ from torch import Tensor, nn
 from crossdistill.ops import LMHead, full_tensor
 
 STOP = 256
+"""The symbol of the end of a response."""
 NUM_SYMBOLS = 257
 
 
 class ByteHeads(nn.Module):
-    """Head k: from the state that predicts a token to logits of its byte k.
+    """Head k maps the state that predicts a token to logits of its byte k.
 
-    They begin at 0: every symbol is as probable as every other, and the trunk is moved only by what they have learnt.
+    The parameters begin at 0: every symbol is equally probable, and the trunk moves only by what the heads have learnt.
 
-    speed: factor on the parameters. An optimizer such as Adam changes a parameter by about the learning rate whatever
-    its scale, so new heads learn `speed` times as fast as the trunk.
+    Args:
+        hidden_size: H.
+        num_bytes: K.
+        speed: factor on the parameters. An optimizer such as Adam changes a parameter by about the learning rate
+            whatever its scale, so the heads learn `speed` times as fast as the trunk.
     """
 
     def __init__(self, hidden_size: int, num_bytes: int, speed: float):
@@ -33,5 +37,5 @@ class ByteHeads(nn.Module):
 
 
 def per_byte(logits: Tensor, num_symbols: int) -> Tensor:
-    """[R, K * 257] -> [R, K, num_symbols]: without the last symbol where the end is not taught."""
+    """[R, K * 257] -> [R, K, num_symbols]; 256 symbols leave out the end of the response."""
     return logits.unflatten(-1, (-1, NUM_SYMBOLS))[..., :num_symbols]

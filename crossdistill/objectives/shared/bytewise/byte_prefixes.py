@@ -1,8 +1,8 @@
-"""Two vocabularies by the bytes that their tokens begin with, as tables.
+"""Tables of two vocabularies by the bytes that their tokens begin with.
 
-Shapes: V_S, V_T vocabularies; M teacher tokens that carry bytes. A *column* is what a teacher token's probability can
-go to: int64, the student's token id (the smallest of several that spell the same bytes, and one stop token for all), or
-V_S for the residual, where no student token fits.
+Shapes: V_S, V_T vocabularies; M teacher tokens that carry bytes. A *column* is where the probability of a teacher token
+goes: int64, a student token id (the smallest of several with the same bytes, and one stop token for all), or V_S for
+the residual, if no student token fits.
 """
 
 from bisect import bisect_left
@@ -16,15 +16,15 @@ from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 
 
 class BytePrefixes:
-    """Which teacher tokens begin with given bytes, and which student token what is left of each of them begins with.
+    """Which teacher tokens begin with given bytes, and which student token fits the remaining bytes of each.
 
-    Stop tokens stand for no bytes here, whatever they are called; other tokens without bytes are in no range.
+    Stop tokens carry no bytes here, whatever their names; other tokens without bytes are in no range.
 
     Attributes:
-        order: int64 [M], the ids of the teacher's tokens in the order of their bytes.
-        rank: int64 [V_T], where each of these stands in that order; -1 for the others.
+        order: int64 [M], the teacher's token ids sorted by their bytes.
+        rank: int64 [V_T], the position of each token in `order`; -1 for tokens that are not in it.
         residual: the column V_S.
-        stop: the column of the student's stop tokens; the residual where the end of a response is not taught.
+        stop: the column of the student's stop tokens; the residual if the end of a response is not taught.
         groups: the student's ids of each column that has more than one.
     """
 
@@ -32,8 +32,8 @@ class BytePrefixes:
         stops, self._teacher_stops = pair.student_stops, pair.teacher_stops
         self.residual = len(pair.student)
         self.stop = stops[0] if stops else self.residual
-        spelled = ([k for k in ids if k not in stops] for ids in pair.student_ids.values())
-        groups = [ids for ids in spelled if ids]
+        without_stops = ([k for k in ids if k not in stops] for ids in pair.student_ids.values())
+        groups = [ids for ids in without_stops if ids]
         self._column = {pair.student.pieces[ids[0]]: ids[0] for ids in groups}
         self._longest = max(map(len, self._column), default=0)
         self.groups = Groups.of([ids for ids in [*groups, stops] if len(ids) > 1])
@@ -46,13 +46,13 @@ class BytePrefixes:
         self._columns: dict[bytes, np.ndarray] = {}
 
     def within(self, prefix: bytes) -> tuple[int, int]:
-        """The range in `order` of the teacher's tokens that begin with `prefix`; empty where none does."""
+        """The range in `order` of the teacher tokens that begin with `prefix`; empty if there are none."""
         after = _successor(prefix)
         low = bisect_left(self._sorted, prefix)
         return low, len(self._sorted) if after is None else bisect_left(self._sorted, after, lo=low)
 
     def column(self, data: bytes) -> int:
-        """Of the longest student token that `data` begins with."""
+        """The column of the longest student token that `data` begins with."""
         for size in range(min(len(data), self._longest), 0, -1):
             found = self._column.get(data[:size])
             if found is not None:
@@ -60,29 +60,33 @@ class BytePrefixes:
         return self.residual
 
     def longer(self, data: bytes, size: int) -> list[tuple[int, int]]:
-        """(column, bytes) of the student's tokens of over `size` bytes that `data` begins with, ascending."""
+        """(column, bytes) of the student tokens of more than `size` bytes that `data` begins with, ascending."""
         found = ((self._column.get(data[:k]), k) for k in range(size + 1, min(len(data), self._longest) + 1))
         return [(column, k) for column, k in found if column is not None]
 
     def columns(self, prefix: bytes) -> np.ndarray:
-        """Of what is left after `prefix` of each token in ``order[slice(*within(prefix))]``; made once."""
+        """The column of the bytes after `prefix` of each token in ``order[slice(*within(prefix))]``; computed once."""
         if prefix not in self._columns:
             pieces, skip = self._sorted[slice(*self.within(prefix))], len(prefix)
             self._columns[prefix] = np.array([self.column(piece[skip:]) for piece in pieces], dtype=np.int64)
         return self._columns[prefix]
 
-    def whole(self) -> np.ndarray:
-        """Of every teacher token where nothing is read yet, the stop tokens' too: int64 [V_T]."""
-        whole = np.full(len(self.rank), self.residual)
-        whole[self.order] = self.columns(b"")
-        whole[list(self._teacher_stops)] = self.stop
-        return whole
+    def all_columns(self) -> np.ndarray:
+        """The column of every teacher token, stop tokens included, before any byte is read: int64 [V_T]."""
+        found = np.full(len(self.rank), self.residual)
+        found[self.order] = self.columns(b"")
+        found[list(self._teacher_stops)] = self.stop
+        return found
 
 
-def merged(log_probs: Tensor, groups: Groups) -> Tensor:
-    """Log of the mass of every column but the residual: [R, V_S] -> [R, V_S], differentiable.
+def merge_columns(log_probs: Tensor, groups: Groups) -> Tensor:
+    """Log of the total probability of every column except the residual: [R, V_S] -> [R, V_S], differentiable.
 
-    groups: ``BytePrefixes.groups``. The columns of `doubles` are none.
+    The ids of :func:`duplicates` are not columns: ignore their entries.
+
+    Args:
+        log_probs: the student's.
+        groups: ``BytePrefixes.groups``.
     """
     if not len(groups.first):
         return log_probs
@@ -90,8 +94,8 @@ def merged(log_probs: Tensor, groups: Groups) -> Tensor:
     return log_probs.index_copy(1, groups.first, sums.masked_fill(~groups.mask, -torch.inf).logsumexp(-1))
 
 
-def doubles(groups: Groups, num_tokens: int) -> Tensor:
-    """The student's tokens whose mass is in another's column: bool [V_S]."""
+def duplicates(groups: Groups, num_tokens: int) -> Tensor:
+    """Whether a student token's probability is counted in the column of another id: bool [V_S]."""
     found = torch.zeros(num_tokens, dtype=torch.bool, device=groups.first.device)
     found[groups.ids[groups.mask]] = True
     found[groups.first] = False
@@ -102,18 +106,18 @@ _TABLES: "WeakKeyDictionary[VocabPair, BytePrefixes]" = WeakKeyDictionary()
 
 
 def prefixes_of(pair: VocabPair) -> BytePrefixes:
-    """The tables of a pair, made once."""
+    """The tables of a pair, built once."""
     if pair not in _TABLES:
         _TABLES[pair] = BytePrefixes(pair)
     return _TABLES[pair]
 
 
-def on(values: np.ndarray, device: torch.device) -> Tensor:
+def to_tensor(values: np.ndarray, device: torch.device) -> Tensor:
     """An array as a tensor on a device."""
     return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
 
 def _successor(prefix: bytes) -> bytes | None:
-    """The smallest byte string after all that begin with `prefix`; None where there is none."""
+    """The smallest byte string after all that begin with `prefix`; None if there is none."""
     head = prefix.rstrip(b"\xff")
     return head[:-1] + bytes([head[-1] + 1]) if head else None

@@ -1,4 +1,4 @@
-"""What a teacher gives to student tokens that span several of its own, along the path of the realised tokens."""
+"""The teacher's probability of student tokens that span several of its own, along the path of its realised tokens."""
 
 from typing import NamedTuple
 
@@ -6,18 +6,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, on
-from crossdistill.objectives.shared.bytewise.prefix_probabilities import IMPOSSIBLE_NATS, PrefixQueries, dense_masses
+from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, to_tensor
+from crossdistill.objectives.shared.bytewise.prefix_probabilities import (
+    IMPOSSIBLE_NATS,
+    PrefixQueries,
+    dense_prefix_logprobs,
+)
 from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
 from crossdistill.objectives.shared.inputs import AlignedBatch
 from crossdistill.ops import token_logprobs
 
 
 class _Step(NamedTuple):
-    """A student token (`column`) that is longer than what is left of the teacher token `row` and that fits the text.
+    """A student token that fits the text and is longer than the rest of the teacher token in which it begins.
 
-    token: the student token in whose row it competes. source: the column to which its probability went so far. last,
-    inside: the teacher token in which it ends, and after how many bytes of it.
+    Attributes:
+        token: the student token in whose row it competes.
+        source: the column that held its probability so far.
+        column: its own column.
+        row: the teacher token in which it begins.
+        last: the teacher token in which it ends.
+        inside: the bytes of that token up to its end.
     """
 
     token: int
@@ -29,70 +38,81 @@ class _Step(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """Probability that moves on to a longer student token, nested ones in ascending order.
+    """P moves of probability to a longer student token; nested ones in ascending order.
 
-    tokens, sources, columns: int64 [P], the row and the columns. masses: probabilities, [P].
+    Attributes:
+        tokens: int64 [P], the row of each move.
+        sources: int64 [P], the column that it leaves.
+        columns: int64 [P], the column that it goes to.
+        probs: the probability that moves, [P].
     """
 
     tokens: Tensor
     sources: Tensor
     columns: Tensor
-    masses: Tensor
+    probs: Tensor
 
     def of(self, tokens: Tensor) -> "Moves":
-        """Those of some student tokens (ascending), each by its number among these."""
+        """The moves of some student tokens (ascending), each by its index among these."""
         here = torch.isin(self.tokens, tokens)
         numbers = torch.searchsorted(tokens, self.tokens[here])
-        return Moves(numbers, self.sources[here], self.columns[here], self.masses[here])
+        return Moves(numbers, self.sources[here], self.columns[here], self.probs[here])
 
     def applied(self, target: Tensor, own: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A tile's target and columns with them, and how much left its shorter token: [R]. Writes to `target`.
+        """Apply the moves to a tile's target. Writes to `target`.
 
-        target: probabilities [R, V_S + 1]. own: bool [R or 1, V_S + 1], its columns. numbers: those of the R rows.
+        Args:
+            target: probabilities, [R, V_S + 1].
+            own: bool [R or 1, V_S + 1], the columns that some teacher token goes to.
+            numbers: the numbers of the R rows.
+
+        Returns:
+            The target, its columns, and the probability that left its shorter token, [R].
         """
         moved = target.new_zeros(len(target))
         here = torch.isin(self.tokens, numbers)
         if not here.any():
             return target, own, moved
-        rows, masses = self.tokens[here] - numbers[0], self.masses[here].to(target.dtype)
-        for columns, signed in ((self.sources[here], -masses), (self.columns[here], masses)):
+        rows, probs = self.tokens[here] - numbers[0], self.probs[here].to(target.dtype)
+        for columns, signed in ((self.sources[here], -probs), (self.columns[here], probs)):
             target.index_put_((rows, columns), signed, accumulate=True)
         own = own.expand_as(target).contiguous()
         own[rows, self.columns[here]] = True
         outermost = rows.diff(prepend=rows[:1] - 1) > 0  # the next ones only move on what this one moved
-        return target.clamp_(min=0), own, moved.index_add(0, rows[outermost], masses[outermost])
+        return target.clamp_(min=0), own, moved.index_add(0, rows[outermost], probs[outermost])
 
 
 @torch.no_grad()
 def moves_along(batch: AlignedBatch, token_offsets: TokenOffsets, tables: BytePrefixes, temperature: float) -> Moves:
-    """For each student token that the text goes on with beyond a teacher token, within a chunk: the probability
+    """The moves to each student token that continues the text beyond a teacher token, within a chunk.
 
-    q(t_j | its bytes read so far) * q(t_j+1) * ... * M_k(bytes of t_k in it), with M as in the module `marginal`.
+    The probability of a move is q(t_j | its bytes read so far) * q(t_j+1) * ... * M_k(bytes of t_k in the student
+    token), with M as in the module `marginal`.
     """
     steps = _steps(batch, token_offsets, tables)
     device = batch.device
     table = np.array(steps, dtype=np.int64).reshape(-1, len(_Step._fields))
     tokens, sources, columns, rows, last, sizes = table.T
     pieces = batch.pair.teacher.pieces
-    ids = batch.teacher.ids[on(last, device)].tolist()
+    ids = batch.teacher.ids[to_tensor(last, device)].tolist()
     begun = [pieces[token_id][:size] for token_id, size in zip(ids, sizes.tolist(), strict=True)]
     states = batch.teacher.dense
-    log_masses = _path_logprobs(batch, rows, last, temperature)
-    log_masses += dense_masses(PrefixQueries.of(last, begun, tables), tables, states, temperature)
-    log_read = torch.zeros_like(log_masses)  # where a student token begins with a teacher token: the mass of all is 1
+    logprobs = _path_logprobs(batch, rows, last, temperature)
+    logprobs += dense_prefix_logprobs(PrefixQueries.of(last, begun, tables), tables, states, temperature)
+    log_read = torch.zeros_like(logprobs)  # of no bytes, where a student token and a teacher token begin together
     inside = np.flatnonzero(token_offsets.offsets[tokens])
     read = PrefixQueries.of(rows[inside], token_offsets.prefixes(tokens[inside]), tables)
-    log_read[on(inside, log_read.device)] = dense_masses(read, tables, states, temperature).double()
+    log_read[to_tensor(inside, log_read.device)] = dense_prefix_logprobs(read, tables, states, temperature).double()
     ruled_out = log_read == -torch.inf  # such a teacher says nothing: all of its target is the residual
-    masses = (log_masses - log_read).exp().masked_fill(ruled_out, 0.0).to(device)
-    return Moves(on(tokens, device), on(sources, device), on(columns, device), masses)
+    probs = (logprobs - log_read).exp().masked_fill(ruled_out, 0.0).to(device)
+    return Moves(to_tensor(tokens, device), to_tensor(sources, device), to_tensor(columns, device), probs)
 
 
 def _steps(batch: AlignedBatch, token_offsets: TokenOffsets, tables: BytePrefixes) -> list[_Step]:
     ends, chunk_ends = token_offsets.teacher_ends, batch.alignment.byte_splits[token_offsets.chunks + 1]
-    going_on = (ends[token_offsets.rows] < chunk_ends) & token_offsets.spelled[token_offsets.chunks]
+    continues = (ends[token_offsets.rows] < chunk_ends) & token_offsets.is_verbatim[token_offsets.chunks]
     steps = []
-    for token in np.flatnonzero(going_on).tolist():
+    for token in np.flatnonzero(continues).tolist():
         start, row = int(token_offsets.starts[token]), int(token_offsets.rows[token])
         left = int(ends[row]) - start
         source = tables.column(token_offsets.data[start : start + left])
@@ -109,8 +129,9 @@ def _path_logprobs(batch: AlignedBatch, rows: np.ndarray, last: np.ndarray, temp
     sizes = last - rows
     used = np.unique(np.repeat(rows, sizes) + np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes))
     device = head.weight.device
-    ids = batch.teacher.ids[on(used, batch.device)].to(device)
-    logprobs = token_logprobs(hidden[on(used, hidden.device)].to(device), head, ids, temperature).logprobs.double()
+    ids = batch.teacher.ids[to_tensor(used, batch.device)].to(device)
+    used_hidden = hidden[to_tensor(used, hidden.device)].to(device)
+    logprobs = token_logprobs(used_hidden, head, ids, temperature).logprobs.double()
     sums = torch.cat([logprobs.new_zeros(1), logprobs.clamp(min=IMPOSSIBLE_NATS).cumsum(0)])
-    first, stop = (on(np.searchsorted(used, border), device) for border in (rows, last))
+    first, stop = (to_tensor(np.searchsorted(used, bound), device) for bound in (rows, last))
     return sums[stop] - sums[first]

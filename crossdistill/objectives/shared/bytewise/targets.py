@@ -1,6 +1,6 @@
 """A teacher's distribution over its next token as one over student tokens, by byte prefixes.
 
-Shapes: R positions, V_S and V_T vocabularies. A target has V_S + 1 columns (see `prefixes`), the residual last.
+Shapes: R positions, V_S and V_T vocabularies. A target has V_S + 1 columns (module `byte_prefixes`), the residual last.
 """
 
 from collections.abc import Sequence
@@ -9,33 +9,38 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, on
-from crossdistill.objectives.shared.bytewise.prefix_probabilities import log_sums, spread
+from crossdistill.objectives.shared.bytewise.byte_prefixes import BytePrefixes, to_tensor
+from crossdistill.objectives.shared.bytewise.prefix_probabilities import segment_indices, segment_logsumexp
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
-_TERM_ELEMENTS = 6  # one term of a sum takes about as much memory as so many logits
+_TERM_ELEMENTS = 6  # memory of one term of a sum, in logits
 
 
 class Targets(Protocol):
-    """Makes a tile's targets."""
+    """Builds the targets of a tile."""
 
     def __call__(self, teacher_logits: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Of R positions, by their logits [R, V_T] and their numbers int64 [R].
+        """The targets of R positions.
 
-        Returns probabilities [R, V_S + 1], and which columns some teacher token goes to, bool [R or 1, V_S + 1].
+        Args:
+            teacher_logits: [R, V_T].
+            numbers: int64 [R], the numbers of the positions.
+
+        Returns:
+            Probabilities, [R, V_S + 1], and the columns that some teacher token goes to, bool [R or 1, V_S + 1].
         """
         ...
 
     def tile_elements(self, width: int) -> int:
-        """Logits to hold at once where a row has `width` of them."""
+        """The number of logits to hold at once if a row has `width` of them."""
         ...
 
 
 class FirstTargets:
-    """Where a student token begins with a teacher token: the teacher's whole distribution."""
+    """Targets of student tokens that begin where a teacher token begins: the teacher's whole distribution."""
 
     def __init__(self, tables: BytePrefixes, device: torch.device):
-        self._columns = on(tables.whole(), device)
+        self._columns = to_tensor(tables.all_columns(), device)
         self._own = torch.zeros(1, tables.residual + 1, dtype=torch.bool, device=device)
         self._own[0, self._columns] = True
 
@@ -48,14 +53,17 @@ class FirstTargets:
 
 
 class InnerTargets:
-    """Where a student token begins inside a teacher token: the tokens that begin with the bytes already read.
+    """Targets of student tokens that begin inside a teacher token: its tokens that begin with the bytes already read.
 
-    prefixes: these bytes at each position, in the order of the positions' numbers.
+    Args:
+        tables: the tables of the pair.
+        prefixes: the bytes already read at each position, in the order of the positions' numbers.
+        device: where the logits are.
     """
 
     def __init__(self, tables: BytePrefixes, prefixes: Sequence[bytes], device: torch.device):
         self._num_columns = tables.residual + 1
-        self._order = on(tables.order, device)
+        self._order = to_tensor(tables.order, device)
         ranges, columns, offset = {}, [torch.zeros(0, dtype=torch.long)], 0
         for prefix in dict.fromkeys(prefixes):
             low, high = tables.within(prefix)
@@ -67,9 +75,9 @@ class InnerTargets:
         self._low, self._sizes, self._offsets = torch.tensor(rows, device=device).reshape(-1, 3).long().unbind(-1)
 
     def __call__(self, teacher_logits: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        rows, terms = spread(self._sizes[numbers])
+        rows, terms = segment_indices(self._sizes[numbers])
         values = teacher_logits[rows, self._order[self._low[numbers][rows] + terms]]
-        sums = log_sums(values, rows, len(numbers))
+        sums = segment_logsumexp(values, rows, len(numbers))
         probs = (values - sums.masked_fill(sums == -torch.inf, 0.0)[rows]).exp()
         columns = self._columns[self._offsets[numbers][rows] + terms]
         target = teacher_logits.new_zeros(len(numbers), self._num_columns)

@@ -1,4 +1,4 @@
-"""Where a student's tokens begin inside the teacher's.
+"""Where the student's tokens begin inside the teacher's.
 
 Shapes: C chunks, N_S student tokens, N_T teacher tokens. Chunks are minimal, so a student token that is not the first
 of its chunk begins strictly inside a teacher token.
@@ -11,28 +11,28 @@ from torch import Tensor
 
 from crossdistill.objectives.shared.inputs import AlignedBatch
 
-_STOP = b"\x00"  # stands for the one byte of a stop unit
+_STOP = b"\x00"  # place-holder for the one byte of a stop unit
 
 
 @dataclass(frozen=True)
 class TokenOffsets:
-    """Each student token's place in the teacher's tokens.
+    """The position of each student token in the teacher's tokens.
 
     Attributes:
         chunks: int64 [N_S], the chunk of each student token.
         rows: int64 [N_S], the teacher token in which it begins.
-        offsets: int64 [N_S], bytes of that token before it; 0 for the first of a chunk.
-        spelled: bool [C], whether each teacher token of a chunk is, byte for byte, what it covers. It is not where the
-            teacher's normaliser rewrites the text: then nothing is known of its tokens' insides.
+        offsets: int64 [N_S], the bytes of that teacher token before it; 0 for the first token of a chunk.
+        is_verbatim: bool [C], whether the bytes of each teacher token of a chunk are the text that it covers. They are
+            not if the teacher's normaliser rewrites the text: then nothing is known of the insides of its tokens.
         data: the bytes of all chunks, with a place-holder for each stop unit.
-        starts: int64 [N_S], bytes before each student token in `data`.
-        teacher_ends: int64 [N_T], where each teacher token ends in `data`.
+        starts: int64 [N_S], the bytes before each student token in `data`.
+        teacher_ends: int64 [N_T], the end of each teacher token in `data`.
     """
 
     chunks: np.ndarray
     rows: np.ndarray
     offsets: np.ndarray
-    spelled: np.ndarray
+    is_verbatim: np.ndarray
     data: bytes
     starts: np.ndarray
     teacher_ends: np.ndarray
@@ -49,20 +49,20 @@ class TokenOffsets:
         is_first = starts == alignment.byte_splits[chunks]
         rows = np.where(is_first, alignment.teacher_splits[chunks], rows)
         offsets = np.where(is_first, 0, starts - teacher_starts[rows])
-        return cls(chunks, rows, offsets, _spelled(batch, data, ends), data, starts, ends)
+        return cls(chunks, rows, offsets, _is_verbatim(batch, data, ends), data, starts, ends)
 
     @property
     def inner(self) -> np.ndarray:
         """Student tokens that begin inside a teacher token whose bytes are known, int64, ascending."""
-        return np.flatnonzero((self.offsets > 0) & self.spelled[self.chunks])
+        return np.flatnonzero((self.offsets > 0) & self.is_verbatim[self.chunks])
 
     @property
     def first(self) -> np.ndarray:
-        """Student tokens that begin with a teacher token, int64, ascending: the first of every chunk."""
+        """Student tokens that begin where a teacher token begins, int64, ascending: the first of every chunk."""
         return np.flatnonzero(self.offsets == 0)
 
     def prefixes(self, tokens: np.ndarray) -> list[bytes]:
-        """What was read, before each of these student tokens, of the teacher token in which it begins."""
+        """For each of these student tokens, the bytes before it of the teacher token in which it begins."""
         ends = self.starts[tokens]
         spans = zip((ends - self.offsets[tokens]).tolist(), ends.tolist(), strict=True)
         return [self.data[start:end] for start, end in spans]
@@ -76,7 +76,7 @@ def _pieces(batch: AlignedBatch, ids: Tensor, splits: np.ndarray, vocabulary: tu
     return pieces
 
 
-def _spelled(batch: AlignedBatch, data: bytes, ends: np.ndarray) -> np.ndarray:
+def _is_verbatim(batch: AlignedBatch, data: bytes, ends: np.ndarray) -> np.ndarray:
     splits = batch.alignment.teacher_splits
     pieces = _pieces(batch, batch.teacher.ids, splits, batch.pair.teacher.pieces)
     sizes = np.diff(ends, prepend=0)

@@ -3,10 +3,10 @@
     cost(i, j) = w_T(i) w_S(j) edit(t_i, s_j),     w = 3 + 3 sigmoid(4 h - 2),
     h = (H - min H) / (max H - min H)  over the response's tokens, H the entropy of the distribution at the token.
 
-A path goes from the first pair of tokens to the last by steps of one token on either side or on both, and has the
-least sum of costs. Here it passes through every synchronisation point: it is searched inside each minimal chunk, whose
-ends are known to match, and inside a chunk within `BAND` tokens of the pairs that share a byte. That makes it linear in
-the number of tokens; a chunk of up to `BAND` tokens on each side is searched whole.
+A path goes from the first pair of tokens to the last by steps of one token on either side or on both, and has the least
+sum of costs. Here it passes through every synchronisation point: it is searched inside each minimal chunk, whose ends
+are known to match, and inside a chunk within `BAND` tokens of the pairs that share a byte. That makes it linear in the
+number of tokens; a chunk of up to `BAND` tokens on each side is searched completely.
 """
 
 from collections.abc import Sequence
@@ -16,22 +16,35 @@ from typing import NamedTuple
 import numpy as np
 
 from crossdistill.align import Alignment
-from crossdistill.objectives.shared.dynamic_mapping.edit_distance import Strings, edit_distances
+from crossdistill.objectives.shared.dynamic_mapping.edit_distance import ByteStrings, edit_distances
 
 BAND = 8
 _DIAGONAL, _TEACHER, _STUDENT = range(3)  # ties go to the first
 
 
 class TokenSequence(NamedTuple):
-    """One side's realised tokens: their texts without spaces, byte ends int64 [N] and weights float64 [N]."""
+    """One side's N realised tokens.
 
-    strings: Strings
+    Attributes:
+        strings: their bytes, without spaces.
+        ends: int64 [N], their byte ends.
+        weights: float64 [N].
+    """
+
+    strings: ByteStrings
     ends: np.ndarray
     weights: np.ndarray
 
 
-class Group(NamedTuple):
-    """Tokens that are compared as one: their chunk, the student's, and the teacher's with weights of sum 1."""
+class TokenGroup(NamedTuple):
+    """Tokens that are compared as one.
+
+    Attributes:
+        chunk: their chunk.
+        student: the student's tokens.
+        teacher: the teacher's tokens.
+        teacher_weights: the weights of the teacher's tokens; they sum to 1.
+    """
 
     chunk: int
     student: list[int]
@@ -40,9 +53,14 @@ class Group(NamedTuple):
 
 
 def entropy_weights(entropy: np.ndarray, splits: np.ndarray) -> np.ndarray:
-    """w of each token: entropies [N] in nats and the tokens of each response, int64 [B + 1] -> float64 [N].
+    """The weight w of each token; if all entropies of a response are equal, so are its weights.
 
-    Where all entropies of a response are equal, so are its weights.
+    Args:
+        entropy: nats, [N].
+        splits: int64 [B + 1], the tokens of each response.
+
+    Returns:
+        float64 [N].
     """
     weights = np.full(len(entropy), 3.0)
     for first, stop in pairwise(splits.tolist()):
@@ -54,24 +72,21 @@ def entropy_weights(entropy: np.ndarray, splits: np.ndarray) -> np.ndarray:
     return weights
 
 
-def warp(alignment: Alignment, student: TokenSequence, teacher: TokenSequence) -> list[Group]:
+def group_tokens(alignment: Alignment, student: TokenSequence, teacher: TokenSequence) -> list[TokenGroup]:
     """The groups of all chunks, in order."""
-    groups: list[Group] = []
-    token_offsets = zip(
-        pairwise(alignment.student_splits.tolist()), pairwise(alignment.teacher_splits.tolist()), strict=True
-    )
-    for chunk, (student_border, teacher_border) in enumerate(token_offsets):
-        ours, theirs = list(range(*student_border)), list(range(*teacher_border))
+    groups: list[TokenGroup] = []
+    spans = zip(pairwise(alignment.student_splits.tolist()), pairwise(alignment.teacher_splits.tolist()), strict=True)
+    for chunk, (student_span, teacher_span) in enumerate(spans):
+        ours, theirs = list(range(*student_span)), list(range(*teacher_span))
         if len(ours) == 1 or len(theirs) == 1:  # there is one path
-            groups.append(Group(chunk, ours, theirs, [1 / len(theirs)] * len(theirs)))
+            groups.append(TokenGroup(chunk, ours, theirs, [1 / len(theirs)] * len(theirs)))
         else:
-            groups += merged(chunk, _path(student, teacher, ours, theirs))
+            groups += groups_of_path(chunk, _path(student, teacher, ours, theirs))
     return groups
 
 
-def merged(chunk: int, path: Sequence[tuple[int, int]]) -> list[Group]:
-    """From a path of (teacher, student) pairs to groups: one for each distinct set of student tokens paired with a
-    teacher token.
+def groups_of_path(chunk: int, path: Sequence[tuple[int, int]]) -> list[TokenGroup]:
+    """The groups of a path of (teacher, student) pairs: one for each distinct set of student tokens of a teacher token.
 
     The teacher's side is the mean over these student tokens of the mean over the teacher tokens of each.
     """
@@ -86,14 +101,14 @@ def merged(chunk: int, path: Sequence[tuple[int, int]]) -> list[Group]:
         for ours in students:
             for theirs in of_student[ours]:
                 weights[theirs] = weights.get(theirs, 0.0) + 1 / len(students) / len(of_student[ours])
-        groups.append(Group(chunk, list(students), list(weights), list(weights.values())))
+        groups.append(TokenGroup(chunk, list(students), list(weights), list(weights.values())))
     return groups
 
 
 def _path(
     student: TokenSequence, teacher: TokenSequence, ours: Sequence[int], theirs: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """The path of a chunk, from (teacher, student) to (teacher, student)."""
+    """The cheapest path through a chunk, as (teacher, student) pairs."""
     low, high = _band(student.ends, teacher.ends, ours, theirs)
     cells = [(row, column) for row in range(len(theirs)) for column in range(low[row], high[row] + 1)]
     rows, columns = np.array(cells, dtype=np.int64).T
@@ -118,7 +133,7 @@ def _path(
 def _band(
     student_ends: np.ndarray, teacher_ends: np.ndarray, ours: Sequence[int], theirs: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """For each teacher token of a chunk, the first and the last student token of it that the path may pair it with."""
+    """For each teacher token of a chunk, the first and the last student token that the path may pair it with."""
     ends = student_ends[ours[0] : ours[-1] + 1]
     own = teacher_ends[theirs[0] : theirs[-1] + 1]
     first = np.searchsorted(ends, np.append(-1, own[:-1]), side="right")  # holds the first byte of the teacher's token

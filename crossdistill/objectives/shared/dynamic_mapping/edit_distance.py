@@ -1,7 +1,7 @@
 """Edit distances of many pairs of byte strings at once.
 
-The distance is Levenshtein's, on bytes, after spaces are taken out: a token with and one without its leading space are
-the same word. It is divided by the sum of both lengths, as the released code of CDM does: 0 for equal, at most 1.
+The distance is Levenshtein's, on bytes, after spaces are removed: a token with and one without its leading space are
+the same word. It is divided by the sum of both lengths, as in the released code of CDM: 0 for equal strings, at most 1.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,10 +11,13 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Strings:
-    """Byte strings without their spaces, with what bounds their distances from below.
+class ByteStrings:
+    """N byte strings without their spaces, with numbers that bound their distances from below.
 
-    texts: of [N]. lengths: int64 [N]. signatures: uint64 [N], the bytes that occur, folded to 64 bits.
+    Attributes:
+        texts: the strings.
+        lengths: int64 [N].
+        signatures: uint64 [N], the set of bytes that occur, folded to 64 bits.
     """
 
     texts: Sequence[bytes]
@@ -22,7 +25,7 @@ class Strings:
     signatures: np.ndarray
 
     @classmethod
-    def of(cls, texts: Iterable[bytes]) -> "Strings":
+    def of(cls, texts: Iterable[bytes]) -> "ByteStrings":
         stripped = [text.replace(b" ", b"") for text in texts]
         return cls(
             stripped,
@@ -31,7 +34,7 @@ class Strings:
         )
 
     def padded(self, which: np.ndarray, width: int) -> np.ndarray:
-        """Some of them, none longer than `width`: uint8 [len(which), width], zeros behind each."""
+        """The strings `which`, none longer than `width`, padded with zeros: uint8 [len(which), width]."""
         joined = b"".join(self.texts[k].ljust(width, b"\0") for k in which.tolist())
         return np.frombuffer(joined, dtype=np.uint8).reshape(len(which), width)
 
@@ -43,33 +46,33 @@ def _signature(text: bytes) -> int:
     return bits
 
 
-def lower_bounds(ours: Strings, theirs: Strings, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """At most the distance of ``ours[left]`` and ``theirs[right]``: int64 [pairs].
+def lower_bounds(ours: ByteStrings, theirs: ByteStrings, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """A lower bound of the distance of ``ours[left]`` and ``theirs[right]``: int64 [pairs].
 
-    An edit changes the length by one at most, and takes away or brings in one byte at most.
+    An edit changes the length by at most one, and removes or adds at most one byte.
     """
     a, b = ours.signatures[left], theirs.signatures[right]
     lacking = np.maximum(np.bitwise_count(a & ~b), np.bitwise_count(b & ~a))
     return np.maximum(np.abs(ours.lengths[left] - theirs.lengths[right]), lacking.astype(np.int64))
 
 
-def edit_distances(ours: Strings, theirs: Strings, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Of ``ours[left]`` and ``theirs[right]``: int64 [pairs]."""
+def edit_distances(ours: ByteStrings, theirs: ByteStrings, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The distance of ``ours[left]`` and ``theirs[right]``: int64 [pairs]."""
     distances = np.zeros(len(left), dtype=np.int64)
     longest = np.maximum(ours.lengths[left], theirs.lengths[right])
-    buckets = np.ceil(np.log2(np.maximum(longest, 1))).astype(np.int64)  # long ones must not widen the table of all
+    buckets = np.ceil(np.log2(np.maximum(longest, 1))).astype(np.int64)  # a long pair must not widen all tables
     for bucket in np.unique(buckets):
         at = np.flatnonzero(buckets == bucket)
-        distances[at] = _table(ours, theirs, left[at], right[at], 2 ** int(bucket))
+        distances[at] = _levenshtein(ours, theirs, left[at], right[at], 2 ** int(bucket))
     return distances
 
 
-def _table(ours: Strings, theirs: Strings, left: np.ndarray, right: np.ndarray, width: int) -> np.ndarray:
+def _levenshtein(ours: ByteStrings, theirs: ByteStrings, left: np.ndarray, right: np.ndarray, width: int) -> np.ndarray:
     """The usual table, row by row, for all pairs side by side."""
     a, b = ours.padded(left, width), theirs.padded(right, width)
     rows, columns = ours.lengths[left], theirs.lengths[right]
     above = np.repeat(np.arange(width + 1)[:, None], len(left), axis=1)
-    distances = above[columns, np.arange(len(left))]  # where ours is empty
+    distances = above[columns, np.arange(len(left))]  # if ours is empty
     for row in range(1, width + 1):
         current = np.empty_like(above)
         current[0] = row
@@ -83,5 +86,5 @@ def _table(ours: Strings, theirs: Strings, left: np.ndarray, right: np.ndarray, 
 
 
 def normalised(distances: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Distances divided by the sum of both lengths; 0 where both strings are empty. float64 [pairs]."""
+    """Distances divided by the sum of both lengths; 0 if both strings are empty. float64 [pairs]."""
     return distances / np.maximum(total, 1)

@@ -1,10 +1,10 @@
-"""The divergence over the candidates that both vocabularies can name, with or without a unit of several tokens.
+"""The divergence over the candidates that both vocabularies have, with or without a unit of several tokens.
 
 Shapes: C positions, K shared candidates, E further ids of candidates that have several on a side, R rows of a tile, H
-hidden size. Only the K + E columns of each head are multiplied: what is renormalised over the candidates does not
-depend on the others.
+hidden size. Only the K + E columns of each head are multiplied: distributions renormalised over the candidates do not
+depend on the other columns.
 
-With a_S and a_T the share of the shared candidates on each side, next to a unit with 1 - a,
+With a_S and a_T the share of the shared candidates on each side, and 1 - a that of the unit,
 
     KL(S || T) = a_S [KL over the shared candidates alone + log a_S / a_T] + (1 - a_S) log (1 - a_S) / (1 - a_T)
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from crossdistill.objectives.base import Objective
+from crossdistill.objectives.base import Objective, PairMeasure
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_positive
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import HiddenStates, LMHead, Share, tiled_sum
@@ -29,9 +29,12 @@ from crossdistill.signal import Signal
 
 @dataclass(frozen=True)
 class SharedCandidates(Objective):
-    """Options of the methods that compare both sides over the shared candidates.
+    """The options that methods over shared candidates have in common.
 
-    divergence, mix: as in crossdistill.objectives.shared.divergence. temperature: divides the logits of both sides.
+    Attributes:
+        divergence: its name, see :mod:`crossdistill.objectives.shared.divergence`.
+        mix: the share of a distribution in its mixture.
+        temperature: divides the logits of both sides.
     """
 
     name: ClassVar[str]
@@ -50,15 +53,24 @@ class SharedCandidates(Objective):
 
     @property
     def distance(self) -> Divergence:
+        """The divergence of the options."""
         return Divergence(self.divergence, self.mix)
 
+    def describe(self, measure: PairMeasure) -> str:
+        return f"compares the shared entries, at the starts of {measure.num_chunks:,} chunks"
+
     def check(self, pair: VocabPair) -> None:
+        """Raises InputError if the vocabularies share no entry."""
         pair.check_shared(self.name)
 
 
 class UnitLogits(NamedTuple):
-    """What a unit's score would be as a logit at each of C positions, already divided by the temperature: [C], -inf
-    where there is no unit. The student's is differentiable."""
+    """Scores of units as logits at C positions, divided by the temperature; -inf at a position without a unit.
+
+    Attributes:
+        student: [C], differentiable.
+        teacher: [C], constant.
+    """
 
     student: Tensor
     teacher: Tensor
@@ -68,8 +80,12 @@ class UnitLogits(NamedTuple):
 class SharedHead:
     """One side's head, cut down to the candidates: K columns of one id each, then E further ids of the same candidates.
 
-    several: int64 [M], the candidates of more than one id. members: int64 [M, W], the columns of their ids. mask: bool
-    [M, W], where `members` holds one.
+    Attributes:
+        head: the cut head, with K + E columns.
+        num_candidates: K.
+        several: int64 [M], the candidates that have more than one id.
+        members: int64 [M, W], the columns of their ids.
+        mask: bool [M, W], whether `members` holds a column there.
     """
 
     head: LMHead
@@ -93,23 +109,23 @@ class SharedHead:
         return cls(cut, len(groups.first), groups.several, members, groups.mask)
 
     def to(self, device: torch.device) -> "SharedHead":
-        """The same with its tables on a device; the head stays where it is."""
+        """A copy with its tables on a device; the head stays where it is."""
         tables = (self.several, self.members, self.mask)
         return SharedHead(self.head, self.num_candidates, *(table.to(device) for table in tables))
 
     def merged(self, log_probs: Tensor) -> Tensor:
-        """Of each candidate with several ids the log of their sum: [R, K + E] -> [R, M]. Differentiable."""
+        """Log of the total probability of each candidate with several ids: [R, K + E] -> [R, M]. Differentiable."""
         parts = log_probs[:, self.members.flatten()].unflatten(1, self.members.shape)
         return parts.masked_fill(~self.mask, -torch.inf).logsumexp(-1)
 
     def candidates(self, log_probs: Tensor) -> Tensor:
-        """Of each candidate: [R, K + E] -> [R, K], logits as well. Differentiable."""
+        """Log of the total probability of each candidate: [R, K + E] -> [R, K], also for logits. Differentiable."""
         chosen = log_probs[:, : self.num_candidates]
         return chosen.index_copy(1, self.several, self.merged(log_probs)) if len(self.several) else chosen
 
 
 RowLoss = Callable[..., Tensor]
-"""(student logits [R, K + E], teacher logits [R, K + E'], and both unit logits [R] where there are units) -> nats [R],
+"""(student logits [R, K + E], teacher logits [R, K + E'], and both unit logits [R] if there are units) -> nats [R],
 differentiable in the student's."""
 
 
@@ -121,12 +137,15 @@ def shared_divergence(
     temperature: float = 1.0,
     units: UnitLogits | None = None,
 ) -> TiledSum:
-    """The sum over C positions of the divergence over the shared candidates, and the unit where there is one.
+    """The sum over C positions of the divergence over the shared candidates and, at some positions, a unit.
 
     Args:
-        student, teacher: the states of both at the same positions: [C, H_S] and [C, H_T].
+        pair: both vocabularies.
+        student: the student's states, [C, H_S].
+        teacher: the teacher's states at the same positions, [C, H_T].
+        divergence: the divergence.
         temperature: divides the logits of both.
-        units: the scores of the units; None for none.
+        units: the scores of the units; None if there are none.
     """
     make = reverse_by_hand if divergence.name == "reverse" else by_autograd
     return tiled_rows(lambda *shared: make(divergence, *shared), pair, student, teacher, temperature, units)
@@ -140,7 +159,10 @@ def tiled_rows(
     temperature: float,
     units: UnitLogits | None = None,
 ) -> TiledSum:
-    """The sum over C positions of what `make` makes of both cut heads, of logits divided by the temperature."""
+    """The sum over C positions of the row loss that `make` builds from both cut heads; see :func:`shared_divergence`.
+
+    The row loss gets logits divided by the temperature.
+    """
     columns = pair.shared(student.hidden.device)
     ours = SharedHead.of(student.head, columns.student)
     theirs = SharedHead.of(teacher.head, columns.teacher).to(student.hidden.device)
@@ -155,7 +177,7 @@ def tiled_rows(
 
 
 def by_autograd(divergence: Divergence, ours: SharedHead, theirs: SharedHead) -> RowLoss:
-    """Any divergence over all candidates, the unit being one more column."""
+    """Any divergence over all candidates; a unit is one more column."""
 
     def row_loss(student_logits: Tensor, teacher_logits: Tensor, *units: Tensor) -> Tensor:
         sides: list[Tensor] = []
@@ -173,7 +195,7 @@ def by_autograd(divergence: Divergence, ours: SharedHead, theirs: SharedHead) ->
 
 
 def reverse_by_hand(_: Divergence, ours: SharedHead, theirs: SharedHead) -> RowLoss:
-    """KL(S || T) with its gradient p (log p - log q - KL) written out: half the passes over a tile of `by_autograd`."""
+    """KL(S || T) with its gradient p (log p - log q - KL) written out: half as many passes over a tile."""
 
     def row_loss(student_logits: Tensor, teacher_logits: Tensor, *units: Tensor) -> Tensor:
         log_q, normaliser = _log_softmax(teacher_logits)
@@ -184,7 +206,7 @@ def reverse_by_hand(_: Divergence, ours: SharedHead, theirs: SharedHead) -> RowL
             teacher = _shares(normaliser, units[1])
             floor = floor - teacher[0]  # of the candidates' own log q, next to the unit
         floor = torch.where(normaliser.isnan(), normaliser, floor)
-        torch.fmax(log_q, floor[:, None], out=log_q)  # where all are -inf, log q is NaN: these get the floor too
+        torch.fmax(log_q, floor[:, None], out=log_q)  # in a row of -inf alone log q is NaN: it gets the floor too
         divergence, normaliser = _ReverseKL.apply(student_logits, log_q, ours)
         if not units:
             return divergence
@@ -196,28 +218,28 @@ def reverse_by_hand(_: Divergence, ours: SharedHead, theirs: SharedHead) -> RowL
 
 
 def _shares(normaliser: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
-    """Log of a and of 1 - a, nats, [R]."""
+    """Log of a and of 1 - a (see the module): nats, [R]."""
     candidates, unit = logsigmoid(normaliser - unit), logsigmoid(unit - normaliser)
     return candidates.clamp(min=FLOOR_NATS), unit.clamp(min=FLOOR_NATS)
 
 
 def normalised(logits: Tensor) -> Tensor:
-    """Log-probabilities, [R, N]; -inf in a row without any probability, not NaN. Differentiable."""
+    """Log-probabilities of logits, [R, N]; a row of -inf alone stays -inf and is not NaN. Differentiable."""
     return logits - log_normaliser(logits)
 
 
 def log_normaliser(logits: Tensor) -> Tensor:
-    """[R, N] -> [R, 1], never -inf. Differentiable."""
+    """Log of the sum of the exponentials: [R, N] -> [R, 1], never -inf. Differentiable."""
     return logits.logsumexp(-1, keepdim=True).clamp(min=lowest(logits))
 
 
 def lowest(values: Tensor) -> float:
-    """Stands for -inf where that would make NaN: still finite after a subtraction."""
+    """A number to use in place of -inf, which would give NaN: it is still finite after a subtraction."""
     return torch.finfo(values.dtype).min / 2
 
 
 def _log_softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """A new [R, N], NaN in a row without any probability, and the log-normaliser [R], which is never -inf."""
+    """A new [R, N], NaN in a row of -inf alone, and the log-normaliser [R], which is never -inf."""
     log_probs = torch.log_softmax(logits, -1)
     top = logits.amax(-1)
     normaliser = torch.where(top.isneginf(), lowest(logits), top - log_probs.amax(-1))

@@ -1,7 +1,6 @@
-"""Scores of units of several tokens, to stand among the logits of single ones.
+"""Scores of units of several tokens, on the scale of the logits of single tokens.
 
-U units. A unit is a span of one side's tokens,
-int64 [U, 2]: its first token, and the one after its last.
+Shapes: U units. A unit is a span of one side's tokens, int64 [U, 2]: its first token, and the one after its last.
 """
 
 import torch
@@ -12,15 +11,18 @@ from crossdistill.ops import HiddenStates, chosen_logits, token_logprobs
 
 
 def unit_logits(states: HiddenStates, ids: Tensor, spans: Tensor, temperature: float) -> Tensor:
-    """The mean log-probability of each unit's tokens, plus the log-normaliser of the logits at its first: [U].
+    """The mean log-probability of each unit's tokens, plus the log-normaliser of the logits at its first token.
 
-    So it compares with the logits there (divided by the temperature) as the mean compares with log-probabilities.
+    It compares with the logits there (divided by the temperature) as the mean compares with log-probabilities.
 
     Args:
-        states, ids: of all tokens; no token of a unit is a stop.
+        states: the states of all tokens of a side.
+        ids: the ids of these tokens; no token of a unit is a stop.
+        spans: int64 [U, 2], the units.
+        temperature: divides the logits.
 
     Returns:
-        On the device of `spans`, differentiable; -inf where a token of the unit has probability 0.
+        [U], on the device of `spans`, differentiable; -inf if a token of the unit has probability 0.
     """
     sizes = spans.diff()[:, 0]
     splits = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
