@@ -35,13 +35,13 @@ def marked(tokenizer: Any, value: Any) -> Any:
 def encode(tokenizer: Any, rendered: str) -> list[int]:
     """Token ids of a rendered text: marked names as text, the rest as usual.
 
-    Marks that the template separated still split the text there, so that its parts cannot join into a control token.
+    A mark that the template separated from its name still splits the text, so that no parts join into a control token.
 
     Raises:
         ValueError: the tokenizer encodes a name only as its control token.
     """
     names = "|".join(map(re.escape, sorted(tokenizer.get_added_vocab(), key=len, reverse=True))) or "(?!)"
-    pieces = re.split(f"{_START}({names}){_END}|{_MARKS.pattern}", rendered)
+    pieces = re.split(f"{_START}({names}){_END}?|{_MARKS.pattern}", rendered)
     ids: list[int] = tokenizer.encode(pieces[0], add_special_tokens=False)
     for index, piece in enumerate(pieces[1:], start=1):
         if not piece:
