@@ -1,4 +1,4 @@
-"""One conversation as each model reads it: its own template, its own stop tokens, the response's exact span."""
+"""One conversation, rendered for each model: its own template, its own stop tokens, the exact span of the response."""
 
 from crossdistill.chat.effects import TemplateEffects, mismatches, template_effects
 from crossdistill.chat.response import Response, split_response

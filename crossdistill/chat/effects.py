@@ -1,7 +1,7 @@
-"""What a chat template does to a conversation beside marking its turns: found by rendering, not by a table of models.
+"""The effects of a chat template on a conversation, apart from marking its turns.
 
-A template is given small conversations of texts that cannot be mistaken for anything else, and what it rendered is
-compared with what it was given.
+They are found by rendering small conversations of unmistakable texts and comparing the result with the input, not by a
+table of models.
 """
 
 import re
@@ -34,17 +34,17 @@ TOOL_CONVERSATION: list[Message] = [
     },
     {"role": "tool", "name": _TOOL, "content": _RESULT},
 ]
-"""A question, a call of a tool and its result, by which a template is tried."""
+"""A question, a tool call and its result, to probe templates with."""
 
 _REASONING_TAG = re.compile(r"[<\[][^<\[>\]]*(?:think|thought|reason)", re.IGNORECASE)
 _REASONING_WORD = re.compile(r"(/|end_?)?\W?(?:think|thought|reason)", re.IGNORECASE)
 
 
 class Fate(StrEnum):
-    """What became of something that a template was given."""
+    """What a template does with a part of a conversation."""
 
     KEPT = "kept"
-    CHANGED = "changed"  # it is there, and other characters with it or beside it
+    CHANGED = "changed"  # it is there, but with other characters in it or instead of part of it
     DROPPED = "dropped"
     REFUSED = "refused"  # the template raises an error
 
@@ -52,25 +52,43 @@ class Fate(StrEnum):
 class Opening(StrEnum):
     """How the generation prompt treats the model's reasoning."""
 
-    NONE = "none"  # it says nothing of it: the model opens its reasoning itself, or does not reason
-    OPEN = "open"  # it opens a block, so that the response begins inside it
-    CLOSED = "closed"  # it writes a closed block, so that the response begins after it
+    NONE = "none"  # it does not mention it: the model opens its reasoning itself, or does not reason
+    OPEN = "open"  # it opens a block, and the response begins inside it
+    CLOSED = "closed"  # it writes a closed block, and the response begins after it
 
 
 @dataclass(frozen=True)
 class TemplateEffects:
-    """What one template does, under one set of keyword arguments.
+    """The effects of one template under one set of keyword arguments.
 
-    system: of a system message (anything but KEPT is folded into the first user message).
-    past: of an earlier answer of the assistant, plain text.
-    strips_leading, strips_trailing: white space around an answer of the assistant is taken away.
-    past_reasoning, last_reasoning: of ``<think>...</think>`` at the head of an earlier answer, and of the last one.
-    reasoning_field: of an earlier answer's ``reasoning_content``; tool_reasoning: the same of a turn that calls a tool,
-        before its result. lead: what it writes before an earlier answer that is no part of the generation prompt (a
-        space, a channel). inserted: what it writes before the last answer alone, such as an empty block of reasoning.
-    opening: what the generation prompt writes after the assistant's header. reasoning: what that means.
-    end_of_turn: what follows the last answer, white space aside.
-    tools: of the tools that it is told of; tool_results: of a call and its result.
+    Attributes:
+        system: on a system message; unless KEPT, it is folded into the first user message.
+        past: on an earlier answer of the assistant, in plain text.
+        strips_leading: whether white space before an answer of the assistant is removed.
+        strips_trailing: whether white space after an answer of the assistant is removed.
+        past_reasoning: on ``<think>...</think>`` at the start of an earlier answer.
+        last_reasoning: on ``<think>...</think>`` at the start of the last answer.
+        reasoning_field: on the ``reasoning_content`` of an earlier answer.
+        tool_reasoning: on the ``reasoning_content`` of a turn that calls a tool, before the tool's result.
+        lead: text before an earlier answer that the generation prompt lacks, such as a space or a channel.
+        inserted: text before the last answer only, such as an empty block of reasoning.
+        opening: text of the generation prompt after the assistant's header.
+        reasoning: how `opening` treats the model's reasoning.
+        end_of_turn: text after the last answer, without white space around it.
+        tools: on the descriptions of tools.
+        tool_results: on a tool call and its result.
+
+    Example:
+        >>> from transformers import ByT5Tokenizer
+        >>> from crossdistill.chat import ensure_template
+        >>> tokenizer = ByT5Tokenizer(extra_ids=0)
+        >>> ensure_template(tokenizer)
+        True
+        >>> effects = template_effects(tokenizer)
+        >>> str(effects.system), str(effects.tools), effects.end_of_turn
+        ('kept', 'dropped', '</s>')
+        >>> effects.sentences("student")[0]
+        "the student's chat template does not show tools (dropped)."
     """
 
     system: Fate
@@ -90,9 +108,9 @@ class TemplateEffects:
     tool_results: Fate
 
     def sentences(self, side: str) -> list[str]:
-        """What a user should know of the template of `side` ("student", "teacher"), one sentence each."""
+        """What a user should know about the template of `side` ("student" or "teacher"), one effect per sentence."""
         subject = f"the {side}'s chat template"
-        told = [
+        candidates = [
             (self.system is not Fate.KEPT, "takes no system message: it is written into the first user message."),
             (self.past is not Fate.KEPT, f"does not keep an earlier answer of the assistant as it was ({self.past})."),
             (self.strips_leading or self.strips_trailing, f"strips white space {self._stripped()} an answer."),
@@ -105,14 +123,14 @@ class TemplateEffects:
                 f"does not keep the reasoning (<think>) of the last answer as it was ({self.last_reasoning}).",
             ),
             (bool(self.lead.strip()), f"writes {self.lead!r} before an answer, which its generation prompt lacks."),
-            (bool(self.inserted), f"writes {self.inserted!r} before the last answer, which was not said."),
+            (bool(self.inserted), f"inserts {self.inserted!r} before the last answer."),
             (self.reasoning is Opening.OPEN, f"opens the response with {self.opening!r}: it begins inside reasoning."),
             (self.reasoning is Opening.CLOSED, f"opens the response with {self.opening!r}: it begins after reasoning."),
-            (not self.end_of_turn, "writes nothing after an answer, so that it shows no end of a turn."),
+            (not self.end_of_turn, "writes nothing after an answer, so the end of a turn is not marked."),
             (self.tools is not Fate.KEPT, f"does not show tools ({self.tools})."),
             (self.tool_results is not Fate.KEPT, f"does not show tool calls and their results ({self.tool_results})."),
         ]
-        return [f"{subject} {sentence}" for applies, sentence in told if applies]
+        return [f"{subject} {sentence}" for applies, sentence in candidates if applies]
 
     def _stripped(self) -> str:
         both = self.strips_leading and self.strips_trailing
@@ -122,15 +140,30 @@ class TemplateEffects:
 def template_effects(
     tokenizer: Any, template_kwargs: dict[str, Any] | None = None, tools: Sequence[Any] | None = None
 ) -> TemplateEffects:
-    """Probe the chat template of a tokenizer, which must have one (:func:`crossdistill.chat.ensure_template`).
+    """Probe the chat template of a tokenizer.
 
-    tools: those of the run, where it has any; some templates take no conversation without them.
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template (:func:`crossdistill.chat.ensure_template`).
+        template_kwargs: keyword arguments of the template, such as ``enable_thinking``.
+        tools: tools of the run, if it has any; some templates accept no conversation without them.
+
+    Returns:
+        The effects. What the template refuses to render is REFUSED, or empty.
+
+    Example:
+        >>> from transformers import ByT5Tokenizer
+        >>> tokenizer = ByT5Tokenizer(extra_ids=0)
+        >>> turn = "{{ message.content | trim }}{{ eos_token }}"
+        >>> tokenizer.chat_template = "{% for message in messages %}" + turn + "{% endfor %}"
+        >>> effects = template_effects(tokenizer)
+        >>> effects.strips_leading, effects.strips_trailing, effects.end_of_turn
+        (True, True, '</s>')
     """
     probe = _Probe(tokenizer, template_kwargs, tools)
     past, last = probe.around([_user(_QUESTION), _answer(), _user(_AGAIN)]), probe.around([_user(_QUESTION), _answer()])
     prompt = probe.text([_user(_QUESTION)], add_generation_prompt=True) or ""
     header, prompt = ((past or last or ("", ""))[0].rpartition(_QUESTION)[2], prompt.rpartition(_QUESTION)[2])
-    lead, opening = _apart(header, prompt)
+    lead, opening = _differences(header, prompt)
     spaced = [
         (plain, probe.around([_user(_QUESTION), _answer(_SPACE + _ANSWER + _SPACE), *after]))
         for plain, after in ((past, [_user(_AGAIN)]), (last, []))
@@ -158,11 +191,25 @@ def template_effects(
 
 
 def mismatches(student: TemplateEffects, teacher: TemplateEffects) -> list[str]:
-    """What makes two models read the same conversation differently, one sentence each with the way out."""
+    """Differences in how two models read the same conversation, one sentence each, with the way out.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from transformers import ByT5Tokenizer
+        >>> from crossdistill.chat import ensure_template
+        >>> from crossdistill.chat.effects import Opening
+        >>> tokenizer = ByT5Tokenizer(extra_ids=0)
+        >>> ensure_template(tokenizer)
+        True
+        >>> student = template_effects(tokenizer)
+        >>> teacher = replace(student, opening="<think>", reasoning=Opening.OPEN)
+        >>> mismatches(student, student), len(mismatches(student, teacher))
+        ([], 1)
+    """
     if student.reasoning is teacher.reasoning:
         return []
     begins = {
-        Opening.NONE: "at its head",
+        Opening.NONE: "without a block of reasoning",
         Opening.OPEN: "inside a block of reasoning",
         Opening.CLOSED: "after a closed block of reasoning",
     }
@@ -170,12 +217,12 @@ def mismatches(student: TemplateEffects, teacher: TemplateEffects) -> list[str]:
         f"the response begins {begins[student.reasoning]} for the student ({student.opening!r}) and "
         f"{begins[teacher.reasoning]} for the teacher ({teacher.opening!r}): the teacher would score reasoning as "
         "answer, or answer as reasoning; set teacher_chat_template_kwargs or chat_template_kwargs (such as "
-        "enable_thinking) so that both begin alike."
+        "enable_thinking) so that both begin in the same way."
     ]
 
 
 def reasoning_of(opening: str) -> Opening:
-    """What the end of a generation prompt means: its last word about reasoning decides."""
+    """How the end of a generation prompt treats reasoning: its last mention of reasoning decides."""
     found = list(_REASONING_WORD.finditer(opening))
     if not found:
         return Opening.NONE
@@ -184,22 +231,25 @@ def reasoning_of(opening: str) -> Opening:
 
 
 class _Probe:
+    """Renders probe conversations with one template."""
+
     def __init__(self, tokenizer: Any, template_kwargs: dict[str, Any] | None, tools: Sequence[Any] | None):
         self._tokenizer, self._kwargs, self._tools = tokenizer, template_kwargs, list(tools or ())
 
     def text(self, messages: list[Message], **options: Any) -> str | None:
-        """What the template makes of them, None where it refuses."""
+        """The rendered messages, None if the template refuses them."""
         try:
             return render_text(self._tokenizer, messages, self._kwargs, **{"tools": self._tools, **options})
         except TemplateRefusalError:
             return None
 
     def around(self, messages: list[Message]) -> tuple[str, str] | None:
-        """The text before and after the answer."""
+        """The text before and after the answer, None if the answer is not shown."""
         before, found, after = (self.text(messages) or "").rpartition(_ANSWER)
         return (before, after) if found else None
 
     def fate(self, messages: list[Message], whole: str, part: str | None = None, **options: Any) -> Fate:
+        """KEPT if the rendered text contains `whole`, CHANGED if it contains only `part`."""
         text = self.text(messages, **options)
         if text is None:
             return Fate.REFUSED
@@ -227,8 +277,8 @@ def _answer(text: str = _ANSWER) -> Message:
     return {"role": "assistant", "content": text}
 
 
-def _apart(header: str, prompt: str) -> tuple[str, str]:
-    """What the header before an answer and the generation prompt have each for itself, cut at no tag's middle."""
+def _differences(header: str, prompt: str) -> tuple[str, str]:
+    """What the header before an answer and the generation prompt do not share; a tag is never cut in the middle."""
     common = next(
         (k for k, (a, b) in enumerate(zip(header, prompt, strict=False)) if a != b), min(len(header), len(prompt))
     )

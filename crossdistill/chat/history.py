@@ -1,4 +1,4 @@
-"""Whether a template shows the earlier answers of a conversation as they were."""
+"""Checks whether a template keeps the earlier answers of a conversation unchanged."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ _REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
 
 
 def has_answers(prompt: Prompt) -> bool:
-    """Whether a conversation holds an answer of the assistant."""
+    """Whether a conversation has an answer of the assistant."""
     return not isinstance(prompt, str) and any(message["role"] == "assistant" for message in prompt)
 
 
@@ -22,11 +22,23 @@ def changed_answers(
 ) -> list[int]:
     """Positions of the assistant's messages that the template does not show character by character.
 
-    Looked for are a message's text, its reasoning (in the text, or as a field of its own) and the names of the tools
-    that it calls, each after what the message before it said. A template that strips white space or drops reasoning
-    is found so; what it writes beside them is not (:mod:`crossdistill.chat.effects`). An answer that is dropped while
-    a later message says the same is found by rendering once more, with a mark at the end of each answer and reasoning.
-    Raises TemplateRefusalError.
+    The rendered prompt is searched for each message's text, its reasoning (in the text, or in a field of its own) and
+    the names of the tools that it calls, each after the parts of the message before it. This finds templates that strip
+    white space or drop reasoning, but not additions (:mod:`crossdistill.chat.effects` does). To find an answer that is
+    dropped while a later message says the same, the conversation is rendered once more with a mark at the end of each
+    answer and of its reasoning.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        prompt: a text, or the messages before the response.
+        template_kwargs: keyword arguments of the template.
+        tools: as for :func:`crossdistill.chat.render_prompt`.
+
+    Returns:
+        Positions in `prompt`, ascending; empty for a text.
+
+    Raises:
+        TemplateRefusalError: the template refuses the conversation.
     """
     if isinstance(prompt, str) or not has_answers(prompt):
         return []
@@ -42,10 +54,10 @@ def changed_answers(
 
 
 def _not_in_order(prompt: list[Message], rendered: str) -> set[int]:
-    """Positions of the answers of which a part does not follow on what the message before it said."""
+    """Positions of the answers with a part that does not come after the parts of the message before it."""
     cursor, missing = 0, set()
     for position, message in enumerate(prompt):
-        ends = [_end_of(part, rendered, cursor) for part in (*_texts(message), *_called(message))]
+        ends = [_end_of(part, rendered, cursor) for part in (*_texts(message), *_tool_names(message))]
         if message["role"] == "assistant" and None in ends:
             missing.add(position)
         cursor = max([cursor, *(end for end in ends if end is not None)])
@@ -58,9 +70,9 @@ def _end_of(part: str, rendered: str, start: int) -> int | None:
 
 
 def _marked(prompt: list[Message]) -> list[Message]:
-    """The conversation with a mark after each text and each reasoning of an answer; no two share one.
+    """The conversation with a unique mark after each text and each reasoning of an answer.
 
-    An empty one stays as it is: there is nothing to lose, and templates tell calls of tools by it.
+    An empty text stays empty: there is nothing to lose, and templates recognise tool calls by it.
     """
     mark = "Qzmark"
     while mark in repr(prompt):
@@ -78,11 +90,11 @@ def _with_marks(message: Message, mark: str) -> Message:
 
 
 def _texts(message: Message) -> list[str]:
-    """What a message says, and its reasoning where that is a field of its own."""
+    """The text of a message, and its reasoning if that is a field of its own."""
     return [text_of(message) or "", *(str(message[name]) for name in _REASONING_FIELDS if message.get(name))]
 
 
-def _called(message: Message) -> Iterator[str]:
-    """The names of the tools that it calls."""
+def _tool_names(message: Message) -> Iterator[str]:
+    """The names of the tools that a message calls."""
     for call in message.get("tool_calls") or ():
         yield str(call.get("function", call).get("name", ""))

@@ -1,4 +1,4 @@
-"""Messages in the shape that the most templates take, without a change to what they say."""
+"""Messages in the form that most templates accept, with unchanged content."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,17 +6,20 @@ from itertools import count
 from typing import Any
 
 Message = dict[str, Any]
+"""``role``, ``content`` and the like, as chat templates take them."""
+
 Prompt = str | list[Message]
+"""A text, or the messages before a response."""
 
 
 def plain_messages(messages: Sequence[Message]) -> list[Message]:
-    """Text parts joined, because most templates take a text alone, and tool calls that have names of their own."""
+    """Messages with their text parts joined, because most templates accept only text, and with ids for tool calls."""
     joined = [{**message, "content": text_of(message)} for message in messages]
     return _with_call_ids(joined) if any(message.get("tool_calls") for message in joined) else joined
 
 
 def text_of(message: Message) -> str | None:
-    """A message's text; its parts joined where it has parts. A tool's result may be a list of anything else."""
+    """The text of a message, with its parts joined if it has parts; any other list (a tool's result) as ``str``."""
     content = message.get("content")
     if content is None or isinstance(content, str):
         return content
@@ -26,7 +29,7 @@ def text_of(message: Message) -> str | None:
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
-    """The leading system messages written at the head of the first user message, two line breaks between them."""
+    """Move leading system messages to the start of the first user message, separated by two line breaks."""
     first = next((k for k, message in enumerate(messages) if message["role"] != "system"), len(messages))
     system, rest = [text_of(message) or "" for message in messages[:first]], list(messages[first:])
     if not system:
@@ -37,7 +40,7 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
 
 
 def with_json_arguments(messages: Sequence[Message]) -> list[Message]:
-    """The arguments of tool calls as JSON text, which some templates (DeepSeek-V3) join to other text."""
+    """Messages with the arguments of tool calls as JSON text, which some templates need (DeepSeek-V3)."""
     return [
         {**message, "tool_calls": [_json_call(call) for call in message["tool_calls"]]}
         if message.get("tool_calls")
@@ -54,18 +57,18 @@ def _json_call(call: Message) -> Message:
 
 
 def _with_call_ids(messages: Sequence[Message]) -> list[Message]:
-    """Tool calls and their results, in order, under ids where they have none.
+    """Messages with ids for tool calls that have none, and for their results, in order.
 
-    Some templates write the id, and Mistral's takes none but of nine letters and digits.
+    Some templates show the id, and Mistral's accepts only nine letters and digits.
     """
-    numbers, waiting, named = count(), [], []
+    numbers, pending, named = count(), [], []
     for message in messages:
         if message.get("tool_calls"):
             calls = [{"id": f"call{next(numbers):05d}", **call} for call in message["tool_calls"]]
-            waiting = [call["id"] for call in calls]
+            pending = [call["id"] for call in calls]
             named.append({**message, "tool_calls": calls})
-        elif message["role"] == "tool" and waiting:
-            named.append({"tool_call_id": waiting.pop(0), **message})
+        elif message["role"] == "tool" and pending:
+            named.append({"tool_call_id": pending.pop(0), **message})
         else:
             named.append(message)
     return named

@@ -1,4 +1,4 @@
-"""One model's way to read a conversation: its tokenizer, its template's keyword arguments, the tools."""
+"""Renders prompts for one model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,13 @@ from crossdistill.chat.template import TemplateRefusalError, render_prompt
 
 @dataclass(frozen=True)
 class PromptRenderer:
-    """One model's way to render: its tokenizer, its template's keyword arguments, the tools."""
+    """One model's way to render prompts.
+
+    Attributes:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        template_kwargs: keyword arguments of the template.
+        tools: functions or JSON schemas that the template shows to the model.
+    """
 
     tokenizer: Any
     template_kwargs: dict[str, Any]
@@ -22,7 +28,7 @@ class PromptRenderer:
         return render_prompt(self.tokenizer, prompt, self.template_kwargs, self.tools, has_sampled_text)
 
     def changes(self, prompt: Prompt) -> bool:
-        """Whether the template changes an earlier answer; one that refuses the conversation is counted elsewhere."""
+        """Whether the template changes an earlier answer; False if it refuses the conversation."""
         try:
             return bool(changed_answers(self.tokenizer, prompt, self.template_kwargs, self.tools))
         except TemplateRefusalError:

@@ -1,4 +1,4 @@
-"""The sampled response as bytes, with its stop token told apart from its text."""
+"""A sampled response as bytes, with its stop token separate from its text."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,18 @@ from crossdistill.tokens import ByteVocab
 
 @dataclass(frozen=True)
 class Response:
-    """What a student sampled, exactly.
+    """A response exactly as the student sampled it.
 
     Attributes:
-        ids: the sampled token ids, int64 [num tokens], as they came (never re-tokenised).
-        text_positions: positions in `ids` of the tokens that carry bytes, ascending int64.
-        stop_position: position of the stop token if the student really emitted one, else None (truncated).
+        ids: int64 [num tokens], the sampled token ids, never re-tokenised.
+        text_positions: int64, positions in `ids` of the tokens that carry bytes, ascending.
+        stop_position: position of the stop token in `ids`, None if the student did not emit one (truncated).
         data: the bytes of the text tokens.
+
+    Example:
+        >>> response = Response(np.array([104, 105, 256]), np.array([0, 1]), stop_position=2, data=b"hi")
+        >>> response.text_ids.tolist(), response.num_special
+        ([104, 105], 0)
     """
 
     ids: np.ndarray
@@ -26,11 +31,12 @@ class Response:
 
     @property
     def text_ids(self) -> np.ndarray:
+        """The ids of the tokens that carry bytes."""
         return self.ids[self.text_positions]
 
     @property
     def num_special(self) -> int:
-        """Control tokens in the middle of the response: they carry no bytes, so no teacher token matches them."""
+        """Number of control tokens in the middle of the response: without bytes, no teacher token matches them."""
         return len(self.ids) - len(self.text_positions) - (self.stop_position is not None)
 
     @property
@@ -41,10 +47,25 @@ class Response:
 
 
 def split_response(ids: Sequence[int], vocab: ByteVocab, stop_ids: Collection[int]) -> Response:
-    """Tell text, stop token and other special tokens of a sampled response apart.
+    """Split a sampled response into text, stop token and other special tokens.
 
     The last token is the stop token iff it is one of `stop_ids` and carries no bytes; a truncated response has none. A
-    response that a token with bytes ended (a line break, say) has it as text like any other.
+    token with bytes that ended the response (a line break, say) is text like any other.
+
+    Args:
+        ids: sampled token ids; may be empty.
+        vocab: the student's vocabulary.
+        stop_ids: ids that end a response (:func:`crossdistill.chat.stop_ids`).
+
+    Raises:
+        InputError: an id is outside the vocabulary.
+
+    Example:
+        >>> from crossdistill.tokens import World
+        >>> vocab = ByteVocab.from_tokenizer(World({byte: bytes([byte]) for byte in range(256)}), size=257)
+        >>> response = split_response([104, 105, 256], vocab, stop_ids=[256])
+        >>> response.data, response.stop_position
+        (b'hi', 2)
     """
     array = np.asarray(ids, dtype=np.int64)
     stops = len(array) > 0 and int(array[-1]) in stop_ids and vocab.lengths[array[-1]] == 0

@@ -1,4 +1,4 @@
-"""The tokens with which a model ends its turn."""
+"""The tokens that end a model's turn."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,14 +7,29 @@ from crossdistill.chat.template import REFUSALS
 from crossdistill.errors import InputError
 from crossdistill.tokens.special_tokens import control_tokens
 
-_MARK = "0123456789"  # a response that no template rewrites
+_MARK = "0123456789"  # an answer that no template rewrites
 
 
 def stop_ids(tokenizer: Any, declared: int | Iterable[int] | None = None) -> tuple[int, ...]:
     """Every token id that ends a response, in ascending order.
 
-    The union of what the model declares (``generation_config.eos_token_id``), the tokenizer's end-of-text token, and
-    the special token that the chat template puts right after an assistant's message.
+    These are the ids that the model declares (``generation_config.eos_token_id``), the tokenizer's end-of-text token,
+    and the special token that the chat template puts right after an assistant's message.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        declared: the ids that the model declares.
+
+    Returns:
+        The ids, without repetition; empty if there are none.
+
+    Raises:
+        InputError: a declared id is not an integer.
+
+    Example:
+        >>> from transformers import ByT5Tokenizer
+        >>> stop_ids(ByT5Tokenizer(extra_ids=0), declared=[7])
+        (1, 7)
     """
     ids = {declared} if isinstance(declared, int) else set(declared or ())
     if not all(isinstance(token_id, int) for token_id in ids):
@@ -28,9 +43,10 @@ def stop_ids(tokenizer: Any, declared: int | Iterable[int] | None = None) -> tup
 
 
 def taught_stop(tokenizer: Any) -> int:
-    """The token with which the student learns to end a text that it is given: the end-of-text token, or its only stop.
+    """The token that teaches the student to end a given text: the end-of-text token, or its lowest other stop token.
 
-    Raises InputError where it has none.
+    Raises:
+        InputError: the tokenizer has no stop token.
     """
     stops = stop_ids(tokenizer)
     if not stops:
@@ -41,20 +57,26 @@ def taught_stop(tokenizer: Any) -> int:
 
 
 def token_name(tokenizer: Any, token_id: int) -> str:
-    """Of a control token, or of an id by which the model's vocabulary is padded beyond its tokenizer."""
+    """Name of a token; ``<id N>`` if the model's vocabulary is padded beyond its tokenizer and N is in the padding.
+
+    Example:
+        >>> from transformers import ByT5Tokenizer
+        >>> token_name(ByT5Tokenizer(extra_ids=0), 1)
+        '</s>'
+    """
     return tokenizer.convert_ids_to_tokens(int(token_id)) or f"<id {token_id}>"
 
 
 def _end_of_turn(tokenizer: Any) -> int | None:
-    """The first special token after an assistant's message, if the template writes one there."""
+    """The first special token after an assistant's message, None if the template writes none there."""
     if tokenizer.chat_template is None:
         return None
     messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
     try:
         _, mark, suffix = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(_MARK)
     except REFUSALS:
-        return None  # it refuses such a conversation, so it says nothing of how it ends
-    if not mark:  # a template for prompts alone
+        return None  # it refuses such a conversation, so the end of a turn is unknown
+    if not mark:  # a template for prompts only
         return None
     control = control_tokens(tokenizer)
     special = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.content in control}

@@ -1,4 +1,4 @@
-"""A prompt rendered by a model's own chat template, or by a plain one where the model has none."""
+"""Renders prompts with a model's own chat template, or with a plain one if the model has none."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from crossdistill.chat import control_names
 from crossdistill.chat.messages import Message, Prompt, fold_system, plain_messages, with_json_arguments
 from crossdistill.errors import InputError
 from crossdistill.tokens.special_tokens import control_tokens
@@ -13,7 +14,7 @@ from crossdistill.tokens.special_tokens import control_tokens
 _TEXT = "x"  # a text that contains no special token itself
 _SYSTEM = "0123456789"  # a system message that no template rewrites
 
-# line breaks stand in expressions: the template engine swallows those beside a block
+# line breaks are in expressions, because the template engine removes those next to a block
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
     "{{ message['role'] | capitalize ~ ':\\n' ~ message['content'] }}"
@@ -29,12 +30,12 @@ PLAIN_TEMPLATE = (
 
     Assistant:
 
-The response follows on its own line. The model's begin-of-text token is put in front where its tokenizer adds one
-to plain text.
+The response follows on its own line. The text begins with the model's begin-of-text token if its tokenizer adds one to
+plain text.
 """
 
 
-# a template's own refusal, and what its expressions can raise
+# a template's own refusal, and the errors that its expressions can raise
 REFUSALS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 _RESERVED = {
     "add_generation_prompt", "continue_final_message", "conversation", "max_length", "messages", "padding",
@@ -44,11 +45,21 @@ _RESERVED = {
 
 
 class TemplateRefusalError(InputError):
-    """A chat template takes no such conversation."""
+    """A chat template refuses a conversation."""
 
 
 def ensure_template(tokenizer: Any) -> bool:
-    """Give a tokenizer without a chat template the plain one; returns whether it was needed."""
+    """Give a tokenizer the plain chat template (:data:`PLAIN_TEMPLATE`) if it has none.
+
+    Returns:
+        Whether the plain template was needed.
+
+    Example:
+        >>> from transformers import ByT5Tokenizer
+        >>> tokenizer = ByT5Tokenizer(extra_ids=0)
+        >>> ensure_template(tokenizer), ensure_template(tokenizer)
+        (True, False)
+    """
     if tokenizer.chat_template is not None:
         return False
     begins_with_bos = tokenizer(_TEXT)["input_ids"][:1] == [tokenizer.bos_token_id]
@@ -63,35 +74,48 @@ def render_prompt(
     tools: Sequence[Any] | None = None,
     has_sampled_text: bool = False,
 ) -> list[int]:
-    """Token ids of a prompt, up to where the response begins.
+    """Token ids of a prompt, up to the start of the response.
 
-    Messages go through the tokenizer's own chat template with its generation prompt; where the template takes no
-    system message, its text leads the first user message. A text is tokenised as it stands, with the tokenizer's own
-    begin token and without an end token. The response is tokenised apart, so that no token crosses the border between
-    them.
+    Messages go through the tokenizer's own chat template with its generation prompt; if the template accepts no system
+    message, its text is put before the first user message. A text is tokenised as it is, with the tokenizer's own
+    begin-of-text token and without an end-of-text token. The response is tokenised separately, so no token crosses the
+    border between prompt and response.
 
     Args:
+        tokenizer: a Hugging Face tokenizer; with a chat template, if the prompt has messages.
+        prompt: a text, or the messages before the response.
+        template_kwargs: keyword arguments of the template, such as ``enable_thinking``.
         tools: functions or JSON schemas, which the template shows to the model in its own way.
-        has_sampled_text: some of the messages were written by a model: what spells a control token in them stays text.
+        has_sampled_text: whether a model wrote some of the messages: names of control tokens in them stay text.
 
-    Raises InputError for a prompt without a single token, and TemplateRefusalError for messages that the chat template
-    refuses.
+    Returns:
+        At least one token id.
+
+    Raises:
+        InputError: the prompt has no tokens, or `template_kwargs` has a reserved name.
+        TemplateRefusalError: the chat template refuses the messages.
+
+    Example:
+        >>> from transformers import ByT5Tokenizer
+        >>> tokenizer = ByT5Tokenizer(extra_ids=0)
+        >>> ensure_template(tokenizer)
+        True
+        >>> ids = render_prompt(tokenizer, [{"role": "user", "content": "Hi!"}])
+        >>> tokenizer.decode(ids)
+        'User:\\nHi!\\n\\nAssistant:\\n'
     """
     if isinstance(prompt, str):
         ids = list(tokenizer(prompt)["input_ids"])
         if _appends_eos(tokenizer):
             ids.pop()
     else:
-        # only where it matters: the marks that are set for it come between a text and what a template looks for in it
-        sanitised = has_sampled_text and _spells_control(tokenizer, prompt)
-        options = {"tokenize": True, "return_dict": True, "sanitize_control_tokens": sanitised}
-        ids = list(
-            _apply(tokenizer, prompt, template_kwargs, tools, add_generation_prompt=True, **options)["input_ids"]
-        )
+        # only if needed: it sets marks in the text, which hide what some templates search for
+        keeps_names = has_sampled_text and _names_control(tokenizer, prompt)
+        ids = _rendered_ids(tokenizer, prompt, template_kwargs, tools, keeps_names)
     if not ids:
         raise InputError(
-            f"the prompt {prompt!r} has no tokens, so nothing predicts the response's first one: write something in "
-            "it, or use a tokenizer that begins every text with a token of its own."
+            f"the prompt {prompt!r} has no tokens, so nothing predicts the first token of the response: write "
+            "something in it, or use a tokenizer that adds a begin-of-text token."
         )
     return ids
 
@@ -103,25 +127,41 @@ def render_text(
     tools: Sequence[Any] | None = None,
     add_generation_prompt: bool = False,
 ) -> str:
-    """The text of messages as :func:`render_prompt` has them tokenised; raises TemplateRefusalError likewise."""
+    """The text of messages, as :func:`render_prompt` tokenises it.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        messages: the conversation.
+        template_kwargs: keyword arguments of the template.
+        tools: as for :func:`render_prompt`.
+        add_generation_prompt: whether to end with the header of the assistant's next message.
+
+    Raises:
+        InputError: `template_kwargs` has a reserved name.
+        TemplateRefusalError: the chat template refuses the messages.
+    """
     options = {"tokenize": False, "add_generation_prompt": add_generation_prompt}
     return str(_apply(tokenizer, messages, template_kwargs, tools, **options))
 
 
 def check_template_kwargs(template_kwargs: Mapping[str, Any] | None) -> None:
-    """Raises InputError for a keyword that decides how a prompt is rendered, and not what the template says."""
+    """Check that keyword arguments are the template's own and do not decide how it is applied.
+
+    Raises:
+        InputError: a name is reserved, such as ``tokenize``.
+    """
     reserved = sorted(_RESERVED & set(template_kwargs or ()))
     if reserved:
         raise InputError(
-            f"the keyword arguments of a chat template name {', '.join(reserved)}, which are set here: leave them "
-            "out, and give those that the template reads, such as enable_thinking."
+            f"the keyword arguments of a chat template name {', '.join(reserved)}, which crossdistill sets: leave them "
+            "out, and pass only those that the template reads, such as enable_thinking."
         )
 
 
 def shows_system(
     tokenizer: Any, template_kwargs: dict[str, Any] | None = None, tools: Sequence[Any] | None = None
 ) -> bool | None:
-    """Whether the chat template shows a system message; None where it refuses one, False where it leaves it out."""
+    """Whether the chat template shows a system message; None if it refuses one, False if it leaves it out."""
     messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": "?"}]
     try:
         return _SYSTEM in tokenizer.apply_chat_template(
@@ -137,9 +177,28 @@ def folds_system(
     template_kwargs: dict[str, Any] | None = None,
     tools: Sequence[Any] | None = None,
 ) -> bool:
-    """Whether :func:`render_prompt` writes a system message of `prompt` into its first user message."""
+    """Whether :func:`render_prompt` moves the system message of `prompt` into the first user message."""
     has_system = not isinstance(prompt, str) and prompt[0]["role"] == "system"
     return has_system and not shows_system(tokenizer, template_kwargs, tools)
+
+
+def _rendered_ids(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    template_kwargs: dict[str, Any] | None,
+    tools: Sequence[Any] | None,
+    keeps_names: bool,
+) -> list[int]:
+    """keeps_names: names of control tokens in the messages stay text."""
+    if keeps_names and not control_names.are_kept_by(tokenizer):
+        marked, tools = control_names.marked(tokenizer, [list(messages), tools])
+        text = _apply(tokenizer, marked, template_kwargs, tools, add_generation_prompt=True, tokenize=False)
+        try:
+            return control_names.encode(tokenizer, text)
+        except ValueError as error:
+            raise _refusal(tokenizer, messages, error) from None
+    options = {"tokenize": True, "return_dict": True, **({"sanitize_control_tokens": True} if keeps_names else {})}
+    return list(_apply(tokenizer, messages, template_kwargs, tools, add_generation_prompt=True, **options)["input_ids"])
 
 
 def _apply(
@@ -166,17 +225,18 @@ def _apply(
         raise _refusal(tokenizer, messages, error) from None
 
 
-def _spells_control(tokenizer: Any, messages: Sequence[Message]) -> bool:
+def _names_control(tokenizer: Any, messages: Sequence[Message]) -> bool:
+    """Whether the messages contain the name of a control token."""
     control = control_tokens(tokenizer)
-    said = json.dumps([dict(message) for message in messages], ensure_ascii=False, default=str)
-    return any(token in said for token in control)
+    text = json.dumps([dict(message) for message in messages], ensure_ascii=False, default=str)
+    return any(token in text for token in control)
 
 
 def _refusal(tokenizer: Any, messages: Sequence[Message], error: Exception) -> TemplateRefusalError:
     roles = ", ".join(str(message["role"]) for message in messages)
     return TemplateRefusalError(
         f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of {roles} ({error}): write "
-        "prompts that it takes, or give the tokenizer another chat_template."
+        "prompts that it accepts, or give the tokenizer another chat_template."
     )
 
 

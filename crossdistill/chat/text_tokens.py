@@ -1,4 +1,4 @@
-"""Special tokens that are words of a response, such as ``<think>`` where a tokenizer has it as a control token."""
+"""Special tokens that are words of a response, such as ``<think>`` if it is a control token of the tokenizer."""
 
 from collections.abc import Collection
 from typing import Any
@@ -9,9 +9,16 @@ from crossdistill.tokens.special_tokens import control_tokens
 
 
 def check_text_tokens(names: Collection[str], tokenizers: dict[str, Any]) -> None:
-    """Each name must be a special token of one side at least, and none that ends a turn (as far as tokenizers tell).
+    """Check that each name is a special token of at least one side, and that none ends a turn.
 
-    tokenizers: by side.
+    Stop tokens that only the model declares, and not its tokenizer, are not seen here.
+
+    Args:
+        names: special tokens to treat as words.
+        tokenizers: side ("student", "teacher") -> its tokenizer.
+
+    Raises:
+        InputError: a name is a special token of neither side, or ends a turn.
     """
     for name in names:
         sides = [side for side, tokenizer in tokenizers.items() if name in control_tokens(tokenizer)]
@@ -21,4 +28,4 @@ def check_text_tokens(names: Collection[str], tokenizers: dict[str, Any]) -> Non
             )
         for side in sides:
             if tokenizers[side].convert_tokens_to_ids(name) in stop_ids(tokenizers[side]):
-                raise InputError(f"text_tokens names {name!r}, with which the {side} ends a turn: leave it out.")
+                raise InputError(f"text_tokens names {name!r}, which ends a turn of the {side}: leave it out.")

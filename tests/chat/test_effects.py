@@ -170,9 +170,9 @@ def test_sentences():
         "does not keep the reasoning (<think>) of earlier answers as it was (dropped).",
         "does not keep the reasoning (<think>) of the last answer as it was (changed).",
         "writes '[final]' before an answer, which its generation prompt lacks.",
-        "writes '<think></think>' before the last answer, which was not said.",
+        "inserts '<think></think>' before the last answer.",
         "opens the response with '<think>': it begins inside reasoning.",
-        "writes nothing after an answer, so that it shows no end of a turn.",
+        "writes nothing after an answer, so the end of a turn is not marked.",
         "does not show tools (dropped).",
         "does not show tool calls and their results (refused).",
     ]
@@ -188,7 +188,8 @@ def test_a_pair_that_begins_its_responses_in_other_places_is_told_the_way_out():
     hybrid = template_effects(t.with_template(t.HYBRID), {"enable_thinking": False})
     assert mismatches(plain, plain) == mismatches(reasoner, reasoner) == []
     (sentence,) = mismatches(reasoner, plain)
-    assert "inside a block of reasoning for the student ('<think>\\n') and at its head for the teacher ('')" in sentence
+    assert "inside a block of reasoning for the student ('<think>\\n') and without a block of reas" in sentence
+    assert "reasoning for the teacher ('')" in sentence
     assert "teacher_chat_template_kwargs" in sentence
     (sentence,) = mismatches(plain, hybrid)
     assert "after a closed block of reasoning for the teacher" in sentence

@@ -109,7 +109,9 @@ def test_an_empty_text_is_the_begin_token_alone():
 
 @pytest.mark.parametrize("adds", ["$A", f"$A {END}"])
 def test_a_prompt_without_a_token_is_refused(adds):
-    with pytest.raises(InputError, match="the prompt '' has no tokens, so nothing predicts the response's first one"):
+    with pytest.raises(
+        InputError, match="the prompt '' has no tokens, so nothing predicts the first token of the response"
+    ):
         render_prompt(tokenizer(adds=adds), "")
     with pytest.raises(InputError, match=r"the prompt \[\{.*\}\] has no tokens"):
         render_prompt(tokenizer(template="{{ messages[0].content }}"), [{"role": "user", "content": ""}])
@@ -168,7 +170,7 @@ def test_without_any_end_there_are_no_stop_tokens():
 
 @pytest.mark.parametrize("name", ["tokenize", "add_generation_prompt", "sanitize_control_tokens", "max_length"])
 def test_keywords_that_decide_how_a_prompt_is_rendered_are_refused(name):
-    with pytest.raises(InputError, match=f"name {name}, which are set here: leave them out"):
+    with pytest.raises(InputError, match=f"name {name}, which crossdistill sets: leave them out"):
         render_prompt(tokenizer(template=CHATML), QUESTION, {name: True})
 
 

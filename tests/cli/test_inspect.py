@@ -70,12 +70,12 @@ def test_an_adapter_is_no_model(weightless, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"eos_token_id": "x"}', "names 'x' as eos_token_id, which is none of the model's 326 token ids"),
+        ('{"eos_token_id": "x"}', "names 'x' as eos_token_id, which is not one of the model's 326 token ids"),
         ('{"eos_token_id": 326}', "names 326 as eos_token_id"),
         ('{"eos_token_id": [1, -1]}', "names -1 as eos_token_id"),
         ('{"eos_token_id": [[1]]}', "names [1] as eos_token_id"),
         ('{"eos_token_id": true}', "names True as eos_token_id"),
-        ("[1]", "is a list where an object is due"),
+        ("[1]", "holds a list, not a JSON object"),
         ("{", "cannot be read as JSON"),
         ("[" * 200_000, "cannot be read as JSON"),
     ],
@@ -142,7 +142,7 @@ def test_templates_are_tried_with_the_keyword_arguments_of_the_run(weightless, t
         ("[" * 100_000, "is not JSON (maximum recursion depth"),
         ("[1]", 'is a list: give a JSON object, such as {"enable_thinking": false}.'),
         ("null", "is a NoneType: give a JSON object"),
-        ('{"tokenize": true}', "name tokenize, which are set here"),
+        ('{"tokenize": true}', "name tokenize, which crossdistill sets"),
     ],
 )
 def test_keyword_arguments_that_are_none(given, message):

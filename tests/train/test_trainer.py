@@ -557,7 +557,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"teacher": "same"}, "student and teacher are both"),
         ({"prompts": []}, "the training data is empty"),
         ({"text_tokens": ["<think>"]}, "text_tokens names '<think>', which is a special token of neither tokenizer"),
-        ({"text_tokens": ["<stop>"]}, "text_tokens names '<stop>', with which the teacher ends a turn"),
+        ({"text_tokens": ["<stop>"]}, "text_tokens names '<stop>', which ends a turn of the teacher"),
         ({"max_completion_length": 128}, "does not fit the student's context of 128 tokens"),
         ({"per_device_train_batch_size": 9}, "the training data has 8 prompts and a step takes 9"),
     ],
