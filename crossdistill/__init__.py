@@ -1,7 +1,7 @@
 """On-policy distillation across tokenizers.
 
-The bytes are the currency: both models' tokens are placed on the bytes of the student's response, and
-everything else is a thin layer over them. Importing the package loads numpy and nothing heavier.
+Bytes are the common currency: both models' tokens are located on the bytes of the student's response, and everything
+else is a thin layer on top. Importing the package loads numpy and nothing heavier.
 """
 
 from crossdistill.align import Alignment, align

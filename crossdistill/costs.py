@@ -1,18 +1,18 @@
 """FLOPs and tokens of a run, by part (Breaking the Tokenizer Barrier, section 5.3).
 
-A model of N parameters spends about 2 N floating-point operations on a token in a forward pass, and 6 N in a training
+A model with N parameters spends about 2 N floating-point operations per token in a forward pass, and 6 N in a training
 step, forward and backward (Kaplan et al. 2020, section 2.1). On-policy distillation pays for the student's rollout, the
 teacher's prefill over it and the student's step; distillation on the teacher's own responses pays for the teacher's
-rollout and the student's step. The paper's table gives totals only, so the factors are the usual ones.
+rollout and the student's step. The paper's table gives only totals, so these are the usual factors.
 
-N counts the parameters that take part in matrix products: the output head, not the embedding look-up; of a mixture of
-experts the active ones. Tokens are prompt and response together: a rollout reads the prompt too.
+N counts the parameters that take part in matrix products: the output head but not the embedding look-up, and in a
+mixture of experts only the active ones. Tokens are prompt and response together: a rollout reads the prompt too.
 
-Left out is what attention spends on looking back, about 2 * layers * width * context a token in a causal forward
+The cost of attention over the context is not counted: about 2 * layers * width * context per token in a causal forward
 pass. Relative to 2 N it is context / (12 * width): 3 % for 1,024 tokens at width 2,560, a third for 16,384 tokens at
-width 4,096. Long reasoning traces and very small models thus cost more than is counted here; as every part grows, the
-ratio of two methods on traces of one length changes less than the totals. Recomputation under gradient checkpointing
-(2 N more) is left out too: it is a choice of memory, not of method.
+width 4,096. So long reasoning traces and very small models cost more than is counted here; since every part grows, the
+ratio of two methods on traces of the same length changes less than the totals. Recomputation under gradient
+checkpointing (2 N more) is not counted either: it is a choice about memory, not about the method.
 """
 
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ from typing import Any
 
 
 class Part(StrEnum):
-    """What tokens are spent on."""
+    """A part of the computation that processes tokens."""
 
     STUDENT_ROLLOUT = "student_rollout"
-    STUDENT_SCORE = "student_score"  # a forward pass for log-probabilities alone
+    STUDENT_SCORE = "student_score"  # a forward pass for log-probabilities only
     STUDENT_STEP = "student_step"
     TEACHER_PREFILL = "teacher_prefill"
     TEACHER_ROLLOUT = "teacher_rollout"
@@ -44,10 +44,20 @@ _OF_TEACHER = {Part.TEACHER_PREFILL, Part.TEACHER_ROLLOUT}
 
 @dataclass
 class Costs:
-    """Tokens by part, and the FLOPs they come to.
+    """Tokens and FLOPs by part.
 
-    student_params, teacher_params: parameters in matrix products (see the module's text). flops: exact integers, parts
-    without tokens left out.
+    Attributes:
+        student_params: the student's parameters in matrix products (:func:`matmul_parameters`).
+        teacher_params: the teacher's parameters in matrix products.
+        tokens: by part; parts without tokens are absent.
+        flops: by part, exact integers; parts without tokens are absent.
+
+    Example:
+        >>> costs = Costs(student_params=1_000, teacher_params=5_000)
+        >>> costs.add(Part.STUDENT_ROLLOUT, tokens=10)
+        >>> costs.add(Part.TEACHER_PREFILL, tokens=10)
+        >>> costs.total_flops
+        120000
     """
 
     student_params: int
@@ -56,9 +66,15 @@ class Costs:
     flops: dict[Part, int] = field(default_factory=dict)
 
     def add(self, part: Part, tokens: int, params: int | None = None) -> None:
-        """Count `tokens` (prompt and response, no padding) under `part`.
+        """Count tokens under a part, with the FLOPs that they cost.
 
-        params: of the model that reads them, where there are several teachers.
+        Args:
+            part: the part.
+            tokens: number of tokens of prompt and response, without padding.
+            params: parameters of the model that reads them, if there are several teachers.
+
+        Raises:
+            ValueError: the number of tokens is negative.
         """
         if tokens < 0:
             raise ValueError(f"cannot spend {tokens} tokens")
@@ -67,23 +83,24 @@ class Costs:
         self.include(part, tokens, FLOPS_PER_PARAMETER_AND_TOKEN[part] * params * tokens)
 
     def include(self, part: Part, tokens: int, flops: int) -> None:
-        """Count what is known to have been spent."""
+        """Count tokens and FLOPs under a part, both as given."""
         self.tokens[part] = self.tokens.get(part, 0) + tokens
         self.flops[part] = self.flops.get(part, 0) + flops
 
     @property
     def total_flops(self) -> int:
+        """FLOPs of all parts."""
         return sum(self.flops.values())
 
     def as_dict(self) -> dict[str, dict[str, int]]:
-        """The ``tokens`` and ``flops`` entries of ``run.json``; the latter with its ``total``."""
+        """The ``tokens`` and ``flops`` entries of ``run.json``; ``flops`` has a ``total``."""
         tokens = {part.value: count for part, count in self.tokens.items()}
         flops = {part.value: count for part, count in self.flops.items()}
         return {"tokens": tokens, "flops": {**flops, "total": self.total_flops}}
 
 
 def matmul_parameters(model: Any) -> int:
-    """Parameters that take part in matrix products: all but an input embedding that is not tied to the head.
+    """Number of parameters that take part in matrix products: all except an input embedding not tied to the head.
 
     Args:
         model: a Hugging Face causal language model.

@@ -1,8 +1,8 @@
-"""From a chunk's log-ratio to one advantage a student token: the registry of all credits.
+"""Credit: from the log-ratios of chunks to one advantage per student token, with the registry of all methods.
 
-In chunk c the student's tokens have log-probabilities log p_i (sum L_S) and the teacher's log q_j (sum L_T), in nats.
-Every method keeps ``sum_i A_i = L_T - L_S`` (conservation), gives ``log q - log p`` on a 1:1 chunk and 0 where teacher
-and student agree.
+In a chunk the student's tokens have log-probabilities log p_i (sum L_S) and the teacher's log q_j (sum L_T), in nats.
+The advantages A_i of every method satisfy ``sum_i A_i = L_T - L_S`` (conservation). They are ``log q - log p`` on a 1:1
+chunk, and 0 if teacher and student agree.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from crossdistill.objectives.shared.bytewise.marginal import marginal_credit
 from crossdistill.objectives.shared.inputs import AlignedBatch
 
 EPSILON_NATS = 1e-6
-"""Below this |L_S| a chunk is certain for the student and its shares are equal: the ratio would be noise."""
+"""Below this |L_S| the student is certain of a chunk and its tokens get equal shares: their ratio would be noise."""
 
 
 def _semantic_prior(logprobs: Tensor, chunk_of: Tensor, totals: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
@@ -53,11 +53,11 @@ SHARES = tuple(_SHARES)
 
 @dataclass(frozen=True)
 class Credit:
-    """One way to give each student token its advantage.
+    """A way to compute the advantages of a batch.
 
     Attributes:
-        assign: advantages of a batch: nats, [N_S], constant.
-        reads_distribution: whether it needs the teacher's distribution (DENSE, or TOPK), and not only the
+        assign: batch -> advantages in nats, [N_S], constant.
+        reads_distribution: whether it needs the teacher's distribution (DENSE or TOPK), not only the
             log-probabilities of the sampled text.
     """
 
@@ -66,32 +66,43 @@ class Credit:
 
 
 def chunk_sums(values: Tensor, splits: Tensor) -> Tensor:
-    """Sums of ``values[splits[c]:splits[c + 1]]``: [num tokens] -> [num_chunks]."""
+    """Sum of ``values[splits[c]:splits[c + 1]]`` for each chunk c: [num tokens] -> [num_chunks]."""
     return values.new_zeros(len(splits) - 1).index_add(0, _chunk_of(splits), values)
 
 
 def _chunk_of(splits: Tensor) -> Tensor:
-    """The chunk in which each token lies: [num_chunks + 1] -> int64 [num tokens]."""
+    """Index of each token's chunk: splits [num_chunks + 1] -> int64 [num tokens]."""
     return torch.repeat_interleave(torch.arange(len(splits) - 1, device=splits.device), splits.diff())
 
 
 def assign_credit(
     student_logprobs: Tensor, teacher_logprobs: Tensor, alignment: Alignment, method: str = "semantic_prior"
 ) -> Tensor:
-    """One advantage a student token from the log-ratio of its chunk.
+    """One advantage per student token, as a share of the log-ratio of its chunk.
 
     Args:
-        student_logprobs: nats, [num student tokens], of the sampled tokens, each under the tokens before it.
+        student_logprobs: nats, [num student tokens]; entry i is the log-probability of token i given the tokens before
+            it.
         teacher_logprobs: nats, [num teacher tokens], of the same bytes in the teacher's tokens.
-        alignment: of one response, or of several put one after the other.
-        method: one of :data:`SHARES`: ``semantic_prior`` (the paper's), ``uniform``, ``first`` or ``last`` (token of
-            the chunk).
+        alignment: of one response, or of several concatenated ones.
+        method: one of :data:`SHARES`: ``semantic_prior`` (the paper's: in proportion to the student's
+            log-probabilities), ``uniform``, ``first`` or ``last`` (all to the first or last token of the chunk).
 
     Returns:
-        Advantages in nats, [num student tokens], without gradient. Empty where there are no chunks.
+        Advantages in nats, [num student tokens], without gradient. Empty if there are no chunks.
 
     Raises:
-        ValueError: an unknown method, or log-probabilities that do not match the alignment's tokens.
+        ValueError: the method is unknown, or log-probabilities do not match the alignment's tokens.
+
+    Example:
+        >>> import numpy as np
+        >>> from crossdistill import align
+        >>> alignment = align(np.array([2, 5, 6]), np.array([5, 6]))  # a 2:1 chunk and a 1:1 chunk
+        >>> student, teacher = torch.tensor([-3.0, -1.0, -2.0]), torch.tensor([-2.0, -1.0])
+        >>> assign_credit(student, teacher, alignment).tolist()
+        [1.5, 0.5, 1.0]
+        >>> assign_credit(student, teacher, alignment, method="uniform").tolist()
+        [1.0, 1.0, 1.0]
     """
     if method not in _SHARES:
         way_out = "use batch_credit" if method in METHODS else f"choose one of {', '.join(SHARES)}"
@@ -113,28 +124,51 @@ def assign_credit(
 
 
 def batch_credit(batch: AlignedBatch, method: str = "semantic_prior") -> Tensor:
-    """One advantage a student token of a batch, by any credit.
+    """One advantage per student token of a batch, by any method.
 
     Args:
         batch: aligned responses with the teacher's signal.
-        method: one of :data:`METHODS`, or the import path of a function from an AlignedBatch to advantages.
+        method: one of :data:`METHODS`, or the import path (``"my_package.my_file:my_credit"``) of a function from an
+            AlignedBatch to advantages.
 
     Returns:
-        Advantages in nats, [N_S], without gradient.
+        Advantages in nats, [N_S], without gradient. Empty for a batch without chunks.
 
     Raises:
-        InputError: there is no such credit.
+        InputError: there is no such method.
+
+    Example:
+        >>> import numpy as np
+        >>> from crossdistill import ByteVocab, align
+        >>> from crossdistill.objectives import AlignedBatch, StudentTokens, TeacherTokens, VocabPair
+        >>> from crossdistill.tokens import World
+        >>> single_bytes = {byte: bytes([byte]) for byte in range(256)}
+        >>> pieces = ByteVocab.from_tokenizer(World(single_bytes))
+        >>> words = ByteVocab.from_tokenizer(World({**single_bytes, 256: b"hi"}))
+        >>> ids, ends, old_logprobs = torch.tensor([104, 105]), torch.tensor([1, 2]), torch.tensor([-3.0, -1.0])
+        >>> batch = AlignedBatch(
+        ...     alignment=align(np.array([1, 2]), np.array([2])),
+        ...     is_stop=np.array([False]),
+        ...     response_splits=np.array([0, 1]),
+        ...     pair=VocabPair(pieces, words),
+        ...     student=StudentTokens(ids, ends, old_logprobs, old_logprobs),
+        ...     teacher=TeacherTokens(torch.tensor([256]), torch.tensor([2]), torch.tensor([-2.0])),
+        ... )
+        >>> batch_credit(batch, "last").tolist()
+        [0.0, 2.0]
     """
     return find(method).assign(batch)
 
 
 def find(method: str) -> Credit:
-    """The credit of that name, or of an import path; one of the latter reads the distribution if it says so.
+    """The credit with a name or an import path.
 
-    A function of your own may carry an attribute ``reads_distribution = True``.
+    Args:
+        method: as for :func:`batch_credit`. A function named by an import path that needs the teacher's distribution
+            says so by an attribute ``reads_distribution = True``.
 
     Raises:
-        InputError: there is no such credit.
+        InputError: there is no such method.
 
     Example:
         >>> find("marginal").reads_distribution

@@ -1,20 +1,29 @@
-"""What the user is told when an input cannot work."""
+"""Errors with a message for the user."""
 
 
 class InputError(ValueError):
-    """Bad input from the user: the message names the thing, why it cannot work, and the way out.
+    """Bad input from the user. The message names the thing, the reason and the way out.
 
-    The command line prints it as one sentence and exits with code 2.
+    The command line prints the message and exits with code 2.
+
+    Example:
+        >>> from crossdistill import ByteVocab
+        >>> from crossdistill.tokens import World
+        >>> try:
+        ...     ByteVocab.from_tokenizer(World({byte: bytes([byte]) for byte in range(255)}))
+        ... except InputError as error:
+        ...     print(str(error)[:67])
+        this longest-match vocabulary has no entry for the byte 0xff, so it
     """
 
 
 class TeacherError(RuntimeError):
-    """A teacher behind a server failed the run: what was trained so far is sound, and the run can be resumed."""
+    """A served teacher failed. What was trained so far is sound, and the run can be resumed."""
 
 
 class TeacherUnavailableError(TeacherError):
-    """The server did not answer for as long as it is waited for, or refuses what it took at the start."""
+    """The server did not answer within the patience of the run, or refuses requests that it accepted at the start."""
 
 
 class TeacherChangedError(TeacherError):
-    """Another model answers than the one that the run began with."""
+    """The server now answers with another model than at the start of the run."""

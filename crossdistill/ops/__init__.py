@@ -1,4 +1,4 @@
-"""What objectives share: log-probabilities from hidden states that never hold [tokens, vocabulary]."""
+"""Log-probabilities, and sums over logits, from hidden states in tiles: never [tokens, vocabulary] at once."""
 
 from crossdistill.ops.chosen import chosen_logits
 from crossdistill.ops.head import LMHead, full_tensor

@@ -1,7 +1,7 @@
-"""Logits of a few chosen tokens at each position, from the rows of the head that they need.
+"""Logits of a few chosen tokens at each position, computed from their rows of the head only.
 
-Shapes: N positions, K chosen tokens at each, H hidden size, V vocabulary. Takes N x K x H multiplications and not
-N x V x H; nothing of size N x V is made, in the forward or in the backward pass.
+Shapes: N positions, K chosen tokens per position, H hidden size, V vocabulary. Takes N x K x H multiplications instead
+of N x V x H, and makes nothing of size N x V in the forward or backward pass.
 """
 
 from typing import Any
@@ -17,10 +17,18 @@ def chosen_logits(hidden: Tensor, head: LMHead, ids: Tensor, tile_elements: int 
     """``head.logits(hidden).gather(1, ids)``, differentiable in `hidden` and in the head's weight and bias.
 
     Args:
-        hidden: [N, H]. ids: int64 [N, K].
-        tile_elements: of the head's rows to hold at once.
+        hidden: [N, H].
+        head: the head of the model.
+        ids: int64 [N, K].
+        tile_elements: elements of the head's rows to hold at once.
 
-    Returns float32 [N, K] (float64 where the weight is); empty with zero gradients for N = 0.
+    Returns:
+        float32 [N, K] (float64 if the weight is). Empty with zero gradients for N = 0.
+
+    Example:
+        >>> head = LMHead(weight=torch.eye(4))
+        >>> chosen_logits(torch.arange(8.0).view(2, 4), head, torch.tensor([[0, 3], [1, 1]])).tolist()
+        [[0.0, 3.0], [5.0, 5.0]]
     """
     rows = max(1, tile_elements // max(1, ids.shape[1] * hidden.shape[1]))
     raw: Tensor = _ChosenRaw.apply(hidden, head.weight, head.bias, ids, rows)
@@ -28,7 +36,7 @@ def chosen_logits(hidden: Tensor, head: LMHead, ids: Tensor, tile_elements: int 
 
 
 class _ChosenRaw(torch.autograd.Function):
-    """Before scale and soft cap. Fetches each tile's rows of the head again in the backward pass."""
+    """Chosen logits before scale and soft cap. The backward pass fetches each tile's rows of the head again."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: int) -> Tensor:

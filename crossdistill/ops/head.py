@@ -15,9 +15,18 @@ from crossdistill.ops.hidden import causal_lm, last_hidden_states
 
 @dataclass(frozen=True)
 class LMHead:
-    """``logits = cap * tanh(scale * (hidden @ weight.T + bias) / cap)``, without the tanh where `softcap` is None.
+    """``logits = cap * tanh(scale * (hidden @ weight.T + bias) / cap)``, without the tanh if `softcap` is None.
 
-    weight: [V, H]. bias: [V] or None. scale: Cohere's and Granite's logit scale. softcap: Gemma's cap.
+    Attributes:
+        weight: [V, H].
+        bias: [V], or None.
+        scale: the logit scale of Cohere's and Granite's models.
+        softcap: the soft cap of Gemma's models, or None.
+
+    Example:
+        >>> head = LMHead(weight=torch.eye(3), scale=2.0)
+        >>> head.vocab_size, head.logits(torch.tensor([[0.0, 1.0, 2.0]])).tolist()
+        (3, [[0.0, 2.0, 4.0]])
     """
 
     weight: Tensor
@@ -27,16 +36,17 @@ class LMHead:
 
     @classmethod
     def from_model(cls, model: Any) -> "LMHead":
-        """The head of a Hugging Face causal language model (or of a PEFT model around one).
+        """The head of a Hugging Face causal language model, or of a PEFT model around one.
 
-        Raises InputError where the output layer itself carries an adapter, which its weight does not tell.
+        Raises:
+            InputError: the output layer itself has an adapter, so its weight is not the whole layer.
         """
         model = causal_lm(model)
         layer, config = model.get_output_embeddings(), model.config.get_text_config()
         if hasattr(layer, "base_layer"):
             raise InputError(
-                "an adapter on the output layer is not supported: take it out of the adapter's target_modules, or name "
-                "it in modules_to_save to train it whole."
+                "an adapter on the output layer is not supported: take it out of the adapter's target_modules, or list "
+                "it in modules_to_save to train the whole layer."
             )
         scale = getattr(config, "logit_scale", None) or 1.0
         if getattr(config, "logits_scaling", None):
@@ -51,26 +61,28 @@ class LMHead:
 
     @property
     def vocab_size(self) -> int:
+        """V."""
         return self.weight.shape[0]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[N, H] -> float32 [N, V]. For a few positions only: callers tile over N."""
+        """[N, H] -> float32 [N, V] (float64 if the weight is). For few positions only: callers tile over N."""
         return self.finish(self.raw(hidden))
 
     def raw(self, hidden: Tensor) -> Tensor:
-        """``hidden @ weight.T + bias``: [N, H] -> float32 [N, V] (float64 where the weight is)."""
+        """``hidden @ weight.T + bias``: [N, H] -> float32 [N, V] (float64 if the weight is)."""
         return wide(torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias))
 
     def finish(self, raw: Tensor) -> Tensor:
-        """What the model does to these to get its logits: scale and soft cap."""
+        """The logits for the output of :meth:`raw`: applies scale and soft cap."""
         scaled = raw if self.scale == 1 else raw * self.scale
         return scaled if self.softcap is None else self.softcap * torch.tanh(scaled / self.softcap)
 
     @torch.no_grad()
     def verify(self, model: Any) -> None:
-        """Compare with the model's own logits on a few tokens; some models do more than this class knows.
+        """Compare with the model's own logits on a few tokens; some models do more than this class models.
 
-        Raises InputError where they differ: log-probabilities computed from this head would be wrong.
+        Raises:
+            InputError: they differ, so log-probabilities computed from this head would be wrong.
         """
         ids = torch.arange(4, device=self.weight.device)[None] % self.vocab_size
         mask = torch.ones_like(ids)
@@ -87,14 +99,14 @@ class LMHead:
 
 
 def wide(values: Tensor) -> Tensor:
-    """In float32 at least: sums over a vocabulary need more than bfloat16 has."""
+    """The values in float32 at least: sums over a vocabulary need more precision than bfloat16 has."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def add_outer(total: Tensor, grad_raw: Tensor, hidden: Tensor, dtype: torch.dtype) -> None:
-    """``total += grad_raw.T @ hidden``: [N, V] and [N, H] into [V, H], the product in the `dtype` of the weight.
+    """``total += grad_raw.T @ hidden``: [N, V] and [N, H] into [V, H], with the product in the weight's `dtype`.
 
-    That is what autograd does with a linear layer; a wider product is many times slower on a GPU.
+    Autograd does the same for a linear layer; a wider product is many times slower on a GPU.
     """
     if dtype in (torch.float32, torch.float64):
         total.addmm_(grad_raw.T.to(total.dtype), hidden.to(total.dtype))
@@ -103,6 +115,11 @@ def add_outer(total: Tensor, grad_raw: Tensor, hidden: Tensor, dtype: torch.dtyp
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """The whole of a parameter that FSDP2 may have sharded; differentiable."""
+    """The whole parameter if FSDP2 sharded it, else the parameter itself; differentiable.
+
+    Example:
+        >>> full_tensor(torch.ones(2)).tolist()
+        [1.0, 1.0]
+    """
     full: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
     return full

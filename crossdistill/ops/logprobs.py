@@ -1,7 +1,7 @@
 """Log-probabilities of chosen tokens, in tiles over positions.
 
-Shapes: N positions, H hidden size, V vocabulary. Only a tile of logits lives at a time, in the forward and in the
-backward pass, so memory does not grow with N x V.
+Shapes: N positions, H hidden size, V vocabulary. Only one tile of logits exists at a time, in the forward and backward
+pass, so memory does not grow with N x V.
 """
 
 from typing import Any, NamedTuple
@@ -11,18 +11,28 @@ from torch import Tensor
 
 from crossdistill.ops.head import LMHead, add_outer
 
-TILE_ELEMENTS = 2**24  # logits held at once: 64 MiB in float32
+TILE_ELEMENTS = 2**24  # logits to hold at once: 64 MiB in float32
 
 
 class TopLogprobs(NamedTuple):
-    """The most probable tokens, in descending order: ids int64 [N, k], logprobs nats [N, k], constant."""
+    """The most probable tokens at each position, in descending order.
+
+    Attributes:
+        ids: int64 [N, k].
+        logprobs: nats, [N, k], constant.
+    """
 
     ids: Tensor
     logprobs: Tensor
 
 
 class TokenLogprobs(NamedTuple):
-    """logprobs: nats, float32 [N], differentiable. entropy: of the same distributions, nats, float32 [N], constant."""
+    """Log-probabilities of one token at each position, and the entropy of the distributions.
+
+    Attributes:
+        logprobs: nats, float32 [N] (float64 if the head's weight is), differentiable.
+        entropy: nats, float32 [N] (float64 if the head's weight is), constant.
+    """
 
     logprobs: Tensor
     entropy: Tensor
@@ -31,14 +41,24 @@ class TokenLogprobs(NamedTuple):
 def token_logprobs(
     hidden: Tensor, head: LMHead, ids: Tensor, temperature: float = 1.0, tile_elements: int = TILE_ELEMENTS
 ) -> TokenLogprobs:
-    """log softmax(logits / temperature)[ids], where ``hidden[n]`` is the state that predicts ``ids[n]``.
+    """``log_softmax(head.logits(hidden) / temperature)[n, ids[n]]`` for each n, and the entropy.
 
     Args:
-        hidden: [N, H], already shifted: the state at the position before the token.
+        hidden: [N, H], already shifted: ``hidden[n]`` is the state at the position before the token ``ids[n]``.
+        head: the head of the model.
         ids: int64 [N].
+        temperature: divides the logits.
         tile_elements: logits to hold at once.
 
-    Empty input (N = 0) gives empty output and zero gradients.
+    Returns:
+        Log-probabilities, differentiable in `hidden` and in the head's weight and bias, and entropies. Empty with zero
+        gradients for N = 0.
+
+    Example:
+        >>> head = LMHead(weight=torch.zeros(4, 2))  # uniform over four tokens
+        >>> logprobs, entropy = token_logprobs(torch.ones(1, 2), head, torch.tensor([3]))
+        >>> logprobs.exp().tolist(), entropy.exp().tolist()
+        ([0.25], [4.0])
     """
     rows = max(1, tile_elements // head.vocab_size)
     return TokenLogprobs(*_TokenLogprobs.apply(hidden, head.weight, head.bias, ids, head, temperature, rows))
@@ -46,7 +66,22 @@ def token_logprobs(
 
 @torch.no_grad()
 def log_mass(hidden: Tensor, head: LMHead, ids: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log of the total probability of a set of tokens: [N, H] and int64 [K] -> nats, float32 [N]. No gradient."""
+    """Log of the total probability of a set of tokens at each position. No gradient.
+
+    Args:
+        hidden: [N, H]; row n predicts the token at position n.
+        head: the head of the model.
+        ids: int64 [K], the set.
+        temperature: divides the logits.
+
+    Returns:
+        Nats, float32 [N] (float64 if the head's weight is); empty for N = 0.
+
+    Example:
+        >>> head = LMHead(weight=torch.zeros(4, 2))
+        >>> log_mass(torch.ones(1, 2), head, torch.tensor([0, 3])).exp().tolist()
+        [0.5]
+    """
     rows = max(1, TILE_ELEMENTS // head.vocab_size)
     parts = [torch.log_softmax(head.logits(tile) / temperature, -1)[:, ids] for tile in hidden.split(rows)]
     return torch.cat(parts).logsumexp(-1) if parts else hidden.new_zeros(0, dtype=torch.float32)
@@ -54,7 +89,19 @@ def log_mass(hidden: Tensor, head: LMHead, ids: Tensor, temperature: float = 1.0
 
 @torch.no_grad()
 def top_logprobs(hidden: Tensor, head: LMHead, k: int, temperature: float = 1.0) -> TopLogprobs:
-    """The k most probable tokens after each state: [N, H] -> [N, k], or all where there are fewer. No gradient."""
+    """The k most probable tokens at each position. No gradient.
+
+    Args:
+        hidden: [N, H], N >= 1; row n predicts the token at position n.
+        head: the head of the model.
+        k: number of tokens; the whole vocabulary if it has fewer.
+        temperature: divides the logits.
+
+    Example:
+        >>> top = top_logprobs(torch.tensor([[0.0, 2.0, 1.0]]), LMHead(weight=torch.eye(3)), k=2)
+        >>> top.ids.tolist()
+        [[1, 2]]
+    """
     k = min(k, head.vocab_size)
     rows = max(1, TILE_ELEMENTS // head.vocab_size)
     tops = [torch.log_softmax(head.logits(tile) / temperature, -1).topk(k, -1) for tile in hidden.split(rows)]
@@ -62,7 +109,7 @@ def top_logprobs(hidden: Tensor, head: LMHead, k: int, temperature: float = 1.0)
 
 
 class _TokenLogprobs(torch.autograd.Function):
-    """Saves the hidden states alone and recomputes each tile of logits in the backward pass."""
+    """Saves only the hidden states, and recomputes each tile of logits in the backward pass."""
 
     @staticmethod
     def forward(

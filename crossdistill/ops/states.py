@@ -1,4 +1,4 @@
-"""Hidden states and the head that makes logits of them."""
+"""Hidden states together with the head that turns them into logits."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,22 @@ from crossdistill.ops.head import LMHead
 
 
 class HiddenStates(NamedTuple):
-    """hidden: [N, H]; row i predicts token i. head: makes logits of it."""
+    """Hidden states of a model, with its head.
+
+    Attributes:
+        hidden: [N, H]; row n is the state that predicts token n.
+        head: turns the states into logits.
+
+    Example:
+        >>> import torch
+        >>> states = HiddenStates(torch.arange(6.0).view(3, 2), LMHead(weight=torch.eye(2)))
+        >>> states.at(torch.tensor([2, 0])).hidden.tolist()
+        [[4.0, 5.0], [0.0, 1.0]]
+    """
 
     hidden: Tensor
     head: LMHead
 
     def at(self, rows: Tensor) -> "HiddenStates":
-        """Those of some rows, or of rows by a mask."""
+        """The states of some rows, by index or by mask."""
         return self._replace(hidden=self.hidden[rows])

@@ -1,7 +1,7 @@
-"""A sum over positions of any function of the logits there, of one model or of two, in tiles over positions.
+"""Sums of any function of the logits of one or two models over positions, in tiles over positions.
 
-Shapes: N positions, H hidden size, V vocabulary. A tile of logits lives only while its own share of the sum and of the
-gradient is computed, in the forward pass: what is kept for the backward pass is the gradient of the hidden states
+Shapes: N positions, H hidden size, V vocabulary, R rows of a tile. A tile of logits exists only while its share of the
+sum and of the gradient is computed, in the forward pass. The backward pass needs only the gradient of the hidden states
 [N, H], so memory does not grow with N x V and the logits are computed once.
 """
 
@@ -16,14 +16,24 @@ from crossdistill.ops.logprobs import TILE_ELEMENTS
 
 
 class Share(NamedTuple):
-    """What each row of a tile adds: loss [R], differentiable; stats, name -> [R], constant, for logging."""
+    """The contribution of each row of a tile to a :func:`tiled_sum`.
+
+    Attributes:
+        loss: [R], differentiable.
+        stats: name -> [R], constant, for logging.
+    """
 
     loss: Tensor
     stats: dict[str, Tensor] = {}  # noqa: RUF012 - nothing writes to it
 
 
 class TiledSum(NamedTuple):
-    """total: scalar, differentiable. stats: name -> scalar, constant."""
+    """A sum over positions.
+
+    Attributes:
+        total: scalar, differentiable.
+        stats: name -> scalar, constant.
+    """
 
     total: Tensor
     stats: dict[str, Tensor]
@@ -31,8 +41,8 @@ class TiledSum(NamedTuple):
 
 TileFunction = Callable[..., Share]
 """(student logits float32 [R, V_S], teacher logits float32 [R, V_T], one tensor [R, ...] per row tensor, row numbers
-int64 [R]) -> the rows' shares. Differentiable by autograd; the teacher's logits are constant, and absent where there is
-no teacher. Names of stats are the same in every tile."""
+int64 [R]) -> the rows' shares. Differentiable by autograd; the teacher's logits are constant, and absent without a
+teacher. Every tile has the same names of stats."""
 
 
 def tiled_sum(
@@ -47,11 +57,25 @@ def tiled_sum(
     """``sum_n function(...)[n]``, differentiable in `hidden`, in the head's weight and bias, and in `rows`.
 
     Args:
-        hidden: [N, H_S], the student's states at N positions. teacher_hidden: [N, H_T], the teacher's at the same ones.
-        rows: tensors [N, ...] that are handed to the function tile by tile.
+        function: the shares of the rows of a tile (:data:`TileFunction`).
+        hidden: [N, H_S], the student's states at N positions.
+        head: the student's head.
+        teacher_hidden: [N, H_T], the teacher's states at the same positions, constant; None without a teacher.
+        teacher_head: the teacher's head; None without a teacher.
+        rows: tensors [N, ...] that are passed to the function tile by tile.
         tile_elements: logits of both models to hold at once.
 
-    Returns 0 with zero gradients, and no stats, for N = 0.
+    Returns:
+        The sum and its stats. For N = 0 the sum is 0 with zero gradients, and there are no stats.
+
+    Example:
+        >>> def squares(logits, numbers):
+        ...     return Share(logits.square().sum(-1), {"rows": torch.ones(len(numbers))})
+        >>> hidden = torch.tensor([[1.0, 2.0], [3.0, 0.0]], requires_grad=True)
+        >>> total, stats = tiled_sum(squares, hidden, LMHead(weight=torch.eye(2)))
+        >>> total.backward()
+        >>> total.item(), stats["rows"].item(), hidden.grad.tolist()
+        (14.0, 2.0, [[2.0, 4.0], [6.0, 0.0]])
     """
     width = head.vocab_size + (teacher_head.vocab_size if teacher_head is not None else 0)
     tile = max(1, tile_elements // width)
@@ -65,7 +89,7 @@ def tiled_sum(
 
 
 class _TiledSum(torch.autograd.Function):
-    """Computes the gradients along with the sum; the backward pass scales them. Adds to `stats`."""
+    """Computes the gradients together with the sum; the backward pass only scales them. Adds to `stats`."""
 
     @staticmethod
     def forward(
@@ -93,7 +117,7 @@ class _TiledSum(torch.autograd.Function):
                 logits = [head.finish(raw)]
                 if teacher is not None:
                     with torch.no_grad():
-                        theirs = teacher[0][part].to(teacher[1].weight.device)  # it may lie on another device
+                        theirs = teacher[0][part].to(teacher[1].weight.device)  # it may be on another device
                         logits.append(teacher[1].logits(theirs).to(raw.device))
                 share = function(*logits, *row_parts, numbers)
                 loss = share.loss.sum()
@@ -121,7 +145,7 @@ _NUM_SETTINGS = 6  # arguments of _TiledSum.forward before its tensors
 
 
 def _zeros(wanted: Sequence[bool], tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Where the gradients are gathered, in float32 at least."""
+    """Buffers for the gradients, in float32 at least; None for tensors without one."""
     return [
         torch.zeros_like(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
         if want and tensor is not None
@@ -139,7 +163,7 @@ def _accumulate(
     weight: Tensor,
     part: slice,
 ) -> None:
-    """Add a tile's gradients."""
+    """Add the gradients of one tile to the buffers."""
     sources = [raw, *(row for row in row_parts if row.requires_grad)]
     found = iter(torch.autograd.grad(loss, sources, allow_unused=True, materialize_grads=True))
     grad_raw = next(found)
