@@ -42,7 +42,7 @@ def examine(url: str, tokenizer: Any, declared_stops: Sequence[int], options: Se
     """
     teacher = ServedTeacher(url, tokenizer, options, declared_stops=declared_stops)
     try:
-        found = teacher.capability
+        found = teacher.capabilities
         length = UNTOLD_LENGTH if found.max_length is None else min(LENGTH, found.max_length - _RESERVED)
         return [*found.findings, in_words(measure(teacher, length, options.max_in_flight, SECONDS), length)]
     finally:

@@ -57,7 +57,7 @@ def test_settings_and_declared_stops_are_those_of_a_run(tokenizer, tmp_path):
         result = doctor(server, str(tmp_path / "two"), "--set", "max_in_flight=2", "--set", "dialect=completions")
         assert server.log.most_concurrent() == 2
     assert result.code == 0, result.err
-    assert "2; all but the first are asked for in one request" in " ".join(result.out.split())
+    assert "2; all but the first take one request" in " ".join(result.out.split())
     assert "completions" in result.out
     assert re.search(r"with\s+2", result.out)
     assert "unknown key 'in_flight'" in doctor("http://there", tokenizer, "--set", "in_flight=2").message
@@ -68,7 +68,7 @@ def test_settings_and_declared_stops_are_those_of_a_run(tokenizer, tmp_path):
     ("settings", "shown"),
     [
         (Settings(), ["tiny", "256 tokens", "topk, up to 20 tokens", "vllm"]),
-        (Settings(vllm=False, byte_names=True, max_logprobs=5), ["tiny", "not told", "sampled", "completions"]),
+        (Settings(vllm=False, byte_names=True, max_logprobs=5), ["tiny", "unknown", "sampled", "completions"]),
     ],
 )
 def test_the_findings_and_the_throughput_are_shown(tokenizer, settings, shown):

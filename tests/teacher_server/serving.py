@@ -62,7 +62,7 @@ class Shared:
 
 def of_samples(server: TeacherServer, teacher: ServedTeacher) -> list[Seen]:
     """Requests for scores, without those for the reference text."""
-    return [seen for seen in server.log.scored() if seen.ids != teacher.capability.reference_ids]
+    return [seen for seen in server.log.scored() if seen.ids != teacher.capabilities.fingerprint_ids]
 
 
 def whole(request: TeacherRequest) -> list[int]:

@@ -1,23 +1,42 @@
-"""How a teacher's server is spoken to."""
+"""Settings for a teacher's server."""
 
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from crossdistill.teachers.served.api import registry
 
 
 class ServedOptions(BaseModel):
     """Settings of one server.
 
-    The API key is none of them: it is read from the environment when a request is sent, and kept nowhere.
+    The API key is not among them: it is read from the environment when a request is sent, and stored nowhere.
+
+    Attributes:
+        dialect: "auto", a name or an import path (:mod:`crossdistill.teachers.served.api.registry`).
+        model: the model's name on the server; None for the only one that it serves.
+        timeout_s: seconds for one answer.
+        patience_s: seconds that a failing server is waited for, in all.
+        max_in_flight: requests sent at once.
+        max_body_mib: largest answer that is accepted, in MiB.
+        key_env: environment variable that holds the API key.
+        ca_bundle: PEM file of certificates to trust instead of the usual ones.
+
+    Example:
+        >>> ServedOptions(max_in_flight=64).patience_s
+        600.0
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dialect: Literal["auto", "vllm", "completions"] = Field(
-        default="auto", description="What the server speaks; auto: the first that passes the probe."
+    dialect: str = Field(
+        default=registry.AUTO,
+        description="The API that the server offers; auto: the first dialect that passes the probe.",
     )
-    model: str | None = Field(default=None, description="The model's name there; the only one served, where omitted.")
+    model: str | None = Field(
+        default=None, description="The model's name on the server; the only one that it serves by default."
+    )
     timeout_s: float = Field(default=120.0, gt=0, description="For one answer, from the first byte to the last.")
     patience_s: float = Field(default=600.0, gt=0, description="How long a failing server is waited for, in all.")
     max_in_flight: int = Field(default=16, ge=1, description="Requests sent at once.")
@@ -26,3 +45,11 @@ class ServedOptions(BaseModel):
         default="CROSSDISTILL_TEACHER_KEY", description="Environment variable that holds the API key, if there is one."
     )
     ca_bundle: Path | None = Field(default=None, description="Certificates to trust instead of the usual ones.")
+
+    @field_validator("dialect")
+    @classmethod
+    def _check_dialect(cls, name: str) -> str:
+        if not registry.is_known(name):
+            names = ", ".join((registry.AUTO, *registry.available()))
+            raise PydanticCustomError("dialect", "Input should be one of {names}, or an import path", {"names": names})
+        return name

@@ -5,14 +5,14 @@ from struct import Struct
 
 import numpy as np
 
-from crossdistill.teachers.served.api.dialect import PromptLogprobs
+from crossdistill.teachers.served.api.answers import PromptLogprobs
 
 _HEADER = Struct("<QQ")  # positions, tokens a position
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def packed(key: bytes, value: PromptLogprobs) -> bytes:
-    """Shape, arrays (little-endian) and a checksum of these together with the key."""
+def pack(key: bytes, value: PromptLogprobs) -> bytes:
+    """Write the shape, the arrays (little-endian) and a checksum of both and the key."""
     k = 0 if value.top_ids is None else value.top_ids.shape[1]
     arrays = [value.logprobs.astype("<f4")]
     if value.top_ids is not None and value.top_logprobs is not None:
@@ -21,8 +21,8 @@ def packed(key: bytes, value: PromptLogprobs) -> bytes:
     return content + hashlib.sha256(key + content).digest()
 
 
-def unpacked(key: bytes, row: object) -> PromptLogprobs | None:
-    """The score; None where it is not what was packed under this key."""
+def unpack(key: bytes, row: object) -> PromptLogprobs | None:
+    """Read a score; None if the row is not what :func:`pack` wrote for this key."""
     if not isinstance(row, bytes) or len(row) < _HEADER.size + _DIGEST_BYTES:
         return None
     content, digest = row[:-_DIGEST_BYTES], row[-_DIGEST_BYTES:]

@@ -1,26 +1,25 @@
-"""What a server can do, found out by asking it."""
+"""Probes a server: finds out what it can do by asking it."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
 
 from crossdistill.errors import InputError
 from crossdistill.signal import Signal
-from crossdistill.teachers.served.api.client import ScoringClient, name_in, served_models
-from crossdistill.teachers.served.api.completions import Completions
+from crossdistill.teachers.served.api import registry
+from crossdistill.teachers.served.api.client import ScoringClient, answering_model, served_models
 from crossdistill.teachers.served.api.dialect import Dialect
-from crossdistill.teachers.served.api.token_names import Form, TokenNames
-from crossdistill.teachers.served.api.vllm import Vllm
-from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, beginning, difference_nats, reference_ids
+from crossdistill.teachers.served.api.token_names import TokenNames
+from crossdistill.teachers.served.capabilities import Capabilities, describe
+from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, difference_nats, fingerprint_ids, prefix
 from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.errors import Malformed, Refused, Transient, shown
 from crossdistill.teachers.served.http.retry_policy import RetryPolicy
 from crossdistill.teachers.served.options import ServedOptions
-from crossdistill.teachers.served.same_tokenizer import check_names, checked_by_ids
+from crossdistill.teachers.served.same_tokenizer import check_ids, check_names
 from crossdistill.tokens import ByteVocab
 
 MOST_TOP_K = 128
@@ -31,32 +30,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Capabilities:
-    """What the server can do, and by what it is known again.
-
-    dialect: the one that it speaks. signal: the most that it gives, with `max_top_k` tokens a position. max_length:
-    tokens that its context holds, where it tells. model: its name there; answers_as: the name that answers carry, if
-    they carry one. lists_models: whether it tells which models it serves. can_next: whether it is asked for what comes
-    next. reference_ids, reference: a text and its log-probabilities, float32 [len(reference_ids) - 1]. findings: all
-    this in words.
-    """
-
-    dialect: Dialect
-    signal: Signal
-    max_top_k: int
-    max_length: int | None
-    model: str
-    answers_as: str | None
-    lists_models: bool
-    can_next: bool
-    reference_ids: tuple[int, ...]
-    reference: np.ndarray
-    findings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class _Model:
-    """name: there. max_length: of its context, where it is told. is_listed: whether the server lists its models."""
+    """A model on the server.
+
+    Attributes:
+        name: on the server.
+        max_length: of its context; None if it is not known.
+        is_listed: whether the server lists its models.
+    """
 
     name: str
     max_length: int | None
@@ -65,53 +46,62 @@ class _Model:
 
 async def probe(
     connection: Connection,
-    retrying: RetryPolicy,
+    retry: RetryPolicy,
     tokenizer: Any,
     vocab: ByteVocab,
     stop_ids: Sequence[int],
     options: ServedOptions,
 ) -> Capabilities:
-    """Asks a few short questions whose answers must fit together.
+    """Send a few short requests whose answers must agree with each other.
 
-    Raises InputError for a server that gives no log-probabilities of a prompt in a dialect that is known, whose scores
-    are inconsistent, or whose tokenizer is another one; TeacherUnavailableError where nobody answers.
+    Args:
+        connection: to the server.
+        retry: sends requests again.
+        tokenizer: the teacher's.
+        vocab: its tokens as bytes, padding ids included.
+        stop_ids: of the teacher.
+        options: name the dialect and the model.
+
+    Raises:
+        InputError: the server gives no log-probabilities of a prompt in a known dialect, its scores are inconsistent,
+            or its tokenizer is another one.
+        TeacherUnavailableError: nobody answers.
     """
-    model = await _model(connection, retrying, options)
-    ids = reference_ids(tokenizer, model.max_length)
-    spelling = TokenNames(tokenizer, vocab)
-    candidates = _dialects(options, spelling, tokenizer, vocab)
-    dialect, answer = await _spoken(connection, retrying, model.name, ids, candidates)
-    num_texts = await checked_by_ids(connection, retrying, model.name, tokenizer, spelling)
+    model = await _find_model(connection, retry, options)
+    ids = fingerprint_ids(tokenizer, model.max_length)
+    names = TokenNames(tokenizer, vocab)
+    variants = (variant for kind in registry.candidates(options.dialect) for variant in kind.variants(tokenizer, names))
+    dialect, answer = await _find_dialect(connection, retry, model.name, ids, variants)
+    num_texts = await check_ids(connection, retry, model.name, tokenizer, names)
     if num_texts is None:
-        check_names(await _names(connection, retrying, model.name, ids, dialect, answer), ids, spelling)
-    asker = ScoringClient(connection, dialect, model.name)
-    reference = dialect.read(answer, ids, 0).logprobs
-    half = beginning(tokenizer, ids, len(ids) // 2 + 1)
-    noise = await _prefix_difference(asker, retrying, half, reference)
-    is_exact = not isinstance(dialect, Completions) or spelling.is_unique(dialect.form)
-    max_top_k = await _max_top_k(asker, retrying, ids, min(MOST_TOP_K, len(vocab))) if is_exact else 0
+        check_names(await _names_of(connection, retry, model.name, ids, dialect, answer), ids, names)
+    client = ScoringClient(connection, dialect, model.name)
+    fingerprint = dialect.read(answer, ids, 0).logprobs
+    half = prefix(tokenizer, ids, len(ids) // 2 + 1)
+    noise = await _check_prefix(client, retry, half, fingerprint)
+    top_k = await _max_top_k(client, retry, ids, min(MOST_TOP_K, len(vocab))) if dialect.identifies_tokens else 0
     found = Capabilities(
         dialect=dialect,
-        signal=Signal.TOPK if max_top_k else Signal.SAMPLED,
-        max_top_k=max_top_k,
+        signal=Signal.TOPK if top_k else Signal.SAMPLED,
+        max_top_k=top_k,
         max_length=model.max_length,
         model=model.name,
-        answers_as=name_in(answer),
+        answers_as=answering_model(answer),
         lists_models=model.is_listed,
-        can_next=await _can_next(asker, retrying, ids, reference, stop_ids),
-        reference_ids=ids,
-        reference=reference,
+        can_next=await _can_next(client, retry, ids, fingerprint, stop_ids),
+        fingerprint_ids=ids,
+        fingerprint=fingerprint,
         findings=(),
     )
-    findings = [*_findings(found, num_texts, noise, len(stop_ids)), *_warnings(connection)]
+    findings = [*describe(found, num_texts, noise, len(stop_ids)), *_warnings(connection)]
     return replace(found, findings=tuple(findings))
 
 
-async def _model(connection: Connection, retrying: RetryPolicy, options: ServedOptions) -> _Model:
-    models = await _asked(retrying, lambda: served_models(connection), tries=None)  # it may be starting up
+async def _find_model(connection: Connection, retry: RetryPolicy, options: ServedOptions) -> _Model:
+    models = await _try(retry, lambda: served_models(connection), tries=None)  # the server may be starting
     if isinstance(models, Refused) and models.status in {401, 403}:
         raise InputError(
-            f"the teacher at {connection.url} lets nobody in without its key ({models}): set ${options.key_env}."
+            f"the teacher at {connection.url} refuses requests without a valid key ({models}): set ${options.key_env}."
         )
     if isinstance(models, Transient | Refused):
         if options.model is None:
@@ -119,10 +109,10 @@ async def _model(connection: Connection, retrying: RetryPolicy, options: ServedO
                 f"the teacher at {connection.url} does not list its models ({models}): name one, or check the URL."
             )
         return _Model(options.model, None, False)
-    return _chosen(models, options.model, connection.url)
+    return _choose(models, options.model, connection.url)
 
 
-def _chosen(models: dict[str, int | None], wanted: str | None, url: str) -> _Model:
+def _choose(models: dict[str, int | None], wanted: str | None, url: str) -> _Model:
     listed = ", ".join(shown(name) for name in models) or "none"
     if wanted is None and len(models) != 1:
         raise InputError(f"the teacher at {url} serves {len(models)} models ({listed}): name one of them.")
@@ -132,46 +122,38 @@ def _chosen(models: dict[str, int | None], wanted: str | None, url: str) -> _Mod
     return _Model(name, models[name], True)
 
 
-def _dialects(options: ServedOptions, spelling: TokenNames, tokenizer: Any, vocab: ByteVocab) -> Iterator[Dialect]:
-    """The most exact one first."""
-    if options.dialect in {"auto", "vllm"}:
-        yield Vllm(len(vocab))
-    if options.dialect in {"auto", "completions"}:
-        for sends_text, asks_numbers, num_generated in product((False, True), (True, False), (0, 1)):
-            yield Completions(spelling, tokenizer, Form.TEXT, sends_text, num_generated, asks_numbers)
-
-
-async def _asked(
-    retrying: RetryPolicy, attempt: Callable[[], Awaitable[T]], tries: int | None = _TRIES
+async def _try(
+    retry: RetryPolicy, attempt: Callable[[], Awaitable[T]], tries: int | None = _TRIES
 ) -> T | Transient | Refused:
-    """While we find out what a server can do, a failure is an answer too, and one of another shape at once."""
+    """The result or the failure: a failure is a finding too. A malformed answer is one at once, without retries."""
 
-    async def tried() -> T | Malformed:
+    async def result_or_malformed() -> T | Malformed:
         try:
             return await attempt()
         except Malformed as malformed:
             return malformed
 
     try:
-        return await retrying(tried, tries)
+        return await retry(result_or_malformed, tries)
     except (Transient, Refused) as failure:
         return failure
 
 
-async def _spoken(
-    connection: Connection, retrying: RetryPolicy, model: str, ids: Sequence[int], candidates: Iterator[Dialect]
+async def _find_dialect(
+    connection: Connection, retry: RetryPolicy, model: str, ids: Sequence[int], variants: Iterable[Dialect]
 ) -> tuple[Dialect, Any]:
-    """The first dialect in which the answer can be read, and that answer."""
+    """The first variant of a dialect whose answer can be read, and that answer."""
     reasons = []
-    for candidate in candidates:
-        asker = ScoringClient(connection, candidate, model)
-        answer = await _asked(retrying, partial(_raw, asker, ids))
+    for variant in variants:
+        answer = await _try(retry, partial(_answer, ScoringClient(connection, variant, model), ids))
         if not isinstance(answer, Transient | Refused):
             try:
-                return _completed(candidate, answer, ids), answer
+                dialect = variant.adapted(answer, ids)
+                dialect.read(answer, ids, 0)
+                return dialect, answer
             except Malformed as malformed:
                 answer = malformed
-        reasons.append(f"{candidate.name}: {answer}")
+        reasons.append(f"{variant.name}: {answer}")
     raise InputError(
         f"the teacher at {connection.url} gives no log-probabilities of a prompt that can be used "
         f"({'; '.join(dict.fromkeys(reasons))}): serve the model with vLLM, or with a server whose completions have "
@@ -179,53 +161,52 @@ async def _spoken(
     )
 
 
-async def _raw(asker: ScoringClient, ids: Sequence[int]) -> Any:
-    return await asker.answer(asker.dialect.body(ids, 0))
+async def _answer(client: ScoringClient, ids: Sequence[int]) -> Any:
+    return await client.answer(client.dialect.body(ids, 0))
 
 
-def _completed(dialect: Dialect, answer: Any, ids: Sequence[int]) -> Dialect:
-    """With the form in which the server names tokens; raises Malformed where its answer cannot be read."""
-    if isinstance(dialect, Completions):
-        form = dialect.spelling.form_of(dialect.tokens(answer), ids)
-        dialect = replace(dialect, form=form or Form.TEXT)
-    dialect.read(answer, ids, 0)
-    return dialect
-
-
-async def _names(
-    connection: Connection, retrying: RetryPolicy, model: str, ids: Sequence[int], dialect: Dialect, answer: Any
+async def _names_of(
+    connection: Connection, retry: RetryPolicy, model: str, ids: Sequence[int], dialect: Dialect, answer: Any
 ) -> list[str | None]:
-    """What the server's own tokenizer calls the ids: a number that it was sent says nothing of it."""
-    if not isinstance(dialect, Completions) or dialect.sends_text or not dialect.asks_numbers:
+    """Names that the server's own tokenizer gives to the ids."""
+    by_name = dialect.naming_tokens()
+    if by_name is dialect:
         return dialect.tokens(answer)
-    by_name = replace(dialect, asks_numbers=False)
-    named = await _asked(retrying, partial(_raw, ScoringClient(connection, by_name, model), ids))
+    named = await _try(retry, partial(_answer, ScoringClient(connection, by_name, model), ids))
     if isinstance(named, Transient | Refused):
-        raise InputError(f"the teacher's server does not say how its tokens are called ({named}): it cannot be used.")
+        raise InputError(
+            f"the teacher's server does not name its tokens ({named}), so its tokenizer cannot be compared with the "
+            "one that was given: it cannot be used."
+        )
     return by_name.tokens(named)
 
 
-async def _prefix_difference(
-    asker: ScoringClient, retrying: RetryPolicy, half: Sequence[int], reference: np.ndarray
+async def _check_prefix(
+    client: ScoringClient, retry: RetryPolicy, half: Sequence[int], fingerprint: np.ndarray
 ) -> float:
-    """Between the scores of half the text, alone and within the whole: a score must not depend on what follows."""
-    found = await _asked(retrying, lambda: asker.score(half, 0))
+    """Mean difference between the scores of half the text, alone and within the whole text.
+
+    Scores must not depend on what follows: a larger difference than rounding is refused.
+    """
+    found = await _try(retry, lambda: client.score(half, 0))
     if isinstance(found, Transient | Refused):
-        raise InputError(f"the teacher's server scores a text and not its first half ({found}): it cannot be used.")
-    difference = difference_nats(found.logprobs, reference)
+        raise InputError(
+            f"the teacher's server scores a text, but not the first half of it ({found}): it cannot be used."
+        )
+    difference = difference_nats(found.logprobs, fingerprint)
     if difference > TOLERANCE_NATS:
         raise InputError(
-            f"the teacher's server scores the same tokens otherwise where more text follows, by {difference:.2g} nats "
-            "in the mean: its log-probabilities are not those of the tokens at these positions."
+            f"the teacher's server scores the same tokens differently if more text follows, by {difference:.2g} nats "
+            "on average: its log-probabilities do not belong to the tokens at these positions, so it cannot be used."
         )
     return difference
 
 
-async def _max_top_k(asker: ScoringClient, retrying: RetryPolicy, ids: Sequence[int], most: int) -> int:
-    """The largest k that it gives, up to `most`; 0 where it gives none."""
+async def _max_top_k(client: ScoringClient, retry: RetryPolicy, ids: Sequence[int], most: int) -> int:
+    """The largest k up to `most` that the server gives, by bisection; 0 if it gives none."""
 
     async def works(k: int) -> bool:
-        return not isinstance(await _asked(retrying, lambda: asker.score(ids, k)), Transient | Refused)
+        return not isinstance(await _try(retry, lambda: client.score(ids, k)), Transient | Refused)
 
     if await works(most):
         return most
@@ -240,38 +221,17 @@ async def _max_top_k(asker: ScoringClient, retrying: RetryPolicy, ids: Sequence[
 
 
 async def _can_next(
-    asker: ScoringClient, retrying: RetryPolicy, ids: Sequence[int], reference: np.ndarray, stop_ids: Sequence[int]
+    client: ScoringClient, retry: RetryPolicy, ids: Sequence[int], fingerprint: np.ndarray, stop_ids: Sequence[int]
 ) -> bool:
-    """Whether what it says of the next token is what it says of that token where it is there."""
+    """Whether the server gives the next token's log-probabilities, and they agree with those of a prompt."""
     half = len(ids) // 2
     wanted = [ids[half], *[stop for stop in stop_ids if stop != ids[half]]]
-    found = await _asked(retrying, lambda: asker.next(ids[:half], wanted))
+    found = await _try(retry, lambda: client.next(ids[:half], wanted))
     if found is None or isinstance(found, Transient | Refused):
         return False
-    return bool(abs(found[0] - reference[half - 1]) <= _NEXT_TOLERANCE_NATS)
-
-
-def _findings(found: Capabilities, num_texts: int | None, noise: float, num_stops: int) -> Iterator[str]:
-    """Lines for people."""
-    context = "not told" if found.max_length is None else f"{found.max_length:,} tokens"
-    yield f"model: {shown(found.model)}, context: {context}"
-    form = ""
-    if isinstance(found.dialect, Completions):
-        sent = "text" if found.dialect.sends_text else "token ids"
-        form = f" ({sent} sent, tokens named by {found.dialect.form.value})"
-    yield f"dialect: {found.dialect.name}{form}"
-    most = f"topk, up to {found.max_top_k} tokens a position" if found.max_top_k else "sampled"
-    yield f"signal: {most}"
-    if num_texts is None:
-        yield "tokenizer: the reference text's tokens have the names that they have here"
-    else:
-        yield f"tokenizer: the same ids for {num_texts} texts"
-    yield f"scores: agree within {noise:.2g} nats in the mean between a text and its first half"
-    if num_stops > 1:
-        how = "in one request after the response" if found.can_next else "in one request each"
-        yield f"stop tokens: {num_stops}; all but the first are asked for {how}"
+    return bool(abs(found[0] - fingerprint[half - 1]) <= _NEXT_TOLERANCE_NATS)
 
 
 def _warnings(connection: Connection) -> Iterator[str]:
-    if connection.shows_key:
-        yield "warning: the API key goes over the network unencrypted; serve https"
+    if connection.exposes_key:
+        yield "warning: the API key crosses the network unencrypted; serve https"

@@ -1,11 +1,11 @@
-"""Whether the server's tokenizer is the one that we were given."""
+"""Checks that the server's tokenizer is the one that was given."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from crossdistill.chat.template import TemplateRefusalError, render_text
 from crossdistill.errors import InputError
-from crossdistill.teachers.served.api.dialect import field
+from crossdistill.teachers.served.api.answers import field
 from crossdistill.teachers.served.api.token_names import Form, TokenNames
 from crossdistill.teachers.served.fingerprint import TEXT, first_difference, token_ids
 from crossdistill.teachers.served.http.connection import Connection
@@ -16,31 +16,53 @@ from crossdistill.tokens.source import PROBE_TEXTS
 _PATH = "/tokenize"
 
 
-async def checked_by_ids(
-    connection: Connection, retrying: RetryPolicy, model: str, tokenizer: Any, spelling: TokenNames
+async def check_ids(
+    connection: Connection, retry: RetryPolicy, model: str, tokenizer: Any, names: TokenNames
 ) -> int | None:
-    """Has the server tokenise some texts: their number, or None where it cannot. Raises InputError at a difference."""
+    """Have the server tokenize some texts, and compare the ids.
+
+    Args:
+        connection: to the server.
+        retry: sends requests again.
+        model: its name on the server.
+        tokenizer: the one that was given.
+        names: of its tokens, for the message.
+
+    Returns:
+        The number of texts; None if the server cannot tokenize.
+
+    Raises:
+        InputError: the ids of a text differ.
+    """
     texts = _texts(tokenizer)
     for text in texts:
-        theirs = await _their_ids(connection, retrying, model, text)
+        theirs = await _their_ids(connection, retry, model, text)
         if theirs is None:
             return None
         ours = token_ids(tokenizer, text)
         if ours != theirs:
-            raise InputError(_refusal(text, _at_first_difference(ours, theirs, spelling)))
+            raise InputError(_refusal(text, _at_first_difference(ours, theirs, names)))
     return len(texts)
 
 
-def check_names(names: Sequence[str | None], ids: Sequence[int], spelling: TokenNames) -> None:
-    """By what the server calls the ids that it was sent. Raises InputError at a difference."""
-    form = spelling.form_of(names, ids)
-    if form is None:
-        difference = spelling.difference(names, ids, Form.TEXT)
-        raise InputError(_refusal(TEXT, difference or "the tokens are named otherwise"))
+def check_names(given: Sequence[str | None], ids: Sequence[int], names: TokenNames) -> None:
+    """Compare the names that the server gives to the ids that it was sent.
+
+    Args:
+        given: by the server; None for an id that it does not name.
+        ids: of the fingerprint's text.
+        names: of the tokens of the tokenizer that was given.
+
+    Raises:
+        InputError: a name differs.
+    """
+    if names.form_of(given, ids) is None:
+        difference = names.difference(given, ids, Form.TEXT)
+        raise InputError(_refusal(TEXT, difference or "the tokens have other names"))
 
 
 def _texts(tokenizer: Any) -> list[str]:
-    """Known ones, and a conversation, which has the tokens that begin and end turns."""
+    """Known texts, and a conversation, which has the tokens that begin and end turns."""
     known = [TEXT, *[text for text in PROBE_TEXTS if "\x00" not in text]]
     try:
         return [*known, render_text(tokenizer, [{"role": "user", "content": "Add 12 and 30."}])]
@@ -48,7 +70,7 @@ def _texts(tokenizer: Any) -> list[str]:
         return known
 
 
-async def _their_ids(connection: Connection, retrying: RetryPolicy, model: str, text: str) -> tuple[int, ...] | None:
+async def _their_ids(connection: Connection, retry: RetryPolicy, model: str, text: str) -> tuple[int, ...] | None:
     body = {"model": model, "prompt": text, "add_special_tokens": False}
 
     async def attempt() -> Any:
@@ -58,16 +80,16 @@ async def _their_ids(connection: Connection, retrying: RetryPolicy, model: str, 
             return None
 
     try:
-        tokens = await retrying(attempt)
+        tokens = await retry(attempt)
     except Refused:
         return None
     is_ids = isinstance(tokens, list) and all(isinstance(token, int) for token in tokens)
     return tuple(tokens) if is_ids else None
 
 
-def _at_first_difference(ours: Sequence[int], theirs: Sequence[int], spelling: TokenNames) -> str:
+def _at_first_difference(ours: Sequence[int], theirs: Sequence[int], names: TokenNames) -> str:
     position = first_difference(ours, theirs)
-    here, there = (spelling.described(ids[position]) if position < len(ids) else "missing" for ids in (ours, theirs))
+    here, there = (names.described(ids[position]) if position < len(ids) else "missing" for ids in (ours, theirs))
     return f"token {position} is {here} here and {there} there"
 
 

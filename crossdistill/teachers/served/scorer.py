@@ -1,4 +1,4 @@
-"""Many questions at once, each answered or given up under a reason."""
+"""Scores many requests at once; each gets its scores, or a reason why it has none."""
 
 import asyncio
 import logging
@@ -13,33 +13,33 @@ import numpy as np
 
 from crossdistill.align import DropReason
 from crossdistill.errors import TeacherUnavailableError
+from crossdistill.teachers.served.api.answers import PromptLogprobs
 from crossdistill.teachers.served.api.client import ScoringClient
-from crossdistill.teachers.served.api.dialect import PromptLogprobs
+from crossdistill.teachers.served.capabilities import Capabilities
 from crossdistill.teachers.served.health import Health
 from crossdistill.teachers.served.http.errors import Refused, TooSlow, Transient, drop_reason
 from crossdistill.teachers.served.http.retry_policy import RetryPolicy
 from crossdistill.teachers.served.http.traffic import Traffic
 from crossdistill.teachers.served.options import ServedOptions
-from crossdistill.teachers.served.probe import Capabilities
 
 _LOGGER = logging.getLogger("crossdistill")
 _TRIES, _ROUNDS = 3, 3
-_MOST_SLOW_TRIES = _TRIES * _ROUNDS
-_BELIEVED_S = 30.0
-"""How long the server is taken for the one that it was: what a run that is killed has not yet put into the cache."""
+_MOST_SLOW_ROUNDS = _TRIES * _ROUNDS
+_TRUSTED_S = 30.0
+"""Seconds without a check of the fingerprint; a killed run loses the scores of this time, which are not cached yet."""
 
 T = TypeVar("T")
 
 
-def _slow_tries(patience_s: float, timeout_s: float) -> int:
-    """How often a single sample may take all its time: for as long as a server is waited for, but not for ever."""
-    return min(_MOST_SLOW_TRIES, max(_ROUNDS, math.ceil(patience_s / timeout_s)))
+def _slow_rounds(patience_s: float, timeout_s: float) -> int:
+    """How often one sample may time out: as long as the server's patience, but not without end."""
+    return min(_MOST_SLOW_ROUNDS, max(_ROUNDS, math.ceil(patience_s / timeout_s)))
 
 
 class ScoreStore(Protocol):
     """A cache of scores; see :class:`crossdistill.teachers.served.ScoreCache`."""
 
-    def key(self, fingerprint: str, ids: Sequence[int], top_k: int) -> bytes: ...
+    def key(self, teacher: str, ids: Sequence[int], top_k: int) -> bytes: ...
 
     def get(self, key: bytes) -> PromptLogprobs | None: ...
 
@@ -48,10 +48,13 @@ class ScoreStore(Protocol):
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """A response whose scores are wanted.
+    """A response to score.
 
-    prompt, response: token ids. stopped: with the mass of the stop tokens after it. top_k: with so many tokens at each
-    position, also after the response.
+    Attributes:
+        prompt: token ids.
+        response: token ids.
+        stopped: whether the log-probabilities of all stop tokens after the response are wanted.
+        top_k: most probable tokens wanted at each position, including the one after the response; 0 for none.
     """
 
     prompt: tuple[int, ...]
@@ -60,16 +63,19 @@ class ScoreRequest:
     top_k: int
 
     @property
-    def looks_beyond(self) -> bool:
-        """Whether what follows the response is wanted."""
+    def includes_end(self) -> bool:
+        """Whether the position after the response is wanted."""
         return self.stopped or self.top_k > 0
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """rows: of the response and, where the question looks beyond it, of the first stop token after it.
+    """The scores of a request.
 
-    stop_logprobs: nats of all stop tokens, float32; empty where they were not asked for.
+    Attributes:
+        rows: of the response and, if the request includes the end, of the first stop token after it.
+        stop_logprobs: nats of all stop tokens after the response, float32 [stop tokens]; empty unless the request is
+            `stopped`.
     """
 
     rows: PromptLogprobs
@@ -77,7 +83,11 @@ class ScoreResult:
 
 
 class Unscorable(Exception):  # noqa: N818 - of one sample: the others go on
-    """The server scores other samples, and not this one."""
+    """The server scores other samples, but not this one.
+
+    Attributes:
+        reason: under which it is dropped.
+    """
 
     def __init__(self, reason: DropReason):
         super().__init__(reason)
@@ -85,172 +95,197 @@ class Unscorable(Exception):  # noqa: N818 - of one sample: the others go on
 
 
 class ServerScorer:
-    """Asks, in one event loop.
+    """Scores requests with one server, in one event loop.
 
-    Another model can take the place of the server's without a connection that breaks. So what was answered counts, and
-    goes into the cache, once the reference text has been scored as ever *after* it.
+    Another model can take the server's place without any connection breaking. So a result counts, and goes into the
+    cache, only when the fingerprint has been found the same *after* it. The states of a request::
+
+        waiting ── in the cache ─────────────────────────────────────────────► scored
+           │
+           ├── longer than the server's context ─────────────────────────────► dropped
+           ▼
+        sent ── answered ──► unverified ── the fingerprint is the same ──────► scored, cached
+         ▲ │
+         │ failed (_TRIES times in a row, or once if refused or timed out)
+         │ ▼
+         │ checked ── the fingerprint is another, or nobody answers ─────────► TeacherError, which ends the call
+         │ │
+         │ the fingerprint is the same: the server is well, the request may be at fault
+         │ │
+         └─┴── refused, busy until patience is spent, or enough rounds ──────► dropped
 
     Args:
-        options: how long and how much is asked for.
-        cache: with `fingerprint`, the name of this teacher in it.
+        client: sends one request.
+        retry: sends requests again.
+        health: checks the fingerprint.
+        capabilities: of the server.
+        stop_ids: of the teacher.
+        traffic: counts cache hits and retries.
+        options: time-outs, patience and requests in flight.
+        cache: keeps scores; None for no cache.
+        teacher_key: identifies this teacher in the cache.
     """
 
     def __init__(
         self,
-        asker: ScoringClient,
-        retrying: RetryPolicy,
+        client: ScoringClient,
+        retry: RetryPolicy,
         health: Health,
-        capability: Capabilities,
+        capabilities: Capabilities,
         stop_ids: Sequence[int],
         traffic: Traffic,
         options: ServedOptions,
         cache: ScoreStore | None = None,
-        fingerprint: str = "",
+        teacher_key: str = "",
     ):
-        self._asker = asker
-        self._retrying = retrying
+        self._client = client
+        self._retry = retry
         self._health = health
-        self._capability = capability
+        self._capabilities = capabilities
         self._stop_ids = tuple(stop_ids)
         self._traffic = traffic
-        self._slow_tries = _slow_tries(options.patience_s, options.timeout_s)
-        # more than are in flight, for those that wait to try again; so few that a check is not the last in line
-        self._begun = asyncio.Semaphore(2 * options.max_in_flight)
+        self._slow_rounds = _slow_rounds(options.patience_s, options.timeout_s)
+        # more than can be in flight, because some wait to be sent again; few enough that a check needs no long wait
+        self._in_progress = asyncio.Semaphore(2 * options.max_in_flight)
         self._cache = cache
-        self._fingerprint = fingerprint
-        self._told: set[DropReason] = set()
-        self._most_s: float | None = None
-        self._limits: set[asyncio.Timeout] = set()
+        self._teacher_key = teacher_key
+        self._warned: set[DropReason] = set()
+        self._deadline_s: float | None = None
+        self._timeouts: set[asyncio.Timeout] = set()
         self._answered_at = float("-inf")
-        self._unsure: deque[tuple[float, bytes, PromptLogprobs]] = deque()  # rows for the cache, and when they came
+        self._unverified: deque[tuple[float, bytes, PromptLogprobs]] = deque()  # (answered at, key, row for the cache)
 
-    async def answers(self, questions: Sequence[ScoreRequest]) -> dict[ScoreRequest, ScoreResult | DropReason]:
-        """The longest are asked first: a long one that begins last would be waited for alone.
+    async def score(self, requests: Sequence[ScoreRequest]) -> dict[ScoreRequest, ScoreResult | DropReason]:
+        """Score requests, the longest first: a long one that began last would be waited for alone.
 
-        Raises TeacherUnavailableError or TeacherChangedError; what was sure before is in the cache.
+        Raises:
+            TeacherUnavailableError: the server does not answer, or the deadline has passed.
+            TeacherChangedError: another model answers. What was verified before is in the cache.
         """
-        limit = asyncio.timeout(self._most_s)
-        self._limits.add(limit)
+        timeout = asyncio.timeout(self._deadline_s)
+        self._timeouts.add(timeout)
         try:
-            async with limit:
-                return await self._answers(questions)
+            async with timeout:
+                return await self._score_all(requests)
         except TimeoutError:
-            raise TeacherUnavailableError("the run was told to stop, and its teacher had not answered yet.") from None
+            raise TeacherUnavailableError("the run was told to stop before its teacher had answered.") from None
         finally:
-            self._limits.remove(limit)
+            self._timeouts.remove(timeout)
 
     def set_deadline(self, seconds: float) -> None:
-        """From now on `answers` takes so long at most, and TeacherUnavailableError otherwise."""
-        self._most_s = seconds
-        for limit in self._limits:
-            limit.reschedule(asyncio.get_running_loop().time() + seconds)
+        """Make running and later calls of :meth:`score` raise TeacherUnavailableError after so many seconds each."""
+        self._deadline_s = seconds
+        for timeout in self._timeouts:
+            timeout.reschedule(asyncio.get_running_loop().time() + seconds)
 
-    async def _answers(self, questions: Sequence[ScoreRequest]) -> dict[ScoreRequest, ScoreResult | DropReason]:
-        order = sorted(questions, key=lambda question: -len(question.prompt) - len(question.response))
+    async def _score_all(self, requests: Sequence[ScoreRequest]) -> dict[ScoreRequest, ScoreResult | DropReason]:
+        order = sorted(requests, key=lambda request: -len(request.prompt) - len(request.response))
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = {question: group.create_task(self._answer(question)) for question in order}
+                tasks = {request: group.create_task(self._score_one(request)) for request in order}
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        if self._answered_at > self._health.well_at:
-            await self._health.check(self._retrying.clock())
-            self._keep_what_is_sure()
-        return {question: task.result() for question, task in tasks.items()}
+        if self._answered_at > self._health.verified_at:
+            await self._health.check(self._retry.clock())
+            self._cache_verified()
+        return {request: task.result() for request, task in tasks.items()}
 
-    async def _answer(self, question: ScoreRequest) -> ScoreResult | DropReason:
-        ids = question.prompt + question.response
-        if question.looks_beyond:
+    async def _score_one(self, request: ScoreRequest) -> ScoreResult | DropReason:
+        ids = request.prompt + request.response
+        if request.includes_end:
             ids += self._stop_ids[:1]
         try:
-            async with self._begun:
-                scored = await self._score(ids, question.top_k)
-                rows = _rows_from(scored, len(question.prompt) - 1)
-                others = await self._other_stops(question) if question.stopped else []
+            async with self._in_progress:
+                scored = await self._prompt_logprobs(ids, request.top_k)
+                rows = _rows_from(scored, len(request.prompt) - 1)
+                other_stops = await self._other_stop_logprobs(request) if request.stopped else []
         except Unscorable as unscorable:
             return unscorable.reason
-        first = rows.logprobs[-1:] if question.stopped else rows.logprobs[:0]
-        return ScoreResult(rows, np.concatenate([first, *others]))
+        first_stop = rows.logprobs[-1:] if request.stopped else rows.logprobs[:0]
+        return ScoreResult(rows, np.concatenate([first_stop, *other_stops]))
 
-    async def _other_stops(self, question: ScoreRequest) -> list[np.ndarray]:
-        """Log-probabilities after the response of all stop tokens but the first."""
-        ids, others = question.prompt + question.response, self._stop_ids[1:]
+    async def _other_stop_logprobs(self, request: ScoreRequest) -> list[np.ndarray]:
+        """Nats of all stop tokens but the first after the response, in one request or in one each."""
+        ids, others = request.prompt + request.response, self._stop_ids[1:]
         if not others:
             return []
-        if self._capability.can_next:
-            return [await self._next(ids, others)]
-        return [(await self._score((*ids, stop), 0)).logprobs[-1:] for stop in others]
+        if self._capabilities.can_next:
+            return [await self._next_logprobs(ids, others)]
+        return [(await self._prompt_logprobs((*ids, stop), 0)).logprobs[-1:] for stop in others]
 
-    async def _score(self, ids: Sequence[int], top_k: int) -> PromptLogprobs:
+    async def _prompt_logprobs(self, ids: Sequence[int], top_k: int) -> PromptLogprobs:
         if len(ids) < 2:
             return PromptLogprobs(np.zeros(0, dtype=np.float32))
-        return await self._kept(self._fingerprint, ids, top_k, partial(self._asker.score, ids, top_k))
+        return await self._cached_or_sent(self._teacher_key, ids, top_k, partial(self._client.score, ids, top_k))
 
-    async def _next(self, ids: Sequence[int], wanted: Sequence[int]) -> np.ndarray:
-        async def ask() -> PromptLogprobs:
-            logprobs = await self._asker.next(ids, wanted)
+    async def _next_logprobs(self, ids: Sequence[int], wanted: Sequence[int]) -> np.ndarray:
+        async def send() -> PromptLogprobs:
+            logprobs = await self._client.next(ids, wanted)
             assert logprobs is not None  # the probe has seen that it can
             return PromptLogprobs(logprobs)
 
-        return (await self._kept(f"{self._fingerprint} next {wanted}", ids, 0, ask)).logprobs
+        return (await self._cached_or_sent(f"{self._teacher_key} next {wanted}", ids, 0, send)).logprobs
 
-    async def _kept(
-        self, name: str, ids: Sequence[int], top_k: int, ask: Callable[[], Awaitable[PromptLogprobs]]
+    async def _cached_or_sent(
+        self, name: str, ids: Sequence[int], top_k: int, send: Callable[[], Awaitable[PromptLogprobs]]
     ) -> PromptLogprobs:
-        """From the cache under this name, or asked for."""
+        """The row that the cache has under this name, or the answer of the server."""
         if self._cache is None:
-            return await self._asked(ids, ask)
+            return await self._send_until_settled(ids, send)
         key = self._cache.key(name, ids, top_k)
-        kept = self._cache.get(key)
-        if kept is not None:
+        cached = self._cache.get(key)
+        if cached is not None:
             self._traffic.cache_hits += 1
-            return kept
-        found = await self._asked(ids, ask)
-        self._unsure.append((self._answered_at, key, found))
-        self._keep_what_is_sure()
-        return found
+            return cached
+        row = await self._send_until_settled(ids, send)
+        self._unverified.append((self._answered_at, key, row))
+        self._cache_verified()
+        return row
 
-    def _keep_what_is_sure(self) -> None:
-        while self._cache is not None and self._unsure and self._unsure[0][0] < self._health.well_at:
-            _, key, found = self._unsure.popleft()
-            self._cache.put(key, found)
+    def _cache_verified(self) -> None:
+        """Put those rows into the cache that were answered before the fingerprint was last verified."""
+        while self._cache is not None and self._unverified and self._unverified[0][0] < self._health.verified_at:
+            _, key, row = self._unverified.popleft()
+            self._cache.put(key, row)
 
-    async def _asked(self, ids: Sequence[int], ask: Callable[[], Awaitable[T]]) -> T:
-        """Asks until it is answered, or until it is clear that the sample is at fault and not the server.
+    async def _send_until_settled(self, ids: Sequence[int], send: Callable[[], Awaitable[T]]) -> T:
+        """Send a request until it is answered, or until it is certain that the sample is at fault and not the server.
 
-        The latter is clear when the server, found well in between, fails at it again and again, or refuses it.
+        That is certain if the server, whose health is checked in between, fails again and again or refuses the sample.
         """
-        most = self._capability.max_length
-        if most is not None and len(ids) + self._asker.dialect.num_generated > most:
+        most = self._capabilities.max_length
+        if most is not None and len(ids) + self._client.dialect.num_generated > most:
             raise Unscorable(DropReason.TEACHER_CONTEXT)
-        failures: Counter[bool] = Counter()  # those that took all their time, and the others
+        failures: Counter[bool] = Counter()  # time-outs (True) and other failures (False)
         while True:
             try:
-                found = await self._retrying(ask, _TRIES)
+                found = await self._retry(send, _TRIES)
                 await self._health.check_if_lost()
-                self._answered_at = self._retrying.clock()
-                await self._health.check(self._answered_at - _BELIEVED_S)
+                self._answered_at = self._retry.clock()
+                await self._health.check(self._answered_at - _TRUSTED_S)
                 return found
             except (Transient, Refused) as failure:
-                await self._health.check(self._retrying.clock())
+                await self._health.check(self._retry.clock())
                 failures[isinstance(failure, TooSlow)] += 1
-                is_enough = failures[True] == self._slow_tries or failures[False] == _ROUNDS
-                if is_enough or isinstance(failure, Refused) or failure.is_busy:  # the latter for all the patience
+                is_enough = failures[True] == self._slow_rounds or failures[False] == _ROUNDS
+                # a busy server has been waited for until patience was spent
+                if is_enough or isinstance(failure, Refused) or failure.is_busy:
                     raise self._unscorable(ids, failure) from None
                 self._traffic.retries += 1
 
     def _unscorable(self, ids: Sequence[int], failure: Transient | Refused) -> Unscorable:
         reason = drop_reason(failure)
-        if reason not in self._told:
-            self._told.add(reason)
+        if reason not in self._warned:
+            self._warned.add(reason)
             _LOGGER.warning(
-                "the teacher's server cannot score a sample of %d tokens (%s): it is dropped, as others will be, and "
-                "counted as %s.", len(ids), failure, reason,
+                "the teacher's server cannot score a sample of %d tokens (%s): the sample is dropped and counted as "
+                "%s, as others like it will be without another warning.", len(ids), failure, reason,
             )  # fmt: skip
         return Unscorable(reason)
 
 
 def _rows_from(scored: PromptLogprobs, first: int) -> PromptLogprobs:
-    """As copies, so that the prompt's rows are not kept."""
+    """The rows from `first` on, copied so that the prompt's rows can be freed."""
     rows = scored.logprobs[first:].copy()
     if scored.top_ids is None or scored.top_logprobs is None:
         return PromptLogprobs(rows)

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from crossdistill.teachers.served import cache as module
-from crossdistill.teachers.served.api.dialect import PromptLogprobs
+from crossdistill.teachers.served import score_file
+from crossdistill.teachers.served.api.answers import PromptLogprobs
 from crossdistill.teachers.served.cache import ScoreCache
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -522,7 +523,7 @@ def test_it_is_left_alone_for_a_while_after_a_failure(make, folder, monkeypatch)
     cache = make()
     cache.put(key(1), score(1))
     opened = []
-    monkeypatch.setattr(module, "_connect", lambda path: opened.append(path) or sqlite3.connect("/proc/no/file"))
+    monkeypatch.setattr(score_file, "connect", lambda path: opened.append(path) or sqlite3.connect("/proc/no/file"))
     cache.close()
     for _ in range(5):
         assert cache.get(key(1)) is None
@@ -534,15 +535,15 @@ def test_it_is_left_alone_for_a_while_after_a_failure(make, folder, monkeypatch)
 
 
 def test_a_folder_that_another_process_does_not_let_go_is_told(make, folder, monkeypatch, caplog):
-    monkeypatch.setattr(module, "_BUSY_S", 0.1)
+    monkeypatch.setattr(score_file, "_BUSY_S", 0.1)
     cache = make()
     cache.put(key(1), score(1))
-    with module._alone(folder):
+    with score_file.exclusive(folder):
         assert_same(cache.get(key(1)), score(1))  # reading waits for nobody
         cache.put(key(2), score(2))
         assert cache.get(key(1)) is None
     (told,) = warnings(caplog)
-    assert "another process has held it" in told
+    assert "another process has held the folder's lock" in told
 
 
 def test_our_own_mistakes_are_not_hidden(make):
@@ -600,8 +601,8 @@ def _fork_and_write(folder: Path) -> None:
     cache.put(key(0), score(0))
     child = os.fork()
     opened: list[Path] = []
-    connect = module._connect
-    module._connect = lambda path: opened.append(path) or connect(path)
+    connect = score_file.connect
+    score_file.connect = lambda path: opened.append(path) or connect(path)
     for number in range(1 if child else 2, 60, 2):
         cache.put(key(number), score(number))
         assert_same(cache.get(key(number)), score(number))
@@ -631,7 +632,7 @@ def _use_without_rights(folder: Path) -> None:
 
 def _use_full_disk(folder: Path) -> None:
     """A limit on the size of files stands for a disk that is full."""
-    module._REST_S = 0.0  # the second use finds the same
+    module._PAUSE_S = 0.0  # the second use finds the same
     told = _told()
     cache = ScoreCache(folder)
     cache.put(key(0), score(0))

@@ -432,7 +432,7 @@ def test_a_server_that_is_still_starting_is_waited_for():
 
 
 def lengths_of_samples(server, teacher):
-    known = teacher.capability.reference_ids
+    known = teacher.capabilities.fingerprint_ids
     return [len(seen.ids) for seen in server.log.scored() if tuple(seen.ids) != known]
 
 

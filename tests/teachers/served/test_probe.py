@@ -13,12 +13,12 @@ from tests.teachers.served.mock_server import MockServer, refused
 QUICK = {"patience_s": 0.3}
 
 
-def capability(server, tokenizer=None, **options):
+def capabilities(server, tokenizer=None, **options):
     teacher = ServedTeacher(
         "http://there", tokenizer or teacher_tokenizer(), ServedOptions(**(QUICK | options)), transport=server.transport
     )
     teacher.close()
-    return teacher.capability
+    return teacher.capabilities
 
 
 def expected(server, ids):
@@ -28,13 +28,13 @@ def expected(server, ids):
 
 def test_vllm():
     server = MockServer()
-    found = capability(server)
+    found = capabilities(server)
     assert (found.dialect.name, found.signal, found.max_top_k) == ("vllm", Signal.TOPK, 20)
     assert (found.model, found.answers_as, found.max_length) == ("tiny", "tiny", 200)
     assert found.lists_models
     assert found.can_next
-    assert len(found.reference_ids) > 40
-    np.testing.assert_allclose(found.reference, expected(server, found.reference_ids), atol=1e-6)
+    assert len(found.fingerprint_ids) > 40
+    np.testing.assert_allclose(found.fingerprint, expected(server, found.fingerprint_ids), atol=1e-6)
     text = "\n".join(found.findings)
     assert "model: tiny, context: 200 tokens" in text
     assert "topk, up to 20 tokens" in text
@@ -45,24 +45,24 @@ def test_vllm():
 def test_the_largest_top_k(most, found):
     server = MockServer()
     server.most = most
-    assert capability(server).max_top_k == found
-    assert capability(server).signal is (Signal.TOPK if most else Signal.SAMPLED)
+    assert capabilities(server).max_top_k == found
+    assert capabilities(server).signal is (Signal.TOPK if most else Signal.SAMPLED)
 
 
 def test_a_long_context_gets_the_whole_text_and_a_short_one_as_much_as_fits():
     server = MockServer()
     server.models = {"tiny": 40}
-    assert 2 <= len(capability(server).reference_ids) <= 20
+    assert 2 <= len(capabilities(server).fingerprint_ids) <= 20
     server.models = {"tiny": None}
-    assert capability(server).max_length is None
+    assert capabilities(server).max_length is None
 
 
 def test_without_a_list_of_models_the_name_is_needed():
     server = MockServer()
     server.models = None
     with pytest.raises(InputError, match=r"does not list its models.*name one"):
-        capability(server)
-    found = capability(server, model="tiny")
+        capabilities(server)
+    found = capabilities(server, model="tiny")
     assert (found.model, found.max_length, found.lists_models) == ("tiny", None, False)
 
 
@@ -70,25 +70,25 @@ def test_one_of_several_models():
     server = MockServer()
     server.models = {"tiny": 200, "oth\x1ber": 100}
     with pytest.raises(InputError, match=r"serves 2 models \(tiny, oth\\x1ber\)"):
-        capability(server)
+        capabilities(server)
     with pytest.raises(InputError, match="does not serve 'none'; it serves tiny"):
-        capability(server, model="none")
-    assert capability(server, model="tiny").max_length == 200
+        capabilities(server, model="none")
+    assert capabilities(server, model="tiny").max_length == 200
 
 
 def test_completions_whose_names_are_those_of_the_vocabulary():
     server = MockServer("completions")
-    found = capability(server)
+    found = capabilities(server)
     assert (found.dialect.name, found.signal, found.max_top_k) == ("completions", Signal.TOPK, 20)
     assert found.dialect.form.value == "vocabulary entries"
     assert not found.can_next
-    np.testing.assert_allclose(found.reference, expected(server, found.reference_ids), atol=1e-6)
+    np.testing.assert_allclose(found.fingerprint, expected(server, found.fingerprint_ids), atol=1e-6)
 
 
 def test_completions_whose_names_are_ambiguous_give_sampled_tokens_alone():
     server = MockServer("completions")
     server.names = lambda token: server.tokenizer.decode([token])  # <0x41> is called A, and so is A
-    found = capability(server)
+    found = capabilities(server)
     assert (found.signal, found.max_top_k) == (Signal.SAMPLED, 0)
 
 
@@ -97,23 +97,23 @@ def test_completions_whose_names_are_ambiguous_give_sampled_tokens_alone():
 def test_what_completions_take(takes_ids, least, numbers):
     server = MockServer("completions")
     server.takes_ids, server.least_generated, server.numbers = takes_ids, least, numbers
-    found = capability(server)
+    found = capabilities(server)
     dialect = found.dialect
     assert (dialect.sends_text, dialect.num_generated, dialect.asks_numbers) == (not takes_ids, least, numbers)
-    np.testing.assert_allclose(found.reference, expected(server, found.reference_ids), atol=1e-6)
+    np.testing.assert_allclose(found.fingerprint, expected(server, found.fingerprint_ids), atol=1e-6)
 
 
 @pytest.mark.parametrize("speaks", ["vllm", "completions"])
 def test_one_dialect_alone(speaks):
-    assert capability(MockServer(speaks), dialect=speaks).dialect.name == speaks
+    assert capabilities(MockServer(speaks), dialect=speaks).dialect.name == speaks
     other = {"vllm": "completions", "completions": "vllm"}[speaks]
     with pytest.raises(InputError, match=f"no log-probabilities of a prompt that can be used .{other}: "):
-        capability(MockServer(speaks), dialect=other)
+        capabilities(MockServer(speaks), dialect=other)
 
 
 def test_another_tokenizer_is_refused_at_the_first_difference():
     with pytest.raises(InputError, match=r"of 'The 3 cats.* token 0 is \d+ \(b'.*'\) here and \d+ \(.*\) there"):
-        capability(MockServer(), student_tokenizer())
+        capabilities(MockServer(), student_tokenizer())
 
 
 def test_a_conversation_tells_what_plain_text_does_not():
@@ -129,7 +129,7 @@ def test_a_conversation_tells_what_plain_text_does_not():
 
     server.intercept = intercept
     with pytest.raises(InputError, match=r"\('<stop>'\) here and \d+ \('<turn>'\) there"):
-        capability(server)
+        capabilities(server)
 
 
 @pytest.mark.parametrize("speaks", ["vllm", "completions"])
@@ -137,11 +137,11 @@ def test_a_conversation_tells_what_plain_text_does_not():
 def test_without_tokenize_the_names_of_the_tokens_tell(speaks, numbers):
     server = MockServer(speaks)
     server.has_tokenize, server.numbers = False, numbers
-    assert "have the names" in "\n".join(capability(server).findings)
+    assert "have the same names" in "\n".join(capabilities(server).findings)
     shift = server.names
     server.names = lambda token: shift((token + 1) % server.model.size)
     with pytest.raises(InputError, match=r"token \d is \d+ \(b'.*'\) here and '.*' there"):
-        capability(server)
+        capabilities(server)
 
 
 def rewritten(server, change):
@@ -174,21 +174,21 @@ def rewritten(server, change):
 )
 def test_rows_that_are_not_of_the_tokens_that_were_sent(change):
     with pytest.raises(InputError, match=r"no log-probabilities of a prompt that can be used .vllm: "):
-        capability(rewritten(MockServer(), change))
+        capabilities(rewritten(MockServer(), change))
 
 
 def test_scores_that_look_ahead():
     def change(rows, ids):
         return [row and {k: v | {"logprob": v["logprob"] - 0.01 * len(ids)} for k, v in row.items()} for row in rows]
 
-    with pytest.raises(InputError, match="otherwise where more text follows"):
-        capability(rewritten(MockServer(), change))
+    with pytest.raises(InputError, match="differently if more text follows"):
+        capabilities(rewritten(MockServer(), change))
 
 
 def test_a_next_token_that_does_not_agree_is_not_asked_for():
     server = MockServer()
     server.has_next = False
-    assert not capability(server).can_next
+    assert not capabilities(server).can_next
     server.has_next = True
 
     def sharpened(path, body):
@@ -198,34 +198,34 @@ def test_a_next_token_that_does_not_agree_is_not_asked_for():
         return server.completion({"logprobs": {"top_logprobs": [values]}})
 
     server.intercept = sharpened
-    assert not capability(server).can_next
+    assert not capabilities(server).can_next
 
 
 def test_a_server_that_wants_a_key():
     server = MockServer()
     server.intercept = lambda path, body: refused("who are you?", 401)
-    with pytest.raises(InputError, match=r"lets nobody in without its key \(who are you.*set \$MY_KEY"):
-        capability(server, key_env="MY_KEY")
+    with pytest.raises(InputError, match=r"refuses requests without a valid key \(who are you.*set \$MY_KEY"):
+        capabilities(server, key_env="MY_KEY")
 
 
 def test_no_server_of_models():
     server = MockServer()
     server.intercept = lambda path, body: httpx.Response(200, text="<html>welcome</html>")
     with pytest.raises(InputError, match="check the URL"):
-        capability(server)
+        capabilities(server)
 
 
 def test_nobody_there_is_waited_for():
     server = MockServer()
     server.intercept = lambda path, body: httpx.ConnectError("refused")
     with pytest.raises(TeacherUnavailableError, match=r"no usable answer for 0\.3 s"):
-        capability(server)
+        capabilities(server)
     left = [httpx.ConnectError("refused"), refused("loading", 503), None]
     server.intercept = lambda path, body: left.pop(0) if len(left) > 1 else left[0]
-    assert capability(server, patience_s=5).model == "tiny"
+    assert capabilities(server, patience_s=5).model == "tiny"
 
 
 def test_a_dialect_at_which_the_server_fails_is_not_waited_for():
     server = MockServer("completions")
     server.intercept = lambda path, body: refused("internal error", 500) if "prompt_logprobs" in body else None
-    assert capability(server, patience_s=5).dialect.name == "completions"
+    assert capabilities(server, patience_s=5).dialect.name == "completions"

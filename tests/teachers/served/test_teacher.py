@@ -149,7 +149,7 @@ def test_equal_requests_are_asked_once_and_the_longest_first(teacher_of):
     short, middle, long = ([5, 6], [20] * 2), ([5], [21] * 9), ([5, 7, 8, 9], [22] * 20)
     asked = [TeacherRequest(*pair, False) for pair in (short, long, middle, short, long)]
     answers = teacher.score(asked)
-    scored = [ids for ids in server.scored if ids != teacher.capability.reference_ids]
+    scored = [ids for ids in server.scored if ids != teacher.capabilities.fingerprint_ids]
     assert scored == [(5, 7, 8, 9, *[22] * 20), (5, *[21] * 9), (5, 6, 20, 20)]
     for request, answer in zip(asked, answers, strict=True):
         check(server, teacher.stop_ids, request, answer)
@@ -286,7 +286,7 @@ def test_a_server_that_refuses_everything_ends_the_run(teacher_of):
     server = server_of()
     teacher = teacher_of(server)
     server.intercept = lambda path, body: refused("key has expired", 401) if path != "/v1/models" else None
-    with pytest.raises(TeacherUnavailableError, match=r"refuses what it took before .key has expired"):
+    with pytest.raises(TeacherUnavailableError, match=r"refuses what it accepted before .key has expired"):
         teacher.score(REQUESTS)
 
 
@@ -409,7 +409,7 @@ def test_rows_whose_reference_was_dropped_are_not_anothers(teacher_of):
 
 def test_what_was_scored_before_a_failure_is_kept(teacher_of, monkeypatch):
     """As far as the server was seen to be the same afterwards."""
-    monkeypatch.setattr(scorer, "_BELIEVED_S", 0)
+    monkeypatch.setattr(scorer, "_TRUSTED_S", 0)
     server, cache = server_of(), Memory()
     teacher = teacher_of(server, cache=cache, options={"max_in_flight": 1})
     server.intercept = lambda path, body: httpx.ConnectError("refused") if len(cache.rows) > 10 else None

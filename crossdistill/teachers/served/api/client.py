@@ -1,4 +1,4 @@
-"""One question to a server, in its dialect."""
+"""One request to a server, in its dialect."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from crossdistill.errors import TeacherChangedError
-from crossdistill.teachers.served.api.dialect import Dialect, PromptLogprobs, field
+from crossdistill.teachers.served.api.answers import PromptLogprobs, field
+from crossdistill.teachers.served.api.dialect import Dialect
 from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.errors import Malformed, quoted
 
@@ -14,11 +15,19 @@ _MODELS_PATH = "/v1/models"
 
 
 class ScoringClient:
-    """Asks once; who asks again is another matter.
+    """Sends one request and reads its answer; retries are the business of RetryPolicy.
+
+    Every method raises Transient, Malformed or Refused if the request fails, and TeacherChangedError if another model
+    answers.
 
     Args:
-        model: name of the model there.
-        answers_as: the name under which it answers, where that is known: another one raises TeacherChangedError.
+        connection: to the server.
+        dialect: that the server understands.
+        model: its name on the server.
+        answers_as: the name of the model that answers carry; None if it is not known.
+
+    Attributes:
+        dialect: see above.
     """
 
     def __init__(self, connection: Connection, dialect: Dialect, model: str, answers_as: str | None = None):
@@ -28,58 +37,60 @@ class ScoringClient:
         self._answers_as = answers_as
 
     async def score(self, ids: Sequence[int], top_k: int) -> PromptLogprobs:
-        scores: PromptLogprobs = await self._read(
+        """Return the log-probabilities of at least two ids, and the `top_k` most probable tokens at each position."""
+        scores: PromptLogprobs = await self._exchange(
             self.dialect.body(ids, top_k), lambda answer: self.dialect.read(answer, ids, top_k)
         )
         return scores
 
     async def next(self, ids: Sequence[int], wanted: Sequence[int]) -> np.ndarray | None:
-        """Nats of the wanted ids after these, float32; None where the dialect cannot say."""
+        """Return nats of the wanted ids after `ids`, float32 [len(wanted)]; None if the dialect cannot ask for them."""
         body = self.dialect.next_body(ids, wanted)
         if body is None:
             return None
-        logprobs: np.ndarray = await self._read(body, lambda answer: self.dialect.read_next(answer, wanted))
+        logprobs: np.ndarray = await self._exchange(body, lambda answer: self.dialect.read_next(answer, wanted))
         return logprobs
 
     async def answer(self, body: dict[str, Any]) -> Any:
-        """The raw answer."""
-        return await self._read(body, lambda answer: answer)
+        """Return the answer to a request as the server gave it."""
+        return await self._exchange(body, lambda answer: answer)
 
-    async def _read(self, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
-        def of_this_model(answer: Any) -> Any:
-            name = name_in(answer)
+    async def _exchange(self, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
+        def read_if_same_model(answer: Any) -> Any:
+            name = answering_model(answer)
             if None not in (name, self._answers_as) and name != self._answers_as:
                 raise changed(self._connection.url, f"{quoted(name)} answers in place of {quoted(self._answers_as)}")
             return read(answer)
 
-        return await self._connection.exchange(self.dialect.path, {"model": self._model, **body}, of_this_model)
+        return await self._connection.exchange(self.dialect.path, {"model": self._model, **body}, read_if_same_model)
 
 
-def name_in(answer: Any) -> str | None:
-    """The model that says it has answered."""
+def answering_model(answer: Any) -> str | None:
+    """Name of the model that gave an answer; None if the answer does not carry it."""
     name = answer.get("model") if isinstance(answer, dict) else None
     return name if isinstance(name, str) else None
 
 
 async def served_models(connection: Connection) -> dict[str, int | None]:
-    """Name of each model there, and the tokens that its context holds where the server tells."""
+    """Ask for the names of the models on a server, and for the length of each one's context (None if unknown)."""
     models = field(await connection.exchange(_MODELS_PATH), "data")
     if not isinstance(models, list):
         raise Malformed("the answer has no list of models")
     return {_name(model): _length(model) for model in models}
 
 
-def changed(url: str, what: str) -> TeacherChangedError:
+def changed(url: str, difference: str) -> TeacherChangedError:
+    """An error that says how the model at a URL differs from the one with which the run began."""
     return TeacherChangedError(
-        f"the teacher at {url} is not the one that the run began with: {what}. Serve the first one again and resume "
-        "the run, or begin a new run."
+        f"the teacher at {url} is not the one that the run began with: {difference}. Serve the first one again and "
+        "resume the run, or begin a new run."
     )
 
 
 def _name(model: Any) -> str:
     name = field(model, "id")
     if not isinstance(name, str):
-        raise Malformed("a model's id is no text")
+        raise Malformed("the id of a model is not text")
     return name
 
 

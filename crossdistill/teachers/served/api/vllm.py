@@ -1,60 +1,67 @@
-"""vLLM's own fields of the OpenAI-compatible ``/v1/completions``: scores of a prompt, by token id."""
+"""The dialect of vLLM's own fields in ``/v1/completions``: log-probabilities of a prompt, by token id."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from crossdistill.teachers.served.api.dialect import (
+from crossdistill.teachers.served.api.answers import (
     FLOOR_NATS,
     ID_PREFIX,
     PromptLogprobs,
     field,
     number,
     possible,
-    sound,
+    realised,
     token_number,
     with_top,
 )
-from crossdistill.teachers.served.http.errors import Malformed, quoted, shown
+from crossdistill.teachers.served.api.dialect import Dialect
+from crossdistill.teachers.served.api.token_names import TokenNames
+from crossdistill.teachers.served.http.errors import Malformed, quoted
 
 _MAX_WANTED = 128
 
 
-class Vllm:
-    """``prompt_logprobs`` for scores, ``logprob_token_ids`` (of later versions) for what comes next.
+class Vllm(Dialect):
+    """``prompt_logprobs`` for a prompt, ``logprob_token_ids`` (of later versions) for the next token.
 
-    A request for prompt scores never reads the server's cache of prefixes, but fills it; one for what comes next reads
-    it, and costs a token.
+    A request with ``prompt_logprobs`` fills the server's prefix cache but never reads it; one for the next token reads
+    it, and generates a token.
 
     Args:
-        vocab_size: ids that the model may name.
+        vocab_size: number of ids that an answer may contain.
     """
 
     name = "vllm"
-    path = "/v1/completions"
-    num_generated = 1  # it generates one token at least
+    num_generated = 1  # the least that it takes
 
     def __init__(self, vocab_size: int):
         self._vocab_size = vocab_size
+
+    @classmethod
+    def variants(cls, tokenizer: Any, names: TokenNames) -> Iterator[Dialect]:
+        yield cls(names.vocab_size)
 
     def body(self, ids: Sequence[int], top_k: int) -> dict[str, Any]:
         return {"prompt": list(ids), "max_tokens": 1, "temperature": 0, "prompt_logprobs": top_k}
 
     def read(self, answer: Any, ids: Sequence[int], top_k: int) -> PromptLogprobs:
         rows = _rows(answer)
-        if len(rows) != len(ids) or rows[0] is not None:
-            raise Malformed(f"the answer scores {len(rows)} tokens, the first as {shown(rows[:1])}, of {len(ids)}")
+        if len(rows) != len(ids):
+            raise Malformed(f"the answer scores {len(rows)} tokens instead of {len(ids)}")
+        if rows[0] is not None:
+            raise Malformed("the answer scores the first token, which nothing precedes")
         entries = [self._entries(row, k + 1) for k, row in enumerate(rows[1:])]
         pairs = zip(entries, ids[1:], strict=True)
-        logprobs = sound([_chosen(*pair, k + 1) for k, pair in enumerate(pairs)])
+        logprobs = realised([_realised(*pair, k + 1) for k, pair in enumerate(pairs)])
         if top_k == 0:
             return PromptLogprobs(logprobs)
         tops = [_top(row, top_k, k + 1) for k, row in enumerate(entries)]
         return with_top(tops, ids[1:], logprobs)
 
     def tokens(self, answer: Any) -> list[str | None]:
-        """The token that is there stands first at its place; of the very first token nothing is said."""
+        """Names from ``decoded_token``: the realised token comes first at each position; the first row is empty."""
         rows = _rows(answer)
         return [None if row is None else _name(next(iter(row.values()), None)) for row in rows]
 
@@ -76,20 +83,14 @@ class Vllm:
         return possible([number(field(row, f"{ID_PREFIX}{k}"), f"of token {k}") for k in wanted])
 
     def _entries(self, row: Any, position: int) -> dict[int, float]:
-        """id -> log-probability at one position. There are hundreds of thousands, nearly always as they should be."""
-        entries = _plain_entries(row)
+        """id -> log-probability at one position. A batch has hundreds of thousands: the usual form is read faster."""
+        entries = _usual_entries(row)
         if entries is None:
-            entries = self._odd_entries(row, position)
+            entries = _parsed_entries(row, position)
         if max(entries, default=0) >= self._vocab_size:
             unknown = next(token_id for token_id in entries if token_id >= self._vocab_size)
-            raise Malformed(f"the answer names token {unknown} at position {position}, which this vocabulary has not")
+            raise Malformed(f"the answer names token {unknown} at position {position}, which this vocabulary lacks")
         return entries
-
-    def _odd_entries(self, row: Any, position: int) -> dict[int, float]:
-        if not isinstance(row, dict):
-            raise Malformed(f"the answer has no log-probability at position {position}")
-        place = f"at position {position}"
-        return {_id(key, position): number(field(entry, "logprob"), place) for key, entry in row.items()}
 
 
 def _rows(answer: Any) -> list[Any]:
@@ -99,8 +100,8 @@ def _rows(answer: Any) -> list[Any]:
     return rows
 
 
-def _plain_entries(row: Any) -> dict[int, float] | None:
-    """Those of a row as vLLM writes it; None for any other."""
+def _usual_entries(row: Any) -> dict[int, float] | None:
+    """Entries of a row in the form that vLLM writes; None for a row in any other form."""
     if not isinstance(row, dict) or not all(map(str.isdecimal, row)) or max(map(len, row), default=10) >= 10:
         return None
     try:
@@ -112,23 +113,30 @@ def _plain_entries(row: Any) -> dict[int, float] | None:
     return dict(zip(map(int, row), values, strict=True))
 
 
+def _parsed_entries(row: Any, position: int) -> dict[int, float]:
+    if not isinstance(row, dict):
+        raise Malformed(f"the answer has no log-probability at position {position}")
+    place = f"at position {position}"
+    return {_id(key, position): number(field(entry, "logprob"), place) for key, entry in row.items()}
+
+
 def _id(key: str, position: int) -> int:
     token_id = token_number(key)
     if token_id is None:
-        raise Malformed(f"the answer names a token {quoted(key)} at position {position}, which is no number")
+        raise Malformed(f"the answer names a token {quoted(key)} at position {position}, which is not a number")
     return token_id
 
 
-def _chosen(row: dict[int, float], token_id: int, position: int) -> float:
+def _realised(row: dict[int, float], token_id: int, position: int) -> float:
     if token_id not in row:
         raise Malformed(f"the answer does not score token {token_id}, which was sent at position {position}")
     return row[token_id]
 
 
 def _top(row: dict[int, float], top_k: int, position: int) -> dict[int, float]:
-    """The most probable: the token that is there is added to them where it is none of them."""
+    """The most probable tokens; vLLM adds the realised one if it is not among them."""
     if len(row) < top_k:
-        raise Malformed(f"the answer names {len(row)} tokens at position {position}, of {top_k} asked for")
+        raise Malformed(f"the answer names {len(row)} tokens at position {position} instead of {top_k}")
     return dict(sorted(row.items(), key=lambda item: -item[1])[:top_k])
 
 

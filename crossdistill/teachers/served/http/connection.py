@@ -19,22 +19,29 @@ from crossdistill.teachers.served.http.traffic import Traffic
 from crossdistill.teachers.served.options import ServedOptions
 
 _CONNECT_S = 10.0
-_LAST_RESORT = 3  # of the time for an answer: headers that come byte by byte are told no time
-_KEEPALIVE_S = 3.0  # less than servers keep a connection that nobody uses (5 s by default in many)
+_HARD_LIMIT = 3  # times timeout_s: headers that arrive byte by byte escape the other limits
+_KEEPALIVE_S = 3.0  # less than servers keep an idle connection (5 s by default in many)
 _TRY_LATER = {408, 425, 429}
-_NEVER = {501, 505}  # what the server does not know now it will not know later
+_NEVER = {501, 505}  # not implemented now is not implemented later
 _BUSY = {429, 503}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Connection:
-    """Sends one request at a time for each of `max_in_flight` slots; belongs to the event loop that first uses it.
+    """Sends at most `max_in_flight` requests at once. It belongs to the event loop that uses it first.
 
     Args:
         url: of the server, with or without ``/v1``.
-        transport: in place of the network, for tests.
+        options: limits, the key's environment variable and certificates.
+        traffic: counts requests and bytes.
+        transport: replaces the network, for tests.
 
-    Raises InputError for a URL that is none of HTTP, or that carries credentials.
+    Attributes:
+        url: without ``/v1``.
+        traffic: see above.
+
+    Raises:
+        InputError: the URL is not an HTTP(S) URL, or carries credentials; or the certificates cannot be read.
     """
 
     def __init__(
@@ -68,27 +75,37 @@ class Connection:
     async def exchange(
         self, path: str, body: dict[str, Any] | None = None, read: Callable[[Any], Any] = lambda answer: answer
     ) -> Any:
-        """What `read` makes of the answer's JSON: to a POST of `body`, or to a GET.
+        """Send a request, and return what `read` makes of the answer.
 
-        Answers are parsed and read one after the other in a thread of their own: a large one takes a second, which must
-        not be taken for a server's that is slow to answer other requests. Raises Transient, Malformed or Refused.
+        Answers are parsed and read one after the other in a separate thread: a large one takes a second, which must not
+        count as slowness of the server for the other requests.
+
+        Args:
+            path: on the server.
+            body: JSON to POST; None for a GET.
+            read: takes the parsed JSON of the answer; may raise Malformed.
+
+        Raises:
+            Transient: another try may succeed; Malformed if the answer is of another form.
+            Refused: another try cannot succeed.
+            InputError: the API key cannot be sent in a header.
         """
         key = self._key()
         async with self._slots:
             try:
-                async with asyncio.timeout(_LAST_RESORT * self._options.timeout_s):
+                async with asyncio.timeout(_HARD_LIMIT * self._options.timeout_s):
                     response, content = await self._send(path, body, key)
             except (TimeoutError, httpx.TimeoutException):
                 raise self._too_slow() from None
-            except (httpx.TransportError, OSError) as error:  # a broken TLS record is no error of the transport's
+            except (httpx.TransportError, OSError) as error:  # httpx does not wrap the error of a broken TLS record
                 raise _lost(error) from None
             _check_status(response, content, key)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._reader, self._understood, path, content, read)
+            return await loop.run_in_executor(self._reader, self._parse, path, content, read)
 
     @property
-    def shows_key(self) -> bool:
-        """Whether the key goes over a network unencrypted."""
+    def exposes_key(self) -> bool:
+        """Whether the API key crosses a network unencrypted."""
         url = httpx.URL(self.url)
         return bool(self._key()) and url.scheme == "http" and url.host not in _LOOPBACK
 
@@ -109,13 +126,13 @@ class Connection:
             return response, await self._content(response, until)
 
     async def _content(self, response: httpx.Response, until: float) -> bytes:
-        """The body as it comes, up to the limits. It is never unpacked, so it cannot grow.
+        """Receive the body, up to the limits. It is never decompressed, so it cannot grow.
 
-        Time is told between two parts, which the client waits for as long again at most: a request that is cancelled
-        from outside leaves its connection behind.
+        The time-out is checked between two parts, each of which the client waits for no longer than the time-out:
+        cancelling the request from outside would leave its connection behind.
         """
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise Malformed("the answer is compressed, which was not asked for")
+            raise Malformed("the answer is compressed, although that was not asked for")
         content = bytearray()
         async for part in response.aiter_raw():
             self.traffic.received_bytes += len(part)
@@ -127,7 +144,7 @@ class Connection:
                 raise Refused(response.status_code, f"the answer is larger than max_body_mib = {limit:g}")
         return bytes(content)
 
-    def _understood(self, path: str, content: bytes, read: Callable[[Any], Any]) -> Any:
+    def _parse(self, path: str, content: bytes, read: Callable[[Any], Any]) -> Any:
         began = time.monotonic()
         try:
             return read(_parsed(path, content))
@@ -135,38 +152,57 @@ class Connection:
             self._reading_s += time.monotonic() - began
 
     def _idle_clock(self) -> float:
-        """Seconds in which no answer was read: meanwhile bytes come in slowly, whoever is slow."""
+        """Seconds, without those in which an answer was parsed: bytes arrive slowly then, whatever the server does."""
         return time.monotonic() - self._reading_s
 
     def _too_slow(self) -> TooSlow:
         return TooSlow(f"no answer within {self._options.timeout_s:g} s", is_lost=True)
 
     def _key(self) -> str:
-        """Without its value in any message."""
+        """The API key, which must not appear in any message; empty if there is none."""
         key = os.environ.get(self._options.key_env, "").strip()
         if not (key.isascii() and key.isprintable()):
-            raise InputError(f"the API key in ${self._options.key_env} has characters that no HTTP header takes.")
+            raise InputError(
+                f"the API key in ${self._options.key_env} has characters that no HTTP header can hold: set it to "
+                "printable ASCII characters."
+            )
         return key
 
 
 def checked_url(url: str) -> str:
-    """Without ``/v1`` and slashes at its end."""
+    """Return a server's URL without ``/v1`` and slashes at its end.
+
+    Raises:
+        InputError: it is not an HTTP(S) URL, or it carries a user name, a password, a query or a fragment.
+    """
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise InputError(f"the teacher's URL {url!r} is none ({error}): write http://host:port.") from None
+        raise InputError(f"teacher URL {url!r} is not valid ({error}): write http://host:port.") from None
     if parsed.userinfo or parsed.query or parsed.fragment:
         raise InputError(
-            "the teacher's URL carries a user name, a query or a fragment: leave it out, and give an API key by the "
-            "environment variable CROSSDISTILL_TEACHER_KEY alone."
+            "the teacher URL has a user name, a query or a fragment: leave it out, and give an API key only in the "
+            "environment variable CROSSDISTILL_TEACHER_KEY."
         )
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise InputError(f"the teacher's URL {url!r} is none of HTTP: write http://host:port or https://host.")
+        raise InputError(f"teacher URL {url!r} is not an HTTP(S) URL: write http://host:port or https://host.")
     return str(parsed).rstrip("/").removesuffix("/v1")
 
 
 def retry_after_s(value: str | None, now: datetime | None = None) -> float | None:
-    """Seconds of a Retry-After header, which holds a number of them or a date; None where it holds neither."""
+    """Parse a Retry-After header, which holds seconds or a date.
+
+    Args:
+        value: of the header.
+        now: the current time, for tests.
+
+    Returns:
+        Seconds, at least 0; None if there is no header or it holds neither.
+
+    Example:
+        >>> retry_after_s("120")
+        120.0
+    """
     if value is None:
         return None
     if value.strip().isdecimal():
@@ -185,14 +221,14 @@ def _trust(options: ServedOptions) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=str(options.ca_bundle))
     except OSError as error:
-        raise InputError(f"the certificates {options.ca_bundle} cannot be read ({error}): name a PEM file.") from None
+        raise InputError(f"ca_bundle {options.ca_bundle} cannot be read ({error}): name a PEM file.") from None
 
 
 def _parsed(path: str, content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise Malformed(f"the answer to {path} is no JSON") from None
+        raise Malformed(f"the answer to {path} is not JSON") from None
 
 
 def _lost(error: httpx.TransportError | OSError) -> Transient | Refused:
@@ -207,7 +243,7 @@ def _check_status(response: httpx.Response, content: bytes, key: str) -> None:
         return
     if status < 400:
         place = _without(key, response.headers.get("Location", "?").encode()).decode()
-        raise Refused(status, f"the server sends requests on to {quoted(place)}")
+        raise Refused(status, f"the server redirects to {quoted(place)}")
     message = _message(_without(key, content))
     if status in _TRY_LATER or (status >= 500 and status not in _NEVER):
         raise Transient(
@@ -220,16 +256,16 @@ def _check_status(response: httpx.Response, content: bytes, key: str) -> None:
 
 
 def _message(content: bytes) -> str:
-    """What an error says of itself: JSON as OpenAI's, or plain text."""
+    """The message of an error: from JSON of OpenAI's form, or plain text."""
     text = content[:10_000].decode("utf-8", "replace")
     try:
-        said = json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError):
         return shown(text)
-    error = said.get("error", said) if isinstance(said, dict) else said
+    error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
     return shown(error.get("message", error) if isinstance(error, dict) else error)
 
 
 def _without(key: str, content: bytes) -> bytes:
-    """Some servers repeat the key that they refuse."""
+    """Masks the key: some servers repeat the key that they refuse."""
     return content.replace(key.encode(), b"***") if key else content

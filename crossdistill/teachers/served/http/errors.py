@@ -1,4 +1,4 @@
-"""What can go wrong between a request and its scores, and whether another try can help."""
+"""Failures of a request, by whether another try can help."""
 
 from crossdistill.align import DropReason
 
@@ -7,11 +7,12 @@ _CONTEXT = ("context length", "context_length", "context window", "context size"
 
 
 class Transient(Exception):  # noqa: N818 - a state of affairs, which may pass
-    """It may work another time.
+    """Another try may succeed.
 
-    retry_after_s: how long the server asks to be left alone, where it does. is_busy: the server says that it has too
-    much to do, which says nothing of the request. is_lost: the connection broke, or nobody is behind it: what answers
-    next may be another server.
+    Attributes:
+        retry_after_s: how long the server asks to be left alone; None if it does not ask.
+        is_busy: the server says that it has too much to do, which says nothing about the request.
+        is_lost: the connection broke, or nobody is behind it: the next answer may come from another server.
     """
 
     def __init__(
@@ -24,19 +25,24 @@ class Transient(Exception):  # noqa: N818 - a state of affairs, which may pass
 
 
 class TooSlow(Transient):
-    """No answer in the time that one has."""
+    """No answer within the time-out."""
 
 
 class Malformed(Transient):
-    """An answer that is not what was asked for."""
+    """An answer that does not have the form, or the tokens, that were asked for."""
 
 
 class Unsound(Malformed):
-    """Log-probabilities that none can be: NaN, infinite, positive, or adding up to more than 1."""
+    """Log-probabilities that are impossible: NaN, infinite, positive, or adding up to more than 1."""
 
 
 class Refused(Exception):  # noqa: N818 - the server's word for it
-    """This request will never work. status: of the answer; None where it was not sent."""
+    """This request will never succeed.
+
+    Attributes:
+        status: of the answer; None if nothing was sent.
+        is_too_long: whether the server refuses it because of its length.
+    """
 
     def __init__(self, status: int | None, message: str):
         super().__init__(message if status is None else f"{message} (status {status})")
@@ -46,7 +52,7 @@ class Refused(Exception):  # noqa: N818 - the server's word for it
 
 
 def drop_reason(failure: Transient | Refused) -> DropReason:
-    """Under which a sample is counted that the server cannot score while it scores others."""
+    """The reason under which a sample is counted that the server cannot score while it scores others."""
     if isinstance(failure, Unsound):
         return DropReason.NON_FINITE
     if isinstance(failure, Refused) and failure.is_too_long:
@@ -55,11 +61,12 @@ def drop_reason(failure: Transient | Refused) -> DropReason:
 
 
 def quoted(text: object) -> str:
+    """A server's text as data, in quotes."""
     return f"'{shown(text)}'"
 
 
 def shown(text: object) -> str:
-    """A server's text as data: its beginning, with control characters escaped. Who prints it escapes markup."""
+    """A server's text as data: its beginning, with control characters escaped. Whoever prints it escapes markup."""
     whole = str(text)
     cut = whole if len(whole) <= _MAX_SHOWN else whole[:_MAX_SHOWN] + "..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs coroutines for threads that wait for them."""
+    """Runs coroutines for other threads, which wait for their results."""
 
     def __init__(self) -> None:
         self._is_closed, self._lock = False, threading.Lock()
@@ -19,8 +19,12 @@ class LoopThread:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What it gives. Where the wait is interrupted, the coroutine is cancelled. RuntimeError after a close."""
-        with self._lock:  # a loop that has stopped would take it and never run it
+        """Run a coroutine and return its result. If the wait is interrupted, the coroutine is cancelled.
+
+        Raises:
+            RuntimeError: the loop is closed.
+        """
+        with self._lock:  # a stopped loop would accept the coroutine and never run it
             if self._is_closed:
                 coroutine.close()
                 raise RuntimeError("the loop is closed")
@@ -32,12 +36,12 @@ class LoopThread:
             raise
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Have it called soon. Takes no lock, which the thread that a signal interrupts may hold."""
+        """Schedule a call. It takes no lock: the thread that a signal interrupts may hold it."""
         if not self._is_closed:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def close(self) -> None:
-        """Cancels what still runs, and ends the thread. Nothing may be run afterwards."""
+        """Cancel what still runs, and end the thread. Nothing can be run afterwards."""
         with self._lock:
             self._is_closed = True
             self._loop.call_soon_threadsafe(self._loop.stop)

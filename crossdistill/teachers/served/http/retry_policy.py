@@ -1,4 +1,4 @@
-"""When a request is sent again."""
+"""When a failed request is sent again, and when to give up."""
 
 import asyncio
 import logging
@@ -14,19 +14,27 @@ from crossdistill.teachers.served.http.traffic import Traffic
 
 _LOGGER = logging.getLogger("crossdistill")
 _FIRST_WAIT, _LONGEST_WAIT = 1 / 1200, 1 / 20  # shares of the patience: 0.5 s and 30 s of ten minutes
-_TOLD_AFTER = 3
+_WARN_AFTER = 3
 
 T = TypeVar("T")
 
 
 class RetryPolicy:
-    """Sends requests again, after waits that grow and are drawn at random, for as long as the server has patience.
+    """Retries with exponential back-off and jitter, until patience is spent.
 
-    Patience is of the whole outage and not of one request: it begins with a failure and ends with the first success of
-    any request. A server that says when to come back (Retry-After) is obeyed as far as patience allows.
+    Patience covers an outage, not a request: the outage begins with a failure and ends with the first success of any
+    request. Retry-After of the server is obeyed as far as patience allows.
+
+    Args:
+        url: of the server, for messages.
+        patience_s: seconds that an outage may last.
+        traffic: counts retries and waits.
+        clock: seconds, monotonic.
+        sleep: waits for some seconds.
 
     Attributes:
-        lost_at: when a connection last broke, by `clock`; -inf where none did.
+        lost_at: when a connection last broke, by `clock`; -inf if none did.
+        clock: see above.
     """
 
     def __init__(
@@ -45,16 +53,21 @@ class RetryPolicy:
         self._sleep = sleep
         self._backoff = wait_random_exponential(_FIRST_WAIT * patience_s, _LONGEST_WAIT * patience_s)
         self._failing_since: float | None = None
-        self._has_told = False
+        self._has_warned = False
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]], tries: int | None = None) -> T:
-        """What `attempt` gives in the end.
+        """Call `attempt` until it succeeds, and return its result.
 
         Args:
-            tries: give up after so many failures that may be the request's own fault, after the first of them that took
-                all its time, or when patience is spent, and raise the last one: it is not clear whose fault it was.
+            attempt: sends one request.
+            tries: failures after which to give up. A busy server does not count as a failure, a time-out counts as all
+                of them. None: try until patience is spent.
 
-        Without `tries`, raises TeacherUnavailableError when patience is spent. What is not Transient passes at once.
+        Raises:
+            TeacherUnavailableError: patience is spent; without `tries` only.
+            Transient: the last failure, after `tries` of them or when patience is spent: the request may be at fault,
+                or the server. With `tries` only.
+            Refused: at once, as is anything else that `attempt` raises.
         """
         policy = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
@@ -90,7 +103,7 @@ class RetryPolicy:
         return result
 
     def _end_outage(self) -> None:
-        self._failing_since, self._has_told = None, False
+        self._failing_since, self._has_warned = None, False
 
     def _left_s(self) -> float:
         if self._failing_since is None:
@@ -117,10 +130,10 @@ class RetryPolicy:
         assert state.next_action is not None
         self._traffic.retries += 1
         self._traffic.waited_s += state.next_action.sleep
-        if state.attempt_number >= _TOLD_AFTER and not self._has_told:
-            self._has_told = True
+        if state.attempt_number >= _WARN_AFTER and not self._has_warned:
+            self._has_warned = True
             _LOGGER.warning(
-                "the teacher at %s gives no usable answer (%s): waiting for it, %.0f s more at most.",
+                "the teacher at %s gives no usable answer (%s): the run waits for it, for at most %.0f s more.",
                 self._url, _failure(state), self._left_s(),
             )  # fmt: skip
 

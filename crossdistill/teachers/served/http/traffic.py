@@ -1,14 +1,20 @@
-"""What passed between a run and its teacher's server."""
+"""Counters of what passed between a run and its teacher's server."""
 
 from dataclasses import asdict, dataclass
 
 
 @dataclass
 class Traffic:
-    """requests: sent, retries included. retries: after a failure. waited_s: before these, all requests together.
+    """Counters since the teacher was made.
 
-    sent_bytes, received_bytes: bodies. cache_hits: scores that were not asked for. checks: times that the server was
-    asked for its reference scores again.
+    Attributes:
+        requests: sent, retries included.
+        retries: requests that were sent again after a failure.
+        waited_s: seconds of waiting before retries, added up over all requests.
+        sent_bytes: of request bodies.
+        received_bytes: of answers' bodies.
+        cache_hits: scores that the cache had.
+        checks: requests for the fingerprint after the probe.
     """
 
     requests: int = 0

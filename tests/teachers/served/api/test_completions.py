@@ -30,12 +30,12 @@ class Vocab(SimpleNamespace):
         return len(self.pieces)
 
 
-def spelling(pieces=PIECES):
+def names_of(pieces=PIECES):
     return TokenNames(Tokenizer(), Vocab(pieces=(*pieces, b"", b"")))  # padded by two ids
 
 
 def dialect(**fields):
-    return Completions(spelling(), Tokenizer(), **fields)
+    return Completions(names_of(), Tokenizer(), **fields)
 
 
 def answer(tokens=("<s>", " the", "a"), values=(None, -1.5, -0.25), tops=None):
@@ -95,11 +95,11 @@ def test_the_most_probable_by_name_in_each_form(form, names):
         ({"choices": [{"logprobs": None}]}, "no choices.0.logprobs.tokens"),
         (answer(tokens=("<s>", " the")), "3 tokens here are 2 there"),
         (answer(tokens=("<s>", "a", " the")), r"token 1 is 1 \(b' the'\) here and 'a' there"),
-        (answer(tokens=("<s>", 1, "a")), "no text"),
+        (answer(tokens=("<s>", 1, "a")), "not text"),
         (answer(values=(None, -1.5)), "scores 2 tokens"),
-        (answer(values=(-1.0, -1.5, -2.0)), "the first too"),
-        (answer(values=(None, None, -2.0)), "at position 1 is no number"),
-        (answer(values=(None, "x", -2.0)), "at position 1 is no number"),
+        (answer(values=(-1.0, -1.5, -2.0)), "scores the first token"),
+        (answer(values=(None, None, -2.0)), "at position 1 is not a number"),
+        (answer(values=(None, "x", -2.0)), "at position 1 is not a number"),
     ],
 )
 def test_an_answer_of_another_shape_is_malformed(given, says):
@@ -111,10 +111,10 @@ def test_unsound_numbers():
     with pytest.raises(Unsound, match="position 2 is nan"):
         dialect().read(answer(values=(None, -1.0, math.nan)), IDS, 0)
     tops = [None, {"é": -2.0}, {"a": -0.25}]
-    with pytest.raises(Unsound, match=r"the first is -2 nats, where the token that is there has -1\.5"):
+    with pytest.raises(Unsound, match=r"the first has -2 nats, but the realised token has -1\.5"):
         dialect().read(answer(tops=tops), IDS, 1)
     tops = [None, {" the": -0.5}, {"a": -0.25}]
-    with pytest.raises(Unsound, match="position 1 are no part"):  # the same token, -1.5 as the realised one
+    with pytest.raises(Unsound, match="position 1 are not part"):  # the same token, -1.5 as the realised one
         dialect().read(answer(tops=tops), IDS, 1)
 
 
@@ -153,11 +153,11 @@ def test_a_top_k_that_is_not_whole_is_malformed(tops):
     ],
 )
 def test_what_a_server_may_call_a_token(token, name, is_called):
-    assert spelling().is_called(token, name, Form.TEXT) is is_called
+    assert names_of().is_called(token, name, Form.TEXT) is is_called
 
 
 def test_the_form_is_read_off_the_names():
-    known = spelling()
+    known = names_of()
     assert known.form_of(["token_id:1", "token_id:2"], (1, 2)) is Form.NUMBER
     assert known.form_of(["Ġthe", "a"], (1, 2)) is Form.ENTRY
     assert known.form_of([" the", "\ufffd"], (1, 4)) is Form.TEXT
@@ -166,8 +166,8 @@ def test_the_form_is_read_off_the_names():
 
 
 def test_names_that_stand_for_two_tokens_are_not_unique():
-    assert spelling().is_unique(Form.TEXT)
-    doubled = spelling((*PIECES[:6], b"a"))  # a byte entry beside a character
+    assert names_of().is_unique(Form.TEXT)
+    doubled = names_of((*PIECES[:6], b"a"))  # a byte entry beside a character
     assert not doubled.is_unique(Form.TEXT)
     assert doubled.is_unique(Form.ENTRY)
     assert doubled.is_unique(Form.NUMBER)
@@ -175,6 +175,6 @@ def test_names_that_stand_for_two_tokens_are_not_unique():
 
 @pytest.mark.parametrize("name", ["token_id:9", "token_id:-1", "token_id:x", "x", f"token_id:{10**40}"])
 def test_a_token_that_is_none(name):
-    with pytest.raises(Malformed, match="which this vocabulary has not"):
-        spelling().id_of(name, Form.NUMBER)
-    assert spelling().id_of("token_id:8", Form.NUMBER) == 8
+    with pytest.raises(Malformed, match="which this vocabulary lacks"):
+        names_of().id_of(name, Form.NUMBER)
+    assert names_of().id_of("token_id:8", Form.NUMBER) == 8

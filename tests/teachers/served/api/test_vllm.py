@@ -72,15 +72,15 @@ GOOD = {"5": entry(-0.5)}
         ({"choices": [{"text": "x"}]}, "no choices.0.prompt_logprobs"),
         ({"choices": [{"prompt_logprobs": None}]}, "no list of prompt_logprobs"),
         (answer(GOOD), "scores 2 tokens"),
-        ({"choices": [{"prompt_logprobs": [{"3": entry(-1)}, {"4": entry(-1)}, GOOD]}]}, "the first as"),
+        ({"choices": [{"prompt_logprobs": [{"3": entry(-1)}, {"4": entry(-1)}, GOOD]}]}, "scores the first token"),
         (answer({"4": entry(-1)}, None), "no log-probability at position 2"),
         (answer({"5": entry(-1)}, {"4": entry(-1)}), "does not score token 4, which was sent at position 1"),
         (answer({"4": {"rank": 1}}, GOOD), "no logprob"),
-        (answer({"4": entry("-1")}, GOOD), "at position 1 is no number"),
-        (answer({"4": entry(True)}, GOOD), "at position 1 is no number"),
-        (answer({"four": entry(-1)}, GOOD), "'four' at position 1, which is no number"),
+        (answer({"4": entry("-1")}, GOOD), "at position 1 is not a number"),
+        (answer({"4": entry(True)}, GOOD), "at position 1 is not a number"),
+        (answer({"four": entry(-1)}, GOOD), "'four' at position 1, which is not a number"),
         (answer({"4": entry(-1), "50": entry(-2)}, GOOD), "names token 50 at position 1"),
-        (answer({"4": entry(-1), str(10**30): entry(-2)}, GOOD), "no number"),
+        (answer({"4": entry(-1), str(10**30): entry(-2)}, GOOD), "not a number"),
     ],
 )
 def test_an_answer_of_another_shape_is_malformed_and_says_where(given, says):
@@ -104,12 +104,12 @@ def test_a_log_probability_that_cannot_be_is_unsound(value):
     ],
 )
 def test_a_top_k_that_is_no_part_of_a_distribution_is_unsound(row):
-    with pytest.raises(Unsound, match="no part of a distribution"):
+    with pytest.raises(Unsound, match="not part of a distribution"):
         DIALECT.read(answer(row, {"5": entry(-0.5), "11": entry(-1.5)}), IDS, 2)
 
 
 def test_too_few_of_the_most_probable():
-    with pytest.raises(Malformed, match="names 1 tokens at position 2, of 2"):
+    with pytest.raises(Malformed, match="names 1 tokens at position 2 instead of 2"):
         DIALECT.read(answer({"4": entry(-1.0), "10": entry(-2.0)}, GOOD), IDS, 2)
 
 
@@ -126,8 +126,8 @@ def test_what_comes_next_is_read_by_id():
     ("given", "says"),
     [
         (next_answer(t7=-0.5), "no token_id:8"),
-        (next_answer(t8=math.nan), "is none"),
-        (next_answer(t8=1.0), "is none"),
+        (next_answer(t8=math.nan), "NaN or positive"),
+        (next_answer(t8=1.0), "NaN or positive"),
         ({"choices": [{"logprobs": None}]}, "no choices.0.logprobs.top_logprobs"),
     ],
 )

@@ -140,7 +140,7 @@ def test_statuses_that_may_pass(status, is_busy, is_lost):
         (422, {"json": {"detail": [{"loc": "prompt"}]}}, "prompt", "teacher_refused"),
         (401, {"json": ["x"]}, "x", "teacher_refused"),
         (501, {"text": "not here"}, "not here", "teacher_refused"),
-        (307, {"headers": {"Location": "http://elsewhere/"}}, "sends requests on to 'http://elsewhere/'",
+        (307, {"headers": {"Location": "http://elsewhere/"}}, "redirects to 'http://elsewhere/'",
          "teacher_refused"),
     ],
 )  # fmt: skip
@@ -168,7 +168,7 @@ def test_nothing_is_sent_to_where_a_redirect_leads(monkeypatch):
     "content", [b"", b'{"a": ', b"<html>", b"[" * 100_000, b"\xff\xfe\xfa", b'{"a": ' + b"1" * 5000 + b"}"]
 )
 def test_what_is_no_json(content):
-    with pytest.raises(Malformed, match="no JSON"):
+    with pytest.raises(Malformed, match="not JSON"):
         exchange(always(content=content))
 
 
@@ -311,4 +311,4 @@ def test_a_servers_text_is_data():
 )  # fmt: skip
 def test_a_key_that_all_can_read_on_the_way(monkeypatch, url, key, shows):
     monkeypatch.setenv("CROSSDISTILL_TEACHER_KEY", key)
-    assert Connection(url, ServedOptions()).shows_key is shows
+    assert Connection(url, ServedOptions()).exposes_key is shows

@@ -26,7 +26,7 @@ class Clock:
         await asyncio.sleep(0)
 
 
-def retrying_of(clock, patience=PATIENCE):
+def policy_of(clock, patience=PATIENCE):
     traffic = Traffic()
     return RetryPolicy("http://there", patience, traffic, clock, clock.sleep), traffic
 
@@ -51,8 +51,8 @@ def script(*outcomes, clock=None, takes=0.0):
 
 def test_failures_are_tried_again_and_counted():
     clock = Clock()
-    retrying, traffic = retrying_of(clock)
-    assert asyncio.run(retrying(script(Transient("a"), Malformed("b"), "done"))) == "done"
+    retry, traffic = policy_of(clock)
+    assert asyncio.run(retry(script(Transient("a"), Malformed("b"), "done"))) == "done"
     assert len(clock.slept) == 2
     assert traffic.retries == 2
     assert traffic.waited_s == pytest.approx(sum(clock.slept))
@@ -62,8 +62,8 @@ def test_waits_grow_are_drawn_at_random_and_are_bounded():
     firsts, longest = set(), 0.0
     for _ in range(20):
         clock = Clock()
-        retrying, _ = retrying_of(clock, patience=600.0)
-        asyncio.run(retrying(script(*[Transient("down")] * 12, "done")))
+        retry, _ = policy_of(clock, patience=600.0)
+        asyncio.run(retry(script(*[Transient("down")] * 12, "done")))
         assert all(wait <= min(0.5 * 2**k, 30.0) for k, wait in enumerate(clock.slept))
         firsts.add(clock.slept[0])
         longest = max(longest, *clock.slept)
@@ -73,98 +73,98 @@ def test_waits_grow_are_drawn_at_random_and_are_bounded():
 
 def test_the_server_says_when_to_come_back():
     clock = Clock()
-    retrying, _ = retrying_of(clock)
-    asyncio.run(retrying(script(Transient("busy", retry_after_s=40.0), "done")))
+    retry, _ = policy_of(clock)
+    asyncio.run(retry(script(Transient("busy", retry_after_s=40.0), "done")))
     assert clock.slept == [40.0]
 
 
 def test_it_is_obeyed_as_far_as_patience_allows_and_asked_once_more_then():
     clock = Clock()
-    retrying, _ = retrying_of(clock)
-    assert asyncio.run(retrying(script(Transient("busy", retry_after_s=1e6), "done"))) == "done"
+    retry, _ = policy_of(clock)
+    assert asyncio.run(retry(script(Transient("busy", retry_after_s=1e6), "done"))) == "done"
     assert clock.slept == [PATIENCE]
 
 
 def test_patience_ends():
     clock = Clock()
-    retrying, _ = retrying_of(clock)
+    retry, _ = policy_of(clock)
     with pytest.raises(TeacherUnavailableError, match=r"http://there gave no usable answer for 100 s.*: out of order"):
-        asyncio.run(retrying(script(Transient("out of order"))))
+        asyncio.run(retry(script(Transient("out of order"))))
     assert clock.now == pytest.approx(PATIENCE)
 
 
 def test_patience_is_of_the_whole_outage():
     """A second request that fails does not begin anew, and nor does one that is sent later."""
     clock = Clock()
-    retrying, _ = retrying_of(clock)
+    retry, _ = policy_of(clock)
     with pytest.raises(Transient, match="one"):
-        asyncio.run(retrying(script(Transient("one", retry_after_s=40.0)), tries=2))
+        asyncio.run(retry(script(Transient("one", retry_after_s=40.0)), tries=2))
     assert clock.now == 40.0
     with pytest.raises(TeacherUnavailableError, match="two"):
-        asyncio.run(retrying(script(Transient("two"))))
+        asyncio.run(retry(script(Transient("two"))))
     assert clock.now == pytest.approx(PATIENCE)
 
 
 @pytest.mark.parametrize("sign", ["done", Refused(400, "no")])
 def test_any_answer_ends_the_outage(sign):
     clock = Clock()
-    retrying, _ = retrying_of(clock)
+    retry, _ = policy_of(clock)
     with pytest.raises(Transient):
-        asyncio.run(retrying(script(Transient("one", retry_after_s=60.0)), tries=2))
+        asyncio.run(retry(script(Transient("one", retry_after_s=60.0)), tries=2))
     try:
-        asyncio.run(retrying(script(sign)))
+        asyncio.run(retry(script(sign)))
     except Refused:
         assert sign != "done"
     with pytest.raises(TeacherUnavailableError):
-        asyncio.run(retrying(script(Transient("two"))))
+        asyncio.run(retry(script(Transient("two"))))
     assert clock.now == pytest.approx(60.0 + PATIENCE)
 
 
 def test_tries_are_of_failures_that_may_be_the_requests_own():
     clock = Clock()
-    retrying, _ = retrying_of(clock)
+    retry, _ = policy_of(clock)
     busy, own = Transient("busy", is_busy=True), Malformed("other shape")
     attempt = script(own, busy, busy, busy, busy, own, own, "done")
     with pytest.raises(Malformed):
-        asyncio.run(retrying(attempt, tries=3))
+        asyncio.run(retry(attempt, tries=3))
     assert len(attempt.calls) == 7
 
 
 def test_a_refusal_is_not_tried_again():
     clock = Clock()
-    retrying, traffic = retrying_of(clock)
+    retry, traffic = policy_of(clock)
     with pytest.raises(Refused):
-        asyncio.run(retrying(script(Refused(400, "no"))))
+        asyncio.run(retry(script(Refused(400, "no"))))
     assert clock.slept == []
     assert traffic.retries == 0
 
 
 def test_when_a_connection_was_lost():
     clock = Clock()
-    retrying, _ = retrying_of(clock)
-    assert retrying.lost_at == float("-inf")
-    asyncio.run(retrying(script(Transient("500"), Malformed("x"), "done")))
-    assert retrying.lost_at == float("-inf")
+    retry, _ = policy_of(clock)
+    assert retry.lost_at == float("-inf")
+    asyncio.run(retry(script(Transient("500"), Malformed("x"), "done")))
+    assert retry.lost_at == float("-inf")
     clock.now = 7.0
-    asyncio.run(retrying(script(Transient("reset", is_lost=True), "done")))
-    assert retrying.lost_at == 7.0
+    asyncio.run(retry(script(Transient("reset", is_lost=True), "done")))
+    assert retry.lost_at == 7.0
 
 
 def test_a_long_outage_is_told_once(caplog):
     clock = Clock()
-    retrying, _ = retrying_of(clock)
+    retry, _ = policy_of(clock)
     with caplog.at_level(logging.WARNING, "crossdistill"):
-        asyncio.run(retrying(script(Transient("x"), Transient("x"), "done")))
+        asyncio.run(retry(script(Transient("x"), Transient("x"), "done")))
         assert not caplog.records
-        asyncio.run(retrying(script(*[Transient("connection refused")] * 6, "done")))
+        asyncio.run(retry(script(*[Transient("connection refused")] * 6, "done")))
     assert [record.getMessage().count("connection refused") for record in caplog.records] == [1]
 
 
 def test_with_tries_it_is_left_open_whose_fault_it_was():
     clock = Clock()
-    retrying, _ = retrying_of(clock)
+    retry, _ = policy_of(clock)
     slow = script(Transient("slow"), clock=clock, takes=60.0)
     with pytest.raises(Transient, match="slow"):
-        asyncio.run(retrying(slow, tries=99))
+        asyncio.run(retry(slow, tries=99))
     assert PATIENCE <= clock.now < PATIENCE + 120
-    assert asyncio.run(retrying(script("well"))) == "well"
+    assert asyncio.run(retry(script("well"))) == "well"
