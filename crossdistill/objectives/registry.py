@@ -1,4 +1,4 @@
-"""Objectives by name, or by the import path of one that does not come with the package."""
+"""Objectives by name, or by import path if they do not come with the package."""
 
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -23,7 +23,7 @@ _METHODS = {
     "strict": "strict:Strict",
     "uld": "uld:ULD",
 }
-"""Name -> where its class stands, below ``crossdistill.objectives``."""
+"""Name -> module, below ``crossdistill.objectives``, and class."""
 _KINDS = {float: "a number", str: "a text", int: "a whole number", bool: "true or false"}
 
 
@@ -38,7 +38,7 @@ def available() -> tuple[str, ...]:
 
 
 def get(name: str, /, **options: Any) -> Objective:
-    """The objective of that name with the given options.
+    """The objective with this name and these options.
 
     Args:
         name: one of :func:`available`, or the import path of an :class:`Objective`, such as
@@ -46,7 +46,7 @@ def get(name: str, /, **options: Any) -> Objective:
         **options: fields of its class.
 
     Raises:
-        InputError: an unknown name or option, or a value that an option does not take.
+        InputError: the name or an option is unknown, or an option has a value that it does not take.
 
     Example:
         >>> get("dpca", credit="uniform").signal.value
