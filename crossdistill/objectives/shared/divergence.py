@@ -64,8 +64,8 @@ class Divergence:
 
     Example:
         >>> student, teacher = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
-        >>> [round(Divergence(name)(student, teacher).item(), 4) for name in DIVERGENCES]
-        [0.1438, 0.1308, 0.0338, 0.0314, 0.0364]
+        >>> [round(Divergence(name)(student, teacher).item(), 3) for name in ("reverse", "forward", "jsd")]
+        [0.144, 0.131, 0.034]
     """
 
     name: str
