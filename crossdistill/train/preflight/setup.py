@@ -57,7 +57,7 @@ class TeacherSetup:
     context: int | None
 
     def renderer(self, tools: Tools | None) -> PromptRenderer:
-        """Renders prompts for this teacher."""
+        """The renderer of this teacher's prompts."""
         return PromptRenderer(self.tokenizer, self.template_kwargs, tools or [])
 
 
