@@ -1,14 +1,14 @@
-"""Time and peak extra memory of forward and backward of the dense objectives, beside TRL's GOLD and the naive form.
+"""Time and peak extra memory of forward and backward of the dense objectives, of TRL's GOLD and of the naive form.
 
 OMP_NUM_THREADS=2 python -m benchmarks.objectives --output benchmarks/results/objectives_cpu.json
 python -m benchmarks.objectives --device cuda --dtype bfloat16 --output benchmarks/results/objectives_gpu.json
 
-All ways begin at the same hidden states and end with the gradients of the student's (and of its output weight, unless
---frozen-head): the products with both output layers are in every figure. The floor, "products", is these alone. Each
-way at each size runs in a process of its own, after a warm-up on a few tokens, so that its peak of memory is its own:
-resident memory above what was held before the call on a CPU (Linux), allocated memory on a GPU. What would not fit is
-not tried, and what its matrices would take is computed. Text and vocabularies are made up (benchmarks.dense), or those
-of two real tokenizers with --student and --teacher.
+All ways begin at the same hidden states and end with the gradients of the student's states (and of its output weight,
+unless --frozen-head): the products with both output layers are in every figure. The floor, "products", is these alone.
+Each way at each size runs in a process of its own, after a warm-up on a few tokens, so that its peak of memory is its
+own: resident memory above that before the call on a CPU (Linux), allocated memory on a GPU. A way that would not fit is
+not tried; the memory of its matrices is computed instead. Text and vocabularies are made up (benchmarks.dense), or
+those of two real tokenizers with --student and --teacher.
 """
 
 import json
@@ -58,7 +58,7 @@ def dense_objectives() -> list[str]:
 
 
 def run_one(way: str, size: Size, setting: Setting, most_seconds: float) -> dict[str, Any]:
-    """The figures of one way, from a process of its own, with the load of the machine around it."""
+    """The figures of one way, from a process of its own, with the load of the machine before and after it."""
     needed = least_bytes(way, size, setting.dtype)
     if needed > setting.cap_bytes:
         return {"status": "does not fit", "computed_bytes_at_least": needed}
@@ -85,7 +85,7 @@ def run_one(way: str, size: Size, setting: Setting, most_seconds: float) -> dict
 
 
 def ways_at(size: Size, objectives: Sequence[str], naive: Sequence[str]) -> list[str]:
-    """What is measured at a size: the floor, ours, the naive forms, GOLD."""
+    """The ways that are measured at a size: the floor, our objectives, the naive forms, GOLD."""
     one_vocabulary = size.student_vocab == size.teacher_vocab
     fitting = [name for name in objectives if one_vocabulary or name not in SAME_VOCABULARY]
     return [FLOOR, *fitting, *(NAIVE + name for name in fitting if name in naive), GOLD_HYBRID, GOLD_PLAIN]
@@ -117,22 +117,28 @@ def listed(text: str) -> list[str]:
 
 def main(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16: of states and output weights.")] = "float32",
-    sizes: Annotated[str, typer.Option(help="TOKENS:V_S/H_S:V_T/H_T, by commas; none for those of the device.")] = "",
-    objectives: Annotated[str, typer.Option(help="Names, by commas; none for all dense ones.")] = "",
-    naive: Annotated[str, typer.Option(help=f"Those of {', '.join(FORMS)} whose naive form is measured.")] = "simct",
-    growth_objective: Annotated[str, typer.Option(help="Of which memory is measured at more tokens.")] = "simct",
-    growth_tokens: Annotated[str, typer.Option(help="How many, by commas; empty for none.")] = "1024,2048,4096",
+    dtype: Annotated[str, typer.Option(help="Of states and output weights: float32 or bfloat16.")] = "float32",
+    sizes: Annotated[str, typer.Option(help="TOKENS:V_S/H_S:V_T/H_T, by commas; by default the device's sizes.")] = "",
+    objectives: Annotated[str, typer.Option(help="Names, by commas; by default all dense ones.")] = "",
+    naive: Annotated[str, typer.Option(help=f"Whose naive form is measured: of {', '.join(FORMS)}.")] = "simct",
+    growth_objective: Annotated[
+        str, typer.Option(help="The objective whose memory is measured as tokens grow.")
+    ] = "simct",
+    growth_tokens: Annotated[
+        str, typer.Option(help="Numbers of tokens, by commas; empty for none.")
+    ] = "1024,2048,4096",
     growth_pair: Annotated[str, typer.Option(help="V_S/H_S:V_T/H_T.")] = GROWTH_PAIR,
     frozen_head: Annotated[bool, typer.Option(help="The student's output weight gets no gradient (LoRA).")] = False,
-    response_tokens: Annotated[int, typer.Option(min=8, help="Of the longest response.")] = 1024,
-    repeats: Annotated[int, typer.Option(min=1, help="Of a call, as long as they are cheap.")] = 3,
-    cheap_seconds: Annotated[float, typer.Option(help="No repetition begins after so many.")] = 12.0,
-    seconds: Annotated[float, typer.Option(help="Time-out of one way at one size, its start included.")] = 420.0,
-    cap_gib: Annotated[float | None, typer.Option(help="Extra memory of one way; 85 % of what is free.")] = None,
-    student: Annotated[str, typer.Option(help="Folder of a real tokenizer; --sizes then names its vocabulary.")] = "",
-    teacher: Annotated[str, typer.Option(help="The teacher's; both or none.")] = "",
-    output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
+    response_tokens: Annotated[int, typer.Option(min=8, help="Tokens of the longest response.")] = 1024,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions of a call, as long as they are cheap.")] = 3,
+    cheap_seconds: Annotated[float, typer.Option(help="No repetition begins after this many seconds.")] = 12.0,
+    seconds: Annotated[float, typer.Option(help="Time-out of one way at one size, including its start.")] = 420.0,
+    cap_gib: Annotated[
+        float | None, typer.Option(help="Extra memory of one way; by default 85 % of the free one.")
+    ] = None,
+    student: Annotated[str, typer.Option(help="Folder of a real tokenizer; --sizes then has its vocabulary.")] = "",
+    teacher: Annotated[str, typer.Option(help="Folder of the teacher's; give both or none.")] = "",
+    output: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
 ) -> None:
     """Measure the dense objectives."""
     if bool(student) != bool(teacher):
@@ -156,7 +162,7 @@ def main(
         write_json(output, figures | {"growth_objective": growth_objective, "growth": grown})
     wrong = {cell["size"]: disagreeing(cell["ways"], TOLERANCE[dtype]) for cell in cells}
     if any(wrong.values()):
-        console.print(f"not what the naive form gives: {wrong}")
+        console.print(f"differs from the naive form: {wrong}")
         raise typer.Exit(1)
 
 

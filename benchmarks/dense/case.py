@@ -1,4 +1,4 @@
-"""Responses in both models' tokens, with random states and heads of the sizes that are measured."""
+"""Responses in both models' tokens, with random states and heads of the measured sizes."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,13 @@ Tokens = tuple[list[int], list[int]]
 
 @dataclass(frozen=True)
 class Case:
-    """States of so many tokens, the student's differentiable. responses: what they stand for."""
+    """A batch with random states.
+
+    Attributes:
+        batch: the responses, with the teacher's states.
+        student: the student's states, differentiable.
+        responses: the ids of each response.
+    """
 
     batch: AlignedBatch
     student: HiddenStates
@@ -36,7 +42,7 @@ class Case:
 
     @property
     def leaves(self) -> list[Tensor]:
-        """What gets a gradient."""
+        """The tensors that get a gradient."""
         return [leaf for leaf in (self.student.hidden, self.student.head.weight) if leaf.requires_grad]
 
 
@@ -44,7 +50,10 @@ class Case:
 class World:
     """Both heads and vocabularies of a cell; it makes cases of any number of tokens.
 
-    same_vocabulary: the student's on both sides, for a method that needs that.
+    Attributes:
+        size: the sizes of the output layers.
+        setting: the setting of the run.
+        same_vocabulary: whether both sides have the student's vocabulary, for a method that needs that.
     """
 
     size: Size
@@ -58,7 +67,7 @@ class World:
 
     @cached_property
     def tokenizers(self) -> list[Any]:
-        """Real ones, where the setting names them."""
+        """The real tokenizers that the setting names."""
         from benchmarks.alignment import tokenizer_of
 
         return [tokenizer_of(Path(folder), 0) for folder in (self.setting.student, self.setting.teacher)]

@@ -1,4 +1,4 @@
-"""What is measured: a size, and one way of computing a loss at it."""
+"""Sizes, and the ways of computing a loss that are measured at each."""
 
 import math
 import re
@@ -7,13 +7,21 @@ from dataclasses import dataclass
 SIZE = re.compile(r"(\d+):(\d+)/(\d+):(\d+)/(\d+)")
 FLOOR, GOLD_HYBRID, GOLD_PLAIN = "products", "trl_gold_hybrid", "trl_gold_plain"
 NAIVE = "naive:"
-"""Before the name of an objective: its naive form."""
+"""Prefix of an objective's name for its naive form."""
 _BYTES = {"float32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
 class Size:
-    """tokens: of the student, in all responses, their stops among them. The rest: of the two output layers."""
+    """A number of tokens and the sizes of both output layers.
+
+    Attributes:
+        tokens: the student's tokens in all responses, including their stops.
+        student_vocab: entries of the student's output layer.
+        student_hidden: the student's hidden size.
+        teacher_vocab: entries of the teacher's output layer.
+        teacher_hidden: the teacher's hidden size.
+    """
 
     tokens: int
     student_vocab: int
@@ -34,18 +42,25 @@ class Size:
 
     @property
     def pair(self) -> str:
-        """The same without the tokens."""
+        """The sizes without the tokens."""
         return str(self).partition(":")[2]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is alike in all cells of a run.
+    """The options that all cells of a run share.
 
-    dtype: of states and heads. trains_head: whether the student's output weight gets a gradient too (it does not under
-    LoRA). response_tokens: of the longest response. cap_bytes: extra memory that a way may take. repeats: of a call,
-    as long as all of them took less than `cheap_seconds`. student, teacher: folders of real tokenizers, or "" for
-    made-up vocabularies.
+    Attributes:
+        device: cpu or cuda.
+        dtype: of states and heads.
+        trains_head: whether the student's output weight gets a gradient too (it does not under LoRA).
+        response_tokens: tokens of the longest response.
+        cap_bytes: extra memory that a way may take.
+        repeats: repetitions of a call, as long as all of them took less than `cheap_seconds`.
+        cheap_seconds: see `repeats`.
+        seed: of vocabularies and heads.
+        student: folder of a real tokenizer, or "" for made-up vocabularies.
+        teacher: the same for the teacher.
     """
 
     device: str
@@ -61,7 +76,7 @@ class Setting:
 
 
 def least_bytes(way: str, size: Size, dtype: str) -> int:
-    """Computed, not measured: what a way must hold at once that makes whole matrices; 0 for those that do not.
+    """The memory that a way must hold at once if it makes whole matrices, computed and not measured; otherwise 0.
 
     GOLD: logits, probabilities and aligned probabilities of both sides, in the models' dtype. It also holds sorted
     values, their int64 indices and gradients, so that it takes more. The naive form: logits and log-probabilities of
@@ -74,6 +89,6 @@ def least_bytes(way: str, size: Size, dtype: str) -> int:
 
 
 def response_lengths(tokens: int, most: int) -> list[int]:
-    """As few responses of at most that many tokens as hold them all, as alike as can be; one stop token each."""
+    """Lengths, as equal as possible, of the fewest responses of at most `most` tokens that hold all tokens."""
     number = math.ceil(tokens / most)
     return [tokens // number + (k < tokens % number) for k in range(number)]

@@ -1,4 +1,4 @@
-"""Ratios between ways of one size, and how memory grows with the tokens. Pure: of results as `measure` gives them."""
+"""Ratios between the ways of one size, and the growth of memory with the tokens, from the results of `measure`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,18 +7,18 @@ from benchmarks.dense.cell import FLOOR, GOLD_HYBRID, GOLD_PLAIN, NAIVE, Size, l
 
 Result = Mapping[str, Any]
 TARGET_MEMORY, TARGET_TIME_CPU, TARGET_TIME_GPU, TARGET_RATE_GPU = 10, 10, 3, 0.6
-"""GOLD's extra memory and time over ours, and the share of the rate of the bare products: what ours is to reach."""
+"""The goals: GOLD's extra memory and time over ours, and our share of the rate of the bare products."""
 
 
 def memory_of(way: str, result: Result, size: Size, dtype: str) -> dict[str, Any]:
-    """Extra bytes, and whether they are ``measured`` or ``computed``: then the least that the way must hold."""
+    """Extra bytes, and whether they are ``measured`` or ``computed``: a lower bound of what the way must hold."""
     if result["status"] == "ok":
         return {"bytes": result["extra_bytes"], "is": "measured"}
     return {"bytes": least_bytes(way, size, dtype), "is": "computed, at least"}
 
 
 def seconds_of(result: Result) -> dict[str, Any] | None:
-    """Seconds, and whether they are ``measured`` or a time-out: ``at least``. None where nothing ran."""
+    """Seconds, and whether they are ``measured`` or a time-out: ``at least``. None if nothing ran."""
     if result["status"] == "ok":
         return {"seconds": result["seconds"], "is": "measured"}
     if result["status"] == "time-out":
@@ -27,7 +27,7 @@ def seconds_of(result: Result) -> dict[str, Any] | None:
 
 
 def compared(ways: Mapping[str, Result], size: Size, dtype: str) -> dict[str, dict[str, Any]]:
-    """Of each of ours that has figures: the others' time and memory over it, and its share of the floor's rate."""
+    """Per objective of ours with figures: the others' time and memory over it, and its share of the floor's rate."""
     ours = {way: result for way, result in ways.items() if _is_ours(way) and result["status"] == "ok"}
     return {way: _compared(way, result, ways, size, dtype) for way, result in ours.items()}
 
@@ -54,7 +54,7 @@ def _compared(way: str, result: Result, ways: Mapping[str, Result], size: Size, 
 
 
 def growth(sizes: Sequence[Size], results: Sequence[Result], dtype: str) -> dict[str, Any]:
-    """Of one of ours at several numbers of tokens of one pair: extra memory, and what a further token adds.
+    """The extra memory of one of our objectives at several numbers of tokens, and the addition of a further token.
 
     A further token adds at least its own state's gradient; a [tokens, vocabulary] matrix would add a row of it.
     """
@@ -86,5 +86,5 @@ def _ok(result: Result) -> bool:
 
 
 def disagreeing(ways: Mapping[str, Result], tolerance: float) -> list[str]:
-    """Of ours, those that are further than that from their naive form."""
+    """Our objectives that differ from their naive form by more than the tolerance."""
     return [way for way, result in ways.items() if max((result.get("agreement") or {"": 0.0}).values()) > tolerance]

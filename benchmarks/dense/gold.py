@@ -1,4 +1,4 @@
-"""TRL's ULDLoss, fed as its trainer feeds it, from the same hidden states as ours.
+"""TRL's ULDLoss with the inputs that its trainer gives it, from the same hidden states as ours.
 
 A sequence is one token of a prompt, the response and the end of the sequence; sequences are padded to the longest. The
 logits of all of it are made in the models' dtype as [B, T, V], the teacher's without gradient. Labels are -100 on the
@@ -24,8 +24,8 @@ from crossdistill.ops import HiddenStates
 IGNORED = -100
 
 
-class Names:
-    """A tokenizer as ULDLoss sees it: a name for each id, equal on both sides where the bytes are."""
+class NamedVocab:
+    """A tokenizer as ULDLoss sees it: a name for each id, equal on both sides if the bytes are."""
 
     def __init__(self, vocab: ByteVocab):
         pieces = enumerate(vocab.pieces)
@@ -36,7 +36,9 @@ class Names:
 
 
 def loss_function(world: World, hybrid: bool) -> ULDLoss:
-    tokenizers = world.tokenizers if world.setting.student else [Names(world.pair.student), Names(world.pair.teacher)]
+    tokenizers = (
+        world.tokenizers if world.setting.student else [*map(NamedVocab, (world.pair.student, world.pair.teacher))]
+    )
     with tempfile.TemporaryDirectory() as folder:
         on_cpu = world.setting.device == "cpu"
         config = GOLDConfig(
@@ -50,8 +52,8 @@ def loss_function(world: World, hybrid: bool) -> ULDLoss:
         return ULDLoss(config, *tokenizers, device=torch.device(world.setting.device))
 
 
-class Fed:
-    """What the loss is called with, but for the logits: [B, T] on each side."""
+class GoldInputs:
+    """The arguments of the loss, except for the logits: [B, T] on each side."""
 
     def __init__(self, case: Case, world: World):
         self._case = case
@@ -85,7 +87,7 @@ class Fed:
 
 
 def _logits(states: HiddenStates, rows: Tensor) -> Tensor:
-    """[B, T, V], of the model's dtype."""
+    """[B, T, V], in the model's dtype."""
     return linear(states.hidden[rows], states.head.weight)
 
 

@@ -1,4 +1,7 @@
-"""One way at one size, in a process of its own: python -m benchmarks.dense.measure '{"way": ..., ...}' result.json"""
+"""Measure one way at one size, in a process of its own.
+
+python -m benchmarks.dense.measure '{"way": ..., ...}' result.json
+"""
 
 import json
 import os
@@ -23,19 +26,19 @@ from crossdistill.ops import LMHead
 from crossdistill.runs.run_file import versions, write_json
 
 SMALL_TOKENS = 24
-"""Of the case that warms up, and on which ours and the naive form must agree."""
+"""Tokens of the warm-up case, on which ours and the naive form must agree."""
 SAME_VOCABULARY = ("gkd",)
 """Objectives for two models of one vocabulary."""
 
 STARTED = "started"
-"""The status in the result's file while the call is under way."""
+"""The status in the result's file while the call is running."""
 
 Step = Callable[[], Tensor | None]
 """Forward and backward; returns the loss."""
 
 
 class Output(nn.Module):
-    """As much of a student as an objective looks at that hangs something into it."""
+    """The part of a student that an objective with auxiliary heads needs."""
 
     def __init__(self, head: LMHead):
         super().__init__()
@@ -53,17 +56,17 @@ def objective_of(name: str, world: World) -> Objective:
 
 
 def step_of(way: str, world: World) -> Callable[[Case], Step]:
-    """How to do it once, given a case."""
+    """A function from a case to one forward and backward pass."""
     if way == FLOOR:
         return BareProducts
     if way in (GOLD_HYBRID, GOLD_PLAIN):
-        from benchmarks.dense.gold import Fed, loss_function
+        from benchmarks.dense.gold import GoldInputs, loss_function
 
         function = loss_function(world, way == GOLD_HYBRID)
 
         def gold(case: Case) -> Step:
-            fed = Fed(case, world)
-            return lambda: _backward(fed.loss(function))
+            inputs = GoldInputs(case, world)
+            return lambda: _backward(inputs.loss(function))
 
         return gold
     objective = objective_of(way.removeprefix(NAIVE), world)
@@ -82,7 +85,7 @@ def _backward(total: Tensor) -> Tensor:
 
 
 def agreement(name: str, world: World, case: Case) -> dict[str, float] | None:
-    """How far ours and the naive form are apart, relative to the naive form: in the value and in the gradients."""
+    """Relative difference of ours from the naive form, in the value and in the gradients."""
     if name not in FORMS:
         return None
     found = []
@@ -109,7 +112,7 @@ def _forget(case: Case) -> None:
 
 
 def timed(step: Step, device: str) -> tuple[float, float]:
-    """Seconds: on the clock, and of all this process's cores."""
+    """Seconds on the clock, and of all cores of this process."""
     _synchronise(device)
     start, start_cpu = time.perf_counter(), time.process_time()
     step()
@@ -123,12 +126,12 @@ def _synchronise(device: str) -> None:
 
 
 def measure(way: str, size: Size, setting: Setting, output: Path) -> dict[str, Any]:
-    """Of one way; `status` is "ok", or says why there are no figures."""
+    """The figures of one way; `status` is "ok" or the reason why there are none."""
     name = way.removeprefix(NAIVE)
     world = World(size, setting, same_vocabulary=name in SAME_VOCABULARY)
     small, case = world.case(SMALL_TOKENS), world.case(size.tokens)
     make = step_of(way, world)
-    result: dict[str, Any] = {"fed": fed(case), "machine": machine(setting)}
+    result: dict[str, Any] = {"fed": text_facts(case), "machine": machine(setting)}
     if way == name:
         result["agreement"] = agreement(name, world, small)
     timed(make(small), setting.device)  # libraries, tables of the vocabularies
@@ -157,8 +160,8 @@ def measure(way: str, size: Size, setting: Setting, output: Path) -> dict[str, A
     }
 
 
-def fed(case: Case) -> dict[str, Any]:
-    """What the text looks like."""
+def text_facts(case: Case) -> dict[str, Any]:
+    """Counts of the text."""
     alignment, pair = case.batch.alignment, case.batch.pair
     return {
         "responses": len(case.responses),
@@ -180,7 +183,7 @@ def machine(setting: Setting) -> dict[str, Any]:
 
 
 def job(way: str, size: Size, setting: Setting) -> str:
-    """What :func:`main` reads."""
+    """The first argument of :func:`main`."""
     return json.dumps({"way": way, "size": asdict(size), "setting": asdict(setting)})
 
 

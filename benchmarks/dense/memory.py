@@ -1,4 +1,4 @@
-"""The most memory that a call takes beyond what was held before it."""
+"""The peak memory of a call beyond that before it."""
 
 import ctypes
 import gc
@@ -14,11 +14,15 @@ _OWN = Path("/proc/self")
 
 
 class OutOfMemoryError(Exception):
-    """A call that would have taken more than the cap."""
+    """A call would have taken more than the cap."""
 
 
 class Peak:
-    """extra_bytes: once the call has ended, or failed."""
+    """A peak of memory.
+
+    Attributes:
+        extra_bytes: known once the call has ended or failed.
+    """
 
     extra_bytes = 0
 
@@ -29,7 +33,7 @@ def peak_of(device: str) -> Iterator[Peak]:
     gc.collect()
     peak = Peak()
     if device == "cpu":
-        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back, so that it is not taken for memory in use
+        ctypes.CDLL(None).malloc_trim(0)  # returns free memory, which would count as memory in use
         before = _status("VmRSS")
         (_OWN / "clear_refs").write_text("5")  # VmHWM starts anew from here
     else:
@@ -48,7 +52,7 @@ def peak_of(device: str) -> Iterator[Peak]:
 
 
 def cap(extra_bytes: int, device: str) -> None:
-    """From here on the process may take so much more."""
+    """Limit the memory of the process to what it holds now and `extra_bytes` more."""
     if device == "cpu":
         limit = _status("VmData") + extra_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -58,7 +62,7 @@ def cap(extra_bytes: int, device: str) -> None:
 
 
 def available_bytes(device: str) -> int:
-    """Free now."""
+    """Free memory."""
     if device != "cpu":
         return torch.cuda.mem_get_info(device)[0]
     found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())

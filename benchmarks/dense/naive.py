@@ -1,7 +1,7 @@
-"""The same losses as anyone would write them first: whole logits of both models, log_softmax, autograd.
+"""The same losses in their naive form: whole logits of both models, log_softmax, autograd.
 
-Only the defaults of each objective, as sums over chunks. They are measured beside ours, and in every measurement ours
-has to agree with them on a few tokens.
+Only the defaults of each objective, as sums over chunks. They are measured together with ours, and in every measurement
+ours must agree with them on a few tokens.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Naive = Callable[[LossInputs], Tensor]
 
 
 def _log_probs(states: HiddenStates) -> Tensor:
-    """[N, V], float32: of every token, as a model gives them."""
+    """Log-probabilities at every token, as a model gives them: [N, V], float32."""
     hidden, head = states
     return torch.log_softmax(head.logits(hidden), -1)
 
@@ -116,4 +116,4 @@ def _jsd(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 FORMS: dict[str, Naive] = {form.__name__: form for form in (shared_vocab, strict, simct, uld, gkd, gold)}
-"""By the name of the objective. bpm, bld and multilevel_ot have none: their oracles are in tests/oracles."""
+"""Name of the objective -> naive form. bpm, bld and multilevel_ot have none: their oracles are in tests/oracles."""

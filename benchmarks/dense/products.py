@@ -15,9 +15,9 @@ from crossdistill.ops.logprobs import TILE_ELEMENTS
 
 
 class BareProducts:
-    """Both models' logits and the gradients of the student's states (and weight, where trained), with nothing between.
+    """Both models' logits and the gradients of the student's states (and weight, if trained), with nothing between.
 
-    In the same tiles as ours and into the same memory every time; a tile's logits stand in for their gradient.
+    Computed in the same tiles as ours and into the same memory every time; a tile's logits replace their gradient.
     """
 
     def __init__(self, case: Case):
@@ -55,9 +55,9 @@ def _flop(states: Any, passes: int) -> int:
 
 @contextmanager
 def counted() -> Iterator[list[int]]:
-    """FLOP of the products that :func:`tiled_sum` and :func:`token_logprobs` must make: a number is added a call.
+    """FLOP of the products in :func:`tiled_sum` and :func:`token_logprobs`: one number a call.
 
-    Logits that are computed a second time, and products made elsewhere, are not counted: it is a lower bound.
+    A lower bound: logits that are computed a second time, and products made elsewhere, are not counted.
     """
     flop: list[int] = []
 

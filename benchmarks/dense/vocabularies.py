@@ -1,7 +1,7 @@
-"""Made-up vocabularies of a given size that share most of the smaller one's entries, and text that both can spell.
+"""Made-up vocabularies of a given size that share most of the smaller one's entries, and text that both can encode.
 
-Entries are made as BPE makes them, from two shorter ones; those of one side alone from two shared ones, so that where
-one side has one token the other has several. Ids are in random order.
+Entries are made as BPE makes them, from two shorter ones; those of one side alone from two shared ones, so that one
+token of one side is several tokens of the other. Ids are in random order.
 """
 
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from typing import TypeVar
 
 from crossdistill import ByteVocab
 from crossdistill.objectives import VocabPair
-from crossdistill.tokens.source import ByteSource, Entries, byte_ids_of
+from crossdistill.tokens.source import ByteSource, VocabEntries, byte_ids_of
 
 Item = TypeVar("Item")
 
 SHARED = 0.68
-"""Share of the smaller vocabulary that both have: SmolLM2 and Qwen3, Llama 3 and Qwen3 share 0.6 to 0.85."""
+"""Share of the smaller vocabulary that both have; SmolLM2 and Qwen3, Llama 3 and Qwen3 share 0.6 to 0.85."""
 CONTROL = 16
 """Ids without bytes on each side; the first one ends a response."""
 KINDS = (("1:1", 0.76), ("1:2", 0.1), ("2:1", 0.1), ("2:2", 0.04))
-"""Chunks by the tokens of the student and of the teacher, and how often each is drawn."""
+"""Chunks by their numbers of student and teacher tokens, and the probability of each."""
 LONGEST = 14
 
 
-class TokenNames(ByteSource):
-    """Entries of bytes, read by the longest match."""
+class LongestMatch(ByteSource):
+    """Entries of bytes, encoded by the longest match."""
 
     def __init__(self, pieces: list[bytes]):
-        self.entries = Entries("made_up", pieces, byte_ids_of(pieces))
+        self.entries = VocabEntries("made_up", pieces, byte_ids_of(pieces))
         self._ids = {piece: token_id for token_id, piece in enumerate(pieces) if piece}
         self._longest = max(map(len, pieces))
 
@@ -51,9 +51,13 @@ class TokenNames(ByteSource):
 
 @dataclass(frozen=True)
 class MadeUp:
-    """Two vocabularies and the pieces that text is drawn from.
+    """Two vocabularies and the pieces of which text is made.
 
-    shared: those of letters, the shortest first. student_only, teacher_only: (first part, second part), both shared.
+    Attributes:
+        pair: both vocabularies.
+        shared: shared pieces of letters, the shortest first.
+        student_only: (first part, second part) of the student's own pieces; both parts are shared.
+        teacher_only: the same of the teacher.
     """
 
     pair: VocabPair
@@ -62,7 +66,7 @@ class MadeUp:
     teacher_only: Sequence[tuple[bytes, bytes]]
 
     def text(self, num_tokens: int, rng: Random) -> tuple[list[bytes], list[bytes]]:
-        """The same text as so many tokens of the student, and as tokens of the teacher."""
+        """A text as `num_tokens` tokens of the student, and as tokens of the teacher."""
         names, weights = zip(*KINDS, strict=True)
         sides: tuple[list[bytes], list[bytes]] = [], []
         while len(sides[0]) < num_tokens:
@@ -73,7 +77,7 @@ class MadeUp:
         return sides
 
     def _chunk(self, kind: str, rng: Random) -> tuple[Sequence[bytes], Sequence[bytes]]:
-        """Tokens of both sides; 1:1 where the vocabularies have nothing of that kind."""
+        """Tokens of both sides; 1:1 if the vocabularies have no chunk of that kind."""
         if kind == "1:2" and self.student_only:
             parts = _early(self.student_only, rng)
             return [b"".join(parts)], parts
@@ -88,28 +92,28 @@ class MadeUp:
 
     @cached_property
     def crossing(self) -> Sequence[tuple[bytes, bytes, bytes]]:
-        """a, b, c where ab is an entry of the student alone and bc one of the teacher alone."""
+        """a, b, c such that ab is an entry of the student alone and bc one of the teacher alone."""
         third = dict(self.teacher_only)
         return [(first, second, third[second]) for first, second in self.student_only if second in third]
 
 
 def make_up(student_size: int, teacher_size: int, seed: int = 0) -> MadeUp:
-    """Vocabularies of these sizes, at least some 1,000 each; the same ones for the same seed."""
+    """Vocabularies of these sizes, at least about 1,000 each; the same ones for the same seed."""
     rng = Random(seed)  # noqa: S311 - reproducible, not secret
     shared = _shared(round(SHARED * (min(student_size, teacher_size) - CONTROL)), rng)
-    words = shared[256 - 27 :]  # without the bytes that are no letters
+    words = shared[256 - 27 :]  # without the bytes that are not letters
     taken = set(shared)
     sides = [_own(size - CONTROL - len(shared), words, taken, rng) for size in (student_size, teacher_size)]
     vocabs = []
     for own in sides:
         pieces = [*shared, *map(b"".join, own)]
         rng.shuffle(pieces)
-        vocabs.append(ByteVocab(TokenNames([b""] * CONTROL + pieces)))
+        vocabs.append(ByteVocab(LongestMatch([b""] * CONTROL + pieces)))
     return MadeUp(VocabPair(*vocabs, (0,), (0, 1)), words, *sides)
 
 
 def one_vocabulary(made: MadeUp) -> MadeUp:
-    """The student's on both sides."""
+    """The student's vocabulary on both sides."""
     student = made.pair.student
     return MadeUp(VocabPair(student, student, (0,), (0,)), made.shared, (), ())
 
@@ -142,5 +146,5 @@ def _own(number: int, words: list[bytes], taken: set[bytes], rng: Random) -> lis
 
 
 def _early(items: Sequence[Item], rng: Random) -> Item:
-    """Any one, the first ones more often."""
+    """A random item; the first ones are more probable."""
     return items[int(len(items) * rng.random() ** 2)]
