@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.align import Alignment
-from crossdistill.distill.aligned_response import AlignedResponse
+from crossdistill.distill.response import AlignedResponse
 from crossdistill.objectives.shared.inputs import AlignedBatch, StudentTokens, TeacherTokens
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import HiddenStates, TopLogprobs

@@ -12,9 +12,8 @@ from crossdistill.chat import Response, TemplateRefusalError
 from crossdistill.chat.messages import Prompt
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.aligned_batch import aligned_batch_of, supervised_positions
-from crossdistill.distill.aligned_response import AlignedResponse
 from crossdistill.distill.background import Answers, BackgroundScorer
-from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.response import AlignedResponse, ScoredResponse
 from crossdistill.distill.rollout import Turn
 from crossdistill.distill.student import StudentLogprobs
 from crossdistill.distill.timers import Timers

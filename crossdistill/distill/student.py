@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from crossdistill.distill.rollout import Rollout
+from crossdistill.errors import InputError
 from crossdistill.ops import HiddenStates, LMHead, last_hidden_states, log_mass, token_logprobs
 
 
@@ -118,6 +119,20 @@ def student_logprobs(
     remaining = iter(masses)
     stops = [None if stop is None else next(remaining) for stop in stop_positions]
     return StudentLogprobs(rollout.gather(rows), stops)
+
+
+def check_finite(logprobs: Sequence[np.ndarray], step: int) -> None:
+    """Check the student's log-probabilities during a run: if they have overflowed, every gradient is NaN.
+
+    Raises:
+        InputError: NaN or infinity in one of the rows.
+    """
+    if not all(np.isfinite(row).all() for row in logprobs):
+        raise InputError(
+            f"the student's log-probabilities are not finite after step {step}: its weights or logits have overflowed. "
+            "Go back to an earlier checkpoint with a lower learning_rate or max_grad_norm, or train in bfloat16 or "
+            "float32 instead of float16."
+        )
 
 
 def _hidden(model: Any, inputs: StudentInputs) -> Tensor:

@@ -23,7 +23,7 @@ from crossdistill.distill import Distiller, Rollout, ScoredBatch, ScoredResponse
 from crossdistill.distill.checks import scoring_temperature
 from crossdistill.distill.distiller import pair_of
 from crossdistill.distill.routing import COLUMN
-from crossdistill.distill.student import StudentInputs, collate, supervised_states
+from crossdistill.distill.student import StudentInputs, check_finite, collate, supervised_states
 from crossdistill.inspection.choice import AUTO
 from crossdistill.objectives import Objective, get
 from crossdistill.ops import LMHead
@@ -42,7 +42,7 @@ from crossdistill.train.monitor.template_warnings import PairWarnings, TemplateW
 from crossdistill.train.monitor.usage import Usage
 from crossdistill.train.monitor.watchdog import Watchdog
 from crossdistill.train.off_policy import OffPolicyResponses
-from crossdistill.train.preflight.models import check_finite, load_teacher
+from crossdistill.train.preflight.models import load_teacher
 from crossdistill.train.preflight.setup import Setup, choice_for
 from crossdistill.train.vllm import KeepSampledLogprobs
 

@@ -84,7 +84,7 @@ def test_every_token_is_counted_once(outcomes):
     one, two = outcomes
     assert one["ledger"] == two["ledger"]
     assert one["ledger"]["coverage"]["supervised_bytes"] > 0
-    saved = [json.loads((o["folder"] / "trained/checkpoint-4/ledger.json").read_text()) for o in outcomes]
+    saved = [json.loads((o["folder"] / "trained/checkpoint-4/usage.json").read_text()) for o in outcomes]
     assert saved[0]["tokens"] == saved[1]["tokens"] == one["ledger"]["tokens"]
     assert one["completions"] == two["completions"]
 

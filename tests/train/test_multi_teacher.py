@@ -13,8 +13,7 @@ from transformers import AutoTokenizer
 from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.costs import Part, matmul_parameters
-from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.scorer import ResponseScorer
+from crossdistill.distill import Distiller, ScoredResponse
 from crossdistill.objectives import LossInputs, get
 from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.teachers import LocalTeacher
@@ -49,10 +48,9 @@ def trainer_of(pair: Pair, output: Any, teachers: dict[str, Any], column: bool =
 
 def alone(trainer: RecordingTrainer, teacher: LocalTeacher, item: ScoredResponse) -> ScoredResponse:
     """What one teacher says of a response of the run, asked by itself."""
-    scorer = ResponseScorer(trainer.objective, trainer.student_vocab, trainer.eos_token_ids, teacher)
-    (response,) = scorer.split([item.response.ids.tolist()])
-    stop = None if response.stop_position is None else float(item.student_logprobs[response.stop_position])
-    (found,) = scorer.score([item.prompt], [response], [item.student_logprobs], [stop])
+    size, stops = len(trainer.student_vocab), trainer.eos_token_ids
+    distiller = Distiller(trainer.processing_class, teacher, trainer.objective, vocab_size=size, declared_stops=stops)
+    (found,) = distiller.score([item.prompt], [item.response.ids.tolist()], [item.student_logprobs]).responses
     return found
 
 
@@ -161,10 +159,10 @@ def test_tokens_that_one_of_them_says_nothing_of_are_counted(pair, output, teach
     (other,) = item.others
     hole = other.mask.copy()
     hole[item.mask.nonzero()[0][0]] = False
-    assert item.num_partly_judged == 0
+    assert item.num_partly_scored == 0
     holed = dataclasses.replace(item, others=(dataclasses.replace(other, mask=hole),))
-    assert holed.num_partly_judged == 1
-    assert RolloutSums(responses=1, supervised_tokens=4, partly_judged_tokens=1).metrics()["partly_judged"] == 0.25
+    assert holed.num_partly_scored == 1
+    assert RolloutSums(responses=1, supervised_tokens=4, partly_scored_tokens=1).metrics()["partly_judged"] == 0.25
 
 
 def test_a_resumed_ledger_goes_on(pair, output, teachers):

@@ -135,5 +135,5 @@ def test_heads_of_another_size_are_refused(pair, output):
     options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 1}
     make_trainer(pair, output, **BYTES, **options).train()
     other = make_trainer(pair, output, objective="bld", objective_options={"num_bytes": 3}, **options)
-    with pytest.raises(InputError, match="other sizes"):
+    with pytest.raises(InputError, match="does not have the sizes that"):
         other.train(resume_from_checkpoint=True)

@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from crossdistill import InputError
 from crossdistill.costs import Part
-from crossdistill.objectives import LossInputs, LossSum, Objective, registry
+from crossdistill.objectives import LossInputs, LossSum, Objective
 from crossdistill.signal import Signal
 from crossdistill.teachers.writing import write_responses
 from tests.models import MESSAGES
@@ -24,20 +24,21 @@ class Likelihood(Objective):
     """-log p of every token: what holds on any text."""
 
     name: ClassVar[str] = "likelihood"
-    signal = Signal.SAMPLED
+
+    @property
+    def signal(self) -> Signal:
+        return Signal.SAMPLED
 
     def loss(self, inputs: LossInputs) -> LossSum:
         return LossSum(-inputs.student_logprobs().sum(), {})
 
 
-@pytest.fixture(autouse=True)
-def with_likelihood(monkeypatch):
-    monkeypatch.setitem(registry._OBJECTIVES, "likelihood", Likelihood)
+LIKELIHOOD = f"{__name__}:Likelihood"
 
 
 def trainer_of(pair, output, *, given: bool = True, **options) -> RecordingTrainer:
     columns = {"prompt": list(MESSAGES), **({"completion": ANSWERS} if given else {})}
-    settings = {"objective": "likelihood", "on_policy_share": 0.0, "max_completion_length": 24, **options}
+    settings = {"objective": LIKELIHOOD, "on_policy_share": 0.0, "max_completion_length": 24, **options}
     args = arguments(output, **settings)
     return RecordingTrainer(pair.student, pair.teacher, args, train_dataset=Dataset.from_dict(columns))
 
@@ -127,7 +128,7 @@ def test_what_cannot_work_is_refused(pair, output, options, message):
 
 def test_a_completion_that_is_no_text_is_named(pair, output):
     rows = Dataset.from_dict({"prompt": list(MESSAGES), "completion": list(range(len(MESSAGES)))})
-    args = arguments(output, objective="likelihood", on_policy_share=0.5)
+    args = arguments(output, objective=LIKELIHOOD, on_policy_share=0.5)
     with pytest.raises(InputError, match="the completion of row 0 is 0: it must be a text"):
         RecordingTrainer(pair.student, pair.teacher, args, train_dataset=rows)
 

@@ -1,10 +1,8 @@
 """The models of a run: contexts, weights and tokenizers are checked before the models are loaded, then loaded."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
@@ -104,23 +102,6 @@ def _check_header(path: Path) -> None:
             return
     except SafetensorError as error:
         raise InputError(f"the weights {path} are damaged ({error}): fetch or save them again.") from None
-
-
-def check_finite(logprobs: Iterable[np.ndarray], step: int) -> None:
-    """Check the student's log-probabilities during a run: if they have overflowed, every gradient is NaN.
-
-    Raises:
-        InputError: NaN or infinity in one of the rows.
-    """
-    if not all(np.isfinite(row).all() for row in logprobs):
-        raise InputError(
-            f"the student's log-probabilities are not finite after step {step}: its weights or logits have overflowed. "
-            "Go back to an earlier checkpoint with a lower learning_rate or max_grad_norm, or train in bfloat16 or "
-            "float32 instead of float16."
-        )
-
-
-# ---- loading --------------------------------------------------------------------------------------------------------
 
 
 def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any) -> PreTrainedTokenizerBase:
