@@ -104,6 +104,9 @@ def _check_header(path: Path) -> None:
         raise InputError(f"the weights {path} are damaged ({error}): fetch or save them again.") from None
 
 
+# ---- loading --------------------------------------------------------------------------------------------------------
+
+
 def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any) -> PreTrainedTokenizerBase:
     """The tokenizer of a model: the given one, or that of its folder or hub id.
 
