@@ -1,4 +1,4 @@
-"""The typer application and how errors leave it."""
+"""The typer application and its entry point."""
 
 import io
 import os
@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from crossdistill.cli.commands import align, demo, doctor, inspect, sft, train
 from crossdistill.errors import InputError
@@ -18,19 +19,13 @@ for module in (demo, inspect, align, train, sft, doctor):
 
 
 def main() -> None:
-    """Entry point: bad input is one sentence on stderr and exit code 2."""
+    """Run the command line. Bad input ends in one sentence on stderr and exit code 2."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # what is trained here is nobody else's business
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that has not every character shows escapes
+        if isinstance(stream, io.TextIOWrapper):  # escapes for characters that the terminal or pipe cannot encode
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except InputError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {escaped(error)}", soft_wrap=True, highlight=False)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(2)
-
-
-def escaped(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(str(error))

@@ -1,4 +1,4 @@
-"""What the user named: models that may exist, and the keyword arguments of their templates."""
+"""Models and keyword arguments of templates that are named on the command line."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ StudentTemplateKwargs = Annotated[
     typer.Option(
         "--student-template-kwargs",
         metavar="JSON",
-        help="Keyword arguments of the student's chat template, as train.chat_template_kwargs of a run.",
+        help="Keyword arguments of the student's chat template, like train.chat_template_kwargs of a run.",
     ),
 ]
 TeacherTemplateKwargs = Annotated[
@@ -21,13 +21,17 @@ TeacherTemplateKwargs = Annotated[
     typer.Option(
         "--teacher-template-kwargs",
         metavar="JSON",
-        help="Keyword arguments of the teacher's chat template, as train.teacher_chat_template_kwargs of a run.",
+        help="Keyword arguments of the teacher's chat template, like train.teacher_chat_template_kwargs of a run.",
     ),
 ]
 
 
-def check_there(*models: str) -> None:
-    """What can only be a folder, because no hub id looks so, must exist. Raises InputError."""
+def check_folders(*models: str) -> None:
+    """Check that models exist if their names can only be folders, because they are not valid hub ids.
+
+    Raises:
+        InputError: one does not.
+    """
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     for model in models:
@@ -42,7 +46,15 @@ def check_there(*models: str) -> None:
 
 
 def template_kwargs(given: str | None, option: str) -> dict[str, Any]:
-    """The keyword arguments given by `option`, none where it is left out. Raises InputError."""
+    """Parse keyword arguments of a template.
+
+    Args:
+        given: a JSON object; None if the option is left out.
+        option: its name, for messages.
+
+    Raises:
+        InputError: it is not a JSON object, or names an argument that is reserved.
+    """
     from crossdistill.chat.template import check_template_kwargs
 
     if given is None:

@@ -1,4 +1,4 @@
-"""What commands write: JSON as UTF-8 whatever the terminal speaks, and pages where they can be written."""
+"""Output of commands: JSON in UTF-8, whatever the terminal's encoding, and HTML pages."""
 
 import json
 import sys
@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from crossdistill.errors import InputError
+from crossdistill.extras import require
 
 
 def print_json(entries: Iterable[dict[str, Any]]) -> None:
-    """One line an entry, as they come. A lone surrogate has no UTF-8: it is written as JSON's escape."""
+    """Print JSON, one line per entry, as the entries come.
+
+    Args:
+        entries: plain data; lone surrogates, which have no UTF-8, are written as JSON escapes.
+    """
     sys.stdout.flush()
     for entry in entries:
         line = json.dumps(entry, ensure_ascii=False) + "\n"
@@ -21,23 +26,35 @@ def print_json(entries: Iterable[dict[str, Any]]) -> None:
 
 
 def check_page(path: Path | None) -> None:
-    """Raises InputError where a page cannot be written, before anything is measured for it."""
+    """Check that a page can be written, before anything is measured for it.
+
+    Args:
+        path: of the page; None if none is wanted.
+
+    Raises:
+        InputError: it cannot, or jinja2 is not installed.
+    """
     if path is None:
         return
+    require("report", "jinja2", user="an HTML page")
     with writing(path):
-        if path.exists() and not path.is_file():  # a page is put in place by a rename, which would replace a device
+        if path.exists() and not path.is_file():  # the page is renamed into place, which would replace a device
             kind = "a folder" if path.is_dir() else "a device or a pipe"
             raise InputError(f"the page {path} is {kind}: name a file to write.")
         nearest = next(parent for parent in path.absolute().parents if parent.exists())
         if not nearest.is_dir():
-            raise InputError(f"the page {path} lies below {nearest}, which is no folder: name another file.")
-        with tempfile.TemporaryFile(dir=nearest):  # permissions alone do not tell, as for root
+            raise InputError(f"the page {path} lies below {nearest}, which is not a folder: name another file.")
+        with tempfile.TemporaryFile(dir=nearest):  # permissions alone do not decide, for root at least
             pass
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """A page that cannot be written after all is told in one sentence."""
+    """Turn errors while a page is written into one sentence.
+
+    Raises:
+        InputError: the page cannot be written.
+    """
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How runs behave on the command line: quiet libraries, and a clear end where one was interrupted."""
+"""Runs on the command line: quiet libraries, and a clear message and exit code if a run stops early."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,10 +8,11 @@ import typer
 from rich.console import Console
 
 TRY_LATER = 75
+"""Exit code of a run that its teacher's server stopped: EX_TEMPFAIL of sysexits.h."""
 
 
 def quiet_libraries() -> None:
-    """Our progress bar is the only one, and deprecations inside libraries are not the user's business."""
+    """Turn off the progress bars of libraries and their internal deprecation warnings."""
     import datasets
     import transformers
 
@@ -21,11 +22,14 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def reporting_interruption(way_out: str = "--resume goes on from its checkpoint") -> Iterator[None]:
-    """A run that stopped early says how to go on.
+def reporting_interruption(way_out: str = "--resume continues from its checkpoint") -> Iterator[None]:
+    """Report a run that stops early, and how to continue it.
 
-    Exits with 128 + the signal's number where a signal stopped it, as shells do, and with 75 (try again later, as in
-    sysexits.h) where its teacher's server did.
+    Exits with 128 + the signal's number if a signal stopped it, as shells do, and with TRY_LATER if its teacher's
+    server did.
+
+    Args:
+        way_out: how to continue.
     """
     from crossdistill.errors import TeacherError
     from crossdistill.runs.interrupt import Interrupted

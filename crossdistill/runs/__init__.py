@@ -1,1 +1,1 @@
-"""Whole runs: a configuration file and an output folder in, a model, figures and a report out."""
+"""Whole runs: from a configuration file to an output folder with a model, its figures and a report."""

@@ -1,4 +1,4 @@
-"""A run as one TOML file: validated whole, unknown keys refused, before anything heavy happens."""
+"""Run files: the configuration of a run as one TOML file, validated completely before anything is loaded."""
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,14 +37,14 @@ class _File(BaseModel):
 
 
 class TeacherTable(_File):
-    """One of several teachers."""
+    """One of several teachers: a table ``[teachers.NAME]``."""
 
     model: str = Field(description="A folder, a hub id or the URL of a server.")
     tokenizer: str | None = Field(default=None, description="Its tokenizer, for a URL: a folder or a hub id.")
 
 
 class RunConfig(_File):
-    """What ``crossdistill train`` reads."""
+    """The run file of ``crossdistill train``; each field's description is its documentation."""
 
     student: str = Field(description="Student: a folder or a hub id.")
     teacher: str | None = Field(default=None, description="Teacher: a folder, a hub id or the URL of a server.")
@@ -62,20 +62,21 @@ class RunConfig(_File):
     dataset_name: str | None = Field(default=None, description="Configuration name of a hub data set.")
     dataset_split: str = Field(default="train", description="Split of a hub data set.")
     eval_dataset: str | None = Field(
-        default=None, description="Held-out prompts, for the teacher gap before, during and after."
+        default=None, description="Held-out prompts, for the teacher gap before, during and after training."
     )
     eval_split: str = Field(default="test", description="Split of a hub data set for evaluation.")
-    eval_rows: int | None = Field(default=None, ge=1, description="Use this many of the held-out prompts alone.")
+    eval_rows: int | None = Field(default=None, ge=1, description="Use only this many of the held-out prompts.")
     prompt_column: str = Field(default="prompt", description="Column with the prompts: texts or lists of messages.")
     completion_column: str = Field(
-        default="completion", description="Column with given responses (texts), where on_policy_share takes them."
+        default="completion", description="Column with given responses (texts), used if on_policy_share is below 1."
     )
     preset: str | None = Field(
-        default=None, description='Named settings that the others override; "paper" for the paper\'s.'
+        default=None, description='Named settings that all other keys override; "paper" for those of the paper.'
     )
     objective: str | None = Field(
         default=None,
-        description='Name of the objective ("dpca" unless the preset names another), or "auto": it suits the pair.',
+        description='Name of the objective ("dpca" unless the preset names another), or "auto" for one that suits the '
+        "pair.",
     )
     objective_options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of CrossTokenizerConfig.")
@@ -94,7 +95,7 @@ class RunConfig(_File):
 
     @property
     def named_teachers(self) -> dict[str, TeacherTable]:
-        """All teachers by name; one that stands alone has the name "teacher"."""
+        """All teachers by name; a single one has the name "teacher"."""
         return self.teachers or {"teacher": TeacherTable(model=self.teacher or "", tokenizer=self.teacher_tokenizer)}
 
     @field_validator("train")
@@ -105,7 +106,11 @@ class RunConfig(_File):
         return _checked(value, "train", CrossTokenizerConfig, train_fields())
 
     def trainer_arguments(self) -> dict[str, Any]:
-        """Arguments of CrossTokenizerConfig: the preset, overridden by what the file says."""
+        """Arguments of CrossTokenizerConfig: those of the preset, overridden by the file's.
+
+        Raises:
+            InputError: there is no such preset.
+        """
         from crossdistill.train.config import PRESETS
 
         if self.preset is not None and self.preset not in PRESETS:
@@ -118,7 +123,7 @@ class RunConfig(_File):
 
 
 class SFTRunConfig(_File):
-    """What ``crossdistill sft`` reads."""
+    """The run file of ``crossdistill sft``; each field's description is its documentation."""
 
     student: str = Field(description="Student: a folder or a hub id.")
     dataset: str = Field(description="Rows with `prompt` and `completion`; with `teacher`, `prompt` is enough.")
@@ -144,9 +149,21 @@ class SFTRunConfig(_File):
 
 
 def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], named: dict[str, Any]) -> T:
-    """A configuration from a TOML file, then ``key=value`` overrides, then named options that are not None.
+    """Read a configuration; later sources override earlier ones.
 
-    Raises InputError for a missing or malformed file, unknown or missing keys and values of the wrong type.
+    Args:
+        kind: of the configuration.
+        path: a TOML file, or None.
+        overrides: ``key=value``, with dots in keys of tables.
+        named: key -> value; None does not override.
+
+    Raises:
+        InputError: a missing or malformed file, unknown or missing keys, or values of the wrong type; all of them are
+            named at once.
+
+    Example:
+        >>> read_config(TeacherTable, None, ["tokenizer=org/model"], {"model": "http://host:8000"})
+        TeacherTable(model='http://host:8000', tokenizer='org/model')
     """
     values: dict[str, Any] = _read_toml(path) if path else {}
     for override in overrides:
@@ -159,7 +176,16 @@ def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], name
 
 
 def build(kind: Callable[..., K], table: str, arguments: dict[str, Any]) -> K:
-    """The configuration object of a table; what a library finds wrong with it is told as bad input."""
+    """The configuration object of a table.
+
+    Args:
+        kind: its class.
+        table: name of the table, for messages.
+        arguments: of the class.
+
+    Raises:
+        InputError: the class refuses the arguments.
+    """
     try:
         return kind(**arguments)
     except InputError:
@@ -169,29 +195,29 @@ def build(kind: Callable[..., K], table: str, arguments: dict[str, Any]) -> K:
 
 
 def train_fields() -> dict[str, str]:
-    """Keys of the [train] table of a run file -> what they mean."""
+    """Keys of the [train] table of a run file -> their meaning."""
     from crossdistill.train.config import CrossTokenizerConfig
 
     return {name: text for name, text in _described(CrossTokenizerConfig) if name not in _NOT_IN_TRAIN}
 
 
 def sft_fields() -> dict[str, str]:
-    """Keys of the [train] table of an SFT file -> what they mean."""
+    """Keys of the [train] table of an SFT file -> their meaning."""
     from trl import SFTConfig
 
     return {name: text for name, text in _described(SFTConfig) if name != "output_dir"}
 
 
 def lora_fields() -> dict[str, str]:
-    """Keys of the [lora] table -> what they mean."""
+    """Keys of the [lora] table -> their meaning."""
     from peft import LoraConfig
 
     return dict(_described(LoraConfig))
 
 
 _NOT_IN_TRAIN = {
-    *("output_dir", "objective", "objective_options", "teacher_model_name_or_path"),  # named elsewhere
-    *("beta", "pad_to_multiple_of", "max_tool_calling_iterations"),  # read by nothing here
+    *("output_dir", "objective", "objective_options", "teacher_model_name_or_path"),  # set elsewhere
+    *("beta", "pad_to_multiple_of", "max_tool_calling_iterations"),  # not used by our trainer
 }
 
 
@@ -202,7 +228,7 @@ def _described(kind: Any) -> Iterator[tuple[str, str]]:
 
 
 def _checked(value: dict[str, Any], table: str, kind: Any, known: Iterable[str]) -> dict[str, Any]:
-    """The table with its values as `kind`, a dataclass, wants them."""
+    """The table with its values converted to the field types of `kind`, a dataclass."""
     types, checked = get_type_hints(kind), {}
     for key, entry in value.items():
         if key not in known:
@@ -229,9 +255,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except IsADirectoryError:
         raise InputError(f"{path} is a folder: give the path of a TOML run file.") from None
     except OSError as error:
-        raise InputError(f"the run file {path} cannot be read: {error.strerror}.") from None
+        raise InputError(f"the run file {path} cannot be read ({error.strerror}): give one that can.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}.") from None
+        raise InputError(f"{path} is not valid TOML ({error}): repair it.") from None
 
 
 def _set(values: dict[str, Any], override: str) -> None:

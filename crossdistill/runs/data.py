@@ -1,23 +1,28 @@
-"""Prompts and responses from a file, a saved data set or the hub."""
+"""Rows of a data set, from a file, a saved data set or the hub."""
 
 from pathlib import Path
 from typing import Any
 
 from crossdistill.errors import InputError
+from crossdistill.extras import require
 
 _READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
 
 def load_rows(source: str, split: str = "train", name: str | None = None, columns: dict[str, str] | None = None) -> Any:
-    """A ``datasets.Dataset``.
+    """Load rows as a ``datasets.Dataset``.
 
     Args:
-        source: path of a .jsonl, .json, .csv or .parquet file, folder of a saved data set, or hub id.
-        split: of a hub data set or of a folder with several. name: of a hub data set's configuration.
-        columns: wanted column -> its name in the source; renamed where they differ.
+        source: a .jsonl, .json, .csv or .parquet file, the folder of a saved data set, or a hub id.
+        split: of a hub data set, or of a folder with several splits.
+        name: configuration of a hub data set.
+        columns: wanted name -> name in the source; columns are renamed accordingly.
 
-    Raises InputError where the file is missing, empty or of another kind, or lacks a column.
+    Raises:
+        InputError: the data set does not exist, is empty, cannot be read or lacks a column; or datasets is not
+            installed.
     """
+    require("train", "datasets", user=f"reading {source}")
     path = Path(source)
     dataset = _from_file(path, split) if path.exists() or path.suffix in _READERS else _from_hub(source, split, name)
     if len(dataset) == 0:
@@ -42,7 +47,9 @@ def _from_file(path: Path, split: str) -> Any:
         raise InputError(f"there is no data set {path}: give an existing file, a saved data set's folder or a hub id.")
     if path.is_dir():
         if not (path / "dataset_info.json").exists() and not (path / "dataset_dict.json").exists():
-            raise InputError(f"the folder {path} is no saved data set: give one written by save_to_disk, or a file.")
+            raise InputError(
+                f"the folder {path} is not a saved data set: give one that save_to_disk has written, or a file."
+            )
         saved = load_from_disk(str(path))
         if not isinstance(saved, DatasetDict):
             return saved
@@ -53,7 +60,7 @@ def _from_file(path: Path, split: str) -> Any:
             )
         return saved[split]
     if path.suffix not in _READERS:
-        raise InputError(f"{path} is of an unknown kind: give a {', '.join(_READERS)} file.")
+        raise InputError(f"{path} is not a file of a known type: give a {', '.join(_READERS)} file.")
     with path.open("rb") as file:
         if file.read(4096).strip() in (b"", b"[]"):
             raise InputError(f"the data set {path} is empty: give at least one row.")
@@ -62,7 +69,7 @@ def _from_file(path: Path, split: str) -> Any:
         return load_dataset(kind, data_files=str(path), split="train")
     except (DatasetGenerationError, ValueError) as error:
         if "corresponds to no data" in str(error):
-            return Dataset.from_dict({})  # a table without rows, such as a CSV file with its headings alone
+            return Dataset.from_dict({})  # a table without rows, such as a CSV file with headings only
         reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path} cannot be read as {kind} ({reason}): repair it.") from None
 
@@ -75,6 +82,6 @@ def _from_hub(source: str, split: str, name: str | None) -> Any:
         return load_dataset(source, name, split=split)
     except (DatasetNotFoundError, ConnectionError) as error:
         raise InputError(
-            f"there is no data set {source!r}, neither a local file nor on the hub ({type(error).__name__}): give an "
-            "existing file or a hub id that this machine can reach."
+            f"there is no data set {source!r}, neither as a local file nor on the hub ({type(error).__name__}): give "
+            "an existing file, or a hub id that this machine can reach."
         ) from None

@@ -1,13 +1,13 @@
-"""The folder of a run: what belongs to it, and whether it may be written.
+"""The output folder of a run: its files, and whether a run may write to it::
 
-OUTPUT/config.json    the configuration, written as the run begins; a resumed run must have the same one, but for the
-                      coverage guard's settings
-OUTPUT/before.json    the held-out figure before training
-OUTPUT/checkpoints/   checkpoint-N, each complete once its trainer_state.json can be read
-OUTPUT/model/         the trained model (or adapter) with its tokenizer
-OUTPUT/run.json       figures
-OUTPUT/report.html    the same for a person
-OUTPUT/samples.jsonl  a few responses with ids and alignment, for `crossdistill align --run`
+config.json    the configuration, written as the run starts; a resumed run must have the same one, except for the
+               settings of the coverage guard and of teachers' servers
+before.json    the held-out evaluation before training
+checkpoints/   checkpoint-N, each complete once its trainer_state.json can be read
+model/         the trained model (or adapter) with its tokenizer
+run.json       figures, for programs
+report.html    the same, for people
+samples.jsonl  a few responses with ids and alignment, for `crossdistill align --run`
 """
 
 import json
@@ -24,7 +24,15 @@ from crossdistill.runs.run_file import write_json
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths inside an output folder."""
+    """An output folder and the paths inside it.
+
+    Attributes:
+        path: of the folder; it need not exist.
+
+    Example:
+        >>> RunFolder(Path("runs/first")).report.as_posix()
+        'runs/first/report.html'
+    """
 
     path: Path
 
@@ -54,14 +62,19 @@ class RunFolder:
 
     @property
     def holds_files(self) -> bool:
-        """Whether there is a file in it, at any depth; folders alone are nothing to lose."""
+        """Whether there is a file in it, at any depth; empty folders do not count."""
         return any(path.is_file() for path in self.path.rglob("*"))
 
     def check(self, config: dict[str, Any], resume: bool) -> None:
-        """Whether a run of this configuration may be written here.
+        """Check that a run may write here.
 
-        Raises InputError for a folder that holds another run or other files, and when resuming for a folder without
-        a run or with a run of another configuration.
+        Args:
+            config: the run's configuration, as JSON data.
+            resume: whether it continues a run.
+
+        Raises:
+            InputError: the folder holds another run or other files, or cannot be written; when resuming, it holds no
+                run, or one with another configuration.
         """
         self._check_name()
         if resume:
@@ -70,11 +83,11 @@ class RunFolder:
         self._check_writable()
         if self.holds_files:
             what = "another run" if self.config.exists() else "other files"
-            way_out = "pass --resume to go on with it, or name" if self.config.exists() else "name"
+            way_out = "pass --resume to continue it, or name" if self.config.exists() else "name"
             raise InputError(f"the output folder {self.path} holds {what}: {way_out} a new folder.")
 
     def claim(self, config: dict[str, Any]) -> None:
-        """Write the configuration, once it is known that the run can begin; a resumed run has it already."""
+        """Write the configuration, once the run is known to be able to start; a resumed run has it already."""
         if not self.config.exists():
             write_json(self.config, config)
 
@@ -100,26 +113,29 @@ class RunFolder:
         try:
             saved = json.loads(self.config.read_text())
         except json.JSONDecodeError:
-            raise InputError(f"{self.config} is damaged: the run cannot be resumed; start anew elsewhere.") from None
+            raise InputError(
+                f"{self.config} is damaged, so the run cannot be resumed: start a new one in another folder."
+            ) from None
         differences = list(_differences(saved, json.loads(json.dumps(config))))
         if differences:
             raise InputError(
                 f"the checkpoints in {self.path} are of another configuration: {'; '.join(differences)}. Resume with "
-                "the same one, or start anew in another folder."
+                "the same one, or start a new run in another folder."
             )
 
     def latest_checkpoint(self, num_processes: int = 1) -> Path | None:
-        """The newest complete checkpoint of a run on so many processes.
+        """The newest complete checkpoint; None if there is none.
 
-        The trainer writes trainer_state.json last, so one that can be read is whole; of several processes each writes
-        its own random state, perhaps later.
+        Args:
+            num_processes: of the run. Each of several processes writes its own random state, perhaps after the
+                trainer's state, which is otherwise the last file of a checkpoint.
         """
         found = sorted(self.checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-        return next((path for path in reversed(found) if _is_whole(path, num_processes)), None)
+        return next((path for path in reversed(found) if _is_complete(path, num_processes)), None)
 
 
 def _can_create(folder: Path) -> bool:
-    """Whether a file can really be made there; for root, permissions alone do not tell."""
+    """Whether a file can really be created there; for root, permissions alone do not decide."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
@@ -136,7 +152,7 @@ def _differences(saved: dict[str, Any], wanted: dict[str, Any], table: str = "")
             yield f"{table}{key} (was {was!r}, now {now!r})"
 
 
-def _is_whole(checkpoint: Path, num_processes: int) -> bool:
+def _is_complete(checkpoint: Path, num_processes: int) -> bool:
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):

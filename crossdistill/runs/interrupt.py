@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a run after a checkpoint, not in the middle of one."""
+"""Graceful stops: SIGINT and SIGTERM end a run after a checkpoint, not in the middle of one."""
 
 import signal
 from collections.abc import Callable
@@ -11,8 +11,12 @@ from transformers import TrainerCallback
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):  # noqa: N818 - it is an end, not an error
-    """The run stopped on a signal, after a checkpoint from which it can be resumed."""
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """The run stopped on a signal, after a checkpoint from which it can be resumed.
+
+    Attributes:
+        signal_number: of the signal.
+    """
 
     def __init__(self, signal_number: int, step: int):
         super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}")
@@ -20,18 +24,19 @@ class Interrupted(Exception):  # noqa: N818 - it is an end, not an error
 
 
 class StopOnSignal(TrainerCallback):
-    """Saves and stops at the next step at which a checkpoint can be resumed exactly; a second signal kills.
+    """Saves and stops at the next step from which a run can be resumed exactly; a second signal kills.
 
-    It listens within ``with stop:``, also when training ends in an error.
+    It is a context manager that handles signals inside ``with stop:`` and restores the previous handlers after it.
 
-    A launcher signals its processes one after the other: they ask each other, so that all stop at the same step.
+    A launcher signals its processes one after the other. They exchange what they received at each step, so that all
+    stop at the same one.
 
     Args:
-        every: optimisation steps on one batch of rollouts; a checkpoint falls between two batches.
-        react: called when a signal comes, in its handler.
+        every: optimisation steps on one batch of rollouts; checkpoints are taken between two batches.
+        react: called in the signal's handler.
 
     Attributes:
-        received: the signal, once one came.
+        received: the signal, or None so far.
     """
 
     def __init__(self, every: int = 1, react: Callable[[], None] = lambda: None):
@@ -57,7 +62,7 @@ class StopOnSignal(TrainerCallback):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        self._restore()  # the next one has its ordinary effect
+        self._restore()  # the next signal has its ordinary effect
         self._react()
 
     def _restore(self) -> None:

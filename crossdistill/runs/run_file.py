@@ -1,4 +1,4 @@
-"""``run.json``: what a run was and what came of it."""
+"""``run.json``, the record of a run: its configuration, versions, costs and results."""
 
 import json
 import math
@@ -13,14 +13,22 @@ from crossdistill.files import write_text
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.jsonl"
-"""Responses of a run, one a line: ``prompt``, ``response`` (what is no text as escapes), ``bytes`` (the same exactly,
-in base64), ``ids``, and ``view``, the alignment in its report."""
+"""Some responses of a run, one JSON object per line:
+
+- ``prompt``;
+- ``response``, as text, with escapes for bytes that are not UTF-8;
+- ``bytes``, the same bytes in base64;
+- ``ids``, the sampled token ids;
+- ``view``, the alignment in the run's report (:class:`crossdistill.report.alignment.view.SampleView`).
+"""
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write `data` as JSON, so that a reader sees the old file or the new one and never a part.
+    """Write data as JSON, atomically.
 
-    Arrays and tensors become lists, paths strings. JSON has no NaN or infinity: they become null.
+    Args:
+        path: of the file; missing folders are created.
+        data: arrays and tensors become lists, paths become strings; NaN and infinity, which JSON lacks, become null.
     """
     write_text(path, json.dumps(_as_json(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -28,22 +36,25 @@ def write_json(path: str | Path, data: Any) -> None:
 def read_run(folder: str | Path) -> dict[str, Any]:
     """The content of ``run.json`` in a run's folder.
 
-    Raises InputError where there is none, or where it is not a JSON object.
+    Raises:
+        InputError: there is none, or it is not a JSON object.
     """
     path = Path(folder) / RUN_FILE
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{folder} has no {RUN_FILE}; give the output folder of a finished run.") from None
+        raise InputError(f"{folder} has no {RUN_FILE}: give the output folder of a finished run.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error}); run again, or take it from a backup.") from None
+        raise InputError(f"{path} is not JSON ({error}): repeat the run, or restore the file from a backup.") from None
     if not isinstance(run, dict):
-        raise InputError(f"{path} holds a {type(run).__name__} where an object is due; it is no run file.")
+        raise InputError(
+            f"{path} holds a {type(run).__name__}, not a JSON object: give the output folder of a finished run."
+        )
     return run
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of those that a run's numbers depend on, where installed."""
+    """Versions of Python, of this package, and of the installed packages that a run's numbers depend on."""
     found = {"python": platform.python_version(), "crossdistill": crossdistill.__version__}
     for package in ("torch", "transformers", "trl", "tokenizers"):
         try:

@@ -1,68 +1,60 @@
-"""The SFT warm start, on TRL's SFTTrainer: from given responses or from responses that a teacher writes first."""
+"""The SFT warm start, on TRL's SFTTrainer."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from rich.progress import track
-from transformers import AutoModelForCausalLM, set_seed
+from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 
 from crossdistill.chat import ensure_template, render_prompt
-from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.stop import taught_stop
 from crossdistill.errors import InputError
-from crossdistill.inspection.model_files import check_pair, config_of, read_tokenizer, reading, vocab_size
+from crossdistill.inspection.model_files import config_of, vocab_size
 from crossdistill.runs.config import SFTRunConfig, build
-from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.run_file import versions, write_json
+from crossdistill.runs.sft_data import row_source
 from crossdistill.runs.train import lora_config
-from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import check_training
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
-from crossdistill.train.preflight.data import check_conversations, check_prompt, rows_to_render
-from crossdistill.train.preflight.models import check_budget, check_weights, context_of, load_tokenizer
+from crossdistill.train.preflight.models import check_weights, load_tokenizer
 from crossdistill.train.preflight.setup import setting_up
 
-IGNORED = -100  # torch's cross-entropy leaves this label out
+IGNORED = -100  # label that torch's cross-entropy ignores
 
 
 def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, Any]:
-    """Run it and write OUTPUT/model, run.json and, with a teacher, responses.jsonl.
+    """Fine-tune a student, and write OUTPUT/model, run.json and, with a teacher, responses.jsonl.
 
-    Returns the content of run.json. Raises InputError for bad input and Interrupted after SIGINT or SIGTERM.
+    Args:
+        config: of the run.
+        output: folder to write; new or empty, unless resumed.
+        resume: whether to continue the run in `output`.
+
+    Returns:
+        The content of run.json.
+
+    Raises:
+        InputError: bad input; found before weights are read if that is possible.
+        Interrupted: after SIGINT or SIGTERM, with a checkpoint.
     """
-    folder = RunFolder(output)
-    columns = {"prompt": config.prompt_column}
-    if config.teacher is None:
-        columns["completion"] = config.completion_column
-    else:
-        check_pair(config.student, config.teacher)
-    rows = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
-    check_rows(rows, with_completions=config.teacher is None)
+    folder, identity = RunFolder(output), config.model_dump(mode="json")
+    source = row_source(config)
     tokenizer = load_tokenizer(config.student, "student")
     vocab = ByteVocab.from_tokenizer(tokenizer, size=vocab_size(config.student))
     processes = PartialState()
     if processes.is_main_process:
-        folder.check(config.model_dump(mode="json"), resume)
-    arguments = sft_arguments(folder.checkpoints, config.train)  # what is wrong with them is said now
-    if config.teacher is not None:
-        teacher_tokenizer = checked_tokenizer(config.teacher, rows, config.max_new_tokens)
+        folder.check(identity, resume)
+    arguments = sft_arguments(folder.checkpoints, config.train)
+    source.check()
     check_weights(config.student)
-    if config.teacher is not None:
-        check_weights(config.teacher)
-        with processes.main_process_first():  # the others find what it wrote
-            if processes.is_main_process:
-                folder.claim(config.model_dump(mode="json"))
-            responses = output / "responses.jsonl"
-            rows = teacher_written(config, config.teacher, teacher_tokenizer, rows, responses, arguments.seed)
+    rows = source.rows(folder, arguments.seed)
     trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
     if processes.is_main_process:
-        folder.claim(config.model_dump(mode="json"))
+        folder.claim(identity)
     stop = StopOnSignal()
     trainer.add_callback(stop)
     checkpoint = folder.latest_checkpoint(processes.num_processes) if resume else None
@@ -76,7 +68,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         "teacher": config.teacher,
         "seed": trainer.args.seed,
         "versions": versions(),
-        "config": config.model_dump(mode="json"),
+        "config": identity,
         "num_examples": len(rows),
         "history": trainer.state.log_history,
     }
@@ -94,9 +86,19 @@ def sft_trainer(
     options: dict[str, Any],
     lora: dict[str, Any] | None = None,
 ) -> SFTTrainer:
-    """An SFTTrainer whose examples are tokenised as rollouts are: prompt and response apart, then the stop token.
+    """An SFTTrainer whose examples are tokenised like rollouts: prompt and response separately, then the stop token.
 
-    student: a folder, a hub id or a model. rows: with ``prompt`` and ``completion``.
+    Args:
+        student: a folder, a hub id or a model.
+        tokenizer: the student's.
+        vocab: the student's.
+        rows: a ``datasets.Dataset`` with ``prompt`` and ``completion``.
+        checkpoints: folder to write checkpoints to.
+        options: fields of ``trl.SFTConfig``.
+        lora: fields of ``peft.LoraConfig``, to train an adapter.
+
+    Raises:
+        InputError: settings that cannot work, or an example that does not fit the student's context.
     """
     ensure_template(tokenizer)
     stop = taught_stop(tokenizer)
@@ -118,10 +120,18 @@ def sft_trainer(
 
 
 def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
-    """The configuration of an SFTTrainer that writes `checkpoints`."""
-    # TRL turns checkpointing on under the old name, of which transformers warns
+    """The configuration of an SFTTrainer.
+
+    Args:
+        checkpoints: folder to write checkpoints to.
+        options: fields that override the defaults.
+
+    Raises:
+        InputError: settings that cannot work.
+    """
+    # TRL turns checkpointing on under the old name, about which transformers warns
     checkpointing = options.get("gradient_checkpointing", True)
-    # TRL's own max_length would cut examples, and their stop token with it, without a word; packing needs one
+    # TRL's own max_length would silently cut examples, with their stop token; packing needs a length
     uncut = {} if options.get("packing") else {"max_length": None}
     defaults = {
         **uncut,
@@ -134,28 +144,16 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
     return arguments
 
 
-def check_rows(rows: Any, with_completions: bool) -> None:
-    """Prompts are texts or messages, responses texts; the first that is not is named."""
-    for row, prompt in enumerate(rows["prompt"]):
-        check_prompt(row, prompt)
-    for row, completion in enumerate(rows["completion"] if with_completions else []):
-        if not isinstance(completion, str):
-            raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
-
-
-def checked_tokenizer(teacher: str, rows: Any, budget: int) -> Any:
-    """The teacher's tokenizer; the teacher must read the prompts and have room for `budget` tokens behind each."""
-    check_budget(context_of(teacher), budget, "teacher", "max_new_tokens")
-    tokenizer = read_tokenizer(teacher)
-    ensure_template(tokenizer)
-    check_conversations(
-        "teacher", PromptRenderer(tokenizer, {}, []), context_of(teacher), rows_to_render([rows]), budget
-    )
-    return tokenizer
-
-
 def check_fits(examples: Any, limit: int | None) -> None:
-    """No example may be longer than `limit` tokens: a cut one would teach the student never to stop."""
+    """Check the length of every example, because a truncated one would teach the student never to stop.
+
+    Args:
+        examples: a ``datasets.Dataset`` with ``input_ids``.
+        limit: in tokens; None if there is none.
+
+    Raises:
+        InputError: an example is longer; the message names the first.
+    """
     for row, ids in enumerate(examples["input_ids"] if limit is not None else []):
         if len(ids) > limit:  # type: ignore[operator]  # never reached without a limit
             raise InputError(
@@ -165,48 +163,15 @@ def check_fits(examples: Any, limit: int | None) -> None:
 
 
 def sft_example(tokenizer: Any, vocab: ByteVocab, prompt: Any, completion: str, stop: int) -> dict[str, list[int]]:
-    """input_ids and labels of one example; the prompt's labels are ignored."""
+    """``input_ids`` and ``labels`` of one example; the labels of the prompt are IGNORED.
+
+    Args:
+        tokenizer: the student's; renders the prompt.
+        vocab: the student's; encodes the completion.
+        prompt: a text or messages.
+        completion: a text.
+        stop: token id that ends the response.
+    """
     prompt_ids = render_prompt(tokenizer, prompt)
     response = [*vocab.encode(completion).ids.tolist(), stop]
     return {"input_ids": prompt_ids + response, "labels": [IGNORED] * len(prompt_ids) + response}
-
-
-def teacher_written(config: SFTRunConfig, teacher: str, tokenizer: Any, rows: Any, path: Path, seed: int) -> Any:
-    """Responses of the teacher to the prompts in `rows`, appended to `path` batch by batch; resumable.
-
-    Responses that did not end within `max_new_tokens` are kept in the file and left out of the data.
-    """
-    from datasets import Dataset
-
-    written = read_written(path)
-    remaining = rows["prompt"][len(written) :]
-    if len(remaining):
-        with reading("the weights", teacher):
-            model = AutoModelForCausalLM.from_pretrained(teacher).to(PartialState().device).eval()
-        budget, sampling = config.max_new_tokens, (config.temperature, config.batch_size, seed, len(written))
-        responses = write_responses(model, tokenizer, remaining, budget, *sampling)
-        with path.open("a") as file:
-            for prompt, response in zip(remaining, track(responses, "the teacher writes", len(remaining)), strict=True):
-                row = {"prompt": prompt, "completion": response.text, "stopped": response.stopped}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                file.flush()
-                written.append(row)
-    finished = [row for row in written if row["stopped"]]
-    if not finished:
-        raise InputError(
-            f"none of the teacher's {len(written)} responses ended within max_new_tokens = {config.max_new_tokens}: "
-            "raise it, or use a teacher that ends its turns."
-        )
-    return Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in finished])
-
-
-def read_written(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a responses file; a half-written last line (after a kill) is cut off."""
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        path.write_bytes(whole)
-    lines = whole.split(b"\n")[:-1]  # str.splitlines would also cut at U+2028 and the like
-    return [json.loads(line) for line in lines]

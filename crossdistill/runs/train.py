@@ -12,6 +12,7 @@ from rich.console import Console
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import TeacherError
+from crossdistill.extras import missing
 from crossdistill.files import write_text
 from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import check_pair, is_url
@@ -28,47 +29,57 @@ from crossdistill.train.off_policy import GIVEN
 from crossdistill.train.preflight.setup import setting_up
 
 _NUM_SAMPLES = 3
-_MAY_CHANGE = (  # so that a run that stopped for its coverage, or for its teacher's server, can be resumed
+_MAY_CHANGE = (  # so that a run that its coverage guard or its teacher's server stopped can be resumed
     *("min_coverage", "low_coverage"),
     *("teacher_server", "teacher_cache", "teacher_cache_mib"),
 )
-_GRACE_S = 10.0  # schedulers kill a run half a minute after they told it to stop, and a checkpoint takes some of that
-_Z95 = 1.96  # of the normal distribution, for a gap's interval over many responses
+_GRACE_S = 10.0  # schedulers kill a run half a minute after the signal, and the checkpoint takes some of that
+_Z95 = 1.96  # quantile of the normal distribution, for the interval of a gap over many responses
 
 
 def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossTokenizerTrainer, dict[str, Any]]:
-    """Run it and write OUTPUT/model, run.json, samples.jsonl and report.html.
+    """Distil, and write OUTPUT/model, run.json, samples.jsonl and report.html.
 
-    Returns the trainer and the content of run.json. Raises InputError for bad input, before a model is loaded where
-    that is possible, and for a coverage below what was promised (after a checkpoint); Interrupted after SIGINT or
-    SIGTERM; TeacherError where a teacher's server fails the run (after a checkpoint).
+    Args:
+        config: of the run.
+        output: folder to write; new or empty, unless resumed.
+        resume: whether to continue the run in `output`.
+
+    Returns:
+        The trainer and the content of run.json.
+
+    Raises:
+        InputError: bad input, found before weights are read if that is possible; or too low a coverage, with a
+            checkpoint.
+        Interrupted: after SIGINT or SIGTERM, with a checkpoint.
+        TeacherError: a teacher's server failed the run, with a checkpoint.
     """
     folder = RunFolder(output)
     for table in config.named_teachers.values():
         check_pair(config.student, table.model)
-    prompts, held_out = _datasets(config)
+    prompts, eval_prompts = _datasets(config)
     options = {"output_dir": str(folder.checkpoints), **config.trainer_arguments()}
     arguments = build(CrossTokenizerConfig, "train", options)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             folder.check(_identity(config), resume)
     set_seed(arguments.seed)
-    trainer = _trainer(config, arguments, prompts, held_out)
+    trainer = _trainer(config, arguments, prompts, eval_prompts)
     stop = StopOnSignal(arguments.num_iterations, lambda: trainer.set_deadline(_GRACE_S))
     trainer.add_callback(stop)
     if arguments.objective == AUTO and trainer.accelerator.is_main_process:
         Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
     checkpoint = folder.latest_checkpoint(arguments.world_size) if resume else None
-    # without a checkpoint the run begins anew, perhaps under another server's model
-    wants_before = held_out is not None and (checkpoint is None or not folder.before.exists())
-    trainer.accelerator.wait_for_everyone()  # every process has looked before one writes
+    # without a checkpoint the run starts from the beginning, perhaps with another model behind the server
+    evaluates_before = eval_prompts is not None and (checkpoint is None or not folder.before.exists())
+    trainer.accelerator.wait_for_everyone()  # every process has read the folder before one writes to it
     if trainer.accelerator.is_main_process:
         folder.claim(_identity(config))
-    if wants_before:
+    if evaluates_before:
         before = _teacher_gap(trainer)
         if trainer.accelerator.is_main_process:
             write_json(folder.before, before)
-        set_seed(arguments.seed, device_specific=True)  # a run with and one without evaluation sample alike
+        set_seed(arguments.seed, device_specific=True)  # so that the evaluation does not change the samples of the run
     try:
         with stop:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -80,7 +91,9 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     return trainer, _finish(folder, trainer, config)
 
 
-def _trainer(config: RunConfig, arguments: CrossTokenizerConfig, prompts: Any, held_out: Any) -> CrossTokenizerTrainer:
+def _trainer(
+    config: RunConfig, arguments: CrossTokenizerConfig, prompts: Any, eval_prompts: Any
+) -> CrossTokenizerTrainer:
     teachers = {name: table.model for name, table in config.named_teachers.items()}
     tokenizers = {name: table.tokenizer for name, table in config.named_teachers.items()}
     with setting_up():
@@ -89,14 +102,14 @@ def _trainer(config: RunConfig, arguments: CrossTokenizerConfig, prompts: Any, h
             teachers if config.teachers else config.teacher,
             arguments,
             train_dataset=prompts,
-            eval_dataset=held_out,
+            eval_dataset=eval_prompts,
             teacher_processing_class=tokenizers if config.teachers else config.teacher_tokenizer,
             peft_config=lora_config(config.lora),
         )
 
 
 def _identity(config: RunConfig) -> dict[str, Any]:
-    """The configuration that a resumed run must share: all but when it stops for its coverage and where a server is."""
+    """What a resumed run must have in common: the configuration without _MAY_CHANGE and the URLs of servers."""
     entry = config.model_dump(mode="json")
     named = [(entry, "teacher"), *((table, "model") for table in (entry["teachers"] or {}).values())]
     for table, key in named:
@@ -106,8 +119,8 @@ def _identity(config: RunConfig) -> dict[str, Any]:
 
 
 def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
-    """What ``run.json`` says of a run, without its metrics."""
-    ledger = trainer.total_usage().as_dict()
+    """The content of ``run.json``, except metrics and history. Every process must call it."""
+    usage = trainer.total_usage().as_dict()
     return {
         "objective": trainer.objective.name,
         "objective_reason": trainer.choice.reason,
@@ -116,31 +129,36 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         "seed": trainer.args.seed,
         "versions": versions(),
         "config": config.model_dump(mode="json"),
-        **ledger,
-        "coverage": {**ledger["coverage"], **trainer.coverage_guard.as_dict()},
+        **usage,
+        "coverage": {**usage["coverage"], **trainer.coverage_guard.as_dict()},
         "warnings": trainer.watchdog.as_list(),
     }
 
 
 Sample = tuple[dict[str, Any], SampleView]
-"""A response: the row that ``samples.jsonl`` keeps of it, and its view."""
+"""A response: its row of ``samples.jsonl``, without the view, and its view."""
 
 
 def fresh_samples(trainer: CrossTokenizerTrainer, rows: Any) -> list[Sample]:
-    """Fresh responses of the student to the prompts of these rows of a data set, aligned and scored."""
+    """Sample, align and score one response of the student to each prompt.
+
+    Args:
+        trainer: of the run.
+        rows: rows of a data set: ``prompt`` and, if the trainer routes by it, the column of teacher names.
+    """
     prompts, names = list(rows["prompt"]), list(rows[COLUMN]) if trainer.routing.takes_column else None
     scored_rows = zip(trainer.score_prompts(prompts, names), prompts, strict=True)
     return [(sample_row(scored, prompt), response_view(trainer, scored, prompt)) for scored, prompt in scored_rows]
 
 
 def write_samples(folder: RunFolder, samples: Sequence[Sample]) -> None:
-    """Write ``samples.jsonl``, which ``crossdistill align --run`` reads."""
+    """Write ``samples.jsonl``, for ``crossdistill align --run``."""
     lines = [json.dumps({**row, "view": view.as_dict()}, ensure_ascii=False) + "\n" for row, view in samples]
     write_text(folder.path / SAMPLES_FILE, "".join(lines))
 
 
 def sample_row(scored: ScoredResponse, prompt: Any) -> dict[str, Any]:
-    """The prompt, the response as text (bytes that are none as escapes) and as its bytes, and the sampled ids."""
+    """The prompt, the response as text (escapes for bytes that are not UTF-8), its bytes in base64, its sampled ids."""
     response = scored.response
     return {
         "prompt": prompt,
@@ -162,12 +180,28 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
     if trainer.accelerator.is_main_process:
         write_json(folder.run, run)
         write_samples(folder, samples)
-        write_report(folder.report, run, trainer.state.log_history, [view for _, view in samples])
+        write_report_if_possible(folder, run, [view for _, view in samples])
     return run
 
 
+def write_report_if_possible(folder: RunFolder, run: dict[str, Any], views: Sequence[SampleView]) -> None:
+    """Write ``report.html``; if the extra ``report`` is not installed, print how to install it instead.
+
+    Args:
+        folder: of the run.
+        run: the content of ``run.json``, with its ``history``.
+        views: samples to show.
+    """
+    absent = missing("report")
+    if absent:
+        reason = f"no report.html was written, because {absent[0]} is not installed"
+        Console().print(f"{reason}: pip install 'crossdistill[report]'", markup=False, soft_wrap=True)
+    else:
+        write_report(folder.report, run, run["history"], views)
+
+
 def _teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:
-    """The teacher gap on fresh responses to the held-out prompts, with its 95 % interval; no mean of no bytes."""
+    """The teacher gap on new responses to the evaluation prompts, with its 95 % interval; None without any bytes."""
     metrics, n = trainer.evaluate(), len(trainer.eval_dataset)
     if "eval_teacher_gap" not in metrics:
         return {"mean": None, "ci": None, "n": n}
@@ -177,17 +211,17 @@ def _teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:
 
 def _datasets(config: RunConfig) -> tuple[Any, Any]:
     columns = {"prompt": config.prompt_column}
-    takes_given = config.train.get("on_policy_share", 1) < 1 and config.train.get("off_policy", GIVEN) == GIVEN
-    given = {"completion": config.completion_column} if takes_given else {}
-    prompts = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns | given)
+    needs_completions = config.train.get("on_policy_share", 1) < 1 and config.train.get("off_policy", GIVEN) == GIVEN
+    completions = {"completion": config.completion_column} if needs_completions else {}
+    prompts = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns | completions)
     if config.eval_dataset is None:
         return prompts, None
-    held_out = load_rows(config.eval_dataset, config.eval_split, config.dataset_name, columns)
-    return prompts, held_out if config.eval_rows is None else held_out.take(config.eval_rows)
+    eval_prompts = load_rows(config.eval_dataset, config.eval_split, config.dataset_name, columns)
+    return prompts, eval_prompts if config.eval_rows is None else eval_prompts.take(config.eval_rows)
 
 
 def lora_config(options: dict[str, Any] | None) -> Any:
-    """A ``peft.LoraConfig`` for a causal language model, or None."""
+    """A ``peft.LoraConfig`` for a causal language model; None if there are no options."""
     if options is None:
         return None
     from peft import LoraConfig

@@ -1,4 +1,4 @@
-"""Scored responses as the report shows them."""
+"""The alignment views of scored responses, for reports and samples."""
 
 import numpy as np
 
@@ -11,7 +11,13 @@ from crossdistill.train.trainer import CrossTokenizerTrainer
 
 
 def response_view(trainer: CrossTokenizerTrainer, scored: ScoredResponse, prompt: object) -> SampleView:
-    """The alignment of one response with log-probabilities and advantages."""
+    """The view of one response, with log-probabilities and advantages.
+
+    Args:
+        trainer: that scored it.
+        scored: the response.
+        prompt: a text or messages.
+    """
     aligned = scored.aligned
     ours, theirs = aligned.student_positions, aligned.teacher_positions
     return sample_view(
@@ -20,7 +26,7 @@ def response_view(trainer: CrossTokenizerTrainer, scored: ScoredResponse, prompt
         aligned.encoding.ids[theirs],
         trainer.teachers[scored.teacher_name].vocab,
         aligned.alignment,
-        prompt=_plain(prompt),
+        prompt=_prompt_text(prompt),
         student_logprobs=scored.student_logprobs[ours],
         teacher_logprobs=None if scored.teacher is None else scored.teacher.logprobs[theirs],
         advantages=None if scored.teacher is None else scored.advantages[ours],
@@ -42,7 +48,7 @@ def _stop(trainer: CrossTokenizerTrainer, scored: ScoredResponse) -> tuple[Token
 
 
 def _dropped(trainer: CrossTokenizerTrainer, scored: ScoredResponse) -> list[DroppedToken]:
-    """The sampled tokens in no chunk: special ones, and those on bytes that the teacher cannot spell."""
+    """The sampled tokens outside all chunks: special ones, and those on bytes that the teacher cannot encode."""
     response, aligned = scored.response, scored.aligned.student_positions
     shown = [*aligned, *([] if response.stop_position is None else [response.stop_position])]
     positions = np.setdiff1d(np.arange(len(response.ids)), shown)
@@ -57,13 +63,13 @@ def _dropped(trainer: CrossTokenizerTrainer, scored: ScoredResponse) -> list[Dro
     ]
 
 
-def _plain(prompt: object) -> str:
+def _prompt_text(prompt: object) -> str:
     if isinstance(prompt, list):
-        return "\n".join(f"{message['role']}: {_said(message)}" for message in prompt)
+        return "\n".join(f"{message['role']}: {_content(message)}" for message in prompt)
     return str(prompt)
 
 
-def _said(message: Message) -> str:
-    """The text of a message, and the tools that it calls."""
+def _content(message: Message) -> str:
+    """The text of a message and its tool calls."""
     calls = [call.get("function", call) for call in message.get("tool_calls") or ()]
     return " ".join([text_of(message) or "", *(f"{call['name']}({call['arguments']})" for call in calls)]).strip()

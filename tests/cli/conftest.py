@@ -1,4 +1,4 @@
-"""The tiny pair, the same without weights, and models that cannot be used."""
+"""The tiny pair without its weights, and models that cannot be used."""
 
 import json
 import shutil
@@ -9,12 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab
-from tests.models import Pair, save_pair, student_tokenizer, teacher_tokenizer
-
-
-@pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    return save_pair(tmp_path_factory.mktemp("pair"))
+from tests.models import Pair, student_tokenizer, teacher_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +23,7 @@ def weightless(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 @pytest.fixture(scope="session")
 def whole_words(weightless: Pair, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model with a tokenizer of no family whose bytes can be verified."""
+    """A model whose tokenizer belongs to no family whose bytes can be verified."""
     folder = shutil.copytree(weightless.student, tmp_path_factory.mktemp("models") / "whole-words")
     backend = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -45,11 +40,6 @@ def mismatched(weightless: Pair, tmp_path_factory: pytest.TempPathFactory) -> st
 @pytest.fixture(scope="session")
 def short_teacher(weightless: Pair, tmp_path_factory: pytest.TempPathFactory) -> str:
     return _changed(weightless.teacher, tmp_path_factory.mktemp("models") / "short", max_position_embeddings=64)
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    return tmp_path / "output"
 
 
 @pytest.fixture

@@ -12,7 +12,13 @@ from crossdistill.cli import main
 
 @dataclass(frozen=True)
 class Result:
-    """code: exit status. out, err: what was printed."""
+    """The end of a command.
+
+    Attributes:
+        code: exit status.
+        out: what it printed to stdout.
+        err: what it printed to stderr.
+    """
 
     code: int
     out: str
@@ -20,7 +26,7 @@ class Result:
 
     @property
     def message(self) -> str:
-        """What a user is told who gave bad input."""
+        """The error message after bad input."""
         assert self.code == 2, (self.code, self.err)
         prefix, _, message = self.err.strip().rpartition("error: ")
         assert prefix == "", self.err  # nothing else is printed
@@ -30,7 +36,7 @@ class Result:
 
 
 def run(*arguments: str, stdin: bytes = b"", columns: int = 200, encoding: str = "utf-8") -> Result:
-    """``crossdistill ARGUMENTS`` on a terminal or pipe of that encoding; what it printed is read as UTF-8."""
+    """``crossdistill ARGUMENTS`` on a terminal or pipe of that encoding; its output is decoded as UTF-8."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["crossdistill", *arguments])

@@ -69,7 +69,7 @@ def test_refused(pair, arguments):
 
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("name", ["no-such-folder", "nobody/nothing"])
-def test_tokenizers_that_are_not_there(pair, name):
+def test_tokenizers_that_do_not_exist(pair, name):
     for arguments in ((name, pair.teacher), (pair.student, name)):
         message = run("align", *arguments, "text").message
         assert message.startswith(f"the tokenizer of {name!r} cannot be read (")
@@ -77,7 +77,7 @@ def test_tokenizers_that_are_not_there(pair, name):
 
 
 @pytest.mark.parametrize("content", ["[]", "{", "{}", '"text"'])
-def test_a_damaged_tokenizer_is_told(pair, tmp_path, content):
+def test_a_damaged_tokenizer_is_reported(pair, tmp_path, content):
     shutil.copytree(pair.student, tmp_path / "damaged")
     (tmp_path / "damaged" / "tokenizer.json").write_text(content)
     message = run("align", str(tmp_path / "damaged"), pair.teacher, "text").message
@@ -86,7 +86,7 @@ def test_a_damaged_tokenizer_is_told(pair, tmp_path, content):
 
 @pytest.mark.parametrize("command", ["align", "inspect", "doctor"])
 @pytest.mark.parametrize("name", ["/no/such/folder", "./folder", "../folder", "a/b/c", ""])
-def test_a_folder_that_is_not_there(pair, command, name):
+def test_a_folder_that_does_not_exist(pair, command, name):
     for arguments in ((name, pair.teacher), (pair.student, name)):
         message = run(command, *arguments).message
         assert message.startswith(f"the folder {name!r} does not exist: give a model's folder, or a hub id")
@@ -130,13 +130,12 @@ def test_an_error_on_a_terminal_without_every_character(pair):
     [
         ("", "the page {} is a folder: name a file to write."),
         ("pipe", "the page {} is a device or a pipe: name a file to write."),
-        ("file/page.html", "the page {} lies below {parent}, which is no folder: name another file."),
+        ("file/page.html", "the page {} lies below {parent}, which is not a folder: name another file."),
         ("x" * 300, "the page {} cannot be written (File name too long): name another file."),
     ],
 )
 def test_pages_that_cannot_be_written(tmp_path, monkeypatch, command, name, message):
-    """Known before a tokenizer is read."""
-    monkeypatch.setattr("crossdistill.inspection.model_files.read_tokenizer", None)
+    """Reported before a tokenizer is read."""
     monkeypatch.setattr("crossdistill.inspection.model_files.read_tokenizer", None)
     (tmp_path / "file").write_text("mine")
     os.mkfifo(tmp_path / "pipe")
@@ -171,13 +170,13 @@ def test_a_disk_that_fills_up(pair, tmp_path, monkeypatch, command):
 
 
 def test_a_tokenizer_whose_bytes_cannot_be_verified(pair, whole_words):
-    assert "no family whose bytes can be verified" in run("align", whole_words, pair.teacher, "text").message
+    assert "not a family whose bytes can be verified" in run("align", whole_words, pair.teacher, "text").message
 
 
 # --- doctor
 
 
-def test_doctor_names_versions_and_back_ends():
+def test_doctor_lists_versions_and_back_ends():
     result = run("doctor")
     assert result.code == 0
     for name in ("torch", "transformers", "trl", "vllm", "cpu", "distributed"):
@@ -201,7 +200,7 @@ def test_doctor_on_a_pair(weightless):
 def test_doctor_refuses_what_a_run_would(weightless, whole_words, mismatched):
     assert run("doctor", weightless.student).message == "give a student and a teacher, or neither."
     assert "name two models" in run("doctor", weightless.student, weightless.student).message
-    assert "no family whose bytes can be verified" in run("doctor", whole_words, weightless.teacher).message
+    assert "not a family whose bytes can be verified" in run("doctor", whole_words, weightless.teacher).message
     assert "do not belong together" in run("doctor", weightless.student, mismatched).message
     assert (
         "the tokenizer of 'nobody/nothing' cannot be read"

@@ -77,6 +77,37 @@ def test_other_files_of_rows(weightless, tmp_path):
     assert text_of(view) == "because"
 
 
+@pytest.mark.parametrize("content", [[{"response": text} for text in TEXTS], {"response": TEXTS[0]}])
+def test_rows_of_a_json_file(weightless, tmp_path, content):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(content, indent=1))
+    result = run("align", weightless.student, weightless.teacher, "--responses", str(path), "--json")
+    assert [text_of(view) for view in views(result)] == (TEXTS if isinstance(content, list) else TEXTS[:1])
+
+
+def test_lines_of_a_json_file(weightless, tmp_path):
+    path = write(tmp_path, *({"response": text} for text in TEXTS), name="rows.json")
+    result = run("align", weightless.student, weightless.teacher, "--responses", path, "--json")
+    assert [text_of(view) for view in views(result)] == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "{} holds no responses: give an array of objects"),
+        ("", "{} holds no responses"),
+        ("[1]", "row 1 of {} is of type int: it must be a JSON object."),
+        ('[{"response": ', "line 1 of {} is not JSON"),
+        ("[" * 200_000, "line 1 of {} is nested too deeply"),
+    ],
+)
+def test_json_files_without_responses(weightless, tmp_path, content, message):
+    path = tmp_path / "rows.json"
+    path.write_text(content)
+    found = run("align", weightless.student, weightless.teacher, "--responses", str(path)).message
+    assert found.startswith(message.format(path))
+
+
 def test_a_page_of_many(weightless, tmp_path):
     path = write(tmp_path, *({"response": text} for text in TEXTS * 30))
     page = tmp_path / "page.html"
@@ -123,7 +154,7 @@ def test_the_samples_of_a_run(weightless, tmp_path, student_vocab_pair):
     assert "chunks" in run("align", "--run", str(tmp_path)).out
 
 
-def test_what_was_sampled_is_aligned_anew_and_not_its_escapes(weightless, tmp_path, student_vocab_pair):
+def test_sampled_bytes_are_aligned_anew_instead_of_their_escapes(weightless, tmp_path, student_vocab_pair):
     student, _ = student_vocab_pair
     data = "你".encode()[:2]  # as a response that its budget cut
     row = {"prompt": "why?", "response": data.decode("utf-8", "backslashreplace")}
@@ -142,13 +173,13 @@ def test_what_was_sampled_is_aligned_anew_and_not_its_escapes(weightless, tmp_pa
         ({"bytes": 3}, "row 1 of {} holds no base64 in 'bytes'"),
         ({"bytes": "a-b"}, "row 1 of {} holds no base64 in 'bytes'"),
         ({"response": "text"}, "row 1 of {} has no 'ids' column"),
-        ({"ids": [99_999]}, "token id 99999 is none of the student's"),
+        ({"ids": [99_999]}, "token id 99999 is not one of the student's"),
     ],
 )
 def test_samples_that_cannot_be_aligned_anew(weightless, tmp_path, row, message):
     path = samples(tmp_path, row)
-    told = run("align", weightless.student, weightless.teacher, "--run", str(tmp_path)).message
-    assert told.startswith(message.format(path))
+    found = run("align", weightless.student, weightless.teacher, "--run", str(tmp_path)).message
+    assert found.startswith(message.format(path))
 
 
 @pytest.mark.parametrize(
@@ -158,8 +189,8 @@ def test_samples_that_cannot_be_aligned_anew(weightless, tmp_path, row, message)
         (lambda view: {}, "prompt: Field required"),
         (lambda view: {**view, "chunks": 3}, "chunks: Input should be a valid tuple"),
         (lambda view: with_chunk(view, kind="9:9"), "chunks.0.kind: Input should be '1:1', '1:n'"),
-        (lambda view: with_chunk(view, kind="1:n"), "chunks.0: 1 student and 1 teacher tokens are no 1:n"),
-        (lambda view: with_chunk(view, student=[]), "chunks.0: 0 student and 1 teacher tokens are no 1:1"),
+        (lambda view: with_chunk(view, kind="1:n"), "chunks.0: 1 student and 1 teacher tokens do not make a 1:n chunk"),
+        (lambda view: with_chunk(view, student=[]), "chunks.0: 0 student and 1 teacher tokens do not make a 1:1 chunk"),
         (lambda view: with_chunk(view, student=[], teacher=[], kind="n:m"), "chunks.0: 0 student and 0 teacher"),
         (lambda view: with_chunk(view, student=[{"text": 3}]), "chunks.0.student.0.text: Input should be a valid"),
         (lambda view: with_chunk(view, byte_span=[1]), "chunks.0.byte_span.1: Field required"),
@@ -169,9 +200,9 @@ def test_damaged_views(tmp_path, student_vocab_pair, change, message):
     view = json.loads(json.dumps(view_of("3", *student_vocab_pair).as_dict()))
     assert view["chunks"][0]["kind"] == "1:1"
     path = samples(tmp_path, {"view": change(view)})
-    told = run("align", "--run", str(tmp_path)).message
-    assert told.startswith(f"the view in row 1 of {path} is damaged ({message}"), told
-    assert told.endswith("name STUDENT and TEACHER to align the responses anew.")
+    found = run("align", "--run", str(tmp_path)).message
+    assert found.startswith(f"the view in row 1 of {path} is damaged ({message}"), found
+    assert found.endswith("name STUDENT and TEACHER to align the responses anew.")
 
 
 def test_samples_without_a_view(tmp_path):
@@ -186,9 +217,9 @@ def with_chunk(view: dict[str, Any], **fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "{} holds no responses: give a file with one object a line."),
+        ("", "{} holds no responses: give a file with one object per line."),
         ("\n \n", "{} holds no responses"),
-        ("[" * 200_000, "line 1 of {} is nested too deeply to be read"),
+        ("[" * 200_000, "line 1 of {} is nested too deeply to be a response"),
         ('{"response": ' + "1" * 5000 + "}", "line 1 of {} is not JSON (Exceeds the limit"),
     ],
 )
@@ -231,18 +262,18 @@ def test_refused(arguments, message):
     ("row", "message"),
     [
         ({"prompt": "why?"}, "row 1 of {} has none of the columns ids, completion_ids"),
-        ({"response": 3}, "row 1 of {} holds a int in 'response': it must be a text, messages or token ids."),
-        ({"ids": [1.5]}, "row 1 of {} holds a list in 'ids'"),
-        ([1], "line 1 of {} is a list: each line must be an object."),
+        ({"response": 3}, "'response' in row 1 of {} is of type int: it must be a text, messages or token ids."),
+        ({"ids": [1.5]}, "'ids' in row 1 of {} is of type list"),
+        ([1], "line 1 of {} is of type list: it must be a JSON object."),
     ],
 )
 def test_rows_without_a_response(weightless, tmp_path, row, message):
     path = write(tmp_path, row)
-    told = run("align", weightless.student, weightless.teacher, "--responses", path).message
-    assert told.startswith(message.format(path))
+    found = run("align", weightless.student, weightless.teacher, "--responses", path).message
+    assert found.startswith(message.format(path))
 
 
 def test_a_column_that_is_not_there(weightless, tmp_path):
     path = write(tmp_path, {"text": "a"})
-    told = run("align", weightless.student, weightless.teacher, "--responses", path, "--column", "mine").message
-    assert told == f"row 1 of {path} has no 'mine' column, only text: name the one to read with --column."
+    found = run("align", weightless.student, weightless.teacher, "--responses", path, "--column", "mine").message
+    assert found == f"row 1 of {path} has no 'mine' column, only text: name the one to read with --column."

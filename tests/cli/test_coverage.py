@@ -1,4 +1,4 @@
-"""A run whose coverage is low stops with one sentence, goes on when it is told to, and leaves its samples."""
+"""A run whose coverage is low stops with one sentence, continues with other settings, and leaves its samples."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def train(pair: Pair, folder: Path, *options: str) -> Result:
     return run("train", "--output", str(folder / "output"), *named, *overrides, *options)
 
 
-def test_a_run_below_its_promise(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_below_its_minimum_coverage(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coverage_guard, "MIN_BYTES", 1)
     monkeypatch.setattr(coverage_guard, "MIN_ROLLOUTS", 2)
     with monkeypatch.context() as patch:
@@ -50,7 +50,7 @@ def test_a_run_below_its_promise(pair: Pair, tmp_path: Path, monkeypatch: pytest
     assert coverage["promised"] == 1.0
     assert (coverage["minimum"], coverage["low_coverage"]) == (0.5, "ignore")
     assert coverage["dropped"]["non_finite"] > 0
-    assert "promised" in (output / "report.html").read_text()
+    assert "Expected of this pair" in (output / "report.html").read_text()
 
     rows = [json.loads(line) for line in (output / SAMPLES_FILE).read_text().splitlines()]
     assert [row["prompt"] for row in rows] == MESSAGES[:3]
@@ -71,7 +71,7 @@ def no_score(teacher: LocalTeacher, requests: Sequence[object], *_: object) -> l
 
 
 def chunks(view: dict) -> list[tuple[str, list[str], list[str]]]:
-    """Text and tokens of each chunk, without scores; a stop is no chunk of text."""
+    """Text and tokens of each chunk, without scores; a stop is not a chunk of text."""
     return [
         (chunk["text"], *([token["text"] for token in chunk[side]] for side in ("student", "teacher")))
         for chunk in view["chunks"]

@@ -1,4 +1,4 @@
-"""Every command says what it and each of its options do, and the key lists are whole."""
+"""Every command documents itself and each of its options, and the lists of keys are complete."""
 
 import re
 

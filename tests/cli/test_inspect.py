@@ -61,7 +61,7 @@ def test_tokenizers_alone(weightless, tmp_path):
     assert found["ids"] == len(student_tokenizer())
 
 
-def test_an_adapter_is_no_model(weightless, tmp_path):
+def test_an_adapter_is_not_a_model(weightless, tmp_path):
     student_tokenizer().save_pretrained(tmp_path / "adapter")
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     assert "is an adapter, not a model" in run("inspect", str(tmp_path / "adapter"), weightless.teacher).message
@@ -80,23 +80,23 @@ def test_an_adapter_is_no_model(weightless, tmp_path):
         ("[" * 200_000, "cannot be read as JSON"),
     ],
 )
-def test_a_generation_configuration_that_makes_no_sense(weightless, tmp_path, content, message):
+def test_an_invalid_generation_configuration(weightless, tmp_path, content, message):
     student = shutil.copytree(weightless.student, tmp_path / "student")
     (student / "generation_config.json").write_text(content)
-    told = run("inspect", str(student), weightless.teacher).message
-    assert message in told
-    assert "generation_config.json" in told
-    assert told.endswith("repair it.")
+    found = run("inspect", str(student), weightless.teacher).message
+    assert message in found
+    assert "generation_config.json" in found
+    assert found.endswith("repair it.")
 
 
 @pytest.mark.parametrize("command", ["inspect", "align"])
-def test_a_configuration_that_makes_no_sense(weightless, tmp_path, command):
+def test_an_invalid_configuration(weightless, tmp_path, command):
     student = shutil.copytree(weightless.student, tmp_path / "student")
     config = json.loads((student / "config.json").read_text())
     (student / "config.json").write_text(json.dumps({**config, "vocab_size": "many"}))
-    told = run(command, str(student), weightless.teacher, *["some text"] * (command == "align")).message
-    assert "cannot be read" in told
-    assert "vocab_size" in told
+    found = run(command, str(student), weightless.teacher, *["some text"] * (command == "align")).message
+    assert "cannot be read" in found
+    assert "vocab_size" in found
 
 
 @pytest.mark.parametrize("content", ['{"eos_token_id": [0, 1]}', '{"eos_token_id": null}', "{}"])
@@ -112,7 +112,7 @@ OPENS = "{% if add_generation_prompt and thinking %}{{ '<think>\n' }}{% endif %}
 
 
 def test_templates_are_tried_with_the_keyword_arguments_of_the_run(weightless, tmp_path):
-    """A student that reasons where it is told to, under a teacher that does not."""
+    """A student that reasons if its template says so, under a teacher that does not."""
     tokenizer = student_tokenizer()
     assert tokenizer.chat_template is not None
     tokenizer.chat_template += OPENS
@@ -145,6 +145,6 @@ def test_templates_are_tried_with_the_keyword_arguments_of_the_run(weightless, t
         ('{"tokenize": true}', "name tokenize, which crossdistill sets"),
     ],
 )
-def test_keyword_arguments_that_are_none(given, message):
+def test_invalid_keyword_arguments(given, message):
     for side in ("student", "teacher"):
         assert message in run("inspect", "S", "T", f"--{side}-template-kwargs", given).message

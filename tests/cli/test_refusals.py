@@ -1,4 +1,4 @@
-"""Bad input is one clear sentence and exit code 2, before any weights are read: the folders here hold none."""
+"""Bad input ends in one sentence and exit code 2 before weights are read: the folders here hold none."""
 
 import json
 from pathlib import Path
@@ -107,8 +107,8 @@ def test_a_teacher_with_fewer_ids_than_its_tokenizer(weightless, data, output, m
 def test_a_folder_that_holds_another_run(weightless, data, output, command):
     output.mkdir()
     (output / "config.json").write_text("{}")
-    assert "holds another run: pass --resume to go on with it" in command(weightless, data, output).message
-    (output / "config.json").rename(output / "notes.txt")
+    assert "holds another run: pass --resume to continue it" in command(weightless, data, output).message
+    (output / "config.json").rename(output / "other.txt")
     assert "holds other files: name a new folder" in command(weightless, data, output).message
 
 
@@ -126,7 +126,7 @@ def test_resuming(weightless, data, output, command):
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("name", ["no-such-folder", "/no/such/folder", "nobody/nothing"])
 @pytest.mark.parametrize("side", ["student", "teacher"])
-def test_models_that_are_not_there(weightless, data, output, side, name):
+def test_models_that_do_not_exist(weightless, data, output, side, name):
     message = train(weightless, data, output, **{side: name}).message
     assert message.startswith(f"the configuration of {name!r} cannot be read (")
     assert message.endswith("give a model's folder, or a hub id that this machine can reach.")
@@ -134,7 +134,7 @@ def test_models_that_are_not_there(weightless, data, output, side, name):
 
 
 @pytest.mark.usefixtures("offline")
-def test_models_that_are_not_there_for_sft(weightless, data, output):
+def test_models_that_do_not_exist_for_sft(weightless, data, output):
     assert (
         "the tokenizer of 'nobody/nothing' cannot be read"
         in sft(weightless, data, output, student="nobody/nothing").message
@@ -144,7 +144,7 @@ def test_models_that_are_not_there_for_sft(weightless, data, output):
 
 
 @COMMANDS
-def test_weights_that_are_not_there(weightless, data, output, command):
+def test_missing_weights(weightless, data, output, command):
     """Everything else about the run is right, so this is what loading them would look like."""
     assert f"the folder {weightless.student!r} holds no weights" in command(weightless, data, output).message
     assert not output.exists()
@@ -172,7 +172,7 @@ def test_configuration(weightless, data, output, command, arguments, message):
     assert not output.exists()
 
 
-def test_what_is_missing_is_named():
+def test_missing_keys_are_named():
     message = run("train").message
     assert all(f"{key!r} is missing" in message for key in ("student", "teacher", "dataset"))
 

@@ -1,4 +1,4 @@
-"""Rows from files, and what is wrong with them said before anything is loaded."""
+"""Rows from files, and data sets that are refused."""
 
 import json
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_columns_are_renamed(tmp_path):
         ("rows.jsonl", "\n \n", "the data set .*rows.jsonl is empty"),
         ("rows.csv", "prompt\n", "the data set .*rows.csv is empty"),
         ("rows.json", "[]", "the data set .*rows.json is empty"),
-        ("rows.txt", "text", "rows.txt is of an unknown kind: give a .jsonl, .json, .csv, .parquet file"),
+        ("rows.txt", "text", "rows.txt is not a file of a known type: give a .jsonl, .json, .csv, .parquet file"),
         (
             "rows.jsonl",
             '{"question": "a"}\n',
@@ -83,13 +83,15 @@ def test_refused(tmp_path, name, content, message):
         load_rows(str(tmp_path / name), columns=COLUMNS)
 
 
-def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is no saved data set"):
+def test_a_folder_that_is_not_a_data_set_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is not a saved data set"):
         load_rows(str(tmp_path))
 
 
 def test_a_hub_id_that_cannot_be_reached_is_refused(monkeypatch):
     for module in ("datasets.config", "huggingface_hub.constants"):
         monkeypatch.setattr(f"{module}.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="there is no data set 'nobody/nothing', neither a local file nor on the hub"):
+    with pytest.raises(
+        InputError, match="there is no data set 'nobody/nothing', neither as a local file nor on the hub"
+    ):
         load_rows("nobody/nothing")

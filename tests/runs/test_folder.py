@@ -1,4 +1,4 @@
-"""Whose an output folder is, and from where a run goes on."""
+"""Which run owns an output folder, and from where it resumes."""
 
 import json
 from pathlib import Path
@@ -41,15 +41,15 @@ def test_checking_writes_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_another_run_is_not_written_over(tmp_path):
+def test_another_run_is_not_overwritten(tmp_path):
     folder = RunFolder(tmp_path)
     begin(folder, CONFIG, resume=False)
-    with pytest.raises(InputError, match="holds another run: pass --resume to go on with it, or name a new folder"):
+    with pytest.raises(InputError, match="holds another run: pass --resume to continue it, or name a new folder"):
         begin(folder, {"student": "x"}, resume=False)
     assert json.loads(folder.config.read_text()) == CONFIG
 
 
-def test_other_files_are_not_mixed_with(tmp_path):
+def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(InputError, match="holds other files: name a new folder"):
         begin(RunFolder(tmp_path), CONFIG, resume=False)
@@ -78,14 +78,14 @@ def test_resuming_another_configuration_names_what_differs(tmp_path):
     assert "student" not in str(error.value)
 
 
-def test_a_damaged_configuration_is_told(tmp_path):
+def test_a_damaged_configuration_is_reported(tmp_path):
     folder = RunFolder(tmp_path)
     folder.config.write_text('{"student": ')
     with pytest.raises(InputError, match=r"config\.json is damaged"):
         begin(folder, CONFIG, resume=True)
 
 
-def test_the_newest_whole_checkpoint(tmp_path):
+def test_the_newest_complete_checkpoint(tmp_path):
     folder = RunFolder(tmp_path)
     assert folder.latest_checkpoint() is None
     checkpoint(folder, 2)
@@ -95,7 +95,7 @@ def test_the_newest_whole_checkpoint(tmp_path):
     assert folder.latest_checkpoint() == expected
 
 
-def test_no_whole_checkpoint(tmp_path):
+def test_no_complete_checkpoint(tmp_path):
     folder = RunFolder(tmp_path)
     checkpoint(folder, 2, state=None)
     assert folder.latest_checkpoint() is None

@@ -59,7 +59,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "has no run.json"), ("{", "is not JSON"), ("[]", "holds a list where an object is due")],
+    [(None, "has no run.json"), ("{", "is not JSON"), ("[]", "holds a list, not a JSON object")],
 )
 def test_a_folder_without_a_run(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:

@@ -13,9 +13,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from crossdistill import ByteVocab, InputError
 from crossdistill.chat import render_prompt
 from crossdistill.runs import sft as runs
+from crossdistill.runs import sft_data
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.interrupt import Interrupted
-from crossdistill.runs.sft import IGNORED, read_written, sft, sft_example, sft_trainer
+from crossdistill.runs.sft import IGNORED, sft, sft_example, sft_trainer
+from crossdistill.runs.sft_data import saved_responses
 from crossdistill.teachers.writing import WrittenResponse
 from tests.models import MESSAGES, TEXTS, Pair
 
@@ -50,7 +52,7 @@ def fixed_teacher(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         for number in range(first_row, first_row + len(prompts)):
             yield WrittenResponse(f"w {number} é", 5, stopped=number % 3 != 2)
 
-    monkeypatch.setattr(runs, "write_responses", write)
+    monkeypatch.setattr(sft_data, "write_responses", write)
     return calls
 
 
@@ -135,7 +137,7 @@ def test_the_real_teacher_writes(pair, data, output):
         sft(chosen, output)
     except InputError as error:  # a random model may never end
         assert "none of the teacher's 8 responses ended within max_new_tokens = 24" in str(error)
-    written = read_written(output / "responses.jsonl")
+    written = saved_responses(output / "responses.jsonl")
     assert len(written) == len(TEXTS)
     assert len({row["completion"] for row in written}) > 1
 
@@ -155,20 +157,20 @@ def test_writing_goes_on_after_a_kill(pair, data, output, fixed_teacher):
     assert len(fixed_teacher) == 2  # nothing is left to write
 
 
-def test_read_written(tmp_path):
+def test_saved_responses(tmp_path):
     path = tmp_path / "responses.jsonl"
-    assert read_written(path) == []
+    assert saved_responses(path) == []
     path.write_bytes(b'{"a": 1}')
-    assert read_written(path) == []
+    assert saved_responses(path) == []
     assert path.read_bytes() == b""
     line = json.dumps({"a": "one\u2028two\x85three"}, ensure_ascii=False) + "\n"  # line breaks to Unicode, not to JSON
     path.write_text(line + line + "{")
-    assert read_written(path) == [json.loads(line)] * 2
+    assert saved_responses(path) == [json.loads(line)] * 2
 
 
 def test_a_teacher_that_never_ends_is_refused(pair, data, output, monkeypatch):
     endless = lambda model, tokenizer, prompts, *_, **__: iter([WrittenResponse("x", 9, stopped=False)] * len(prompts))  # noqa: E731
-    monkeypatch.setattr(runs, "write_responses", endless)
+    monkeypatch.setattr(sft_data, "write_responses", endless)
     with pytest.raises(InputError, match="none of the teacher's 8 responses ended within max_new_tokens = 32"):
         sft(config(pair, data, teacher=pair.teacher), output)
 
@@ -255,7 +257,7 @@ def test_settings_that_fail_late_are_refused_before_the_folder_is_claimed(pair, 
 
 
 def test_a_prompt_that_leaves_the_teacher_no_room_is_refused_before_it_is_loaded(pair, tmp_path, output, monkeypatch):
-    monkeypatch.setattr(runs, "AutoModelForCausalLM", None)
+    monkeypatch.setattr(sft_data, "AutoModelForCausalLM", None)
     path = tmp_path / "long.jsonl"
     path.write_text(json.dumps({"prompt": "word " * 5000}) + "\n")
     with pytest.raises(InputError, match=r"prompt 0 has .* exceeds the teacher.s context"):

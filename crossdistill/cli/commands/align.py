@@ -1,4 +1,4 @@
-"""``crossdistill align``: how two tokenizers cut the same text."""
+"""``crossdistill align``: how two tokenizers split the same text."""
 
 import sys
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from crossdistill.cli.names import check_there
+from crossdistill.cli.names import check_folders
 from crossdistill.cli.output import check_page, print_json, writing
 from crossdistill.errors import InputError
 
 if TYPE_CHECKING:
     from crossdistill.report.alignment.view import SampleView
-    from crossdistill.runs.responses import SampledText
+    from crossdistill.runs.responses import RecordedResponse
 
 NUM_SHOWN = 50
 MAX_BYTES = 1_000_000
@@ -30,7 +30,7 @@ def command(
     teacher: Annotated[
         str | None, typer.Argument(help="Teacher: a folder or a hub id; only its tokenizer is read.")
     ] = None,
-    text: Annotated[str | None, typer.Argument(help="Text to align; standard input where it is left out.")] = None,
+    text: Annotated[str | None, typer.Argument(help="Text to align; standard input by default.")] = None,
     file: Annotated[Path | None, typer.Option(help="Read the text from a file, as bytes.")] = None,
     responses: Annotated[
         Path | None, typer.Option(help="Align the rows of a .jsonl, .json, .csv or .parquet file of responses.")
@@ -39,31 +39,32 @@ def command(
         Path | None, typer.Option(help="Show the samples of a finished run; with STUDENT and TEACHER, aligned anew.")
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="Column of --responses with texts or token ids; found by itself where usual.")
+        str | None,
+        typer.Option(help="Column of --responses, texts or token ids; by default, one with a usual name."),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Show so many responses; all with --json, otherwise {NUM_SHOWN}, by default."),
+        typer.Option(min=1, help=f"Show at most this many responses; by default all with --json, else {NUM_SHOWN}."),
     ] = None,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Cut a text after so many bytes.")] = MAX_BYTES,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Cut a text after this many bytes.")] = MAX_BYTES,
     html: Annotated[
         Path | None, typer.Option(help="Also write the alignment as a page that can be read, searched and linked.")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the alignment as JSON, for programs: one line a response.")
+        bool, typer.Option("--json", help="Print the alignment as JSON, for programs: one line per response.")
     ] = False,
 ) -> None:
-    """Show the chunks that student and teacher tokens of a text form, coloured."""
-    from crossdistill.runs.responses import first
+    """Show the chunks that the tokens of student and teacher form, in colour."""
+    from crossdistill.runs.responses import take
 
     check_page(html)
-    views = _views(student, teacher, _AlignInput(text, file, responses, run, column, max_bytes))
-    shown = NUM_SHOWN if limit is None and not as_json else limit
-    if as_json and html is None:  # as they come: a file may be longer than memory
-        print_json(view.as_dict() for view in islice(views, shown))
+    views = _views(student, teacher, _Source(text, file, responses, run, column, max_bytes))
+    num_shown = NUM_SHOWN if limit is None and not as_json else limit
+    if as_json and html is None:  # row by row, because a file may be larger than memory
+        print_json(view.as_dict() for view in islice(views, num_shown))
         return
-    taken, has_more = first(views, shown)
-    _write(taken, has_more, html, as_json)
+    shown, has_more = take(views, num_shown)
+    _write(shown, has_more, html, as_json)
 
 
 def _write(views: list["SampleView"], has_more: bool, html: Path | None, as_json: bool) -> None:
@@ -87,8 +88,8 @@ def _write(views: list["SampleView"], has_more: bool, html: Path | None, as_json
 
 
 @dataclass(frozen=True)
-class _AlignInput:
-    """What the user named to align; at most one of text, file, responses and run."""
+class _Source:
+    """The arguments and options that name what to align: at most one of text, file, responses and run."""
 
     text: str | None
     file: Path | None
@@ -98,31 +99,31 @@ class _AlignInput:
     max_bytes: int
 
     def check(self) -> None:
-        named = {"a text": self.text, "--file": self.file, "--responses": self.responses, "--run": self.run}
-        given = [name for name, value in named.items() if value is not None]
+        options = {"a text": self.text, "--file": self.file, "--responses": self.responses, "--run": self.run}
+        given = [name for name, value in options.items() if value is not None]
         if len(given) > 1:
             raise InputError(f"{' and '.join(given)} were both given: give one of them.")
         if self.column is not None and self.responses is None:
             raise InputError("--column names a column of a file of responses: give the file with --responses.")
 
 
-def _views(student: str | None, teacher: str | None, source: _AlignInput) -> Iterator["SampleView"]:
-    from crossdistill.runs.responses import read_answers, read_sampled, read_samples
+def _views(student: str | None, teacher: str | None, source: _Source) -> Iterator["SampleView"]:
+    from crossdistill.runs.responses import read_responses, read_sample_responses, read_sample_views
 
     source.check()
     if source.run is not None and student is None:
-        return read_samples(source.run)
+        return read_sample_views(source.run)
     if student is None or teacher is None:
         raise InputError("name a student and a teacher: folders or hub ids whose tokenizers are read.")
-    check_there(student, teacher)
+    check_folders(student, teacher)
     if source.run is not None:
-        return _answers_aligned(student, teacher, read_sampled(source.run))
+        return _views_of_responses(student, teacher, read_sample_responses(source.run))
     if source.responses is not None:
-        return _answers_aligned(student, teacher, read_answers(source.responses, source.column))
-    return _text_aligned(student, teacher, source)
+        return _views_of_responses(student, teacher, read_responses(source.responses, source.column))
+    return _views_of_text(student, teacher, source)
 
 
-def _text_aligned(student: str, teacher: str, source: _AlignInput) -> Iterator["SampleView"]:
+def _views_of_text(student: str, teacher: str, source: _Source) -> Iterator["SampleView"]:
     from crossdistill.inspection.model_files import read_tokenizer_info
     from crossdistill.report.alignment.text_view import text_view
 
@@ -133,25 +134,25 @@ def _text_aligned(student: str, teacher: str, source: _AlignInput) -> Iterator["
     yield text_view(data[: source.max_bytes], ours.vocab, theirs.vocab, note=note)
 
 
-def _answers_aligned(student: str, teacher: str, answers: Iterator["SampledText"]) -> Iterator["SampleView"]:
+def _views_of_responses(student: str, teacher: str, responses: Iterator["RecordedResponse"]) -> Iterator["SampleView"]:
     from crossdistill.inspection.model_files import read_tokenizer_info
     from crossdistill.report.alignment.text_view import ids_view, text_view
 
-    answer = next(answers, None)  # a file that cannot be read is told before tokenizers are
+    response = next(responses, None)  # report a file that cannot be read before tokenizers are read
     ours, theirs = read_tokenizer_info(student), read_tokenizer_info(teacher)
-    while answer is not None:
-        if isinstance(answer.content, str | bytes):
-            yield text_view(_bytes(answer.content), ours.vocab, theirs.vocab, prompt=answer.prompt)
+    while response is not None:
+        if isinstance(response.content, str | bytes):
+            yield text_view(_bytes(response.content), ours.vocab, theirs.vocab, prompt=response.prompt)
         else:
             yield ids_view(
-                answer.content,
+                response.content,
                 ours.vocab,
                 theirs.vocab,
                 stop_ids=ours.stop_ids,
                 name=ours.name_of,
-                prompt=answer.prompt,
+                prompt=response.prompt,
             )
-        answer = next(answers, None)
+        response = next(responses, None)
 
 
 def _bytes(content: str | bytes) -> bytes:
@@ -159,7 +160,7 @@ def _bytes(content: str | bytes) -> bytes:
 
 
 def _read(text: str | None, file: Path | None) -> bytes:
-    """The text's bytes, the file's (which may be a pipe or /dev/stdin), or those of standard input."""
+    """The bytes of the text, of the file (which may be a pipe or /dev/stdin), or of standard input."""
     if file is None:
         return sys.stdin.buffer.read() if text is None else text.encode("utf-8", "surrogateescape")
     try:

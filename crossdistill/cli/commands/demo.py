@@ -1,4 +1,4 @@
-"""``crossdistill demo``: the whole job on two tiny models that come with the package."""
+"""``crossdistill demo``: a whole distillation on two tiny models that come with the package."""
 
 import os
 from dataclasses import replace
@@ -9,6 +9,7 @@ import typer
 
 from crossdistill.cli.options import Output
 from crossdistill.cli.running import reporting_interruption
+from crossdistill.extras import require
 
 
 def command(
@@ -20,7 +21,7 @@ def command(
         int | None, typer.Option(min=1, help="Optimisation steps; the default takes a few minutes.")
     ] = None,
     two_teachers: Annotated[
-        bool, typer.Option("--two-teachers", help="Two teachers of different tokenizers share the problems.")
+        bool, typer.Option("--two-teachers", help="Two teachers with different tokenizers share the problems.")
     ] = False,
 ) -> None:
     """Watch a student improve under a teacher with another tokenizer. No network, no downloads.
@@ -28,7 +29,8 @@ def command(
     Runs on-policy distillation, then the control: SFT continued on the student's own few examples for as many student
     tokens. Prints before, after, control and teacher with 95 % intervals, and writes run.json and report.html.
     """
-    os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries read it: everything comes with the package
+    require("train")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # set before the libraries read it; everything comes with the package
     from crossdistill.demo.run import DEFAULTS, run_demo
 
     with reporting_interruption("start it again in a new folder"):

@@ -1,4 +1,4 @@
-"""``crossdistill doctor``: what is installed, what works here, what a pair of models or a teacher's server will do."""
+"""``crossdistill doctor``: check this installation, and if asked, a pair of models or a teacher's server."""
 
 from typing import Annotated
 
@@ -17,25 +17,25 @@ def command(
     teacher_template_kwargs: TeacherTemplateKwargs = None,
     server: Annotated[
         str | None,
-        typer.Option("--teacher", metavar="URL", help="A teacher behind a server, to be asked what it can do."),
+        typer.Option("--teacher", metavar="URL", help="URL of a teacher's server, to probe what it can do."),
     ] = None,
     teacher_tokenizer: Annotated[
-        str | None, typer.Option(help="The tokenizer of the teacher behind the server: a folder or a hub id.")
+        str | None, typer.Option(help="Tokenizer of the teacher behind the server: a folder or a hub id.")
     ] = None,
     teacher_model: Annotated[
-        str | None, typer.Option(help="Its name on the server; the only one that is served, by default.")
+        str | None, typer.Option(help="Its name on the server; needed only if the server has several models.")
     ] = None,
     overrides: Annotated[
         list[str],
         typer.Option(
-            "--set", "-s", metavar="KEY=VALUE", help="A field of the server's settings, such as max_in_flight=64."
+            "--set", "-s", metavar="KEY=VALUE", help="Set a field of the server's settings, such as max_in_flight=64."
         ),
-    ] = [],  # noqa: B006 - typer's way
+    ] = [],  # noqa: B006 typer only reads the default
 ) -> None:
-    """Say what is installed, which back-ends work here, and what a pair of models will do (as inspect does).
+    """Report what is installed, which back-ends work here, and what a pair of models will do (like inspect).
 
-    With --teacher, probe a teacher's server as a run would, and measure for some seconds how fast it scores. Exit code
-    1 where it cannot teach.
+    With --teacher, probe a teacher's server as a run would, and measure for some seconds how fast it scores. The exit
+    code is 1 if it cannot teach.
     """
     from crossdistill.cli import installation
     from crossdistill.errors import InputError
@@ -47,6 +47,7 @@ def command(
         raise InputError("keyword arguments of templates are about a pair: give a student and a teacher.")
     _check_server(server, teacher_tokenizer, teacher_model, overrides)
     _print(console, "installed", installation.packages())
+    _print(console, "extras", installation.extras())
     _print(console, "back-ends here", installation.backends())
     if student is not None and teacher is not None:
         from crossdistill.cli.commands.inspect import inspected
@@ -58,17 +59,20 @@ def command(
 
 
 def _check_server(server: str | None, tokenizer: str | None, model: str | None, overrides: list[str]) -> None:
-    from crossdistill.cli.names import check_there
+    from crossdistill.cli.names import check_folders
     from crossdistill.errors import InputError
+    from crossdistill.extras import require
 
     if server is None and (tokenizer is not None or model is not None or overrides):
         raise InputError(
             "--teacher-tokenizer, --teacher-model and --set are about a server: give its URL with --teacher."
         )
     if server is not None and tokenizer is None:
-        raise InputError("a server is checked against its model's tokenizer: give that with --teacher-tokenizer.")
+        raise InputError("a server is checked against its model's tokenizer: give it with --teacher-tokenizer.")
     if tokenizer is not None:
-        check_there(tokenizer)
+        check_folders(tokenizer)
+    if server is not None:
+        require("served", user="a teacher behind a server")
 
 
 def _print_server(console: Console, url: str, tokenizer: str, model: str | None, overrides: list[str]) -> None:
@@ -80,8 +84,8 @@ def _print_server(console: Console, url: str, tokenizer: str, model: str | None,
     loaded, stops = read_tokenizer(tokenizer), declared_stops(tokenizer)
     try:
         findings = examine(url, loaded, stops, options)
-    except (InputError, TeacherError) as reason:
-        Console(stderr=True).print(Text(f"this server cannot teach: {reason}"), soft_wrap=True)
+    except (InputError, TeacherError) as error:
+        Console(stderr=True).print(Text(f"this server cannot teach: {error}"), soft_wrap=True)
         raise typer.Exit(1) from None
     _print(console, "teacher", [(name, value) for name, _, value in (line.partition(": ") for line in findings)])
 

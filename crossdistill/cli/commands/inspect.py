@@ -1,4 +1,4 @@
-"""``crossdistill inspect``: a pair of models before money is spent on it."""
+"""``crossdistill inspect``: a pair of models before a run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from crossdistill.cli.names import StudentTemplateKwargs, TeacherTemplateKwargs, check_there, template_kwargs
+from crossdistill.cli.names import StudentTemplateKwargs, TeacherTemplateKwargs, check_folders, template_kwargs
 from crossdistill.cli.output import check_page, print_json, writing
 
 if TYPE_CHECKING:
@@ -19,21 +19,21 @@ Teacher = Annotated[str, typer.Argument(help="Teacher: a folder or a hub id; no 
 def command(
     student: Student,
     teacher: Teacher,
-    html: Annotated[Path | None, typer.Option(help="Also write what was found as a page.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, for programs.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write the findings as a page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, for programs.")] = False,
     student_template_kwargs: StudentTemplateKwargs = None,
     teacher_template_kwargs: TeacherTemplateKwargs = None,
 ) -> None:
-    """Say what a pair of models will do, before money is spent on it.
+    """Inspect a pair of models before spending money on a run.
 
-    Reads both vocabularies as a training run would, and measures on the shipped corpus (languages, code, mathematics,
-    conversations, ...) how they align: what can be supervised, which objectives suit, what their templates do.
+    Reads both vocabularies as a training run would, and measures how they align on the shipped corpus (languages,
+    code, mathematics, conversations, ...): what can be supervised, which objectives suit, what their templates do.
     """
+    check_page(html)
     from crossdistill.report.inspection.page import write_inspection_page
     from crossdistill.report.inspection.rows import as_dict
     from crossdistill.report.inspection.terminal import print_inspection
 
-    check_page(html)
     pair = inspected(student, teacher, student_template_kwargs, teacher_template_kwargs)
     if html is not None:
         with writing(html):
@@ -45,11 +45,11 @@ def command(
 
 
 def inspected(student: str, teacher: str, student_kwargs: str | None, teacher_kwargs: str | None) -> "Inspection":
-    """The pair, its templates under the keyword arguments that are given as JSON."""
+    """Inspect a pair; the keyword arguments of its templates are JSON."""
     from crossdistill.inspection import inspect_pair
     from crossdistill.inspection.model_files import read_pair
 
     ours = template_kwargs(student_kwargs, "--student-template-kwargs")
     theirs = template_kwargs(teacher_kwargs, "--teacher-template-kwargs")
-    check_there(student, teacher)
+    check_folders(student, teacher)
     return inspect_pair(*read_pair(student, teacher, ours, theirs))

@@ -1,4 +1,4 @@
-"""``crossdistill sft``: the warm start."""
+"""``crossdistill sft``: the warm start of a student."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,25 +8,29 @@ from rich.console import Console
 
 from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume, print_keys
 from crossdistill.cli.running import reporting_interruption
+from crossdistill.extras import require
 
 
 def command(
     file: ConfigFile = None,
     output: Output = Path("crossdistill-sft"),
     student: Annotated[str | None, typer.Option(help="Student: a folder or a hub id.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Rows with prompt and completion; see --teacher.")] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="Have this model write the completions first; rows then need a prompt only.")
+    dataset: Annotated[
+        str | None, typer.Option(help="Rows with prompt and completion: a file, a saved data set's folder or a hub id.")
     ] = None,
-    overrides: Overrides = [],  # noqa: B006 typer reads the default, nobody writes it
+    teacher: Annotated[
+        str | None, typer.Option(help="Model that writes the completions first; the rows then need only a prompt.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006 typer only reads the default
     resume: Resume = False,
     keys: Keys = False,
 ) -> None:
     """Warm-start a student by supervised fine-tuning, on given responses or on a teacher's.
 
-    Reads FILE.toml (student, dataset, teacher, and the tables train, lora); options override it. Writes model/,
-    run.json and checkpoints/ into the output folder, and the teacher's responses.jsonl as they come.
+    Reads FILE.toml (student, dataset, teacher, and the tables train and lora); options override it. Writes model/,
+    run.json and checkpoints/ into the output folder, and the teacher's responses to responses.jsonl as they come.
     """
+    require("train")
     from crossdistill.runs.config import SFTRunConfig, lora_fields, read_config, sft_fields
 
     if keys:

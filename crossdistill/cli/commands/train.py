@@ -8,6 +8,7 @@ from rich.console import Console
 
 from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume, print_keys
 from crossdistill.cli.running import reporting_interruption
+from crossdistill.extras import require
 
 
 def command(
@@ -16,21 +17,22 @@ def command(
     student: Annotated[str | None, typer.Option(help="Student: a folder or a hub id.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Teacher: a folder, a hub id or a server's URL.")] = None,
     teacher_tokenizer: Annotated[
-        str | None, typer.Option(help="The teacher's tokenizer, for a URL: a folder or a hub id.")
+        str | None, typer.Option(help="Tokenizer of a teacher that is named by its URL: a folder or a hub id.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Prompts: a file, a saved data set's folder or a hub id.")] = None,
-    eval_dataset: Annotated[str | None, typer.Option(help="Held-out prompts for the teacher gap.")] = None,
+    eval_dataset: Annotated[str | None, typer.Option(help="Held-out prompts, to measure the teacher gap on.")] = None,
     preset: Annotated[str | None, typer.Option(help='Named settings: "paper".')] = None,
-    objective: Annotated[str | None, typer.Option(help="Objective by name.")] = None,
-    overrides: Overrides = [],  # noqa: B006 typer reads the default, nobody writes it
+    objective: Annotated[str | None, typer.Option(help="Name of the objective.")] = None,
+    overrides: Overrides = [],  # noqa: B006 typer only reads the default
     resume: Resume = False,
     keys: Keys = False,
 ) -> None:
     """Train a student on its own samples under a teacher with another tokenizer.
 
-    Reads FILE.toml (student, teacher, dataset, and the tables objective_options, train, lora); options override
-    it. Writes model/, run.json, report.html and checkpoints/ into the output folder.
+    Reads FILE.toml (student, teacher, dataset, and the tables objective_options, train and lora); options override
+    it. Writes model/, run.json, samples.jsonl, report.html and checkpoints/ into the output folder.
     """
+    require("train")
     from crossdistill.runs.config import RunConfig, lora_fields, read_config, train_fields
 
     if keys:
