@@ -75,7 +75,7 @@ def test_an_outage_ends_the_run_after_a_checkpoint_and_it_goes_on(pair, tmp_path
     server.script = stop_after_a_while
     stopped = train(pair, tmp_path, server.url, steps=8)
     assert stopped.code == TRY_LATER, stopped.err
-    assert "The run stopped; --resume goes on from its checkpoint" in stopped.err
+    assert "The run stopped; --resume continues from its checkpoint" in stopped.err
     assert "Traceback" not in stopped.err
     folder = tmp_path / "run"
     checkpoints = sorted(int(path.name.split("-")[1]) for path in (folder / "checkpoints").glob("checkpoint-*"))
