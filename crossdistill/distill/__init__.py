@@ -4,8 +4,8 @@
 loops of one's own are its callers.
 """
 
-from crossdistill.distill.distiller import Distiller, ScoredBatch
-from crossdistill.distill.response import ScoredResponse
+from crossdistill.distill.distiller import Distiller
+from crossdistill.distill.response import ScoredBatch, ScoredResponse
 from crossdistill.distill.rollout import Rollout, Turn
 from crossdistill.distill.routing import Routing
 from crossdistill.objectives.shared.policy_loss import clipped_policy_loss

@@ -6,31 +6,23 @@ belongs to response token c, not to the state that predicts it.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from crossdistill.align import Coverage
 from crossdistill.chat import Response, ensure_template, split_response, stop_ids
 from crossdistill.chat.messages import Message, Prompt
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.checks import check_signal, check_temperature, scoring_temperature
 from crossdistill.distill.loss import loss_of
 from crossdistill.distill.multi_teacher import MultiTeacherScorer, PendingOfSeveral
-from crossdistill.distill.response import ONE_TEACHER, ScoredResponse, total_coverage
+from crossdistill.distill.response import ONE_TEACHER, ScoredBatch, ScoredResponse
 from crossdistill.distill.rollout import Rollout, pad
 from crossdistill.distill.routing import COLUMN, Routing
 from crossdistill.distill.scorer import PendingScores, ResponseScorer
-from crossdistill.distill.student import (
-    StudentLogprobs,
-    collate,
-    logprobs_with_stop_mass,
-    student_logprobs,
-    supervised_states,
-)
+from crossdistill.distill.student import StudentLogprobs, StudentModel
 from crossdistill.distill.timers import Timers
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
@@ -41,55 +33,6 @@ from crossdistill.teachers.base import Teacher
 from crossdistill.tokens import ByteVocab
 
 TemplateKwargs = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class ScoredBatch:
-    """A rollout with its teacher's signal.
-
-    Attributes:
-        advantages: nats, float32 [B, C], constant; 0 where `loss_mask` is False.
-        loss_mask: bool [B, C], the supervised tokens.
-        old_logprobs: nats, float32 [B, C], of the sampled tokens under the policy that sampled; 0 elsewhere.
-        num_items: by which the loss of this batch is divided: the number of its terms, at least 1. With several
-            processes or accumulated gradients, divide by the sum of :attr:`weight` over all of them instead.
-        weight: the number of terms of the loss; 0 if nothing is supervised.
-        coverage: what became of every sampled token.
-        responses: one for each turn, in order, with alignments and scores, for reports.
-        rollout: the completions and their turns.
-    """
-
-    advantages: Tensor
-    loss_mask: Tensor
-    old_logprobs: Tensor
-    responses: list[ScoredResponse]
-    rollout: Rollout
-
-    @property
-    def weight(self) -> float:
-        return sum(item.weight for item in self.responses)
-
-    @property
-    def num_items(self) -> float:
-        return max(1.0, self.weight)
-
-    @property
-    def coverage(self) -> Coverage:
-        return total_coverage(self.responses)
-
-    def rows(self, rows: Sequence[int]) -> list[ScoredResponse]:
-        """The responses of some rows, in that order."""
-        by_row = self.rollout.by_row(self.responses)
-        return [item for row in rows for item in by_row[row]]
-
-    def to(self, device: torch.device | str) -> "ScoredBatch":
-        """The same with its tensors on a device."""
-        return replace(
-            self,
-            advantages=self.advantages.to(device),
-            loss_mask=self.loss_mask.to(device),
-            old_logprobs=self.old_logprobs.to(device),
-        )
 
 
 @dataclass(frozen=True)
@@ -312,10 +255,7 @@ class Distiller:
         Raises:
             InputError: the Distiller was made without its student.
         """
-        student = self._required_student("its forward pass is wanted")
-        rollout = batch.rollout
-        inputs = collate(rollout.prompt_ids, rollout.completion_ids, 0, next(student.parameters()).device)
-        return supervised_states(student, inputs, batch.loss_mask.to(inputs["input_ids"].device))
+        return self._student_model("its forward pass is wanted").states(batch.rollout, batch.loss_mask)
 
     # ---- parts ----------------------------------------------------------------------------------------------------
 
@@ -341,32 +281,19 @@ class Distiller:
     ) -> StudentLogprobs:
         rollout, positions = pending.rollout, pending.stop_positions
         if old is None:
-            return self._scored_by_student(rollout, positions)
+            temperature = scoring_temperature(self.objective, self.temperature)
+            student = self._student_model("no old_logprobs are given")
+            return student.logprobs(rollout, positions, self.stop_ids, temperature)
         rows = [_row(values, len(ids)) for values, ids in zip(old, rollout.completion_ids, strict=True)]
         tokens = rollout.gather(rows)
         if stops is None:
             stops = [None if k is None else float(row[k]) for row, k in zip(tokens, positions, strict=True)]
         return StudentLogprobs(tokens, stops)
 
-    def _required_student(self, why: str) -> Any:
+    def _student_model(self, why: str) -> StudentModel:
         if self.student is None:
             raise InputError(f"the Distiller has no student and {why}: make it with student=MODEL.")
-        return self.student
-
-    def _scored_by_student(self, rollout: Rollout, positions: Sequence[int | None]) -> StudentLogprobs:
-        student = self._required_student("no old_logprobs are given")
-        inputs = collate(rollout.prompt_ids, rollout.completion_ids, 0, next(student.parameters()).device)
-        temperature = scoring_temperature(self.objective, self.temperature)
-
-        def forward(part: Any, stop_mask: Tensor) -> tuple[Tensor, Tensor]:
-            return logprobs_with_stop_mass(student, part, stop_mask, self.stop_ids, temperature)
-
-        was_training = student.training
-        student.eval()
-        try:
-            return student_logprobs(rollout, inputs, positions, len(rollout.prompts), forward)
-        finally:
-            student.train(was_training)
+        return StudentModel(self.student)
 
 
 def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: Teacher, stop_unit: bool) -> VocabPair:

@@ -1,13 +1,16 @@
-"""A sampled response: in both models' tokens, and with its teacher's signal."""
+"""A sampled response: in both models' tokens, with its teacher's signal, and in a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from crossdistill.align import Alignment, Coverage, DropReason
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
+from crossdistill.distill.rollout import Rollout
 from crossdistill.objectives.shared.inputs import AlignedBatch
 from crossdistill.paired import PairedTokenization
 from crossdistill.teachers.base import TeacherScore
@@ -147,9 +150,53 @@ class ScoredResponse:
         return coverage
 
 
-def total_coverage(responses: Sequence[ScoredResponse]) -> Coverage:
-    """The coverage of several responses together."""
-    total = Coverage()
-    for response in responses:
-        total.add(response.coverage)
-    return total
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A rollout with its teacher's signal.
+
+    Attributes:
+        advantages: nats, float32 [B, C], constant; 0 where `loss_mask` is False.
+        loss_mask: bool [B, C], the supervised tokens.
+        old_logprobs: nats, float32 [B, C], of the sampled tokens under the policy that sampled; 0 elsewhere.
+        num_items: by which the loss of this batch is divided: the number of its terms, at least 1. With several
+            processes or accumulated gradients, divide by the sum of :attr:`weight` over all of them instead.
+        weight: the number of terms of the loss; 0 if nothing is supervised.
+        coverage: what became of every sampled token.
+        responses: one for each turn, in order, with alignments and scores, for reports.
+        rollout: the completions and their turns.
+    """
+
+    advantages: Tensor
+    loss_mask: Tensor
+    old_logprobs: Tensor
+    responses: list[ScoredResponse]
+    rollout: Rollout
+
+    @property
+    def weight(self) -> float:
+        return sum(item.weight for item in self.responses)
+
+    @property
+    def num_items(self) -> float:
+        return max(1.0, self.weight)
+
+    @property
+    def coverage(self) -> Coverage:
+        total = Coverage()
+        for response in self.responses:
+            total.add(response.coverage)
+        return total
+
+    def rows(self, rows: Sequence[int]) -> list[ScoredResponse]:
+        """The responses of some rows, in that order."""
+        by_row = self.rollout.by_row(self.responses)
+        return [item for row in rows for item in by_row[row]]
+
+    def to(self, device: torch.device | str) -> "ScoredBatch":
+        """The same with its tensors on a device."""
+        return replace(
+            self,
+            advantages=self.advantages.to(device),
+            loss_mask=self.loss_mask.to(device),
+            old_logprobs=self.old_logprobs.to(device),
+        )

@@ -121,6 +121,40 @@ def student_logprobs(
     return StudentLogprobs(rollout.gather(rows), stops)
 
 
+class StudentModel:
+    """A student in this process, for a training loop of one's own.
+
+    Args:
+        model: a Hugging Face causal language model, perhaps with adapters.
+    """
+
+    def __init__(self, model: Any):
+        self._model = model
+        self._device = next(model.parameters()).device
+
+    def logprobs(
+        self, rollout: Rollout, stop_positions: Sequence[int | None], stop_ids: Sequence[int], temperature: float
+    ) -> StudentLogprobs:
+        """Log-probabilities of a rollout's turns in one forward pass, in evaluation mode."""
+
+        def forward(part: StudentInputs, stop_mask: Tensor) -> tuple[Tensor, Tensor]:
+            return logprobs_with_stop_mass(self._model, part, stop_mask, stop_ids, temperature)
+
+        was_training = self._model.training
+        self._model.eval()
+        try:
+            return student_logprobs(rollout, self._inputs(rollout), stop_positions, len(rollout.prompts), forward)
+        finally:
+            self._model.train(was_training)
+
+    def states(self, rollout: Rollout, loss_mask: Tensor) -> HiddenStates:
+        """The states that predict the supervised tokens, with gradient; see :func:`supervised_states`."""
+        return supervised_states(self._model, self._inputs(rollout), loss_mask.to(self._device))
+
+    def _inputs(self, rollout: Rollout) -> StudentInputs:
+        return collate(rollout.prompt_ids, rollout.completion_ids, 0, self._device)  # padding is masked
+
+
 def check_finite(logprobs: Sequence[np.ndarray], step: int) -> None:
     """Check the student's log-probabilities during a run: if they have overflowed, every gradient is NaN.
 

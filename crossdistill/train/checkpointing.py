@@ -37,7 +37,6 @@ class CheckpointingTrainer(GenerationTrainer):
         usage: the monitor of what this process has spent, and what became of every token that it sampled in training.
     """
 
-    teachers: dict[str, Teacher]
     monitors: list[Monitor]
     usage: Usage
 

@@ -6,6 +6,7 @@ sides), ``_generate_single_turn`` and ``_tool_call_loop`` (they keep what TRL di
 ``_prepare_inputs`` (several optimisation steps a rollout).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,16 +24,19 @@ from crossdistill.distill.student import (
     logprobs_with_stop_mass,
     student_logprobs,
 )
+from crossdistill.teachers import Teacher
 
 
 class GenerationTrainer(DistillationTrainer):
     """TRL's trainer, with rollouts cut into turns.
 
     Attributes:
+        teachers: by name.
         student_renderer: renders the student's prompts.
         scoring_temperature: of the student's log-probabilities.
     """
 
+    teachers: dict[str, Teacher]
     vllm_generation: Any
     _buffered_inputs: Any
 
@@ -62,6 +66,12 @@ class GenerationTrainer(DistillationTrainer):
         prompt_ids, completion_ids, sampled_masks, *_ = self._generate(prompts)
         names = [row.get(COLUMN) for row in rows]
         return Rollout.of(prompts, prompt_ids, completion_ids, sampled_masks, self._conversations, teachers=names)
+
+    def portions(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """Rows that are sampled at once: all, or parts if a remote teacher can score one while the next is sampled."""
+        is_remote = any(teacher.is_remote for teacher in self.teachers.values())
+        size = math.ceil(len(rows) / self.args.rollout_parts) if is_remote else len(rows)
+        yield from (rows[first : first + size] for first in range(0, len(rows), size))
 
     def old_logprobs(
         self, rollout: Rollout, inputs: StudentInputs, stop_positions: Sequence[int | None]

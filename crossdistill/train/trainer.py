@@ -6,9 +6,8 @@ objective instead of a divergence over one vocabulary), ``compute_loss`` and ``l
 distribution, loggers and the hub are inherited.
 """
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -19,31 +18,26 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
 from crossdistill.costs import Part, matmul_parameters
-from crossdistill.distill import Distiller, Rollout, ScoredBatch, ScoredResponse
+from crossdistill.distill import Rollout, ScoredBatch, ScoredResponse
 from crossdistill.distill.checks import scoring_temperature
-from crossdistill.distill.distiller import pair_of
 from crossdistill.distill.routing import COLUMN
 from crossdistill.distill.student import StudentInputs, check_finite, collate, supervised_states
-from crossdistill.inspection.choice import AUTO
-from crossdistill.objectives import Objective, get
+from crossdistill.objectives import Objective
 from crossdistill.ops import LMHead
 from crossdistill.teachers import Teacher
 from crossdistill.tokens import ByteVocab
+from crossdistill.train.assembly import distiller_of
 from crossdistill.train.checkpointing import CheckpointingTrainer, raise_on_all_processes
 from crossdistill.train.config import CrossTokenizerConfig
-from crossdistill.train.monitor.base import Monitor, Observation
-from crossdistill.train.monitor.completion_log import CompletionLog
+from crossdistill.train.monitor.base import Observation
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
 from crossdistill.train.monitor.histories import all_teachers, history_counts
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
-from crossdistill.train.monitor.rollout_metrics import RolloutMetrics
 from crossdistill.train.monitor.rollout_sums import RolloutSums
-from crossdistill.train.monitor.template_warnings import PairWarnings, TemplateWarnings, Warnings
-from crossdistill.train.monitor.usage import Usage
-from crossdistill.train.monitor.watchdog import Watchdog
+from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.models import load_teacher
-from crossdistill.train.preflight.setup import Setup, choice_for
+from crossdistill.train.preflight.setup import Setup
 from crossdistill.train.vllm import KeepSampledLogprobs
 
 
@@ -122,7 +116,10 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             name: load_teacher(one.model, one.tokenizer, args, self.accelerator.device)
             for name, one in setup.teachers.items()
         }
-        self.distiller = self._distiller(setup, student)
+        self.distiller, self.choice = distiller_of(
+            setup, args, self.teachers, student, self.student_renderer, self.eos_token_ids
+        )
+        self.scoring_temperature = scoring_temperature(self.objective, self.temperature)
         self._off_policy = (
             None
             if args.on_policy_share == 1
@@ -133,67 +130,28 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         self.scored: list[ScoredResponse] = []
         self._batches: dict[str, ScoredBatch] = {}
         self._teacher_renderers = {name: one.renderer(self.tools) for name, one in setup.teachers.items()}
-        self._add_monitors(setup, student)
+        self._watch(setup, student)
 
-    def _distiller(self, setup: Setup, student: Any) -> Distiller:
+    def _watch(self, setup: Setup, student: Any) -> None:
         args = self.args
-        size = student.get_input_embeddings().weight.shape[0]
-        vocab = ByteVocab.from_tokenizer(setup.tokenizer, size, args.text_tokens or ())
-        pairs = {
-            name: pair_of(vocab, self.eos_token_ids, teacher, args.stop_unit) for name, teacher in self.teachers.items()
-        }
-        self.choice = choice_for(args, [(teacher, pairs[name]) for name, teacher in self.teachers.items()])
-        objective = (
-            get(self.choice.objective, **self.choice.options) if args.objective == AUTO else args.make_objective()
-        )
-        self.scoring_temperature = scoring_temperature(objective, self.temperature)
-        for name, teacher in self.teachers.items():
-            if teacher is not setup.teachers[name].model:  # one that was given has its own temperature
-                teacher.set_temperature(self.scoring_temperature)
-        kwargs = {name: one.template_kwargs for name, one in setup.teachers.items()}
-        return Distiller(
-            setup.tokenizer,
-            self.teachers,
-            objective,
-            student=student,
-            declared_stops=self.eos_token_ids,
-            temperature=self.temperature,
-            routing=setup.routing,
-            template_kwargs=self.student_renderer.template_kwargs,
-            teacher_template_kwargs=kwargs if len(kwargs) > 1 else next(iter(kwargs.values())),
-            tools=self.tools or None,
-            pairs=pairs,
-        )
-
-    def _add_monitors(self, setup: Setup, student: Any) -> None:
-        is_main, args = self.accelerator.is_main_process, self.args
-        params = {name: teacher.num_params for name, teacher in self.teachers.items()}
-        warnings = Warnings(is_main)
-        of_pairs = {
-            name: PairWarnings(self.student_renderer, self._teacher_renderers[name], warnings, one.label)
-            for name, one in setup.teachers.items()
-        }
-        self.usage = Usage(matmul_parameters(student), params, args.num_iterations, is_main)
-        self.metrics = RolloutMetrics(self.distiller.timers, self.teachers)
-        self.watchdog = Watchdog(is_main)
-        templates = TemplateWarnings(of_pairs, setup.routing)
-        self.monitors: list[Monitor] = [
-            self.usage,
-            templates,
-            self.metrics,
-            self.watchdog,
-            CompletionLog(self.student_vocab, self._logs),
-        ]
-        templates.see_prompts(setup.checked_rows)
-        use_progress_bar(self, ProgressBar())
-        self.coverage_guard = CoverageGuard(
-            self.student_vocab,
-            [teacher.vocab for teacher in self.teachers.values()],
-            lambda: self.total_usage().coverage,
-            args.min_coverage,
-            args.low_coverage,
+        labels = {name: one.label for name, one in setup.teachers.items()}
+        monitors = RunMonitors(
+            self.distiller,
+            self._teacher_renderers,
+            labels,
+            setup.routing,
+            matmul_parameters(student),
             args.num_iterations,
+            self.accelerator.is_main_process,
+            self._logs,
         )
+        self.monitors = monitors.all
+        self.usage, self.metrics, self.watchdog = monitors.usage, monitors.metrics, monitors.watchdog
+        monitors.templates.see_prompts(setup.checked_rows)
+        use_progress_bar(self, ProgressBar())
+        vocabs = [teacher.vocab for teacher in self.teachers.values()]
+        coverage = args.min_coverage, args.low_coverage, args.num_iterations
+        self.coverage_guard = CoverageGuard(self.student_vocab, vocabs, lambda: self.total_usage().coverage, *coverage)
         self.add_callback(self.coverage_guard)
 
     @property
@@ -242,7 +200,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             monitor.see_prompts(rows)
         with distiller.cancelled_on_error():
             parts = []
-            for portion in [rows] if given else self._portions(rows):
+            for portion in [rows] if given else self.portions(rows):
                 with timed("rollout"):
                     rollout = given or self.sample(portion)
                 parts.append(distiller.submit(rollout))
@@ -272,12 +230,6 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         return loss.total / num_items_in_batch, loss.entropy, mask.sum()
 
     # ---- around the step --------------------------------------------------------------------------------------------
-
-    def _portions(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
-        """Rows that are sampled at once: all, or parts if a remote teacher can score one while the next is sampled."""
-        is_remote = any(teacher.is_remote for teacher in self.teachers.values())
-        size = math.ceil(len(rows) / self.args.rollout_parts) if is_remote else len(rows)
-        yield from (rows[first : first + size] for first in range(0, len(rows), size))
 
     def _observation(self, mode: str, batch: ScoredBatch) -> Observation:
         """What monitors are told of a batch. All processes must come here together."""

@@ -11,8 +11,7 @@ from crossdistill import InputError
 from crossdistill.chat import stop_ids
 from crossdistill.demo.run import asset, message
 from crossdistill.demo.task import problems
-from crossdistill.distill import Distiller, clipped_policy_loss
-from crossdistill.distill.distiller import ScoredBatch
+from crossdistill.distill import Distiller, ScoredBatch, clipped_policy_loss
 from crossdistill.ops import LMHead, last_hidden_states, token_logprobs
 from crossdistill.train import CrossTokenizerConfig
 from tests.snippets import blocks

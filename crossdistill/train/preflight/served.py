@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from crossdistill.distill.checks import scoring_temperature
 from crossdistill.errors import InputError
+from crossdistill.extras import require
 from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import declared_stops, is_url, read_tokenizer
-from crossdistill.teachers.served import ScoreCache, ServedOptions, ServedTeacher
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.preflight.models import hub_options
+
+if TYPE_CHECKING:
+    from crossdistill.teachers.served import ServedOptions, ServedTeacher
 
 
 def check_served(teachers: Mapping[str, Any], args: CrossTokenizerConfig) -> None:
@@ -33,7 +36,7 @@ def check_served(teachers: Mapping[str, Any], args: CrossTokenizerConfig) -> Non
 
 def served_teacher(
     url: str, label: str, tokenizer: Any, args: CrossTokenizerConfig, options: Mapping[str, Any]
-) -> ServedTeacher:
+) -> "ServedTeacher":
     """Probe a server and make a teacher of it.
 
     Args:
@@ -44,8 +47,11 @@ def served_teacher(
         options: fields of :class:`crossdistill.teachers.ServedOptions`.
 
     Raises:
-        InputError: settings that cannot work, no tokenizer, or a server that cannot teach.
+        InputError: settings that cannot work, no tokenizer, a server that cannot teach, or a missing extra ``served``.
     """
+    require("served", user=f"the {label} at {url}")
+    from crossdistill.teachers.served import ScoreCache, ServedTeacher
+
     stops: list[int] = []
     if isinstance(tokenizer, str | Path):
         hub = hub_options(args, "teacher")
@@ -62,12 +68,14 @@ def served_teacher(
     return ServedTeacher(url, tokenizer, parsed, args.text_tokens or (), _temperature(args), cache, stops)
 
 
-def served_options(values: Mapping[str, Any]) -> ServedOptions:
+def served_options(values: Mapping[str, Any]) -> "ServedOptions":
     """Parse the table ``teacher_server``.
 
     Raises:
         InputError: an unknown field, or a value that it cannot have.
     """
+    from crossdistill.teachers.served import ServedOptions
+
     try:
         return ServedOptions(**values)
     except ValidationError as error:
@@ -82,7 +90,7 @@ def _temperature(args: CrossTokenizerConfig) -> float:
     return args.temperature if args.objective == AUTO else scoring_temperature(args.make_objective(), args.temperature)
 
 
-def _check_waits(options: ServedOptions, args: CrossTokenizerConfig) -> None:
+def _check_waits(options: "ServedOptions", args: CrossTokenizerConfig) -> None:
     """While a process waits for its teacher, the others wait for that process."""
     needed = options.patience_s + options.timeout_s
     if args.world_size > 1 and args.ddp_timeout <= needed:

@@ -1,0 +1,55 @@
+"""The monitors of a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crossdistill.chat.renderer import PromptRenderer
+from crossdistill.distill import Distiller, Routing
+from crossdistill.train.monitor.base import Monitor
+from crossdistill.train.monitor.completion_log import CompletionLog
+from crossdistill.train.monitor.rollout_metrics import RolloutMetrics
+from crossdistill.train.monitor.template_warnings import PairWarnings, TemplateWarnings, Warnings
+from crossdistill.train.monitor.usage import Usage
+from crossdistill.train.monitor.watchdog import Watchdog
+
+
+class RunMonitors:
+    """Every monitor that a run has.
+
+    Args:
+        distiller: its teachers, vocabulary and timers are those of the run.
+        renderers: how each teacher's prompts are rendered. labels: what each teacher is called in warnings.
+        routing: which teacher scores which prompt.
+        student_params: of the student, in matrix products.
+        num_iterations: optimisation steps on a batch of rollouts.
+        is_main_process: whether this process emits warnings.
+        logs: TRL's completion logs.
+    """
+
+    def __init__(
+        self,
+        distiller: Distiller,
+        renderers: Mapping[str, PromptRenderer],
+        labels: Mapping[str, str],
+        routing: Routing,
+        student_params: int,
+        num_iterations: int,
+        is_main_process: bool,
+        logs: Mapping[str, Any],
+    ):
+        params = {name: teacher.num_params for name, teacher in distiller.teachers.items()}
+        warnings = Warnings(is_main_process)
+        pairs = {
+            name: PairWarnings(distiller.renderer, renderer, warnings, labels[name])
+            for name, renderer in renderers.items()
+        }
+        self.usage = Usage(student_params, params, num_iterations, is_main_process)
+        self.metrics = RolloutMetrics(distiller.timers, distiller.teachers)
+        self.watchdog = Watchdog(is_main_process)
+        self.templates = TemplateWarnings(pairs, routing)
+        self.completions = CompletionLog(distiller.vocab, logs)
+
+    @property
+    def all(self) -> list[Monitor]:
+        """In the order in which they are told."""
+        return [self.usage, self.templates, self.metrics, self.watchdog, self.completions]
