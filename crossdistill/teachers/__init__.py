@@ -26,7 +26,7 @@ __getattr__ = names_of(
     {
         "LocalTeacher": "local",
         "ServedOptions": "served.options",
-        "ServedTeacher": "served.teacher",
+        "ServedTeacher": "served",
         "Teacher": "base",
         "TeacherRequest": "base",
         "TeacherScore": "base",

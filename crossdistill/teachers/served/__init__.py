@@ -5,10 +5,33 @@
 ``http/`` the connection.
 """
 
-from crossdistill.teachers.served.cache import ScoreCache
-from crossdistill.teachers.served.capabilities import Capabilities
-from crossdistill.teachers.served.http.traffic import Traffic
-from crossdistill.teachers.served.options import ServedOptions
-from crossdistill.teachers.served.teacher import ServedTeacher
+from typing import TYPE_CHECKING, Any
+
+from crossdistill.extras import require
+from crossdistill.lazy import names_of
+
+if TYPE_CHECKING:
+    from crossdistill.teachers.served.cache import ScoreCache
+    from crossdistill.teachers.served.capabilities import Capabilities
+    from crossdistill.teachers.served.http.traffic import Traffic
+    from crossdistill.teachers.served.options import ServedOptions
+    from crossdistill.teachers.served.teacher import ServedTeacher
 
 __all__ = ["Capabilities", "ScoreCache", "ServedOptions", "ServedTeacher", "Traffic"]
+
+_load = names_of(
+    __name__,
+    {
+        "Capabilities": "capabilities",
+        "ScoreCache": "cache",
+        "ServedOptions": "options",
+        "ServedTeacher": "teacher",
+        "Traffic": "http.traffic",
+    },
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        require("served", user="a teacher behind a server")
+    return _load(name)

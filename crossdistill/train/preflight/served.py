@@ -49,7 +49,7 @@ def served_teacher(
     Raises:
         InputError: settings that cannot work, no tokenizer, a server that cannot teach, or a missing extra ``served``.
     """
-    require("served", user=f"the {label} at {url}")
+    require("served", user="a teacher behind a server")
     from crossdistill.teachers.served import ScoreCache, ServedTeacher
 
     stops: list[int] = []
