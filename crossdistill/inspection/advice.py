@@ -1,4 +1,4 @@
-"""What each objective can use of a pair, and which of them a run would choose."""
+"""Advice on a pair: how much of it each objective can use, and which one a run would choose."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _TEACHERS = {
 
 @dataclass(frozen=True)
 class Advice:
-    """What an objective means for a pair.
+    """An objective and how much of a pair it can use.
 
     Attributes:
         objective: its name.
-        signal: what it needs of the teacher ("sampled", "topk" or "dense").
-        reason: what it can use of the pair, and which teachers can serve it.
+        signal: the signal that it needs from the teacher ("sampled", "topk" or "dense").
+        reason: how much of the pair it can use, and which teachers can serve it.
     """
 
     objective: str
@@ -32,10 +32,10 @@ class Advice:
 
 
 def advice(total: Measure, objectives: Iterable[Objective] | None = None) -> list[Advice]:
-    """What each objective can use of a pair.
+    """Describe how much of a pair each objective can use.
 
     Args:
-        total: the pair on a corpus.
+        total: the counts of the pair on a corpus.
         objectives: those to describe, your own among them; by default all that come with the package, with their
             default options.
 

@@ -14,7 +14,8 @@ AUTO = "auto"
 ENOUGH_ONE_TO_ONE = 0.5
 """The smallest share of the student's tokens in 1:1 chunks at which a method that learns from these alone is chosen."""
 NUM_TOP = 128
-"""Most probable tokens to ask for if the teacher gives some; none of the rest has a cost for the student."""
+"""Number of most probable tokens to ask of a teacher that gives some; the student pays nothing for probability on the
+others."""
 FEWEST_TOP = 2
 """Fewer tokens make no distribution."""
 
@@ -58,11 +59,11 @@ def choose(
 
 
 def choices(total: Measure, shared: Overlap) -> tuple[str, str, str]:
-    """What :func:`choose` takes on the student's own samples.
+    """The choices of :func:`choose` for the student's own samples, in words.
 
     Returns:
-        The objective and its options in words, for a teacher that gives whole distributions, for one that gives its
-        most likely tokens, and for one that scores samples alone.
+        The objective and its options, for a teacher that gives whole distributions, for one that gives its most likely
+        tokens, and for one that scores samples alone.
     """
     share = total.one_to_one_share if shared.shared else 0.0
 

@@ -101,8 +101,8 @@ class CDM(Objective):
         divergence = Divergence(self.divergence, self.mix)(*log_probs)
         shares = _shares(groups)
         weights = torch.as_tensor(shares, device=scores.device, dtype=scores.dtype)[mapped.groups]
-        masses = np.exp(entries.logprobs) * shares[entries.rows]
-        stats = {"mapped_mass": masses.sum(), "similar_mass": masses[entries.similar].sum()}
+        probs = np.exp(entries.logprobs) * shares[entries.rows]
+        stats = {"mapped_mass": probs.sum(), "similar_mass": probs[entries.similar].sum()}
         return LossSum(
             (weights * divergence).sum(),
             {name: weights.new_tensor(value) for name, value in stats.items()},

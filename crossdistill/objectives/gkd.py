@@ -26,7 +26,7 @@ _OTHERS = 'choose an objective for two tokenizers, such as "dpca", "bpm" or "sha
 
 
 def generalised_jsd(beta: float) -> Divergence:
-    """JSD_beta of the module, with the divergences that stand for it at the ends of beta.
+    """JSD_beta of the module, or the divergence that replaces it at an end of beta.
 
     Raises:
         InputError: beta lies outside [0, 1].

@@ -1,4 +1,4 @@
-"""What the tests of byte-prefix methods share."""
+"""Helpers of the tests of byte-prefix methods."""
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ LETTERS = VocabPair(vocab((b"", b"a", b"b")), HALVES.teacher, (0,), (0,))
 
 
 def text_of(batch: AlignedBatch) -> Text:
-    """Of one response."""
+    """One response as the oracle reads it."""
     pair = batch.pair
     return Text(
         batch.student.ids.tolist(),
@@ -33,13 +33,13 @@ def text_of(batch: AlignedBatch) -> Text:
 
 
 def logits(whole: Case, which: int) -> tuple[Tensor, Tensor]:
-    """Of the student and of the teacher, in one response."""
+    """The logits of the student and of the teacher in one response."""
     teacher = whole.parts[which].teacher.dense
     return whole.head.logits(whole.hidden[which]), teacher.head.logits(teacher.hidden)
 
 
 def responses(whole: Case) -> list[int]:
-    """Those that hold tokens."""
+    """The responses that have tokens."""
     return [k for k, part in enumerate(whole.parts) if len(part.student.ids)]
 
 
@@ -48,7 +48,7 @@ def total_of(parts: list[Tensor]) -> Tensor:
 
 
 def states_of(student: list[list[float]], teacher: list[list[float]]) -> tuple[HiddenStates, HiddenStates]:
-    """States that are logits, of these probabilities."""
+    """States that are logits, with these probabilities."""
     sides = []
     for rows in (student, teacher):
         hidden = torch.tensor(rows, dtype=torch.float64).log()

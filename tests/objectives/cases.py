@@ -1,6 +1,6 @@
 """Small random cases for objectives, in float64: vocabularies over three letters, responses, both models' states.
 
-A student cuts its text anyhow, a teacher takes the longest match. Log-probabilities are those of the states, so that
+The student's tokens are random, the teacher takes the longest match. Log-probabilities are those of the states, so that
 everything fits together as in a real run.
 """
 
@@ -19,9 +19,9 @@ from crossdistill.paired import PairedTokenization
 from crossdistill.tokens.source import ByteSource, VocabEntries, byte_ids_of
 
 STUDENT_PIECES = (b"", b"a", b"b", b" ", b"aa", b"ab", b"a b", b"a", b"bb", b"", b"bab")
-"""Two ids spell `a`; id 0 ends a response and id 9 is a control token."""
+"""Two ids are `a`; id 0 ends a response and id 9 is a control token."""
 TEACHER_PIECES = (b"b", b"", b"aa", b"a", b" ", b"ab", b"aab", b"", b" b", b"b", b"abb", b"  ", b"")
-"""Two ids spell `b`; ids 1 and 7 end a response and id 12 is a control token."""
+"""Two ids are `b`; ids 1 and 7 end a response and id 12 is a control token."""
 LETTERS_APART = ((b"", b"a", b"b"), (b"", b"aa", b"ab", b"ba", b"bb"))
 """Two vocabularies over two letters that share no entry."""
 STUDENT_STOPS, TEACHER_STOPS = (0,), (1, 7)
@@ -29,7 +29,7 @@ H_S, H_T = 5, 4
 
 
 class LongestMatch(ByteSource):
-    """Entries of bytes, read by the longest match."""
+    """Entries of bytes, encoded by the longest match."""
 
     def __init__(self, pieces: Sequence[bytes]):
         self.entries = VocabEntries("toy", list(pieces), byte_ids_of(list(pieces)))
@@ -56,19 +56,19 @@ def pair(stop_unit: bool = True) -> VocabPair:
 
 
 def sampled(rng: Random, vocabulary: ByteVocab, num_tokens: int) -> list[int]:
-    """Any tokens that carry bytes."""
+    """Random tokens that carry bytes."""
     return rng.choices([k for k, piece in enumerate(vocabulary.pieces) if piece], k=num_tokens)
 
 
 def head(generator: torch.Generator, vocab_size: int, hidden_size: int) -> LMHead:
-    """With everything that a head may have."""
+    """A head with a bias, a scale and a soft cap."""
     weight = torch.randn(vocab_size, hidden_size, generator=generator, dtype=torch.float64)
     bias = torch.randn(vocab_size, generator=generator, dtype=torch.float64)
     return LMHead(weight, bias, scale=0.8, softcap=6.0)
 
 
 class OutputLayer(torch.nn.Module):
-    """As much of a model as an objective looks at that hangs something into it."""
+    """The part of a model that an objective with auxiliary heads needs."""
 
     def __init__(self, head: LMHead):
         super().__init__()
@@ -79,7 +79,7 @@ class OutputLayer(torch.nn.Module):
 
 
 def attach(objective: Objective, head: LMHead, generator: torch.Generator) -> torch.nn.Module:
-    """A model in which random weights stand in for what the objective trains beside the student, if anything."""
+    """A model with random weights in the objective's auxiliary heads, if it has any."""
     model = OutputLayer(head)
     objective.attach(model)
     for parameter in model.parameters():
@@ -88,7 +88,7 @@ def attach(objective: Objective, head: LMHead, generator: torch.Generator) -> to
 
 
 def batch_of_logprobs(student: Tensor, teacher: Tensor, alignment: Alignment) -> AlignedBatch:
-    """Of log-probabilities alone, of tokens that nobody looks at."""
+    """A batch with these log-probabilities; its ids are of no account."""
     sides = []
     for logprobs in (student, teacher):
         ids = torch.zeros(len(logprobs), dtype=torch.long)
@@ -102,9 +102,13 @@ def batch_of_logprobs(student: Tensor, teacher: Tensor, alignment: Alignment) ->
 
 @dataclass
 class Case:
-    """Responses and what both models make of them, in the order of the responses.
+    """Responses with both models' states.
 
-    parts: the batch of each, with the teacher's states. hidden: the student's states of each, float64 leaves.
+    Attributes:
+        parts: the batch of each response, with the teacher's states.
+        hidden: the student's states of each response, float64 leaves.
+        head: the student's head.
+        objective: the objective.
     """
 
     parts: list[AlignedBatch]
@@ -113,7 +117,7 @@ class Case:
     objective: Objective
 
     def batch(self, which: Sequence[int] | None = None) -> AlignedBatch:
-        """Of some responses, or of all, with the signal that the objective asks for."""
+        """Some responses, or all, with the signal that the objective asks for."""
         chosen = range(len(self.parts)) if which is None else which
         return AlignedBatch.concatenate([with_signal(self.parts[k], self.objective) for k in chosen])
 
@@ -145,7 +149,7 @@ def batch(
     stop: int | None,
     states: tuple[HiddenStates, HiddenStates],
 ) -> AlignedBatch:
-    """One response; `states` of the student and of the teacher, a row each token, and one for the stop if there is."""
+    """One response; `states` of the student and of the teacher have a row per token, and one for the stop if any."""
     reading = PairedTokenization.of(vocabs.student, student_ids, vocabs.teacher)
     stopped = stop is not None
     one = Alignment([0, 1], [0, 1], [0, 1])
@@ -177,7 +181,7 @@ def batch(
 
 
 def case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6, 0, 3, 9), stop_unit: bool = True) -> Case:
-    """Responses of so many sampled tokens; every second one is truncated."""
+    """Responses with these numbers of sampled tokens; every second one is truncated."""
     rng, generator = Random(seed), torch.Generator().manual_seed(seed)
     vocabs = pair(stop_unit)
     heads = head(generator, len(vocabs.student), H_S), head(generator, len(vocabs.teacher), H_T)

@@ -133,7 +133,7 @@ def test_one_chunk_worked_out_by_hand():
     for options, value in [
         ({"debias": False}, kl(1 / 2, 1 / 2) + kl(1 / 8, 1 / 4)),
         ({"threshold": 0.7}, kl(3 / 8, 1 / 4) + kl(1 / 8, 1 / 4)),
-        ({"threshold": 0.8}, kl(1 / 16, 1 / 8)),  # the teacher's 3/4 is no boundary: one chunk
+        ({"threshold": 0.8}, kl(1 / 16, 1 / 8)),  # the teacher's 3/4 is below the threshold: one chunk
     ]:
         objective = ALM(tau=1.0, **options)
         got = objective.loss(LossInputs(part, objective.advantages(part), states[0])).total
@@ -168,7 +168,7 @@ def test_certain_and_impossible_chunks_stay_finite(name, tau, dtype):
     assert gradient.isfinite().all()
 
 
-def test_a_student_that_is_certain_is_told_to_doubt():
+def test_a_student_that_is_certain_still_gets_a_gradient():
     student = torch.zeros(1, requires_grad=True)
     ALM().between(student, torch.tensor([-2.0])).sum().backward()
     assert student.grad.item() > 0

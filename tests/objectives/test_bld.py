@@ -139,7 +139,7 @@ def test_byte_probabilities_sum_to_one(stop_unit):
 
 
 @pytest.mark.parametrize("seed", [9, 10])
-def test_where_a_teacher_rules_out_what_was_read_there_is_no_target(seed):
+def test_if_the_teacher_rules_out_the_bytes_read_there_is_no_target(seed):
     """The other terms stay."""
     banned = [k for k, piece in enumerate(TEACHER_PIECES) if piece.startswith(b"a")]
     whole = masked(case(get("bld", byte_nll=0.7), seed=seed), banned)
@@ -155,10 +155,10 @@ def test_where_a_teacher_rules_out_what_was_read_there_is_no_target(seed):
 
 
 @pytest.mark.parametrize(("probability", "usable"), [(1e-9, True), (1e-14, False)])
-def test_of_what_is_next_to_impossible_the_teacher_says_nothing(probability, usable):
-    """The student wrote `b`, `a`; the teacher begins with `b` next to never, and then goes on with `a` or with `b`.
+def test_after_bytes_that_are_next_to_impossible_there_is_no_target(probability, usable):
+    """The student wrote `b`, `a`; the teacher hardly ever begins with `b`, and then continues with `a` or with `b`.
 
-    In float32, where such probabilities vanish beside that of `a`.
+    In float32, in which such probabilities vanish next to that of `a`.
     """
     vocabs = VocabPair(vocab([b"", b"a", b"b"]), vocab([b"", b"ba", b"bb", b"a", b"b"]), (0,), (0,))
     row = torch.tensor([[0.3], [probability], [3 * probability], [0.7], [1e-30]])
@@ -188,7 +188,7 @@ def test_large_logits_stay_finite(size):
 
 
 def test_nothing_is_known_inside_a_token_that_the_normaliser_rewrote():
-    """Two ids of the teacher in one chunk spell something else than the text: only the chunk's first byte counts."""
+    """Two ids of the teacher in one chunk have other bytes than the text: only the chunk's first byte counts."""
     vocabs, generator = pair(), torch.Generator().manual_seed(0)
     sides = ((vocabs.student, 5, 3), (vocabs.teacher, 4, 2))
     student, teacher = (

@@ -106,7 +106,7 @@ def test_a_student_that_is_finer():
     """The teacher reads `ab` and the student `a`, `b`.
 
     At `a` the student faces a: 0.2 + 0.4, b: 0.1, stop: 0.1, rest: 0.2 (`c`). Inside `ab` the teacher's tokens that
-    begin with `a` are `a`, of which nothing is left (1/3), and `ab` (2/3).
+    begin with `a` are `a`, which has no remaining bytes (1/3), and `ab` (2/3).
     """
     states = states_of([[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 0.4, 0.1, 0.2]])
     inputs = one_chunk(LETTERS, [[1, 2], [2]], states)
@@ -146,7 +146,7 @@ def test_longer_tokens_share_what_goes_on_with_them():
 
 
 def test_a_path_ends_with_its_chunk():
-    """The student wrote `ab` and `c`: that `abc` fits the text too is of no account, nor where two responses meet."""
+    """The student wrote `ab` and `c`: `abc` fits the text too, but does not count, even across two responses."""
     vocabs = VocabPair(vocab((b"", b"a", b"ab", b"abc", b"c")), vocab((b"", b"a", b"b", b"c")), (0,), (0,))
     rows = [[0.1, 0.6, 0.2, 0.1], [0.2, 0.2, 0.5, 0.1]]
     parts = [
@@ -157,7 +157,7 @@ def test_a_path_ends_with_its_chunk():
     assert targets_of(AlignedBatch.concatenate(parts))[0] == pytest.approx(expected)
 
 
-# ---- bad weather -----------------------------------------------------------------------------------------------------
+# ---- extremes --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("divergence", ["forward", "reverse", "jsd", "skew_forward", "skew_reverse"])
@@ -177,7 +177,7 @@ def test_a_teacher_that_masks_tokens_and_large_logits_stay_finite(divergence):
 
 
 def test_all_of_a_tokens_share_may_move_on():
-    """In float32, where what is left of it may come out as a little less than nothing."""
+    """In float32, in which the rest of it may be a little less than 0."""
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
         rows = torch.rand(2, 5, generator=generator).softmax(-1)
@@ -225,7 +225,7 @@ def test_inside_a_token_that_was_rewritten_nothing_is_taught():
 
 
 def test_along_tokens_that_were_rewritten_nothing_moves_on():
-    """The teacher's `a`, `a` stands for the text `ab`: what it goes on with is not what the student wrote."""
+    """The teacher reads the text `ab` as `a`, `a`: its path is not the text of the student."""
     states = states_of([[0.2, 0.1, 0.3, 0.4]], [[0.1, 0.2, 0.4, 0.1, 0.2], [0.2, 0.1, 0.1, 0.5, 0.1]])
     inputs = one_chunk(HALVES, [[3], [1, 3]], states)
     teacher = replace(inputs.batch.teacher, ids=torch.tensor([1, 1]))

@@ -76,7 +76,7 @@ def test_value_and_gradient_equal_the_definition(options, seed, stop_unit):
     )
 
 
-def test_the_cases_hold_what_is_special_about_the_method():
+def test_the_cases_have_searched_paths_and_similar_tokens():
     whole = case(CDM(top_k=6), 0, lengths=(14,))
     sizes = whole.batch().alignment
     assert ((sizes.student_sizes >= 2) & (sizes.teacher_sizes >= 2)).any()  # chunks in which a path is searched
@@ -111,7 +111,7 @@ def test_one_position_worked_out_by_hand():
     value = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     assert loss_of(vocabs, [4], (student, teacher), CDM(top_k=3)) == pytest.approx(value)
     assert loss_of(vocabs, [4], (student, teacher), CDM(top_k=3, max_distance=1 / 11)) == 0  # one token alone
-    # among the student's top two is no `swords`
+    # `swords` is not among the student's top two
     fewer = logits_of([{0: 0.2, 1: 0.5, 2: 0.1, 3: 0.2}], 5)
     q = 0.2 / 0.7, 0.5 / 0.7
     value = sum(a * math.log(a / b) for a, b in zip((0.75, 0.25), q, strict=True))

@@ -65,7 +65,7 @@ def test_the_entry_of_the_realised_token_is_the_probability_of_the_chunk():
 
 
 def by_hand(objective: GOLD) -> float:
-    """The student writes `a`, `b` (one chunk) where the teacher has `ab`; only `a` is in both vocabularies.
+    """The student writes `a`, `b` and the teacher reads `ab` (one chunk); only `a` is in both vocabularies.
 
     P_S(a) = 1/2, P_S(b | a) = 1/4 and P_T(a) = 1/5: the student's merged entries are (1/8, 1/8), the teacher's
     (1/5, 4/5).

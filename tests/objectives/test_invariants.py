@@ -1,4 +1,4 @@
-"""What holds for every objective, on small random cases in float64."""
+"""Properties of every objective, on small random cases in float64."""
 
 from dataclasses import replace
 

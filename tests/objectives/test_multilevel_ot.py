@@ -79,7 +79,7 @@ def test_at_equality_the_value_is_what_the_parts_leave():
 
 
 def test_ranks_are_of_the_whole_response():
-    """An entry that leads at one position only keeps one rank at both: this is where it differs from uld."""
+    """An entry that leads at one position only has one rank at both; that is the difference from uld."""
     probs = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.5, 0.4]], dtype=torch.float64)
     found = multilevel_ot._top_of_sum(HiddenStates(probs.log(), LMHead(torch.eye(3, dtype=torch.float64))), 2, 1.0)
     assert found.ids.tolist() == [1, 0]  # sums .7, .8, .5

@@ -105,7 +105,7 @@ def test_about_the_share_of_boundaries_that_is_asked_for_is_merged():
 @pytest.mark.parametrize("name", DIVERGENCES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_proposition_1_a_coarser_partition_of_the_candidates_tells_less(name, seed):
-    """D(q_S || q_T) >= D of both with candidates put together; equal where a group's ratio q_S / q_T is constant."""
+    """D(q_S || q_T) >= D of both with candidates put together; equal if a group's ratio q_S / q_T is constant."""
     generator = np.random.default_rng(seed)
     sides = [torch.tensor(generator.dirichlet(np.ones(9))) for _ in range(2)]
     groups = torch.tensor(generator.integers(0, 4, size=9))

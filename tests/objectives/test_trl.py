@@ -1,4 +1,4 @@
-"""Our gold, uld and gkd against TRL's own losses, where the two should agree."""
+"""Our gold, uld and gkd against TRL's own losses, in the cases in which they should agree."""
 
 import math
 
@@ -61,7 +61,7 @@ def test_gold_is_that_of_trl_where_it_follows_the_chain_rule(form, text, stop):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("text", TEXTS)
 def test_gold_is_that_of_trl_where_each_row_predicts_its_own_token(form, text):
-    """TRL's default merging takes the row after a token for the row that predicts it; here it is given the latter."""
+    """TRL's default merging takes the row after a token for the row that predicts it; here it gets the latter."""
     options, their_options = FORMS[form]
     response = Response.random(text, seed=1)
     theirs = response.theirs(shifted=True, uld_token_merge_strategy="observed", **TOGETHER, **their_options)

@@ -1,6 +1,6 @@
-"""Where TRL 1.16's GOLD and GKD are not what they say; docs/divergences.md has these numbers.
+"""Differences of TRL 1.16's GOLD and GKD from their definitions; docs/divergences.md has these numbers.
 
-A test that fails after an upgrade of TRL says that the page has to change.
+If a test fails after an upgrade of TRL, the page has to change.
 """
 
 import math
@@ -35,7 +35,7 @@ TOGETHER = {"uld_skip_student_eos": False, "uld_skip_teacher_eos": False}
 
 
 def differing_at(response: Response, row: int) -> Response:
-    """Two models that are one, but for the student's states at one row, the first of which predicts the response."""
+    """Two equal models, except for the student's state at one row; row 0 predicts the first token of the response."""
     student = response.states[0].detach().clone()
     teacher = student.clone()
     student[len(response.prompt_ids) - 1 + row] *= -1
@@ -106,7 +106,7 @@ def test_what_is_left_of_a_truncated_responses_last_chunk_is_paired_wrongly():
 
 
 def boundaries(student: Any, teacher: Any, ids: list[int]) -> tuple[int, int]:
-    """How many synchronisation points TRL finds, and how many there are."""
+    """The number of synchronisation points that TRL finds, and the number that there are."""
     alignment = PairedTokenization.of(
         ByteVocab.from_tokenizer(student), ids, ByteVocab.from_tokenizer(teacher)
     ).alignment
@@ -121,13 +121,13 @@ def boundaries(student: Any, teacher: Any, ids: list[int]) -> tuple[int, int]:
     return len(true & ends), len(true)
 
 
-def test_after_a_byte_that_is_no_character_no_boundary_is_right():
+def test_after_an_incomplete_character_no_boundary_is_right():
     student, teacher = small(), large()
     before, after = student("The fox jumps ")["input_ids"], student(" over the lazy dog and")["input_ids"]
     pieces = ByteVocab.from_tokenizer(student).pieces
-    lone = [pieces.index(bytes([byte])) for byte in b"\xf0\x9f"]
+    incomplete = [pieces.index(bytes([byte])) for byte in b"\xf0\x9f"]
     assert boundaries(student, teacher, before) == (5, 5)
-    assert boundaries(student, teacher, [*before, *lone, *after]) == (5, 14)
+    assert boundaries(student, teacher, [*before, *incomplete, *after]) == (5, 14)
     assert boundaries(student, teacher, [*before, *after]) == (13, 13)
 
 

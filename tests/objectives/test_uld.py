@@ -73,7 +73,7 @@ def test_names_do_not_matter():
 
 
 def test_another_device_sorts_without_numpy():
-    """`meta` stands for it, and tells shapes alone."""
+    """`meta` represents it, which has only shapes."""
     values = torch.rand(3, 7, device="meta", requires_grad=True)
     assert rank_distance(values, torch.rand(3, 5, device="meta")).shape == (3,)
 

@@ -1,7 +1,7 @@
-"""A response as TRL's trainer sees it and as ours does, of the same two models; and TRL's own losses of it.
+"""A response of two models as TRL's trainer sees it and as ours does, with TRL's own losses.
 
-What TRL computes is computed by TRL: its options have its defaults, its functions find the teacher's tokens, the byte
-offsets and the groups. Only the models are missing: their states are random, or written down.
+TRL itself computes everything on its side: its options have its defaults, and its functions find the teacher's tokens,
+the byte offsets and the groups. Only the models are missing: their states are random or given.
 """
 
 import warnings
@@ -73,9 +73,15 @@ def teacher_inputs(tokenizer: Any, text: str) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass
 class Response:
-    """states: of every token of prompt and response, [L_S, H] and [L_T, H]; the row before a token predicts it.
+    """A response and both models' states.
 
-    stopped: whether the student ended the response itself.
+    Attributes:
+        student: the student's tokenizer.
+        teacher: the teacher's tokenizer.
+        ids: the student's tokens, without a stop.
+        stopped: whether the student ended the response itself.
+        states: states of every token of prompt and response, [L_S, H] and [L_T, H]; the row before a token predicts it.
+        heads: both heads.
     """
 
     student: Any

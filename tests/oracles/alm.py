@@ -12,8 +12,12 @@ from torch import Tensor
 class Side(NamedTuple):
     """One response in one model's tokens.
 
-    probs: [tokens, V], of each token's position. ids: the realised tokens. splits: of the chunks. boundary: the token
-    ids after which a word has ended. stops: the ids that are meant by a stop unit.
+    Attributes:
+        probs: [tokens, V], the probabilities at each token's position.
+        ids: the realised tokens.
+        splits: the tokens of each chunk.
+        boundary: the token ids that begin after a word.
+        stops: the ids that a stop unit counts together.
     """
 
     probs: Tensor
@@ -23,7 +27,7 @@ class Side(NamedTuple):
     stops: Sequence[int]
 
     def chunk(self, first: int, last: int, stopped: bool) -> Tensor:
-        """Probability of the chunks from `first` to `last`; `stopped`: the last of them is a stop unit."""
+        """Probability of the chunks from `first` to `last`, the last of which is a stop unit if `stopped`."""
         product = self.probs.new_ones(())
         end = self.splits[last + 1]
         for row in range(self.splits[first], end):
@@ -36,7 +40,7 @@ class Side(NamedTuple):
 
 
 def divergence(p: Tensor, q: Tensor, name: str, tau: float) -> Tensor:
-    """Of the events of the teacher's probability p and the student's q."""
+    """The divergence of an event of probability p under the teacher and q under the student."""
     p, q = p ** (1 / tau), q ** (1 / tau)
 
     def f(a: Tensor, b: Tensor) -> Tensor:
@@ -48,13 +52,13 @@ def divergence(p: Tensor, q: Tensor, name: str, tau: float) -> Tensor:
 def loss(
     student: Side, teacher: Side, stopped: bool, *, name: str, tau: float, debias: bool, threshold: float
 ) -> tuple[Tensor, int]:
-    """Of one response: the sum and its number of terms. `stopped`: its last chunk is a stop unit."""
+    """The sum of one response and its number of terms. Its last chunk is a stop unit if `stopped`."""
     num_chunks = len(student.splits) - 1
     total, terms, first = student.probs.sum() * 0, 0, 0
     for chunk in range(num_chunks):
         is_last = chunk == num_chunks - 1
         if debias and not is_last and not teacher.boundary_after(chunk) > threshold:
-            continue  # the chunk goes on
+            continue  # merged with the next chunk
         both = [side.chunk(first, chunk, stopped and is_last) for side in (teacher, student)]
         if debias and not is_last:
             both = [p * side.boundary_after(chunk) for p, side in zip(both, (teacher, student), strict=True)]

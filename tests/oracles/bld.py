@@ -13,9 +13,13 @@ END = 256
 
 
 class Response(NamedTuple):
-    """student, teacher: the bytes of each token, None for a stop.
+    """One response.
 
-    logits: of the heads, [tokens, K, 257]. teacher_probs: of the teacher's next token, [teacher tokens, V_T].
+    Attributes:
+        student: the bytes of each student token, None for a stop.
+        teacher: the bytes of each teacher token, None for a stop.
+        logits: logits of the heads, [tokens, K, 257].
+        teacher_probs: probabilities of the teacher's next token, [teacher tokens, V_T].
     """
 
     student: Sequence[bytes | None]
@@ -25,26 +29,26 @@ class Response(NamedTuple):
 
 
 def next_byte(row: Tensor, vocabulary: Sequence[bytes], stops: Sequence[int], read: bytes) -> dict[int, Tensor]:
-    """P(next symbol | the teacher's token begins with `read` and goes on) under the probabilities [V_T] of one row.
+    """P(next symbol | the teacher's token begins with `read` and continues) under the probabilities [V_T] of one row.
 
-    Nothing where the teacher rules that out.
+    Empty if the teacher rules that out.
     """
-    masses: dict[int, Tensor] = {}
+    probs: dict[int, Tensor] = {}
     for token, piece in enumerate(vocabulary):
         if token in stops:
             symbol = None if read else END
         else:
             symbol = piece[len(read)] if piece.startswith(read) and len(piece) > len(read) else None
         if symbol is not None:
-            masses[symbol] = masses.get(symbol, torch.zeros((), dtype=row.dtype)) + row[token]
-    total = sum(masses.values(), torch.zeros((), dtype=row.dtype))
-    return {symbol: mass / total for symbol, mass in masses.items() if mass > 0}
+            probs[symbol] = probs.get(symbol, torch.zeros((), dtype=row.dtype)) + row[token]
+    total = sum(probs.values(), torch.zeros((), dtype=row.dtype))
+    return {symbol: value / total for symbol, value in probs.items() if value > 0}
 
 
 def loss(
     responses: Sequence[Response], vocabulary: Sequence[bytes], stops: Sequence[int], byte_nll: float = 0.0
 ) -> tuple[Tensor, int]:
-    """Sum of KL(teacher || student) over bytes, plus the weighted cross-entropy of what they are; and their number."""
+    """Sum over bytes of KL(teacher || student), plus their weighted cross-entropy; and the number of bytes."""
     symbols = list(range(257 if stops else 256))
     total, count = torch.zeros((), dtype=torch.float64), 0
     for response in responses:

@@ -1,6 +1,6 @@
 """Byte-prefix targets, marginal credit and the bpm loss by enumerating what a teacher may write next, in plain Python.
 
-One response at a time. Probabilities are float64 tensors of one row a token; `Text` is all that the methods know of it.
+One response at a time. Probabilities are float64 tensors with one row per token; `Text` holds everything else.
 """
 
 import math
@@ -12,15 +12,21 @@ from torch import Tensor
 
 STOP, OTHER = "stop", "other"
 Column = bytes | str
-"""What a student may write next: some bytes, its stop, or anything else."""
+"""A student's next token: some bytes, its stop, or anything else."""
 
 
 @dataclass(frozen=True)
 class Text:
     """A response and both vocabularies.
 
-    student, teacher: its tokens' ids, stops included. student_pieces, teacher_pieces: bytes of every id. student_stops,
-    teacher_stops: the ids that end a response. stopped: whether the last token of both is a stop.
+    Attributes:
+        student: the student's token ids, stops included.
+        teacher: the teacher's token ids, stops included.
+        student_pieces: bytes of every id of the student.
+        teacher_pieces: bytes of every id of the teacher.
+        student_stops: the student's ids that end a response.
+        teacher_stops: the teacher's ids that end a response.
+        stopped: whether the last token of both is a stop.
     """
 
     student: Sequence[int]
@@ -31,13 +37,14 @@ class Text:
     teacher_stops: Sequence[int]
     stopped: bool
 
-    def spelled(self, side: str) -> list[bytes]:
+    def token_bytes(self, side: str) -> list[bytes]:
+        """The bytes of each token of a side, without the stop."""
         ids, pieces = getattr(self, side), getattr(self, f"{side}_pieces")
         return [pieces[k] for k in ids[: len(ids) - self.stopped]]
 
     def chunks(self) -> list[tuple[range, range, bytes]]:
-        """Student tokens, teacher tokens and bytes of each chunk of the text: where both are at the same byte."""
-        student, teacher = self.spelled("student"), self.spelled("teacher")
+        """Student tokens, teacher tokens and bytes of each chunk, from one shared byte end to the next."""
+        student, teacher = self.token_bytes("student"), self.token_bytes("teacher")
         found, i, j = [], 0, 0
         while i < len(student):
             first = i, j
@@ -48,7 +55,7 @@ class Text:
         return found
 
     def columns(self, log_probs: Tensor) -> dict[Column, Tensor]:
-        """The student's probability of each byte string, of its stop, and of each token that is neither."""
+        """The student's probability of each byte string, of its stop, and of each other token."""
         found: dict[Column, Tensor] = {}
         for token, piece in enumerate(self.student_pieces):
             column = STOP if token in self.student_stops else piece or f"control {token}"
@@ -56,8 +63,8 @@ class Text:
         return found
 
 
-def mass(probs: Tensor, text: Text, begin: bytes) -> Tensor:
-    """Probability of the tokens that begin with these bytes; of no stop token."""
+def prefix_probability(probs: Tensor, text: Text, begin: bytes) -> Tensor:
+    """Probability of the tokens that begin with these bytes; stop tokens do not count."""
     ids = [k for k, piece in enumerate(text.teacher_pieces) if piece.startswith(begin) and k not in text.teacher_stops]
     return probs[[k for k in ids if text.teacher_pieces[k]]].sum()
 
@@ -67,9 +74,13 @@ def mass(probs: Tensor, text: Text, begin: bytes) -> Tensor:
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that the teacher may write. data: its bytes after those already read, None for no bytes.
+    """A possible continuation by the teacher.
 
-    on_path: whether it begins with the realised tokens' first one.
+    Attributes:
+        token: its first token.
+        data: its bytes after those already read, None for no bytes.
+        on_path: whether it begins with the first of the realised tokens.
+        probability: its probability.
     """
 
     token: int
@@ -79,7 +90,7 @@ class Event:
 
 
 def events(text: Text, probs: Tensor, tokens: range, read: bytes) -> Iterator[Event]:
-    """All of them at the first of some teacher tokens of a chunk, of which `read` is already written."""
+    """All continuations at the first of some teacher tokens of a chunk, of which `read` is already written."""
     first = tokens[0]
     for token, piece in enumerate(text.teacher_pieces):
         silent = not piece or token in text.teacher_stops
@@ -96,7 +107,7 @@ def events(text: Text, probs: Tensor, tokens: range, read: bytes) -> Iterator[Ev
 
 
 def target(text: Text, probs: Tensor, tokens: range, read: bytes, ahead: bytes) -> dict[Column, Tensor]:
-    """Probability of each column. ahead: the bytes of the text from here to the end of the chunk."""
+    """Probability of each column; `ahead` is the text from here to the end of the chunk."""
     pieces = [p for k, p in enumerate(text.student_pieces) if p and k not in text.student_stops]
     left = len(text.teacher_pieces[text.teacher[tokens[0]]]) - len(read)
     total, found = torch.zeros((), dtype=torch.float64), {}
@@ -111,15 +122,15 @@ def target(text: Text, probs: Tensor, tokens: range, read: bytes, ahead: bytes) 
                 fitting = [p for p in fitting if len(p) <= left or ahead.startswith(p)]
             column = max(fitting, key=len, default=OTHER)
         found[column] = found.get(column, 0) + event.probability
-    if not total > 0:  # the teacher rules out what was read, and says nothing of what follows
+    if not total > 0:  # the teacher rules out the bytes read so far
         return {column: (total if column != OTHER else total + 1) for column in [*found, OTHER]}
     return {column: value / total for column, value in found.items()}
 
 
 def positions(text: Text) -> Iterator[tuple[int, range, bytes, bytes]]:
-    """Of each student token: its number, the teacher tokens from the one in which it begins, what is read of that
-    one, and the rest of the chunk."""
-    teacher = text.spelled("teacher")
+    """For each student token: its number, the teacher tokens from the one in which it begins, the bytes already read
+    of that one, and the rest of the chunk."""
+    teacher = text.token_bytes("teacher")
     for ours, theirs, data in text.chunks():
         start = 0
         for token in ours:
@@ -134,7 +145,7 @@ def positions(text: Text) -> Iterator[tuple[int, range, bytes, bytes]]:
 
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
-"""Of a student's and a teacher's probabilities [K]."""
+"""(student's probabilities [K], teacher's [K], mix) -> nats."""
 
 
 def _kl(p: Tensor, q: Tensor) -> Tensor:
@@ -171,22 +182,23 @@ def loss(text: Text, student: Tensor, teacher: Tensor, name: str, mix: float, te
 def scores(text: Text, teacher: Tensor) -> list[float]:
     """The teacher's log-probability of each student token, from its logits [m, V_T]."""
     probs = torch.softmax(teacher, -1)
-    spelled, found = text.spelled("teacher"), []
+    pieces, found = text.token_bytes("teacher"), []
     for ours, theirs, _ in text.chunks():
         before = 0.0
         end = 0
         for token in ours:
             end += len(text.student_pieces[text.student[token]])
-            read, log_mass = 0, 0.0
+            read, logprob = 0, 0.0
             for j in theirs:
-                if read + len(spelled[j]) <= end:
-                    log_mass += probs[j, text.teacher[j]].log().item()
-                    read += len(spelled[j])
+                if read + len(pieces[j]) <= end:
+                    logprob += probs[j, text.teacher[j]].log().item()
+                    read += len(pieces[j])
                 else:
-                    log_mass += mass(probs[j], text, spelled[j][: end - read]).log().item() if end > read else 0.0
+                    begun = pieces[j][: end - read]
+                    logprob += prefix_probability(probs[j], text, begun).log().item() if begun else 0.0
                     break
-            found.append(log_mass - before)
-            before = log_mass
+            found.append(logprob - before)
+            before = logprob
     if text.stopped:
         found.append(math.log(probs[-1, list(text.teacher_stops)].sum()))
     return found

@@ -1,4 +1,4 @@
-"""Slow obvious twins of what the methods over shared candidates have in common: probabilities by name, in dictionaries.
+"""Slow obvious twins of the parts that methods over shared candidates have in common: dictionaries by name.
 
 One position after the other, float64, written from the definitions; autograd differentiates it.
 """
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 Names = Mapping[str, Sequence[int]]
-"""What a candidate is called -> its token ids on one side."""
+"""Name of a candidate -> its token ids on one side."""
 
 
 def shared_names(
     student: Sequence[bytes], teacher: Sequence[bytes], student_stops: Sequence[int], teacher_stops: Sequence[int]
 ) -> tuple[Names, Names]:
-    """Of two vocabularies (the bytes of each id), the same names for both."""
+    """The shared candidates of two vocabularies, given the bytes of each id: the same names on both sides."""
     ours: dict[str, Sequence[int]] = {}
     theirs: dict[str, Sequence[int]] = {}
     for text in sorted(set(student) & set(teacher) - {b""}):
@@ -37,7 +37,7 @@ def unit_score(probs: Tensor, ids: Sequence[int]) -> Tensor:
 
 
 def divergence(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], name: str, mix: float) -> Tensor:
-    """Of the renormalised scores; both over the same names."""
+    """The divergence of the renormalised scores; both sides have the same names."""
     s, t = ({key: side[key] / sum(side.values()) for key in student} for side in (student, teacher))
 
     def kl(p: Mapping[str, Tensor], q: Mapping[str, Tensor]) -> Tensor:

@@ -1,7 +1,7 @@
 """The slow obvious twin of the cdm loss: whole matrices, one response, one cell, one token after the other.
 
-The path is that of the whole response at once, over all pairs of tokens, where the pairs that it may not take cost
-infinitely much. Probabilities are dictionaries by token id.
+The path is that of the whole response at once, over all pairs of tokens; a forbidden pair has an infinite cost.
+Probabilities are dictionaries by token id.
 """
 
 import math
@@ -20,8 +20,12 @@ FLOOR = -100.0
 class Side(NamedTuple):
     """One response in one model's tokens.
 
-    logits: [tokens, V]. ids: the realised tokens. splits: of the chunks. pieces: bytes of every token id. stops: the
-    ids that end a response.
+    Attributes:
+        logits: [tokens, V].
+        ids: the realised tokens.
+        splits: the tokens of each chunk.
+        pieces: bytes of every token id.
+        stops: the ids that end a response.
     """
 
     logits: Tensor
@@ -64,7 +68,7 @@ def weights(entropies: Sequence[float]) -> list[float]:
 
 
 def known_entropy(log_probs: Sequence[float]) -> float:
-    """Of some outcomes, all others being one."""
+    """The entropy of some outcomes and of all others as one."""
     probs = [math.exp(value) for value in log_probs]
     rest = max(0.0, 1 - sum(probs))
     return -sum(p * math.log(p) for p in [*probs, rest] if p > 0)
@@ -75,7 +79,7 @@ def top(log_probs: dict[int, float], k: int) -> dict[int, float]:
 
 
 def path(costs: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
-    """The cheapest way from first cell to last; of equal steps both sides, then that of the rows, then the other."""
+    """The cheapest path from the first cell to the last; ties go to a step on both sides, then to one of the rows."""
     best = [[math.inf] * (len(costs[0]) + 1) for _ in range(len(costs) + 1)]
     best[0][0] = 0.0
     for i in range(len(costs)):
@@ -160,7 +164,7 @@ def groups(student: Side, teacher: Side, tops: list[list[dict[int, float]]], ent
 def loss(
     student: Side, teacher: Side, *, top_k: int, max_distance: float, name: str, temperature: float, band: int = 8
 ) -> Tensor:
-    """Of one response."""
+    """The loss of one response."""
     total = student.logits.sum() * 0
     if not student.ids:
         return total

@@ -9,7 +9,13 @@ from typing import NamedTuple
 
 
 class Token(NamedTuple):
-    """loss: this token's term. slope: its derivative by log pi_theta. clipped: whether a bound is active."""
+    """One token.
+
+    Attributes:
+        loss: its term.
+        slope: the derivative of the term by log pi_theta.
+        clipped: whether a bound is active.
+    """
 
     loss: float
     slope: float
@@ -19,13 +25,13 @@ class Token(NamedTuple):
 def token(logprob: float, old: float, advantage: float, *, low: float, high: float, dual: float) -> Token:
     ratio = math.exp(logprob - old)
     if advantage >= 0:
-        bound = 1 + high  # a gain counts up to here
+        bound = 1 + high  # a gain counts up to this ratio
         if ratio > bound:
             return Token(-bound * advantage, 0.0, True)
         return Token(-ratio * advantage, -ratio * advantage, False)
-    if ratio < 1 - low:  # a loss counts down to here,
+    if ratio < 1 - low:  # a loss counts down to this ratio,
         return Token(-(1 - low) * advantage, 0.0, True)
-    if ratio > dual:  # and up to there
+    if ratio > dual:  # and up to this one
         return Token(-dual * advantage, 0.0, True)
     return Token(-ratio * advantage, -ratio * advantage, False)
 
@@ -39,6 +45,6 @@ def loss(
     high: float = 0.28,
     dual: float = 10.0,
 ) -> tuple[float, list[float], int]:
-    """The sum, its gradient with respect to `logprobs`, and how many tokens are clipped."""
+    """The sum, its gradient with respect to `logprobs`, and the number of clipped tokens."""
     tokens = [token(*row, low=low, high=high, dual=dual) for row in zip(logprobs, old, advantages, strict=True)]
     return sum(item.loss for item in tokens), [item.slope for item in tokens], sum(item.clipped for item in tokens)

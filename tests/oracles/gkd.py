@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def kl(p: Tensor, q: Tensor) -> Tensor:
-    """sum p log(p / q) - p + q: the divergence of two vectors that need not sum to 1; where p is 0, a term is q."""
+    """sum p log(p / q) - p + q: the divergence of two vectors that need not sum to 1; if p is 0, a term is q."""
     total = p.new_zeros(())
     for a, b in zip(p, q, strict=True):
         total = total - a + b
@@ -17,7 +17,7 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def jsd(student: Tensor, teacher: Tensor, beta: float) -> Tensor:
-    """Of probabilities [V]."""
+    """JSD_beta of probabilities [V]."""
     if beta == 0:
         return kl(teacher, student)
     if beta == 1:
@@ -33,7 +33,7 @@ def loss(
     beta: float = 0.5,
     temperature: float = 1.0,
 ) -> Tensor:
-    """[N_S, V] and [N_T, V]; starts: the rows of each side at which a chunk starts."""
+    """The sum over chunks: logits [N_S, V] and [N_T, V], and the rows of each side at which a chunk starts."""
     total = student_logits.new_zeros(())
     for i, j in starts:
         p = torch.softmax(student_logits[i] / temperature, 0)

@@ -10,7 +10,14 @@ from tests.oracles import gkd, uld
 
 
 class Side(NamedTuple):
-    """logits: [N, V]. ids: the realised tokens. pieces: bytes of each id. stops: ids that end a response."""
+    """One model's side.
+
+    Attributes:
+        logits: [N, V].
+        ids: the realised tokens.
+        pieces: bytes of each id.
+        stops: ids that end a response.
+    """
 
     logits: Tensor
     ids: Sequence[int]
@@ -29,7 +36,7 @@ def merged(side: Side, rows: range, last: bool, temperature: float) -> Tensor:
 
 
 def names(side: Side) -> list[bytes | str]:
-    """What each id stands for: its bytes, or that it ends a response, or itself alone."""
+    """A name for each id: its bytes, "stop" if it ends a response, or a name of its own."""
     return [
         "stop" if token_id in side.stops else piece or f"control {token_id}"
         for token_id, piece in enumerate((*side.pieces, *[b""] * (side.logits.shape[1] - len(side.pieces))))
@@ -37,7 +44,7 @@ def names(side: Side) -> list[bytes | str]:
 
 
 def split(vector: Tensor, own: Sequence[bytes | str], shared: Sequence[bytes | str]) -> tuple[Tensor, Tensor]:
-    """The total of each shared name, and the entries of no shared name."""
+    """The total of each shared name, and the entries without a shared name."""
     columns = [sum(vector[k] for k in range(len(own)) if own[k] == name) for name in shared]
     rest = [vector[k] for k in range(len(own)) if own[k] not in shared]
     return torch.stack(columns), torch.stack(rest) if rest else vector[:0]

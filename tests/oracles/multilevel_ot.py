@@ -36,7 +36,7 @@ def sinkhorn(cost: Tensor, entropy: float, iterations: int) -> Tensor:
 
 
 def parts(s: Tensor, t: Tensor, tau: float = 2.0, entropy: float = 0.1, iterations: int = 20) -> Parts:
-    """Of ranked probabilities [c, k] of both sides at the same positions."""
+    """The parts of the loss, from ranked probabilities [c, k] of both sides at the same positions."""
     positions, ranks = range(s.shape[0]), range(s.shape[1])
     absolute = sum((t[c, i] - s[c, i]).abs() for c in positions for i in ranks)
     logarithmic = -sum(t[c, i] * torch.log(s[c, i]) for c in positions for i in ranks)
@@ -60,7 +60,21 @@ def loss(
     sinkhorn_entropy: float = 0.1,
     iterations: int = 20,
 ) -> Tensor:
-    """responses: of each, the rows of both sides at which its chunks start. windows: sizes of each one's windows."""
+    """The sum over responses.
+
+    Args:
+        student_logits: [N_S, V_S].
+        teacher_logits: [N_T, V_T].
+        responses: for each response, the rows of both sides at which its chunks start.
+        ranks: entries that each side keeps.
+        windows: for each response, the (first, end) chunks of its windows; None for one window.
+        log_weight: weight of SL.
+        sequence_weight: weight of SD.
+        temperature: divides the logits.
+        sinkhorn_temperature: tau_SD.
+        sinkhorn_entropy: lambda.
+        iterations: N.
+    """
     ranks = min(ranks, student_logits.shape[1], teacher_logits.shape[1])
     total = student_logits.new_zeros(())
     for number, starts in enumerate(responses):

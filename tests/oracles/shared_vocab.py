@@ -16,7 +16,7 @@ def loss(
     name: str = "reverse",
     mix: float = 0.5,
 ) -> Tensor:
-    """student, teacher: probabilities [tokens, V] of each side's positions. splits: the first token of each chunk."""
+    """The sum over chunks: probabilities [tokens, V] of each side, and the first token of each chunk on each side."""
     total = student.new_zeros(())
     for first, their_first in splits:
         total = total + divergence(scores(student[first], names[0]), scores(teacher[their_first], names[1]), name, mix)

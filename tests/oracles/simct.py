@@ -1,4 +1,4 @@
-"""The slow obvious twin of the simct loss (2605.07711, Eqs. 6-9): shared tokens, and the realised unit beside them."""
+"""The slow obvious twin of the simct loss (2605.07711, Eqs. 6-9): shared tokens and the realised unit."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,14 @@ from tests.oracles.candidates import Names, divergence, scores, unit_score
 
 
 class Side(NamedTuple):
-    """probs: [tokens, V], of each token's position. ids: the realised tokens. spans: (first, end) of each chunk."""
+    """One model's side.
+
+    Attributes:
+        probs: [tokens, V], the probabilities at each token's position.
+        ids: the realised tokens.
+        spans: (first, end) of each chunk.
+        names: the candidates.
+    """
 
     probs: Tensor
     ids: Sequence[int]

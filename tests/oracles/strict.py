@@ -18,7 +18,7 @@ def loss(
     name: str = "reverse",
     mix: float = 0.5,
 ) -> Tensor:
-    """student, teacher: probabilities [tokens, V]. one_to_one: the student's and the teacher's token of each chunk."""
+    """The sum over 1:1 chunks: probabilities [tokens, V] of each side, and the token of each chunk on each side."""
     total = student.new_zeros(())
     for row, their_row in one_to_one:
         ours, theirs = scores(student[row], names[0]), scores(teacher[their_row], names[1])

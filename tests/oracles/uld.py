@@ -21,7 +21,7 @@ def distance(student: Tensor, teacher: Tensor) -> Tensor:
 def loss(
     student_logits: Tensor, teacher_logits: Tensor, starts: Sequence[tuple[int, int]], temperature: float = 1.0
 ) -> Tensor:
-    """[N_S, V_S] and [N_T, V_T]; starts: the rows of each side at which a chunk starts."""
+    """The sum over chunks: logits [N_S, V_S] and [N_T, V_T], and the rows of each side at which a chunk starts."""
     total = student_logits.new_zeros(())
     for i, j in starts:
         p = torch.softmax(student_logits[i] / temperature, 0)

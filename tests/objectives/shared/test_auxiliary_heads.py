@@ -1,4 +1,4 @@
-"""What is trained beside the student: in the optimizer and in checkpoints, not in what is saved of the student."""
+"""Auxiliary heads are in the optimizer and in checkpoints, and in no saved student."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def attached(model: torch.nn.Module, num_bytes: int = 2) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("adapter", [False, True])
-def test_it_is_trained_whole(adapter):
+def test_all_of_its_parameters_are_trained(adapter):
     model = student(adapter)
     heads = attached(model)
     trained = {name for name, value in model.named_parameters() if value.requires_grad}

@@ -58,7 +58,7 @@ def test_tables_equal_a_look_at_every_token(student, teacher, prefix, taught):
     )
 
 
-def test_ids_that_spell_the_same_share_a_column():
+def test_ids_with_the_same_bytes_share_a_column():
     """Token 1 and 7 are both `a`; the stops are 0, 9 and 10."""
     tables = BytePrefixes(VocabPair(vocab(STUDENT_PIECES), vocab(TEACHER_PIECES), (0, 9, 10), (1, 7)))
     log_probs = torch.log_softmax(torch.randn(3, len(STUDENT_PIECES), dtype=torch.float64), -1)
@@ -110,16 +110,16 @@ def test_prefix_probabilities_of_no_queries():
 
 
 def test_the_realised_token_is_counted_once():
-    """Tokens 2, 5, 6 are aa, ab, aab and 3 is a; 10 is no beginning with `a` of these."""
+    """Tokens 2, 5 and 6 are aa, ab and aab."""
     tables = prefixes_of(pair())
-    questions = PrefixQueries.of(np.array([0, 0, 0]), [b"a", b"a", b"ab"], tables)
+    queries = PrefixQueries.of(np.array([0, 0, 0]), [b"a", b"a", b"ab"], tables)
     topk = TopLogprobs(torch.tensor([[5, 0, 2]]), torch.tensor([[0.5, 0.3, 0.1]]).log())
     realised, logprobs = torch.tensor([5, 6, 5]), torch.tensor([0.5, 0.05, 0.5]).log()
-    ours = topk_prefix_logprobs(questions, tables, topk, realised, logprobs).exp()
+    ours = topk_prefix_logprobs(queries, tables, topk, realised, logprobs).exp()
     torch.testing.assert_close(ours, torch.tensor([0.6, 0.65, 0.5]))
 
 
-def test_where_many_tokens_begin_with_what_was_read_tiles_are_smaller():
+def test_tiles_are_smaller_if_many_tokens_begin_with_the_bytes_read():
     """Their sums take memory too, and as much per logit however many there are."""
     tables, device = prefixes_of(pair()), torch.device("cpu")
     whole = FirstTargets(tables, device).tile_elements(100)

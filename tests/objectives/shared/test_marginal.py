@@ -92,7 +92,7 @@ def test_by_hand():
 def test_where_text_was_rewritten_the_semantic_prior_credits():
     states = states_of(*BY_HAND)
     batch = one_chunk(LETTERS, [[1, 2], [2]], states).batch
-    other = replace(batch, teacher=replace(batch.teacher, ids=torch.tensor([3])))  # `b` does not spell `ab`
+    other = replace(batch, teacher=replace(batch.teacher, ids=torch.tensor([3])))  # the bytes of `b` are not `ab`
     prior = assign_credit(batch.student.logprobs, batch.teacher.logprobs, batch.alignment)
     torch.testing.assert_close(batch_credit(other, "marginal"), prior)
     assert (batch_credit(batch, "marginal") - prior).abs().max() > 0.01
@@ -117,7 +117,7 @@ def test_where_no_token_begins_like_the_text_its_first_byte_takes_the_loss():
 
 @pytest.mark.parametrize("ruled_out", [False, True])
 def test_a_long_text_is_credited_as_a_short_one(ruled_out):
-    """In float32, where sums over all of it would round; also after a token that the teacher rules out."""
+    """In float32, in which sums over all of it would round; also after a token that the teacher rules out."""
     short = one_chunk(LETTERS, [[1, 2], [2]], states_of(*BY_HAND)).batch
     long = AlignedBatch.concatenate([short.with_teacher(topk=ALL)] * 3000)
     logprobs = long.teacher.logprobs.float()
@@ -128,7 +128,7 @@ def test_a_long_text_is_credited_as_a_short_one(ruled_out):
     torch.testing.assert_close(batch_credit(narrow, "marginal")[2:], expected, atol=1e-6, rtol=0)
 
 
-def test_a_small_probability_is_no_impossible_one():
+def test_a_small_probability_is_not_taken_for_an_impossible_one():
     rows = [[0.2, 0.5, 0.3], [0.1, 0.3, 0.6]], [[0.1, 0.2, 1e-30, 0.1, 0.6]]
     batch = one_chunk(LETTERS, [[1, 2], [2]], states_of(*rows)).batch
     assert batch_credit(batch, "marginal")[1].item() == pytest.approx(math.log(1e-30 / 0.2 / 0.6))

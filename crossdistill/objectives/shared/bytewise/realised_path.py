@@ -99,11 +99,11 @@ def moves_along(batch: AlignedBatch, token_offsets: TokenOffsets, tables: BytePr
     states = batch.teacher.dense
     logprobs = _path_logprobs(batch, rows, last, temperature)
     logprobs += dense_prefix_logprobs(PrefixQueries.of(last, begun, tables), tables, states, temperature)
-    log_read = torch.zeros_like(logprobs)  # of no bytes, where a student token and a teacher token begin together
+    log_read = torch.zeros_like(logprobs)  # 0 if the student token begins where the teacher token begins
     inside = np.flatnonzero(token_offsets.offsets[tokens])
     read = PrefixQueries.of(rows[inside], token_offsets.prefixes(tokens[inside]), tables)
     log_read[to_tensor(inside, log_read.device)] = dense_prefix_logprobs(read, tables, states, temperature).double()
-    ruled_out = log_read == -torch.inf  # such a teacher says nothing: all of its target is the residual
+    ruled_out = log_read == -torch.inf  # there is no distribution to move: all of the target is the residual
     probs = (logprobs - log_read).exp().masked_fill(ruled_out, 0.0).to(device)
     return Moves(to_tensor(tokens, device), to_tensor(sources, device), to_tensor(columns, device), probs)
 

@@ -82,7 +82,7 @@ class InnerTargets:
         columns = self._columns[self._offsets[numbers][rows] + terms]
         target = teacher_logits.new_zeros(len(numbers), self._num_columns)
         target.view(-1).index_add_(0, rows * self._num_columns + columns, probs)
-        target[:, -1] += (sums == -torch.inf).to(target)  # a teacher that rules out what was read says nothing
+        target[:, -1] += (sums == -torch.inf).to(target)  # a teacher that rules out the bytes read so far
         own = torch.zeros(target.shape, dtype=torch.bool, device=target.device)
         own[rows, columns] = True
         return target, own
