@@ -12,6 +12,7 @@ import torch
 
 from crossdistill.align import DropReason
 from crossdistill.chat import split_response
+from crossdistill.distill.aligned_batch import select
 from crossdistill.objectives import AlignedBatch, LossInputs, LossSum, Objective, get
 from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
 from crossdistill.signal import Signal
@@ -161,3 +162,36 @@ def test_a_nan_among_the_most_probable_tokens_drops_the_sample(sides, student, s
     monkeypatch.setattr(NumberingTeacher, "last_top", value)
     _, items = scored(Wants(Signal.TOPK), sides, "gemma", student, special)
     assert {item.dropped for item in items} == {reason}
+
+
+def assert_same_batch(ours: AlignedBatch, theirs: AlignedBatch) -> None:
+    assert ours.alignment == theirs.alignment
+    np.testing.assert_array_equal(ours.is_stop, theirs.is_stop)
+    np.testing.assert_array_equal(ours.response_splits, theirs.response_splits)
+    for side in ("student", "teacher"):
+        for name, value in vars(getattr(ours, side)).items():
+            other = getattr(getattr(theirs, side), name)
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value, other), name
+            elif value is not None:
+                assert all(torch.equal(*pair) for pair in zip(value, other, strict=True) if torch.is_tensor(pair[0])), (
+                    name
+                )
+
+
+@pytest.mark.parametrize("signal", Signal)
+@pytest.mark.parametrize("name", NAMES)
+def test_some_responses_of_a_batch_are_their_own_batches_put_together(sides, student, special, name, signal):
+    _, items = scored(Wants(signal), sides, name, student, special)
+    parts = [item.batch for item in items]
+    whole = AlignedBatch.concatenate(parts)
+    assert select(whole, range(len(parts))) is whole
+    for rows in ([len(parts) - 1, 0], [3, 4, 1, 2], *([k] for k in range(len(parts)))):
+        assert_same_batch(select(whole, rows), AlignedBatch.concatenate([parts[k] for k in rows]))
+
+
+def test_what_is_credited_together_is_kept_together(sides, student, special):
+    _, items = scored(Wants(Signal.SAMPLED), sides, "gemma", student, special)
+    assert len({id(item.group) for item in items}) == 1
+    for item in items:
+        assert_same_batch(select(item.group, [item.index]), item.batch)
