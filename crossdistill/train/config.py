@@ -100,8 +100,8 @@ class CrossTokenizerConfig(DistillationConfig):
     stop_unit: bool = field(
         default=True,
         metadata={
-            "help": "Teach the end of the turn: pair the student's stop mass with the teacher's where the student "
-            "really stopped. Turn off for a teacher that does not end its turns, such as a base model."
+            "help": "Teach the end of the turn: pair the student's stop mass with the teacher's if the student really "
+            "stopped. Turn off for a teacher that does not end its turns, such as a base model."
         },
     )
     teacher_batch_tokens: int = field(
@@ -112,20 +112,20 @@ class CrossTokenizerConfig(DistillationConfig):
     )
     teacher_server: dict[str, Any] | str | None = field(
         default=None,
-        metadata={"help": "How a teacher's server is asked: fields of crossdistill.teachers.ServedOptions."},
+        metadata={"help": "Settings of a teacher's server: fields of crossdistill.teachers.ServedOptions."},
     )
     rollout_parts: int = field(
         default=1,
         metadata={
-            "help": "In how many parts a batch of rollouts is sampled, so that a teacher's server scores one while the "
-            "next is sampled. Fewer responses are sampled at once then: worth it where scoring takes longer."
+            "help": "Number of parts in which a batch of rollouts is sampled, so that a teacher's server scores one while "
+            "the next is sampled. Fewer responses are then sampled at once: worth it if scoring takes longer."
         },
     )
     teacher_cache: str | None = field(
         default=None,
-        metadata={"help": "Folder in which the scores of a teacher's server are kept, to be asked for once."},
+        metadata={"help": "Folder in which the scores of a teacher's server are cached."},
     )
-    teacher_cache_mib: int = field(default=1024, metadata={"help": "What they may take there."})
+    teacher_cache_mib: int = field(default=1024, metadata={"help": "Largest size of that folder."})
     teacher_rules: dict[str, Any] | str | None = field(
         default=None,
         metadata={
@@ -135,7 +135,7 @@ class CrossTokenizerConfig(DistillationConfig):
     )
     teacher_weights: dict[str, Any] | str | None = field(
         default=None,
-        metadata={"help": "Of several teachers, name -> weight: all judge every response; advantages are averaged."},
+        metadata={"help": "Of several teachers, name -> weight: all score every response; advantages are averaged."},
     )
     text_tokens: list[str] | None = field(
         default=None,
@@ -147,8 +147,8 @@ class CrossTokenizerConfig(DistillationConfig):
     min_coverage: float | None = field(
         default=None,
         metadata={
-            "help": "Share of the sampled bytes that the teacher must supervise. Where it is left out, what the pair "
-            "promises on the corpus of `crossdistill inspect`, less 5 points."
+            "help": "Share of the sampled bytes that the teacher must supervise; by default the expected coverage, which "
+            "`crossdistill inspect` measures, less 5 points."
         },
     )
     low_coverage: str = field(
@@ -188,7 +188,7 @@ class CrossTokenizerConfig(DistillationConfig):
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
             raise InputError(
-                f"save_steps = {self.save_steps} is no multiple of num_iterations = {self.num_iterations}: a "
+                f"save_steps = {self.save_steps} is not a multiple of num_iterations = {self.num_iterations}: a "
                 "checkpoint would fall inside a batch of rollouts and could not be resumed exactly; change one of them."
             )
 
@@ -216,7 +216,7 @@ class CrossTokenizerConfig(DistillationConfig):
 
 
 def check_temperature(objective: Objective | None, temperature: float) -> None:
-    """Raises InputError for one that means nothing; objective: None where it is chosen later."""
+    """Raises InputError for a temperature without a meaning; objective: None if it is chosen later."""
     if not 0 < temperature < math.inf:
         raise InputError(f"temperature must be above 0 and finite, not {temperature}.")
     if objective is None or temperature == 1 or not objective.at_sampling_temperature:

@@ -232,7 +232,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
     # ---- around the step --------------------------------------------------------------------------------------------
 
     def _observation(self, mode: str, batch: ScoredBatch) -> Observation:
-        """What monitors are told of a batch. All processes must come here together."""
+        """A batch as monitors see it. Every process must call it."""
         with self.distiller.timers.timed("render"):
             histories = history_counts(batch, self.student_renderer, self._teacher_renderers)
         values = RolloutSums.of(batch.rollout, batch.responses, batch.coverage, all_teachers(histories)).values()

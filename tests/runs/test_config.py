@@ -144,7 +144,7 @@ def test_a_preset_is_overridden_key_by_key(tmp_path):
         (["objective_options.clip=1"], "objective 'dpca' has no option 'clip'; it takes "),
         (["objective_options.credit=all"], "there is no credit method 'all'"),
         (["train.num_iterations=0"], "num_iterations must be at least 1, not 0"),
-        (["train.num_iterations=2", "train.save_steps=5"], "save_steps = 5 is no multiple of num_iterations = 2"),
+        (["train.num_iterations=2", "train.save_steps=5"], "save_steps = 5 is not a multiple of num_iterations = 2"),
     ],
 )
 def test_settings_that_cannot_work(tmp_path, overrides, message):

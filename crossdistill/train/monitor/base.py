@@ -1,4 +1,4 @@
-"""A monitor: it is told what happens in a run, and never asked by the step."""
+"""A monitor sees what happens in a run; the step never asks it anything."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,10 +45,10 @@ class Monitor:
         """Rows of the data, before their prompts are rendered."""
 
     def see(self, seen: Observation) -> None:
-        """A batch of rollouts. Every process is told, in the same order."""
+        """A batch of rollouts. Every process calls it, in the same order."""
 
     def save(self, checkpoint: Path, is_writer: bool) -> None:
-        """Write what a resumed run needs. Every process is told; the one with `is_writer` writes."""
+        """Write what a resumed run needs. Every process calls it; the one with `is_writer` writes."""
 
     def load(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint; every process is told."""
+        """Go on from a checkpoint; every process calls it."""

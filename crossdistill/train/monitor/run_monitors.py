@@ -18,7 +18,8 @@ class RunMonitors:
 
     Args:
         distiller: its teachers, vocabulary and timers are those of the run.
-        renderers: how each teacher's prompts are rendered. labels: what each teacher is called in warnings.
+        renderers: how each teacher's prompts are rendered.
+        labels: names of the teachers in warnings.
         routing: which teacher scores which prompt.
         student_params: of the student, in matrix products.
         num_iterations: optimisation steps on a batch of rollouts.
@@ -51,5 +52,5 @@ class RunMonitors:
 
     @property
     def all(self) -> list[Monitor]:
-        """In the order in which they are told."""
+        """In the order in which they see a batch."""
         return [self.usage, self.templates, self.metrics, self.watchdog, self.completions]
