@@ -117,8 +117,8 @@ class CrossTokenizerConfig(DistillationConfig):
     rollout_parts: int = field(
         default=1,
         metadata={
-            "help": "Number of parts in which a batch of rollouts is sampled, so that a teacher's server scores one while "
-            "the next is sampled. Fewer responses are then sampled at once: worth it if scoring takes longer."
+            "help": "Number of parts in which a batch of rollouts is sampled, so that a teacher's server scores one "
+            "while the next is sampled. Fewer responses are then sampled at once: worth it if scoring takes longer."
         },
     )
     teacher_cache: str | None = field(
@@ -147,8 +147,8 @@ class CrossTokenizerConfig(DistillationConfig):
     min_coverage: float | None = field(
         default=None,
         metadata={
-            "help": "Share of the sampled bytes that the teacher must supervise; by default the expected coverage, which "
-            "`crossdistill inspect` measures, less 5 points."
+            "help": "Share of the sampled bytes that the teacher must supervise; by default the expected coverage, "
+            "which `crossdistill inspect` measures, less 5 points."
         },
     )
     low_coverage: str = field(
