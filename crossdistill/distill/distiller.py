@@ -4,7 +4,7 @@ Shapes: B responses, C longest response, N supervised tokens, H hidden size, V v
 belongs to response token c, not to the state that predicts it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,7 @@ from crossdistill.teachers.base import Teacher
 from crossdistill.tokens import ByteVocab
 
 TemplateKwargs = Mapping[str, Any]
+Sample = Callable[[Sequence[Prompt]], Sequence[Sequence[int]]]
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ class Distiller:
         One step of a loop of your own (docs/own-loop.md has the whole)::
 
             distiller = Distiller(tokenizer, teacher, "dpca", student=student)
-            batch = distiller.score(prompts, completion_ids)
-            loss = distiller.loss(batch, *distiller.student_states(batch)) / batch.num_items
+            loss, batch = distiller.step(prompts, sample)
             loss.backward()
     """
 
@@ -122,6 +122,25 @@ class Distiller:
         self._scorer_of_all = MultiTeacherScorer(scorers) if len(scorers) > 1 else next(iter(scorers.values()))
         if student is not None:
             self.objective.attach(student)
+
+    # ---- the step -------------------------------------------------------------------------------------------------
+
+    def step(self, prompts: Sequence[Prompt], sample: Sample) -> tuple[Tensor, ScoredBatch]:
+        """One step of a loop on one process: sample -> score -> loss.
+
+        A trainer with an engine, several processes or micro-batches makes the same three calls apart.
+
+        Args:
+            prompts: texts or lists of messages.
+            sample: gives the sampled token ids of a response to each prompt.
+
+        Returns:
+            The loss, to call ``backward`` on, and the scored batch.
+        """
+        completion_ids = sample(prompts)
+        batch = self.score(prompts, completion_ids)
+        states, head = self.student_states(batch)
+        return self.loss(batch, states, head) / batch.num_items, batch
 
     # ---- scoring --------------------------------------------------------------------------------------------------
 

@@ -115,7 +115,8 @@ def test_all_ways_to_the_loss_agree(loop: dict[str, Any], prompts: list[Any]) ->
     new[batch.loss_mask] = chosen
     pure = clipped_policy_loss(new, batch.old_logprobs, batch.advantages, batch.loss_mask)
     assert selected.item() != 0
-    for other in (whole, layer, pure):
+    again, _ = distiller.step(prompts, lambda asked: batch.rollout.completion_ids)
+    for other in (whole, layer, pure, again * batch.num_items):
         assert other.item() == pytest.approx(selected.item(), rel=1e-5)
 
 
