@@ -1,10 +1,10 @@
-"""Tokens a second of the alignment on one core, beside TRL GOLD's aligner, the definition and the floor.
+"""Tokens per second of the alignment on one core, compared with TRL GOLD's aligner, the definition and a floor.
 
 OMP_NUM_THREADS=1 python -m benchmarks.alignment --student models/tokenizers/qwen3 --teacher models/tokenizers/gemma-3
 
-Without tokenizers two small ones are trained on the same texts. The tokens counted are those of both sides. All ways
-are timed in turn in every round, in one process and in its own CPU seconds, so that other work on the machine does not
-count. The floor is the running sum (numpy.cumsum) of both arrays of token lengths: without it there are no ends.
+Without tokenizers, two small ones are trained on the same texts. Tokens of both sides count. Every round times each
+method in turn, in one process and in its own CPU seconds, so that other work on the machine does not count. The floor
+is the running sum (numpy.cumsum) of both arrays of token lengths: without it there are no ends.
 """
 
 import gc
@@ -35,7 +35,7 @@ from tests.oracles.alignment import pieces_of, synchronised
 
 SIZES = (128, 1_000, 16_000, 128_000)  # tokens of the student
 BATCH_TOKENS = 128_000  # of the student, in all responses of a batch
-DEFINITION_MOST = 1_000  # it compares every prefix with every prefix, as bytes
+DEFINITION_MAX_TOKENS = 1_000  # the definition compares every prefix with every prefix, as bytes
 MIN_SECONDS = 0.01  # of one sample
 CHINESE = (
     "今天的天气很好，我们去公园散步。",
@@ -51,11 +51,16 @@ CHINESE = (
 
 GOLD, GOLD_ALONE = "gold", "gold, collector off"
 
-Way = Callable[[], Any]
+Method = Callable[[], Any]
 
 
 class Ends(NamedTuple):
-    """Two tokenisations of the same bytes, as ends: int64."""
+    """Two tokenisations of the same bytes, as the ends of their tokens.
+
+    Attributes:
+        student: int64.
+        teacher: int64.
+    """
 
     student: np.ndarray
     teacher: np.ndarray
@@ -66,7 +71,7 @@ class Ends(NamedTuple):
 
 
 def texts(num_bytes: int) -> dict[str, str]:
-    """English prose and code that come with Python, and Chinese sentences: at least that many bytes of each."""
+    """English prose and code that come with Python, and Chinese sentences: at least `num_bytes` bytes of each."""
     rng = Random(0)  # noqa: S311 - reproducible, not secret
     chinese = (rng.choice(CHINESE).format(rng.randint(1, 999), rng.randint(1, 99)) for _ in range(10_000))
     modules = sorted(Path(timeit.__file__).parent.glob("[a-d]*.py"))
@@ -79,32 +84,32 @@ def texts(num_bytes: int) -> dict[str, str]:
 
 
 def tokenised(text: str, student: ByteVocab, teacher: ByteVocab, num_tokens: int) -> Ends:
-    """The first tokens of the student, and the teacher's of the same bytes."""
+    """The first `num_tokens` tokens of the student, and the teacher's tokens of the same bytes."""
     ids = student.encode(text[: 16 * num_tokens]).ids[:num_tokens]
     return Ends(student.ends(ids), teacher.encode(student.decode(ids)).ends)
 
 
 def adversarial(num_tokens: int) -> dict[str, Ends]:
-    """What no pair of tokenizers does: sides that meet at the end alone, at every byte, by chance; one far finer."""
+    """Tokenisations unlike those of real pairs: common ends at the last byte only, at every byte, or by chance."""
     rng = np.random.default_rng(0)
     every, end = np.arange(1, num_tokens + 1), 4 * num_tokens + 1
-    cuttings = (np.append(np.flatnonzero(rng.random(end - 1) < 0.25) + 1, end) for _ in range(2))
+    splits = (np.append(np.flatnonzero(rng.random(end - 1) < 0.25) + 1, end) for _ in range(2))
     return {
         "boundaries never meet": Ends(np.append(2 * every - 1, 2 * num_tokens), 2 * every),
         "a token a byte, both": Ends(every, every),
-        "random cuttings": Ends(*cuttings),
+        "random cuttings": Ends(*splits),
         "a token a byte against 64 bytes": Ends(every, np.append(every[63:-1:64], num_tokens)),
     }
 
 
-def ways(ends: Ends, data: bytes) -> dict[str, tuple[Way, int]]:
-    """What is timed, and how many tokens it reads."""
+def methods(ends: Ends, data: bytes) -> dict[str, tuple[Method, int]]:
+    """Name -> the method to time and the number of tokens that one call reads."""
     lengths = [np.diff(side, prepend=0) for side in ends]
     rows = max(1, BATCH_TOKENS // len(ends.student))
     batch = [[side.copy() for _ in range(rows)] for side in ends]
     offsets = [list(zip([0, *side[:-1].tolist()], side.tolist(), strict=True)) for side in ends]
     _check(ends, offsets)
-    made: dict[str, Way] = {
+    found: dict[str, Method] = {
         "cumsum": lambda: [np.cumsum(side) for side in lengths],
         "sum": lambda: [np.sum(side) for side in lengths],
         "align": lambda: align(*ends),
@@ -114,29 +119,29 @@ def ways(ends: Ends, data: bytes) -> dict[str, tuple[Way, int]]:
         GOLD: lambda: ULDLoss._align_by_byte_offsets(*offsets),
         GOLD_ALONE: lambda: ULDLoss._align_by_byte_offsets(*offsets),
     }
-    if len(ends.student) <= DEFINITION_MOST:
+    if len(ends.student) <= DEFINITION_MAX_TOKENS:
         pieces = [pieces_of(data, side.tolist()) for side in ends]
-        made["definition"] = lambda: synchronised(*pieces)
+        found["definition"] = lambda: synchronised(*pieces)
     return {
-        name: (way, ends.num_tokens * (rows if name in ("align_batch", "align in a loop") else 1))
-        for name, way in made.items()
+        name: (method, ends.num_tokens * (rows if name in ("align_batch", "align in a loop") else 1))
+        for name, method in found.items()
     }
 
 
 def _check(ends: Ends, offsets: list[list[tuple[int, int]]]) -> None:
-    """GOLD and ours find the same chunks here, so that the same work is timed."""
+    """Check that GOLD and this package find the same chunks, so that the same work is timed."""
     groups = ULDLoss._align_by_byte_offsets(*offsets)
     alignment = align(*ends)
     assert [group[-1] + 1 for group in groups[0]] == alignment.student_splits[1:].tolist()
     assert [group[-1] + 1 for group in groups[1]] == alignment.teacher_splits[1:].tolist()
 
 
-def nanoseconds(named: dict[str, tuple[Way, int]], rounds: int) -> dict[str, np.ndarray]:
-    """Of each way, per token: one figure a round."""
-    # Python's garbage collector runs as it does in training; GOLD, which makes two lists a chunk, pays for it
+def nanoseconds(named: dict[str, tuple[Method, int]], rounds: int) -> dict[str, np.ndarray]:
+    """Nanoseconds per token of each method, one value per round."""
+    # Python's garbage collector runs, as in training; it costs GOLD time, which makes two lists per chunk
     timers = {
-        name: timeit.Timer(way, "" if name == GOLD_ALONE else "gc.enable()", time.process_time, {"gc": gc})
-        for name, (way, _) in named.items()
+        name: timeit.Timer(method, "" if name == GOLD_ALONE else "gc.enable()", time.process_time, {"gc": gc})
+        for name, (method, _) in named.items()
     }
     once = {name: timer.timeit(1) for name, timer in timers.items()}  # also warms up
     calls = {name: max(1, int(MIN_SECONDS / min(once[name], timers[name].timeit(1)))) for name in timers}
@@ -149,7 +154,7 @@ def nanoseconds(named: dict[str, tuple[Way, int]], rounds: int) -> dict[str, np.
 
 def row(text: str, ends: Ends, data: bytes, rounds: int) -> dict[str, Any]:
     """One line of the table."""
-    spent = nanoseconds(ways(ends, data), rounds)
+    spent = nanoseconds(methods(ends, data), rounds)
     median = {name: float(np.median(values)) for name, values in spent.items()}
     return {
         "text": text,
@@ -181,7 +186,7 @@ def rows(student: ByteVocab, teacher: ByteVocab, rounds: int) -> Iterator[dict[s
 
 
 def trained(text: str, num_entries: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of that many entries."""
+    """A byte-level BPE with `num_entries` entries."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -195,19 +200,19 @@ def tokenizer_of(path: Path | None, num_entries: int) -> PreTrainedTokenizerFast
         return trained("".join(text[:300_000] for text in texts(1).values()), num_entries)
     folder = path if path.is_dir() else path.parent
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-    tokenizer.name_or_path = str(folder)  # by which the cache of vocabularies finds the file
+    tokenizer.name_or_path = str(folder)  # the cache of vocabularies finds the file by it
     return tokenizer
 
 
 def build_seconds(path: Path | None, num_entries: int, rounds: int) -> dict[str, Any]:
-    """Of ByteVocab for one tokenizer: read anew, and from its cache on disk. Loading the tokenizer is not counted."""
+    """Seconds to build a ByteVocab, with and without its cache on disk, without loading the tokenizer."""
     seconds: dict[str, list[float]] = {"anew": [], "cached": []}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
             for name, setting in (("anew", "off"), ("cached", folder)):
                 os.environ["CROSSDISTILL_CACHE"] = setting
                 if name == "cached":
-                    ByteVocab.from_tokenizer(tokenizer_of(path, num_entries))  # fills the cache where it is not yet
+                    ByteVocab.from_tokenizer(tokenizer_of(path, num_entries))  # fills the cache in the first round
                 tokenizer = tokenizer_of(path, num_entries)
                 start = time.process_time()
                 vocab = ByteVocab.from_tokenizer(tokenizer)
@@ -241,10 +246,10 @@ def show(lines: list[dict[str, Any]]) -> Table:
 def main(
     student: Annotated[Path | None, typer.Option(exists=True, help="tokenizer.json, or its folder.")] = None,
     teacher: Annotated[Path | None, typer.Option(exists=True, help="tokenizer.json, or its folder.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Samples of each figure.")] = 15,
+    rounds: Annotated[int, typer.Option(min=1, help="Times to measure everything.")] = 15,
     output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
 ) -> None:
-    """Time the alignment."""
+    """Measure the alignment's speed."""
     load_before = os.getloadavg()[0]
     paths = {"student": (student, 8_000), "teacher": (teacher, 2_000)}
     build = {side: build_seconds(*settings, rounds=min(rounds, 5)) for side, settings in paths.items()}

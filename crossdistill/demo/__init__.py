@@ -1,1 +1,1 @@
-"""The embedded demo: two tiny models with different tokenizers, and a task whose answers can be checked."""
+"""The built-in demo: tiny models with different tokenizers, and a task whose answers can be checked."""

@@ -1,4 +1,4 @@
-"""The demo: on-policy distillation against its control, from the same start and for the same student tokens."""
+"""The demo: on-policy distillation and a control, from the same start and for the same number of student tokens."""
 
 import json
 import time
@@ -16,26 +16,34 @@ from crossdistill.demo.task import Problem, grade, problems
 from crossdistill.errors import InputError
 from crossdistill.eval.interval import Proportion, wilson
 from crossdistill.report.alignment.terminal import print_sample, print_warnings
-from crossdistill.report.html import write_report
 from crossdistill.runs.config import RunConfig, TeacherTable
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.run_file import write_json
 
 TEACHERS = ("teacher", "other_teacher")
-"""Two models that add, of different tokenizers and chat templates."""
+"""Two models that can add, with different tokenizers and chat templates."""
 RULES = {"teacher": "^(one|two) hundred", "other_teacher": ""}
-"""With both: who teaches what, by the first number."""
+"""Routing of problems with both teachers: by the first number."""
 CONTROL_NOTE = (
-    "The student learned from text whose writer forgets most carries, and its few SFT examples have none: more SFT on "
-    "them cannot teach it to carry, the teacher's signal on its own answers can. SFT on correct examples with carries "
-    "would."
+    "The student was pretrained on sums in which most carries are forgotten, and none of its few SFT examples has a "
+    "carry: more SFT on them cannot teach it to carry, but the teacher's signal on its own answers can. SFT on correct "
+    "examples with carries would, too."
 )
 """What the control shows and what it does not (figures in tools/build_demo_models.py)."""
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Sizes and rates of the demo; chosen on problems of the training split. The control has the same rate."""
+    """Sizes and rates of the demo, chosen on problems of the training split.
+
+    Attributes:
+        steps: optimisation steps of the distillation.
+        batch_size: responses per step, of the control too.
+        learning_rate: of both.
+        max_completion_length: tokens of a response.
+        num_test_problems: held-out problems to evaluate on.
+        num_prompts: problems to train on.
+    """
 
     steps: int = 60
     batch_size: int = 64
@@ -45,11 +53,11 @@ class DemoSettings:
     num_prompts: int = 8192
 
     def training(self, seed: int) -> dict[str, Any]:
-        """What distillation and its control have in common."""
+        """Trainer settings that distillation and control share."""
         return {
             "per_device_train_batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
-            "lr_scheduler_type": "linear",  # a constant rate reaches the same and then falls back
+            "lr_scheduler_type": "linear",  # a constant rate reaches the same accuracy and then loses some
             "warmup_steps": 5,
             "activation_checkpointing": False,
             "use_cpu": True,
@@ -64,13 +72,21 @@ DEFAULTS = DemoSettings()
 def run_demo(
     output: Path, seed: int = 0, settings: DemoSettings = DEFAULTS, two_teachers: bool = False
 ) -> dict[str, Any]:
-    """Run distillation and control; write OUTPUT/run.json, report.html, samples.jsonl, opd/ and control/.
+    """Run distillation and control, and write OUTPUT/run.json, report.html, samples.jsonl, opd/ and control/.
 
-    two_teachers: each of TEACHERS teaches the sums that RULES give it. Returns the content of run.json.
+    Args:
+        output: folder to write; new or empty.
+        seed: of rollouts, prompts and data order; the test problems are fixed.
+        settings: sizes and rates.
+        two_teachers: whether both TEACHERS teach, each the problems that RULES assign to it.
 
-    Raises InputError where the output folder holds something.
+    Returns:
+        The content of run.json.
+
+    Raises:
+        InputError: the output folder holds files.
     """
-    from crossdistill.runs.train import write_samples
+    from crossdistill.runs.train import write_report_if_possible, write_samples
 
     console, began = Console(), time.perf_counter()
     folder = RunFolder(output)
@@ -83,8 +99,8 @@ def run_demo(
     console.print("[bold]before[/bold]: the student after SFT on its few examples, and who teaches it")
     results = {"before": accuracy(asset("student"), test, settings)}
     results |= {name: accuracy(asset(name), test, settings) for name in teachers}
-    shown = (f"{name.replace('_', ' ')} {_shown(results[name])}" for name in teachers)
-    console.print(f"student {_shown(results['before'])}, {', '.join(shown)} exact match")
+    of_teachers = (f"{name.replace('_', ' ')} {_in_words(results[name])}" for name in teachers)
+    console.print(f"student {_in_words(results['before'])}, {', '.join(of_teachers)} exact match")
     console.print(f"[bold]on-policy distillation[/bold]: {settings.steps} steps of {settings.batch_size} responses")
     trainer, run, samples = _distil(output, settings, seed, test, teachers)
     results["after"] = accuracy(str(output / "opd" / "model"), test, settings)
@@ -102,32 +118,39 @@ def run_demo(
     write_json(folder.run, run)
     write_samples(folder, samples)
     views = [view for _, view in samples]
-    write_report(folder.report, run, trainer.state.log_history, views)
+    write_report_if_possible(folder, run, views)
     print_sample(console, views[0])
     console.print(results_table(results, run))
     console.print(CONTROL_NOTE)
     print_warnings(console, run["warnings"])
-    console.print(f"report: {folder.report}   figures: {folder.run}")
+    report = f"report: {folder.report}   " if folder.report.exists() else ""
+    console.print(f"{report}figures: {folder.run}")
     return run
 
 
 def asset(name: str) -> str:
-    """Path of a folder or file that comes with the package."""
+    """Path of a model's folder ("student", "teacher", "other_teacher") or of a file that comes with the demo."""
     return str(files("crossdistill.demo") / "assets" / name)
 
 
 def message(problem: Problem) -> list[dict[str, str]]:
-    """The problem as both models are asked: each renders it with its own chat template."""
+    """The problem as a conversation, which each model renders with its own chat template."""
     return [{"role": "user", "content": problem.prompt}]
 
 
 def as_conversation(row: dict[str, str]) -> dict[str, Any]:
-    """An SFT example with its prompt as a message, as the student was warm-started and is tested."""
+    """The ``prompt`` of an SFT example as a conversation, as in the student's warm start and its test."""
     return {"prompt": [{"role": "user", "content": row["prompt"]}]}
 
 
 def accuracy(model: str, test: list[Problem], settings: DemoSettings) -> Proportion:
-    """Exact match of greedy answers, with Wilson's 95 % interval."""
+    """Exact match of greedy answers, with Wilson's 95 % interval.
+
+    Args:
+        model: its folder.
+        test: problems to solve.
+        settings: of the demo, for the length of responses.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from crossdistill.teachers.writing import write_responses
@@ -135,8 +158,9 @@ def accuracy(model: str, test: list[Problem], settings: DemoSettings) -> Proport
     tokenizer = AutoTokenizer.from_pretrained(model)
     weights = AutoModelForCausalLM.from_pretrained(model).eval()
     prompts = [message(problem) for problem in test]
-    written = write_responses(weights, tokenizer, prompts, settings.max_completion_length, batch_size=200)
-    return wilson(sum(grade(problem, item.text) for problem, item in zip(test, written, strict=True)), len(test))
+    responses = write_responses(weights, tokenizer, prompts, settings.max_completion_length, batch_size=200)
+    graded = (grade(problem, response.text) for problem, response in zip(test, responses, strict=True))
+    return wilson(sum(graded), len(test))
 
 
 def _distil(
@@ -149,7 +173,7 @@ def _distil(
     prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = RunConfig(
         student=asset("student"),
-        **_named(teachers),
+        **_teacher_fields(teachers),
         dataset=str(prompts),
         train={
             **settings.training(seed),
@@ -163,15 +187,25 @@ def _distil(
     return trainer, run, fresh_samples(trainer, {"prompt": [message(problem) for problem in test[:3]]})
 
 
-def _named(teachers: Sequence[str]) -> dict[str, Any]:
-    """Fields of RunConfig."""
+def _teacher_fields(teachers: Sequence[str]) -> dict[str, Any]:
+    """Fields of RunConfig for one teacher or several."""
     if len(teachers) == 1:
         return {"teacher": asset(teachers[0])}
     return {"teachers": {name: TeacherTable(model=asset(name)) for name in teachers}}
 
 
 def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -> int:
-    """SFT from the same start on the examples that made it, for `budget` tokens; returns the tokens of its steps."""
+    """Continue SFT from the same start, on the examples of the warm start.
+
+    Args:
+        output: of the demo; the model is written to OUTPUT/control/model.
+        settings: sizes and rates.
+        seed: of the data order.
+        budget: tokens to train on; rounded to whole steps.
+
+    Returns:
+        The tokens of all steps.
+    """
     from transformers import AutoTokenizer
 
     from crossdistill.runs.data import load_rows
@@ -199,7 +233,7 @@ def control_cost(costs: Costs, tokens: int) -> dict[str, dict[str, int]]:
 
 
 def results_table(results: dict[str, Proportion], run: dict[str, Any]) -> Table:
-    """Before, after, control and teacher with 95 % intervals and what each cost."""
+    """Accuracy before, after, of the control and of each teacher, with 95 % intervals and costs."""
     table = Table(title=f"exact match on {results['before'].n} held-out problems, seed {run['seed']}")
     for column in ("", "exact match", "95 % interval", "student tokens", "TFLOP"):
         table.add_column(column, justify="left" if not column else "right")
@@ -224,5 +258,5 @@ def _coverage(run: dict[str, Any]) -> float:
     return run["coverage"]["supervised_bytes"] / run["coverage"]["sampled_bytes"]
 
 
-def _shown(result: Proportion) -> str:
+def _in_words(result: Proportion) -> str:
     return f"{result.mean:.1%} ({result.low:.1%} - {result.high:.1%})"

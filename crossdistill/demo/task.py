@@ -1,7 +1,7 @@
-"""Sums in number words: the verifiable task of the embedded demo.
+"""Sums in number words: the verifiable task of the demo.
 
 A problem reads ``one hundred eighty-four plus three hundred fifty-seven``. Its worked solution adds hundreds, tens and
-ones apart and joins them: ``four hundred and one hundred thirty and eleven is five hundred forty-one``.
+ones separately and joins them: ``four hundred and one hundred thirty and eleven is five hundred forty-one``.
 """
 
 import random
@@ -21,7 +21,13 @@ _TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy"
 
 @dataclass(frozen=True)
 class Problem:
-    """One sum: the user's message, the final answer, and a worked response that ends in the answer."""
+    """One sum.
+
+    Attributes:
+        prompt: the user's message.
+        answer: the final answer.
+        solution: a worked response that ends with the answer.
+    """
 
     prompt: str
     answer: str
@@ -29,13 +35,17 @@ class Problem:
 
 
 def number_words(number: int) -> str:
-    """Spell 0..999 in English.
+    """Write a number from 0 to 999 in English words.
 
-    >>> number_words(341)
-    'three hundred forty-one'
+    Raises:
+        ValueError: another number.
+
+    Example:
+        >>> number_words(341)
+        'three hundred forty-one'
     """
     if not 0 <= number <= 999:
-        raise ValueError(f"number must lie in 0..999, got {number}")
+        raise ValueError(f"number must be from 0 to 999, got {number}")
     if number < 20:
         return _SMALL[number]
     if number < 100:
@@ -67,8 +77,11 @@ def has_carry(left: int, right: int) -> bool:
 def operand_pairs(split: Split) -> list[tuple[int, int]]:
     """Every ordered pair of operands of one split.
 
-    A hash of the unordered pair decides: 80 % train, 10 % test, 10 % sft. Of the last, only sums without a carry are
-    kept: the few worked examples are easy ones, while training prompts and the test set have carries.
+    A hash of the unordered pair assigns 80 % to train, 10 % to test and 10 % to sft. The sft split keeps only sums
+    without a carry, so its few worked examples are easy, while training prompts and the test set have carries.
+
+    Raises:
+        ValueError: an unknown split.
     """
     buckets = {"test": (0,), "sft": (1,), "train": range(2, 10)}
     if split not in buckets:
@@ -88,23 +101,27 @@ def _bucket(left: int, right: int) -> int:
 
 
 def problems(split: Split, n: int, seed: int) -> list[Problem]:
-    """Draw `n` distinct problems of one split; the same arguments give the same list, on every platform.
+    """Draw `n` distinct problems of one split; the same arguments give the same list on every platform.
 
-    The splits are disjoint whatever `n` and `seed` are. Raises `ValueError` when a split has fewer than `n` problems.
+    The splits are disjoint for every `n` and `seed`.
+
+    Raises:
+        ValueError: the split has fewer than `n` problems.
     """
     pairs = operand_pairs(split)
     if n > len(pairs):
-        raise ValueError(f"split {split!r} holds {len(pairs)} problems, {n} were asked for")
+        raise ValueError(f"split {split!r} has {len(pairs)} problems, not {n}")
     return [make_problem(*pair) for pair in random.Random(seed).sample(pairs, n)]  # noqa: S311
 
 
 def grade(problem: Problem, response: str) -> bool:
-    """Whether what follows the last ``" is "`` equals the answer exactly (outer white space aside).
+    """Whether the text after the last ``" is "`` equals the answer exactly, except for outer white space.
 
-    >>> grade(make_problem(101, 102), "two hundred and zero and three is two hundred three")
-    True
-    >>> grade(make_problem(101, 102), "two hundred three")
-    False
+    Example:
+        >>> grade(make_problem(101, 102), "two hundred and zero and three is two hundred three")
+        True
+        >>> grade(make_problem(101, 102), "two hundred three")
+        False
     """
     _, marker, final = response.rpartition(" is ")
     return bool(marker) and final.strip() == problem.answer

@@ -1,1 +1,1 @@
-"""How good a model is at a task, and how sure the number is."""
+"""Evaluation of models on tasks: intervals for what is measured."""

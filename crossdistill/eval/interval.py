@@ -1,4 +1,4 @@
-"""95 % intervals for what an evaluation measures."""
+"""95 % intervals for the results of an evaluation."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,14 @@ _Z = NormalDist().inv_cdf(_TAIL)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value from `n` independent observations, and the ends of its 95 % interval."""
+    """A value from independent observations, with its 95 % interval.
+
+    Attributes:
+        mean: the value.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        n: number of observations.
+    """
 
     mean: float
     low: float
@@ -21,13 +28,13 @@ class Estimate:
     n: int
 
     def as_dict(self) -> dict[str, Any]:
-        """An entry of ``metrics`` in ``run.json``; ``ci`` is None where the interval is unbounded."""
+        """An entry of ``metrics`` in ``run.json``; ``ci`` is None if the interval is unbounded."""
         bounded = math.isfinite(self.low) and math.isfinite(self.high)
         return {"mean": self.mean, "ci": [self.low, self.high] if bounded else None, "n": self.n}
 
 
 class Proportion(Estimate):
-    """A share of successes, such as accuracy with one answer a problem."""
+    """A share of successes, such as accuracy with one answer per problem."""
 
 
 class Mean(Estimate):
@@ -37,23 +44,27 @@ class Mean(Estimate):
 def wilson(successes: int, n: int) -> Proportion:
     """The share of successes with Wilson's score interval (Wilson 1927).
 
-    It holds for few trials and for shares near 0 or 1, where the normal approximation does not.
+    Unlike the normal approximation, it also holds for few trials and for shares near 0 or 1.
 
-    The trials must be independent. Several answers to one problem are not: take each problem's mean and
-    :func:`mean_interval` over problems.
+    Args:
+        successes: number of successful trials.
+        n: number of trials. They must be independent, which several answers to one problem are not: use
+            :func:`mean_interval` over the means of the problems instead.
 
-    Raises ValueError where there are no trials, or more successes than trials.
+    Raises:
+        ValueError: there are no trials, or more successes than trials.
 
-    >>> estimate = wilson(8, 10)
-    >>> f"{estimate.mean:.2f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-    '0.80 [0.490, 0.943]'
+    Example:
+        >>> estimate = wilson(8, 10)
+        >>> f"{estimate.mean:.2f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+        '0.80 [0.490, 0.943]'
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} trials have no proportion")
     share, spread = successes / n, _Z**2 / n
     centre = (share + spread / 2) / (1 + spread)
     half_width = _Z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
-    # at the edges the interval ends exactly at 0 and 1, but for rounding
+    # at the edges the exact interval ends at 0 and 1; rounding must not move it
     low = 0.0 if successes == 0 else centre - half_width
     high = 1.0 if successes == n else centre + half_width
     return Proportion(share, low, high, n)
@@ -62,13 +73,19 @@ def wilson(successes: int, n: int) -> Proportion:
 def mean_interval(values: Sequence[float]) -> Mean:
     """The mean of independent values with Student's t interval.
 
-    One value says nothing about its spread: the interval is unbounded. Equal values give an interval of width 0.
+    The interval of a single value is unbounded, because its spread is unknown; that of equal values has width 0.
 
-    Raises ValueError where there are no values.
+    Raises:
+        ValueError: there are no values.
+
+    Example:
+        >>> estimate = mean_interval([1.0, 2.0, 3.0])
+        >>> f"{estimate.mean:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+        '2.00 [-0.48, 4.48]'
     """
     n = len(values)
     if n == 0:
-        raise ValueError("no values to take the mean of")
+        raise ValueError("no values to average")
     mean = fmean(values)
     if n == 1:
         return Mean(mean, -math.inf, math.inf, n)
@@ -79,7 +96,7 @@ def mean_interval(values: Sequence[float]) -> Mean:
 def _t_quantile(degrees: int) -> float:
     """The upper 97.5 % point of Student's t: exact for 1 and 2 degrees of freedom, within 0.15 % above.
 
-    From 3 degrees on the expansion in 1 / degrees around the normal quantile (Abramowitz and Stegun 26.7.5).
+    From 3 degrees on, by the expansion in 1 / degrees around the normal quantile (Abramowitz and Stegun 26.7.5).
     """
     if degrees == 1:
         return math.tan(math.pi * (_TAIL - 0.5))

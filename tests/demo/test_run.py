@@ -1,4 +1,4 @@
-"""The demo, small: what it runs, writes and never fetches."""
+"""A small demo: its steps and files, and that it needs no network."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SMALL = DemoSettings(steps=2, batch_size=8, num_test_problems=16, num_prompts=32
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small demo in a process of its own, in which looking up a host is an error."""
+    """A small demo in a separate process, in which looking up a host is an error."""
     output = tmp_path_factory.mktemp("demo") / "out"
     script = (
         "import sys\n"
@@ -63,7 +63,7 @@ def test_the_control_costs_as_many_student_tokens(demo):
     assert abs(control / distilled - 1) < 0.3  # whole batches: two of eight responses here
 
 
-def test_the_control_reads_prompts_as_the_test_does():
+def test_the_control_renders_prompts_as_the_test_does():
     tokenizer = AutoTokenizer.from_pretrained(asset("student"))
     row = load_rows(asset("sft.jsonl"))[0]
     conversation = as_conversation(row)["prompt"]
@@ -75,7 +75,7 @@ def test_the_control_reads_prompts_as_the_test_does():
 
 
 def test_a_folder_with_files_is_refused(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "other.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds files, perhaps of another demo: name a new folder"):
         run_demo(tmp_path, settings=SMALL)
 

@@ -32,7 +32,7 @@ def test_wilson_at_the_edges_is_exact_and_symmetric() -> None:
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 4), (5, 4)])
-def test_wilson_refuses_what_is_no_proportion(successes: int, n: int) -> None:
+def test_wilson_refuses_invalid_counts(successes: int, n: int) -> None:
     with pytest.raises(ValueError, match="have no proportion"):
         wilson(successes, n)
 

