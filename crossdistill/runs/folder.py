@@ -1,4 +1,4 @@
-"""The output folder of a run: its files, and whether a run may write to it::
+"""The output folder of a run: its files, and whether a run may write to it.
 
 config.json    the configuration, written as the run starts; a resumed run must have the same one, except for the
                settings of the coverage guard and of teachers' servers

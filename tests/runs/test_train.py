@@ -235,6 +235,19 @@ def test_a_refused_run_leaves_the_folder_free(pair, data, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_without_the_extra_report_a_run_says_how_to_get_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "missing", lambda extra: ["matplotlib"] if extra == "report" else [])
+    folder = RunFolder(tmp_path)
+    runs.write_report_if_possible(folder, {"history": []}, [])
+    assert not folder.report.exists()
+    assert capsys.readouterr().out == (
+        "no report.html was written, because matplotlib is not installed: pip install 'crossdistill[report]'\n"
+    )
+    monkeypatch.undo()
+    runs.write_report_if_possible(folder, {"history": []}, [])
+    assert folder.report.exists()
+
+
 def test_stop_on_signal_restores_the_handlers():
     before = signal.getsignal(signal.SIGTERM)
     stop = StopOnSignal()
