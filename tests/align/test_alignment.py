@@ -1,4 +1,4 @@
-"""Alignments by hand, and what the constructor and `align` refuse."""
+"""Alignments by hand, and refusals of the constructor and of `align`."""
 
 import pickle
 from itertools import pairwise
@@ -105,8 +105,8 @@ def test_equality_is_by_value():
 
 
 @pytest.mark.parametrize("student", [[1, 4, 6, 7, 8], [2, 2, 8, 8]])
-def test_what_align_makes_without_checks_passes_them(student):
-    """`align`, `select` and `concatenate` leave out the constructor's checks and its copy."""
+def test_alignments_made_without_checks_pass_them(student):
+    """`align`, `select` and `concatenate` skip the constructor's checks and its copy."""
     made = align(np.array(student), np.array([4, 5, 6, 8]))
     for own in (made, made.select(np.arange(made.num_chunks) > 0).alignment, Alignment.concatenate([made, made])):
         assert own == Alignment(own.student_splits, own.teacher_splits, own.byte_splits)
@@ -147,7 +147,7 @@ def test_select_keeps_chunks_and_names_their_tokens():
 
 
 @pytest.mark.parametrize(
-    ("student", "teacher", "holes", "expected", "student_kept", "teacher_kept"),
+    ("student", "teacher", "spans", "expected", "student_kept", "teacher_kept"),
     [
         ([2, 3, 5], [2, 5], [[2, 3]], ([0, 1, 2], [0, 1, 2], [0, 2, 4]), [0, 2], [0, 1]),  # a token of its own
         ([4, 6], [1, 6], [[1, 2]], ([0], [0], [0]), [], []),  # inside a chunk that spans everything
@@ -156,32 +156,32 @@ def test_select_keeps_chunks_and_names_their_tokens():
         ([1, 3], [3], [[0, 1]], ([0, 1], [0, 1], [0, 2]), [1], [0]),  # at the start
         ([3], [], [[0, 3]], ([0], [0], [0]), [], []),  # nothing else
         ([1, 2, 4], [1, 2, 4], [[1, 2]], ([0, 1, 2], [0, 1, 3], [0, 1, 3]), [0, 2], [0, 1, 2]),  # token without bytes
-        ([2, 5], [2, 5], np.zeros((0, 2)), ([0, 1, 2], [0, 1, 2], [0, 2, 5]), [0, 1], [0, 1]),  # no hole
+        ([2, 5], [2, 5], np.zeros((0, 2)), ([0, 1, 2], [0, 1, 2], [0, 2, 5]), [0, 1], [0, 1]),  # no span
     ],
 )
-def test_align_around_by_hand(student, teacher, holes, expected, student_kept, teacher_kept):
-    selection = align_around(np.array(student), np.array(teacher, dtype=np.int64), np.array(holes, dtype=np.int64))
+def test_align_around_by_hand(student, teacher, spans, expected, student_kept, teacher_kept):
+    selection = align_around(np.array(student), np.array(teacher, dtype=np.int64), np.array(spans, dtype=np.int64))
     assert selection.alignment == Alignment(*expected)
     assert selection.student.tolist() == student_kept
     assert selection.teacher.tolist() == teacher_kept
 
 
 @given(st.binary(min_size=1, max_size=24), st.data())
-def test_align_around_keeps_every_chunk_without_a_hole(data, draw):
+def test_align_around_keeps_every_chunk_without_a_span(data, draw):
     cuts = st.sets(st.integers(1, len(data)), max_size=len(data)).map(lambda ends: sorted({*ends, len(data)}))
     student, teacher = draw.draw(cuts), draw.draw(cuts)
-    is_hole = draw.draw(st.lists(st.booleans(), min_size=len(teacher), max_size=len(teacher)))
-    spans = list(zip([0, *teacher[:-1]], teacher, strict=True))
-    holes = [span for span, hole in zip(spans, is_hole, strict=True) if hole]
-    tokens = [end for end, hole in zip(teacher, is_hole, strict=True) if not hole]
+    is_lost = draw.draw(st.lists(st.booleans(), min_size=len(teacher), max_size=len(teacher)))
+    tokens = list(zip([0, *teacher[:-1]], teacher, is_lost, strict=True))
+    spans = [(start, end) for start, end, lost in tokens if lost]
+    teacher_ends = [end for _, end, lost in tokens if not lost]
     kept_student, kept_teacher = [], []
     borders = synchronised(pieces_of(data, student), pieces_of(data, teacher))
     for (i, j, _), (next_i, next_j, _) in pairwise(borders):
-        if not any(is_hole[j:next_j]):
+        if not any(is_lost[j:next_j]):
             kept_student += range(i, next_i)
-            kept_teacher += [sum(not hole for hole in is_hole[:k]) for k in range(j, next_j)]
+            kept_teacher += [sum(not lost for lost in is_lost[:k]) for k in range(j, next_j)]
     selection = align_around(
-        np.array(student), np.array(tokens, dtype=np.int64), np.array(holes, dtype=np.int64).reshape(-1, 2)
+        np.array(student), np.array(teacher_ends, dtype=np.int64), np.array(spans, dtype=np.int64).reshape(-1, 2)
     )
     assert selection.student.tolist() == kept_student
     assert selection.teacher.tolist() == kept_teacher
@@ -204,16 +204,16 @@ def test_a_batch_equals_its_alignments_one_by_one(batch, block_tokens, long_toke
 
 
 @given(st.lists(two_cuttings(), max_size=4), st.data())
-def test_a_batch_with_holes_equals_its_alignments_one_by_one(batch, draw):
-    student, teacher, holes = [], [], []
+def test_a_batch_with_spans_equals_its_alignments_one_by_one(batch, draw):
+    student, teacher, spans = [], [], []
     for _, student_ends, teacher_ends in batch:
-        is_hole = draw.draw(st.lists(st.booleans(), min_size=len(teacher_ends), max_size=len(teacher_ends)))
-        spans = list(zip(pairwise([0, *teacher_ends]), is_hole, strict=True))
+        is_lost = draw.draw(st.lists(st.booleans(), min_size=len(teacher_ends), max_size=len(teacher_ends)))
+        tokens = list(zip(pairwise([0, *teacher_ends]), is_lost, strict=True))
         student.append(np.array(student_ends))
-        teacher.append(np.array([end for (_, end), hole in spans if not hole], dtype=np.int64))
-        holes.append(np.array([span for span, hole in spans if hole], dtype=np.int64).reshape(-1, 2))
-    made = align_around_batch(student, teacher, holes)
-    expected = [align_around(*row) for row in zip(student, teacher, holes, strict=True)]
+        teacher.append(np.array([end for (_, end), lost in tokens if not lost], dtype=np.int64))
+        spans.append(np.array([span for span, lost in tokens if lost], dtype=np.int64).reshape(-1, 2))
+    made = align_around_batch(student, teacher, spans)
+    expected = [align_around(*row) for row in zip(student, teacher, spans, strict=True)]
     for one, other in zip(made, expected, strict=True):
         assert one.alignment == other.alignment
         assert one.student.tolist() == other.student.tolist()
@@ -236,6 +236,6 @@ def test_align_batch_refuses(student, teacher, message):
         align_batch(*rows)
 
 
-def test_a_batch_of_nothing():
+def test_an_empty_batch():
     assert align_batch([], []) == []
     assert align_around_batch([], [], []) == []

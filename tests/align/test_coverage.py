@@ -1,4 +1,4 @@
-"""Counting what was supervised and what was dropped."""
+"""Counts of supervised and dropped tokens."""
 
 from crossdistill.align import Coverage, DropReason
 from crossdistill.align.coverage import Count
@@ -28,7 +28,7 @@ def test_nothing_is_recorded_for_zero_tokens():
     assert coverage.dropped == {}
 
 
-def test_share_of_nothing_is_one():
+def test_the_share_is_one_if_nothing_was_sampled():
     assert Coverage().share == 1.0
 
 

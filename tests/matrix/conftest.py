@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.matrix.loading import Real, load_all
-from tests.matrix.truth import TokenNames, spelling_of
+from tests.matrix.truth import Rewriter, rewriter_of
 
 
 @pytest.fixture(scope="session")
 def reals() -> Iterator[dict[str, Real]]:
-    """Every tokenizer by name, each read and verified; the cache is off, so that times are of reading."""
+    """Every tokenizer by name, read and verified; the cache is off, so the times include reading."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CROSSDISTILL_CACHE", "off")
         found = load_all()
@@ -20,5 +20,5 @@ def reals() -> Iterator[dict[str, Real]]:
 
 
 @pytest.fixture(scope="session")
-def spellings(reals: dict[str, Real]) -> dict[str, TokenNames]:
-    return {name: spelling_of(real) for name, real in reals.items()}
+def rewriters(reals: dict[str, Real]) -> dict[str, Rewriter]:
+    return {name: rewriter_of(real) for name, real in reals.items()}

@@ -1,15 +1,15 @@
-"""What the matrix is run over: strings that other libraries fail on, bytes of every kind, the shipped corpus."""
+"""The cases of the matrix: strings that other libraries fail on, bytes of every kind, the shipped corpus."""
 
 from typing import NamedTuple
 
 from crossdistill.inspection.documents import corpus
 
 NUM_REPETITIONS = 10_000
-_LONG = 500  # bytes; above, a case is run on the canonical ids alone
+_LONG = 500  # bytes; longer cases run on the canonical ids only
 
 
 class Case(NamedTuple):
-    """Bytes that a student emits. group: the row of the table that it counts in."""
+    """Bytes that a student emits; `group` is the row of the table that they count in."""
 
     group: str
     name: str
@@ -50,7 +50,7 @@ _INVALIDS = [
     Case(_INVALID, "0xFF in the middle", b"one \xff two \xfe\xff three"),
     Case(_INVALID, "bare continuation bytes", b"one \x80\x81 two \xbf"),
     Case(_INVALID, "overlong slash", b"one \xc0\xaf two"),
-    Case(_INVALID, "lone surrogate", "one \ud83d two \udc00.".encode("utf-8", "surrogatepass")),
+    Case(_INVALID, "unpaired surrogate", "one \ud83d two \udc00.".encode("utf-8", "surrogatepass")),
     Case(_INVALID, "surrogate pair in CESU-8", "one \ud83e\udd17 two".encode("utf-8", "surrogatepass")),
     Case(_INVALID, "beyond U+10FFFF", b"one \xf4\x90\x80\x80 two"),
     Case(_INVALID, "every byte", bytes(range(256))),

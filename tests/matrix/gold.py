@@ -1,4 +1,4 @@
-"""What TRL's GOLD makes of the same student ids, with the offsets that it computes itself."""
+"""The boundaries of TRL's GOLD for the same student ids, with the offsets that it computes itself."""
 
 import os
 from collections.abc import Sequence
@@ -9,14 +9,18 @@ from itertools import accumulate, pairwise
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 from tests.matrix.loading import Real
-from tests.matrix.truth import TokenNames
+from tests.matrix.truth import Rewriter
 
 
 @dataclass
 class GoldScore:
-    """found: boundaries at which both sides have spelled the same bytes, of `true` ones in the responses that it takes.
+    """Counts of boundaries and responses.
 
-    wrong: others. refused: responses.
+    Attributes:
+        true: true boundaries in the responses that GOLD accepts.
+        found: boundaries at which both sides have covered the same bytes.
+        wrong: other boundaries.
+        refused: responses that GOLD refuses.
     """
 
     true: int = 0
@@ -32,13 +36,13 @@ class GoldScore:
 class Gold:
     """GOLD's aligner between any two of the tokenizers, by name."""
 
-    def __init__(self, reals: dict[str, Real], spellings: dict[str, TokenNames]):
-        self._reals, self._spellings = reals, spellings
+    def __init__(self, reals: dict[str, Real], rewriters: dict[str, Rewriter]):
+        self._reals, self._rewriters = reals, rewriters
         self._pieces = {name: _with_texts_of_added_tokens(real) for name, real in reals.items()}
         self._teacher_side = lru_cache(maxsize=4096)(self._encode)
 
     def score(self, student: str, ids: Sequence[int], data: bytes, teacher: str) -> GoldScore:
-        """The boundaries that GOLD takes for common ones, on the sampled `ids` that spell `data`."""
+        """The boundaries that GOLD considers common, for the sampled `ids` of `data`."""
         from trl.experimental.gold.gold_trainer import ULDLoss
 
         fast = self._reals[student].fast
@@ -50,10 +54,10 @@ class Gold:
             return GoldScore(refused=1)
         teacher_ids, offsets = side
         groups = ULDLoss._align_by_byte_offsets(_student_offsets(fast, ids), offsets)
-        return self._judge(groups, student, ids, data, teacher, teacher_ids)
+        return self._score_groups(groups, student, ids, data, teacher, teacher_ids)
 
     def _encode(self, teacher: str, text: str) -> tuple[list[int], list[tuple[int, int]]] | None:
-        """The teacher's ids and offsets, None where GOLD refuses the tokenizer or the text."""
+        """The teacher's ids and offsets, None if GOLD refuses the tokenizer or the text."""
         from trl.experimental.utils import encode_with_byte_offsets
 
         try:
@@ -62,31 +66,28 @@ class Gold:
             return None
         return side
 
-    def _judge(self, groups, student, ids, data, teacher, teacher_ids) -> GoldScore:
+    def _score_groups(self, groups, student, ids, data, teacher, teacher_ids) -> GoldScore:
         """Count the group ends at which the bytes of both sides' tokens are the same."""
-        spelling = self._spellings[teacher]
-        is_plain = spelling(data) == data
+        rewrite = self._rewriters[teacher]
+        is_plain = rewrite(data) == data
         ours = [0, *accumulate(len(self._pieces[student][index]) for index in ids)]
         pieces = [self._pieces[teacher][index] for index in teacher_ids]
-        spelled, theirs = b"".join(pieces), [0, *accumulate(map(len, pieces))]
+        joined, theirs = b"".join(pieces), [0, *accumulate(map(len, pieces))]
         agreed = next(
-            (k for k, (a, b) in enumerate(zip(data, spelled, strict=False)) if a != b), min(len(data), len(spelled))
+            (k for k, (a, b) in enumerate(zip(data, joined, strict=False)) if a != b), min(len(data), len(joined))
         )
         result = GoldScore()
         for student_group, teacher_group in zip(*groups, strict=True):
             ours_end = ours[student_group[-1] + 1] if student_group else ours[-1]
             theirs_end = theirs[teacher_group[-1] + 1] if teacher_group else theirs[-1]
-            if is_plain:
-                is_right = ours_end == theirs_end <= agreed
-            else:
-                is_right = spelling(data[:ours_end]) == spelled[:theirs_end]
+            is_right = ours_end == theirs_end <= agreed if is_plain else rewrite(data[:ours_end]) == joined[:theirs_end]
             result.found += is_right
             result.wrong += not is_right
         return result
 
 
 def _with_texts_of_added_tokens(real: Real) -> list[bytes]:
-    """The bytes of every id; of special tokens too, which GOLD's teacher reads out of text that spells them."""
+    """The bytes of every id, and the names of special tokens, which GOLD's teacher recognises in text."""
     pieces = list(real.vocab.pieces)
     added = real.backend.get_added_tokens_decoder() if real.backend else {}
     for index, token in added.items():
@@ -95,7 +96,7 @@ def _with_texts_of_added_tokens(real: Real) -> list[bytes]:
 
 
 def _student_offsets(fast, ids: Sequence[int]) -> list[tuple[int, int]]:
-    """As ``GOLDTrainer._maybe_add_completion_byte_offsets`` has them."""
+    """The offsets of ``GOLDTrainer._maybe_add_completion_byte_offsets``."""
     from trl.experimental.utils import piece_byte_len
 
     sizes = (piece_byte_len(token) for token in fast.convert_ids_to_tokens(ids))

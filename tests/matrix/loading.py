@@ -1,4 +1,4 @@
-"""The real tokenizers that `make tokenizers` fetches, as users hold them."""
+"""The real tokenizers that `make tokenizers` fetches, as the objects that users have."""
 
 import base64
 import json
@@ -25,8 +25,12 @@ FOLDER = ROOT / "models" / "tokenizers"
 class Real:
     """A real tokenizer.
 
-    tokenizer: what :meth:`ByteVocab.from_tokenizer` is given. pieces: the bytes of every id, read without crossdistill.
-    source: package and version. fast: as a fast Hugging Face tokenizer, which GOLD asks for, or None.
+    Attributes:
+        name: its name.
+        tokenizer: the argument of :meth:`ByteVocab.from_tokenizer`.
+        pieces: the bytes of every id, read without crossdistill.
+        source: package and version.
+        fast: the same as a fast Hugging Face tokenizer, which GOLD needs, or None.
     """
 
     name: str
@@ -52,7 +56,7 @@ class Real:
 
 
 def load_all() -> dict[str, Real]:
-    """Every tokenizer of the manifest and the variants below, by name; the test fails where there is none."""
+    """Every tokenizer of the manifest and the variants below, by name; the test fails if there is none."""
     manifest = FOLDER / "manifest.json"
     if not manifest.exists():
         pytest.fail(f"{manifest} is missing: run `make tokenizers` first")
@@ -66,7 +70,7 @@ def load_all() -> dict[str, Real]:
 
 
 def golden(name: str) -> list[tuple[str, list[int]]]:
-    """Texts with the golden token ids of each, as packages hold them; empty where none does."""
+    """Texts with their golden token ids from the packages; empty if there are none."""
     path = FOLDER / name / "golden.json"
     if not path.exists():
         return []
@@ -81,9 +85,9 @@ def _tokenizer_json(name: str, path: Path, source: str) -> Real:
 
 
 class Tekken:
-    """Mistral's tekken with the attributes of ``mistral_common``'s class, which needs another numpy than this package.
+    """Mistral's tekken with the attributes of ``mistral_common``'s class, which needs another version of numpy.
 
-    Its ids are those of a tiktoken encoding behind the control tokens.
+    Its ids are those of a tiktoken encoding, after the control tokens.
     """
 
     def __init__(self, content: dict[str, Any]):

@@ -1,4 +1,4 @@
-"""What crossdistill makes of one case of the matrix, held against the truth."""
+"""Compares crossdistill's chunks with the truth, for one case of the matrix."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,15 @@ from tests.matrix.truth import Span
 
 @dataclass
 class Score:
-    """Boundaries (a boundary closes a chunk that both sides spell whole), and bytes.
+    """Counts of boundaries and bytes; a boundary closes a chunk that both sides encode completely.
 
-    found: of the true ones. wrong: others. lost: bytes of chunks that touch a hole. unaccounted: neither supervised nor
-    lost, or both.
+    Attributes:
+        true: true boundaries.
+        found: true boundaries that were found.
+        wrong: other boundaries that were found.
+        total: bytes.
+        lost: bytes of chunks that touch an unencodable span.
+        unaccounted: bytes that are neither supervised nor lost, or both.
     """
 
     true: int = 0
@@ -34,22 +39,22 @@ class Score:
         return self.found == self.true and self.wrong == self.unaccounted == 0
 
 
-def spans_of(reading: PairedTokenization, student_ends: np.ndarray) -> list[Span]:
-    """The chunks as bytes of the text, from the positions of their student tokens."""
-    ends = student_ends[reading.student_positions]
-    splits = reading.alignment.student_splits
-    sizes = np.diff(reading.alignment.byte_splits)
+def spans_of(paired: PairedTokenization, student_ends: np.ndarray) -> list[Span]:
+    """The chunks as byte spans of the text, from the positions of their student tokens."""
+    ends = student_ends[paired.student_positions]
+    splits = paired.alignment.student_splits
+    sizes = np.diff(paired.alignment.byte_splits)
     closing = ends[splits[1:] - 1]
     return [(int(end - size), int(end)) for end, size in zip(closing, sizes, strict=True)]
 
 
-def score(student: ByteVocab, ids: np.ndarray, teacher: ByteVocab, expected: truth.PairedTokenization) -> Score:
+def score(student: ByteVocab, ids: np.ndarray, teacher: ByteVocab, expected: truth.TrueEnds) -> Score:
     """One text of a student under one teacher."""
-    reading = PairedTokenization.of(student, ids, teacher)
+    paired = PairedTokenization.of(student, ids, teacher)
     ends = student.ends(ids)
-    found = spans_of(reading, ends)
+    found = spans_of(paired, ends)
     chunks = truth.chunks(ends.tolist(), expected)
-    kept = [chunk for chunk in chunks if not truth.is_lost(chunk, expected.holes)]
+    kept = [chunk for chunk in chunks if not truth.is_lost(chunk, expected.spans)]
     dropped = sum(end - start for start, end in set(chunks) - set(kept))
     supervised = sum(end - start for start, end in found)
     return Score(

@@ -1,37 +1,38 @@
-"""The ids that a tokenizer itself gives to text in the middle of a conversation, asked of its own library."""
+"""The ids that a tokenizer's own library gives to text in the middle of a conversation."""
 
 from collections.abc import Callable, Sequence
 
 from tests.matrix.loading import Real
-from tests.matrix.truth import TokenNames
+from tests.matrix.truth import Rewriter
 
-# with these in front a text is not at the start, where some tokenizers put a space before it
+# after one of these a text is not at the start, where some tokenizers put a space before it
 _ANCHORS = ("\n", "。", "|")
 
 
-def own_ids(real: Real, text: str, spelling: TokenNames) -> list[int] | None:
-    """Its ids for `text`, or None where it does not read the text whole or cannot be asked.
+def own_ids(real: Real, text: str, rewrite: Rewriter) -> list[int] | None:
+    """The tokenizer's ids of `text`, or None if they are not known.
 
-    It cannot be asked where the text spells an added token (then it reads control tokens out of text, as a response
-    never should be read), or where every anchor becomes one token with the beginning of the text.
+    They are not known if the tokenizer drops part of the text, if the text contains the name of an added token (the
+    library then reads a control token, which a response must never contain), or if every anchor merges with the
+    beginning of the text.
     """
     if any(added in text for added in _added(real)):
         return None
     encode = _encoder(real)
     if real.vocab.kind in ("byte_level_bpe", "wordpiece", "longest_match"):
-        return _if_whole(real, encode(text), text, spelling)
+        return _if_whole(real, encode(text), text, rewrite)
     if text != text.strip():
-        return None  # white space at the edges is cut off or kept by where the text stands
+        return None  # white space at the edges is kept or not depending on the position of the text
     for anchor in _ANCHORS:
         before, both = encode(anchor), encode(anchor + text)
         if before and both[: len(before)] == before:
-            return _if_whole(real, both[len(before) :], text, spelling)
+            return _if_whole(real, both[len(before) :], text, rewrite)
     return None
 
 
-def _if_whole(real: Real, ids: Sequence[int], text: str, spelling: TokenNames) -> list[int] | None:
-    spelled = b"".join(real.pieces[index] for index in ids)
-    return list(ids) if spelled == spelling(text.encode("utf-8")) else None
+def _if_whole(real: Real, ids: Sequence[int], text: str, rewrite: Rewriter) -> list[int] | None:
+    joined = b"".join(real.pieces[index] for index in ids)
+    return list(ids) if joined == rewrite(text.encode("utf-8")) else None
 
 
 def _added(real: Real) -> list[str]:
@@ -56,7 +57,7 @@ def _encoder(real: Real) -> Callable[[str], list[int]]:
 
 
 def _longest_match(entries: dict[int, bytes]) -> Callable[[str], list[int]]:
-    """The definition of RWKV's World tokenizer: again and again the longest entry that the rest begins with."""
+    """The definition of RWKV's World tokenizer: each token is the longest entry that the rest begins with."""
     id_of = {entry: index for index, entry in entries.items()}
     longest = max(map(len, id_of))
 

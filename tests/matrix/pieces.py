@@ -12,7 +12,7 @@ _FALLBACK = re.compile("<0x([0-9A-F]{2})>")
 
 
 def of_tokenizer_json(spec: dict[str, Any]) -> list[bytes]:
-    """From the content of `tokenizer.json`. Control and unknown tokens and holes in the id range carry no bytes."""
+    """From the content of `tokenizer.json`. Control and unknown tokens and unused ids carry no bytes."""
     model = spec["model"]
     entries, unknown = _entries(model)
     read = _reader(spec)
@@ -24,7 +24,7 @@ def of_tokenizer_json(spec: dict[str, Any]) -> list[bytes]:
     is_sentencepiece = read is _sentencepiece_entry
     for index, token in added.items():
         text = read(token["content"]) if is_sentencepiece else token["content"].encode("utf-8")
-        found[index] = b"" if token["special"] or _is_spelled_as_control(token["content"]) else text
+        found[index] = b"" if token["special"] or _has_control_name(token["content"]) else text
     return found
 
 
@@ -55,8 +55,8 @@ def of_world(lines: str) -> list[bytes]:
     return found
 
 
-def _is_spelled_as_control(text: str) -> bool:
-    """Roles and ends of turns are not flagged in every file."""
+def _has_control_name(text: str) -> bool:
+    """Whether a name is that of a control token: not every file flags roles and ends of turns."""
     in_bars = text.startswith(("<|", "<｜")) and text.endswith(("|>", "｜>"))
     return in_bars or text in {"<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>"}
 
@@ -75,7 +75,7 @@ def _reader(spec: dict[str, Any]) -> Any:
 
 
 def _byte_level_entry(entry: str) -> bytes:
-    """As the library's decoder has it: an entry that is not spelled in its table stands for its own text."""
+    """As the library's decoder does it: an entry with a character outside its table has the bytes of its own text."""
     if all(char in _BYTE_OF for char in entry):
         return bytes(_BYTE_OF[char] for char in entry)
     return entry.encode("utf-8")

@@ -34,7 +34,7 @@ class Both:
 
 
 class Key(NamedTuple):
-    """What a score is of: one text (its group and name) of a student under a teacher."""
+    """The subject of a score: one text (its group and name) of a student under a teacher."""
 
     student: str
     teacher: str
@@ -44,14 +44,14 @@ class Key(NamedTuple):
 
 @dataclass
 class Matrix:
-    """Scores of every pair and text; what went wrong, in words; seconds that it took."""
+    """Scores of every pair and text, descriptions of the faults, and the seconds that it took."""
 
     scores: dict[Key, Both] = field(default_factory=lambda: defaultdict(Both))
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def by(self, label: Callable[[Key], str | None]) -> dict[str, Both]:
-        """The sums of the scores that have the same label, without those that have none."""
+        """Sums of the scores with the same label; scores without a label are left out."""
         sums: dict[str, Both] = defaultdict(Both)
         for key, both in self.scores.items():
             name = label(key)
@@ -63,8 +63,8 @@ class Matrix:
         return self.by(lambda key: "" if is_meant(key) else None)[""]
 
 
-class Remembering:
-    """A vocabulary that encodes the same bytes once."""
+class CachedVocab:
+    """A vocabulary that caches its encodings."""
 
     def __init__(self, vocab: ByteVocab):
         self._vocab = vocab
@@ -77,28 +77,28 @@ class Remembering:
 class Side:
     """A tokenizer as a teacher: its encodings, and the truth about them."""
 
-    def __init__(self, vocab: ByteVocab, pieces: list[bytes], spelling: truth.TokenNames):
-        self.vocab = Remembering(vocab)
-        self._pieces, self._spelling = pieces, spelling
+    def __init__(self, vocab: ByteVocab, pieces: list[bytes], rewrite: truth.Rewriter):
+        self.vocab = CachedVocab(vocab)
+        self._pieces, self._rewrite = pieces, rewrite
         self.truth = lru_cache(maxsize=None)(self._truth)
 
-    def _truth(self, data: bytes) -> truth.PairedTokenization:
+    def _truth(self, data: bytes) -> truth.TrueEnds:
         encoding: Encoding = self.vocab.encode(data)
-        holes = [tuple(hole) for hole in encoding.unencodable_spans.tolist()]
-        runs: list[list[bytes]] = [[] for _ in range(len(holes) + 1)]
-        in_holes = set(encoding.unencodable_positions.tolist())
+        spans = [tuple(span) for span in encoding.unencodable_spans.tolist()]
+        runs: list[list[bytes]] = [[] for _ in range(len(spans) + 1)]
+        unencodable = set(encoding.unencodable_positions.tolist())
         for index, (token, end) in enumerate(zip(encoding.ids.tolist(), encoding.ends.tolist(), strict=True)):
-            if index not in in_holes:
-                runs[sum(start < end for start, _ in holes)].append(self._pieces[token])
-        return truth.reading_of(data, runs, holes, self._spelling)
+            if index not in unencodable:
+                runs[sum(start < end for start, _ in spans)].append(self._pieces[token])
+        return truth.true_ends(data, runs, spans, self._rewrite)
 
 
 def run(reals: dict[str, Real], cases: list[Case]) -> Matrix:
     """Run the whole matrix."""
     start = time.perf_counter()
-    spellings = {name: truth.spelling_of(real) for name, real in reals.items()}
-    sides = {name: Side(real.vocab, real.pieces, spellings[name]) for name, real in reals.items()}
-    gold = Gold(reals, spellings)
+    rewriters = {name: truth.rewriter_of(real) for name, real in reals.items()}
+    sides = {name: Side(real.vocab, real.pieces, rewriters[name]) for name, real in reals.items()}
+    gold = Gold(reals, rewriters)
     matrix = Matrix()
     for student, real in reals.items():
         responses = list(_responses(real.vocab, cases))
@@ -122,7 +122,7 @@ def _responses(vocab: ByteVocab, cases: list[Case]) -> Iterator[tuple[Case, np.n
 
 
 def _one(vocab: ByteVocab, student: str, ids: np.ndarray, teacher: str, side: Side, gold: Gold) -> Both | str:
-    """The scores of one response, or what the teacher's encoding has wrong about its bytes."""
+    """The scores of one response, or a description of the fault in the teacher's encoding."""
     data = vocab.decode(ids)
     try:
         expected = side.truth(data)

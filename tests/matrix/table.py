@@ -1,4 +1,4 @@
-"""The page docs/tokenizers.md out of the scores of the matrix."""
+"""Writes the page docs/tokenizers.md from the scores of the matrix."""
 
 import datetime
 from collections.abc import Iterable, Sequence
@@ -94,7 +94,7 @@ def _gold_in_words(both: Both) -> str:
 
 
 def _tokenizers(reals: dict[str, Real]) -> str:
-    """Seconds are of reading and verifying the vocabulary, once the tokenizer is loaded, without the cache."""
+    """The table of tokenizers; seconds are for reading and verifying the vocabulary of a loaded tokenizer."""
     rows = [
         (
             name,
@@ -102,7 +102,7 @@ def _tokenizers(reals: dict[str, Real]) -> str:
             f"{len(real.vocab):,}",
             real.source,
             f"{real.built[1]:.2f}",
-            _holes(real),
+            _unencodable(real),
         )
         for name, real in reals.items()
     ]
@@ -113,7 +113,7 @@ def _tokenizers(reals: dict[str, Real]) -> str:
     return note + "\n" + _table(("tokenizer", "kind", "entries", "source", "seconds", "cannot encode"), rows)
 
 
-def _holes(real: Real) -> str:
+def _unencodable(real: Real) -> str:
     if not real.vocab.encodes_any_bytes:
         return "characters without an entry"
     return f"{len(real.vocab.unencodable)} bytes" if real.vocab.unencodable else "-"
@@ -138,7 +138,7 @@ def _cells(both: Both) -> tuple[str, ...]:
 
 
 def _percent(part: int, whole: int) -> str:
-    """A share, rounded so that neither a little nor almost all of it looks like none or all."""
+    """A percentage, rounded so that 0 and 100 % are exact."""
     if part in (0, whole):
         return "0" if part == 0 else "100 %"
     return f"{min(max(100 * part / whole, 0.1), 99.9):.1f} %"

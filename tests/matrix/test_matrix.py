@@ -11,7 +11,7 @@ pytestmark = pytest.mark.matrix
 
 
 def test_every_pair_finds_all_boundaries_and_no_other(reals: dict[str, Real]) -> None:
-    """The page is written in any case, so that it shows what is amiss."""
+    """The page is written even if there are faults, to show them."""
     everything = cases()
     matrix = run(reals, everything)
     (ROOT / "docs" / "tokenizers.md").write_text(page(reals, matrix, len(everything)), encoding="utf-8")

@@ -1,15 +1,15 @@
-"""Each real tokenizer on its own: its bytes, its ids, its holes. `make test-matrix`."""
+"""Each real tokenizer on its own: its bytes, its ids, its unencodable spans. `make test-matrix`."""
 
 import pytest
 
 from tests.matrix.corpus import cases
 from tests.matrix.loading import Real, golden
 from tests.matrix.own_ids import own_ids
-from tests.matrix.truth import TokenNames
+from tests.matrix.truth import Rewriter
 
 pytestmark = pytest.mark.matrix
-NUM_TOKENIZERS, NUM_FAMILIES = 16, 12  # at the least
-# one family a maker and algorithm: variants and tokenizers that differ in added tokens alone count once
+NUM_TOKENIZERS, NUM_FAMILIES = 16, 12  # at least
+# one family per maker and algorithm: variants, and tokenizers that differ only in added tokens, count once
 SAME_FAMILY = {
     "gpt-oss": "gpt-4o",
     "gpt-3.5 (tiktoken)": "gpt-3.5",
@@ -37,7 +37,7 @@ def test_bytes_are_those_of_the_file(reals: dict[str, Real]) -> None:
 
 
 def test_tokenizers_made_from_other_formats_give_the_golden_ids(reals: dict[str, Real]) -> None:
-    """Of llama.cpp: with dummy prefix, and with control tokens in text."""
+    """The golden ids of llama.cpp, with dummy prefix, and with control tokens in text."""
     compared = 0
     for name, real in reals.items():
         for text, ids in golden(name):
@@ -47,30 +47,30 @@ def test_tokenizers_made_from_other_formats_give_the_golden_ids(reals: dict[str,
     assert compared >= 11 * 46
 
 
-def test_ids_are_the_tokenizers_own(reals: dict[str, Real], spellings: dict[str, TokenNames]) -> None:
+def test_ids_are_the_tokenizers_own(reals: dict[str, Real], rewriters: dict[str, Rewriter]) -> None:
     whole = [case.data.decode("utf-8") for case in cases() if _is_text(case.data)]
     texts = list(dict.fromkeys(whole + [text.strip() for text in whole]))
     for name, real in reals.items():
         compared = 0
         for text in texts + [text for text, _ in golden(name)]:
-            expected = own_ids(real, text, spellings[name])
+            expected = own_ids(real, text, rewriters[name])
             if expected is not None:
                 assert real.vocab.encode(text).ids.tolist() == expected, (name, text)
                 compared += 1
         assert compared >= len(texts) // 3, (name, compared)
 
 
-def test_holes_hold_nothing_that_the_tokenizer_can_read(reals: dict[str, Real]) -> None:
+def test_unencodable_spans_contain_nothing_that_the_tokenizer_can_encode(reals: dict[str, Real]) -> None:
     for name, real in reals.items():
         for case in cases():
             if case.is_long:
                 continue
             for start, end in real.vocab.encode(case.data).unencodable_spans.tolist():
-                assert _is_unreadable(real, case.data[start:end]), (name, case, case.data[start:end])
+                assert _is_unencodable(real, case.data[start:end]), (name, case, case.data[start:end])
 
 
-def _is_unreadable(real: Real, data: bytes) -> bool:
-    """Bytes without entries, or characters of which the tokenizer itself makes an unknown token or nothing."""
+def _is_unencodable(real: Real, data: bytes) -> bool:
+    """Whether the bytes have no entries, or the tokenizer itself drops the characters or makes them unknown tokens."""
     if real.vocab.encodes_any_bytes:
         return set(data) <= set(real.vocab.unencodable)
     if not _is_text(data):

@@ -1,9 +1,9 @@
-"""Which chunks two tokenizers share on some bytes, from the definition and by brute force.
+"""The chunks that two tokenizers share on some bytes, from the definition and by brute force.
 
-A byte offset is a boundary iff the student's first i tokens are exactly the bytes before it, and the teacher's first
-j tokens are what the teacher makes of the bytes before it, and the rest of its tokens what it makes of the bytes
-behind it. What a teacher makes of bytes are the bytes themselves, unless its own normaliser rewrites them: then the
-normaliser is asked, for the bytes before and behind each offset.
+A byte offset is a boundary iff the student's first i tokens have exactly the bytes before it, the teacher's first j
+tokens have the rewritten bytes before it, and the rest of its tokens the rewritten bytes after it. Rewritten bytes are
+the bytes themselves unless the teacher's own normaliser changes them: then the normaliser is applied to the bytes
+before and after each offset.
 """
 
 import json
@@ -18,20 +18,21 @@ from tokenizers import Tokenizer
 from tests.matrix.loading import Real
 
 _NOT_TEXT = re.compile("([\udc80-\udcff]+)")
-# Unicode's White_Space, by which Rust cuts words; Python's own notion is wider
+# Unicode's White_Space, at which Rust splits words; Python's own definition is wider
 _WHITE_SPACE = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 _EDGES = ("Prepend", "Strip")
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class TokenNames:
-    """What a tokenizer makes of bytes.
+class Rewriter:
+    """A tokenizer's function from bytes to the bytes of its tokens.
 
-    normalise: its own normaliser without the steps that act on the edges of a text.
-    finish: normalised text -> the text that its tokens stand for.
-    may_drop_end: whether white space at the end of a text may belong to no token.
-    keeps_spaces: whether tokens stand for the white space between words.
+    Attributes:
+        normalise: its own normaliser without the steps that act on the edges of a text.
+        finish: normalised text -> the text of its tokens.
+        may_drop_end: whether white space at the end of a text may belong to no token.
+        keeps_spaces: whether its tokens contain the white space between words.
     """
 
     normalise: Callable[[str], str]
@@ -40,7 +41,7 @@ class TokenNames:
     keeps_spaces: bool = True
 
     def ends_in_white_space(self, data: bytes) -> bool:
-        """Whether white space is the last thing that something is made of."""
+        """Whether the last character that is not deleted is white space."""
         made = (self.normalise(char) for char in reversed(data.decode("utf-8", "ignore")))
         return _WHITE_SPACE.fullmatch(next((text for text in made if text), "")) is not None
 
@@ -50,17 +51,17 @@ class TokenNames:
         return self.finish("".join(made)).encode("utf-8", "surrogateescape")
 
 
-def spelling_of(real: Real) -> TokenNames:
+def rewriter_of(real: Real) -> Rewriter:
     if real.backend is None:
         is_sentencepiece = hasattr(real.tokenizer, "serialized_model_proto")
-        return TokenNames(_same, _spaces_for_marks if is_sentencepiece else _same)
+        return Rewriter(_same, _spaces_for_marks if is_sentencepiece else _same)
     spec = json.loads(real.backend.to_str())
     normalise = _normaliser(spec["normalizer"])
     if spec["model"]["type"] == "WordPiece":
-        return TokenNames(normalise, _without_white_space, keeps_spaces=False)
+        return Rewriter(normalise, _without_white_space, keeps_spaces=False)
     if "WhitespaceSplit" in str(spec["pre_tokenizer"]):
-        return TokenNames(normalise, _one_space, may_drop_end=True)
-    return TokenNames(normalise, _same if "ByteLevel" in str(spec["decoder"]) else _spaces_for_marks)
+        return Rewriter(normalise, _one_space, may_drop_end=True)
+    return Rewriter(normalise, _same if "ByteLevel" in str(spec["decoder"]) else _spaces_for_marks)
 
 
 def _normaliser(spec: dict[str, Any] | None) -> Callable[[str], str]:
@@ -94,75 +95,80 @@ def _without_white_space(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class PairedTokenization:
-    """A teacher's tokens for some bytes: the bytes of those outside of holes, and the holes.
+class TrueEnds:
+    """The ends of a teacher's tokens in some bytes.
 
-    places: byte offset -> the number of tokens and holes that end at it or before, for every offset that is an end.
+    Attributes:
+        data: the bytes.
+        spans: the unencodable spans.
+        places: byte offset -> the number of tokens and spans that end at it or before, for every offset that is an end.
     """
 
     data: bytes
-    holes: Sequence[Span]
+    spans: Sequence[Span]
     places: dict[int, int]
 
 
-def reading_of(
-    data: bytes, pieces: Sequence[Sequence[bytes]], holes: Sequence[Span], spelling: TokenNames
-) -> PairedTokenization:
-    """Where the teacher's tokens can end in `data`.
+def true_ends(data: bytes, pieces: Sequence[Sequence[bytes]], spans: Sequence[Span], rewrite: Rewriter) -> TrueEnds:
+    """The offsets at which the teacher's tokens can end in `data`.
 
     Args:
-        pieces: the bytes of its tokens, in one sequence for the bytes before the first hole, between the first and the
-            second, ..., and behind the last.
+        data: the bytes.
+        pieces: the bytes of its tokens, in one sequence for the bytes before the first span, between the first and the
+            second, ..., and after the last.
+        spans: the unencodable spans.
+        rewrite: the teacher's.
 
-    Raises AssertionError where they are not what the teacher makes of those bytes.
+    Raises:
+        AssertionError: the tokens do not have the rewritten bytes.
     """
     places: dict[int, int] = {}
     num_closed, start = 0, 0
-    for run, (hole_start, hole_end) in zip(pieces, [*holes, (len(data), len(data))], strict=True):
-        segment, spelled = data[start:hole_start], b"".join(run)
-        wanted = spelling(segment)
-        is_right = spelled == wanted or (spelling.may_drop_end and spelled == wanted.rstrip(b" "))
+    for run, (span_start, span_end) in zip(pieces, [*spans, (len(data), len(data))], strict=True):
+        segment, joined = data[start:span_start], b"".join(run)
+        wanted = rewrite(segment)
+        is_right = joined == wanted or (rewrite.may_drop_end and joined == wanted.rstrip(b" "))
         assert is_right, f"the teacher's tokens {list(run)!r} are not {wanted!r}, made of {segment!r}"
-        for offset, count in _ends(segment, run, spelling).items():
+        for offset, count in _ends(segment, run, rewrite).items():
             places[start + offset] = num_closed + count
         num_closed += len(run)
-        if hole_end > hole_start:
+        if span_end > span_start:
             num_closed += 1
-            places[hole_end] = num_closed
-        start = hole_end
-    return PairedTokenization(data, holes, places)
+            places[span_end] = num_closed
+        start = span_end
+    return TrueEnds(data, spans, places)
 
 
-def _ends(segment: bytes, pieces: Sequence[bytes], spelling: TokenNames) -> dict[int, int]:
+def _ends(segment: bytes, pieces: Sequence[bytes], rewrite: Rewriter) -> dict[int, int]:
     """Byte offset in `segment` -> number of `pieces` that end there."""
-    spelled = b"".join(pieces)
+    joined = b"".join(pieces)
     counts, size = {}, 0
     for count, piece in enumerate(pieces, 1):
         size += len(piece)
         counts[size] = count
-    if spelled == segment:
+    if joined == segment:
         return counts
     found = {len(segment): len(pieces)} if pieces else {}
     for offset in range(1, len(segment)):
-        if not spelling.keeps_spaces and spelling.ends_in_white_space(segment[:offset]):
-            continue  # white space that no token stands for goes with the word behind it
-        before = spelling(segment[:offset])
-        if len(before) in counts and (before + spelling(segment[offset:])).startswith(spelled):
+        if not rewrite.keeps_spaces and rewrite.ends_in_white_space(segment[:offset]):
+            continue  # white space without a token goes with the word after it
+        before = rewrite(segment[:offset])
+        if len(before) in counts and (before + rewrite(segment[offset:])).startswith(joined):
             found[offset] = counts[len(before)]
     return _last_of_each(found)
 
 
 def _last_of_each(ends: dict[int, int]) -> dict[int, int]:
-    """The last offset at which the same tokens have ended: what the teacher deletes goes to the token before it."""
+    """The last offset with the same number of ended tokens: deleted text goes to the token before it."""
     last = {count: offset for offset, count in sorted(ends.items())}
     return {offset: count for count, offset in last.items()}
 
 
-def chunks(student_ends: Iterable[int], reading: PairedTokenization) -> list[Span]:
-    """The minimal chunks, first to last. The bytes of all of them are those of `reading`."""
-    return list(pairwise([0, *sorted(set(student_ends) & reading.places.keys())]))
+def chunks(student_ends: Iterable[int], ends: TrueEnds) -> list[Span]:
+    """The minimal chunks, first to last; together they have the bytes of `ends`."""
+    return list(pairwise([0, *sorted(set(student_ends) & ends.places.keys())]))
 
 
-def is_lost(chunk: Span, holes: Iterable[Span]) -> bool:
-    """Whether a byte of the chunk lies in a hole."""
-    return any(start < chunk[1] and chunk[0] < end for start, end in holes)
+def is_lost(chunk: Span, spans: Iterable[Span]) -> bool:
+    """Whether a byte of the chunk lies in an unencodable span."""
+    return any(start < chunk[1] and chunk[0] < end for start, end in spans)

@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def num_read(monkeypatch):
-    """How often entries were read anew."""
+    """Number of times that entries were read, not loaded from the cache."""
     calls = []
 
     def reading(backend, control):
@@ -37,14 +37,14 @@ def num_read(monkeypatch):
 
 
 def saved(tmp_path, name: str) -> PreTrainedTokenizerFast:
-    """A tokenizer as it is loaded from a folder."""
+    """A tokenizer loaded from a folder."""
     tokenizer = build(name)
     tokenizer.save_pretrained(tmp_path / name)
     return PreTrainedTokenizerFast.from_pretrained(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_comes_from_the_cache_is_what_was_read(tmp_path, vocabs, num_read, name):
+def test_cached_entries_equal_those_that_were_read(tmp_path, vocabs, num_read, name):
     tokenizer = saved(tmp_path, name)
     for _ in range(3):
         vocab = ByteVocab.from_tokenizer(tokenizer)
@@ -56,7 +56,7 @@ def test_what_comes_from_the_cache_is_what_was_read(tmp_path, vocabs, num_read, 
 
 
 @pytest.mark.parametrize("name", sorted(CHARACTER_BUILDERS))
-def test_families_of_characters_too(tmp_path, num_read, name):
+def test_families_with_character_entries_are_cached_too(tmp_path, num_read, name):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=CHARACTER_BUILDERS[name]())
     fresh = ByteVocab.from_tokenizer(tokenizer)
     tokenizer.save_pretrained(tmp_path / name)
@@ -65,10 +65,10 @@ def test_families_of_characters_too(tmp_path, num_read, name):
         vocab = ByteVocab.from_tokenizer(loaded)
         assert (vocab.kind, vocab.encodes_any_bytes, vocab.pieces) == (fresh.kind, False, fresh.pieces)
         assert [part.tolist() for part in vocab.encode(TEXT)] == [part.tolist() for part in fresh.encode(TEXT)]
-    assert num_read() == 2  # the first of them was in no file
+    assert num_read() == 2  # the first one did not come from a file
 
 
-def test_a_tokenizer_that_was_changed_after_loading_is_read_anew(tmp_path, num_read):
+def test_a_tokenizer_changed_after_loading_is_read_again(tmp_path, num_read):
     tokenizer = saved(tmp_path, "qwen")
     before = ByteVocab.from_tokenizer(tokenizer)
     tokenizer.add_tokens([AddedToken("<new>", normalized=False)])
@@ -78,7 +78,7 @@ def test_a_tokenizer_that_was_changed_after_loading_is_read_anew(tmp_path, num_r
     assert num_read() == 3
 
 
-def test_a_file_with_other_entries_is_read_anew(tmp_path, num_read):
+def test_a_file_with_other_entries_is_read_again(tmp_path, num_read):
     path = tmp_path / "qwen" / "tokenizer.json"
     before = ByteVocab.from_tokenizer(saved(tmp_path, "qwen"))
     spec = json.loads(path.read_text())
@@ -91,7 +91,7 @@ def test_a_file_with_other_entries_is_read_anew(tmp_path, num_read):
     assert num_read() == 2
 
 
-def test_a_damaged_file_is_read_anew_and_replaced(tmp_path, folder, num_read):
+def test_a_damaged_file_is_read_again_and_replaced(tmp_path, folder, num_read):
     tokenizer = saved(tmp_path, "llama3")
     expected = ByteVocab.from_tokenizer(tokenizer).pieces
     (path,) = folder.iterdir()
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_read_anew_and_replaced(tmp_path, folder, num_read):
     assert list(folder.iterdir()) == [path]
 
 
-def test_a_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path, folder, monkeypatch, num_read):
+def test_a_file_that_cannot_be_renamed_leaves_nothing(tmp_path, folder, monkeypatch, num_read):
     def failing(self, target):
         raise PermissionError(13, "in use")
 
@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path, folder, mon
     assert list(folder.iterdir()) == []
 
 
-def test_others_may_read_what_the_user_lets_them_read(tmp_path, folder):
+def test_files_have_the_users_default_permissions(tmp_path, folder):
     mask = os.umask(0o022)
     try:
         ByteVocab.from_tokenizer(saved(tmp_path, "qwen"))
@@ -138,7 +138,7 @@ def test_the_cache_can_be_turned_off(tmp_path, folder, monkeypatch, num_read):
     assert not folder.exists()
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing_else(tmp_path, monkeypatch, num_read):
+def test_a_folder_that_cannot_be_written_is_ignored(tmp_path, monkeypatch, num_read):
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("CROSSDISTILL_CACHE", str(blocked / "cache"))
@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_else(tmp_path, monkeypatc
     assert num_read() == 2
 
 
-def test_a_tokenizer_of_the_hub_is_known_by_its_file_in_the_hubs_cache(tmp_path, monkeypatch, num_read):
+def test_a_tokenizer_of_the_hub_is_identified_by_its_file_in_the_hubs_cache(tmp_path, monkeypatch, num_read):
     commit = "0" * 40
     repository = tmp_path / "hub" / "models--someone--small"
     tokenizer = saved(tmp_path, "qwen")
@@ -179,7 +179,7 @@ def test_a_user_without_a_home_has_no_cache(tmp_path, monkeypatch, num_read):
     assert num_read() == 2
 
 
-def test_text_tokens_are_kept_apart(tmp_path, num_read):
+def test_text_tokens_have_entries_of_their_own(tmp_path, num_read):
     tokenizer = saved(tmp_path, "qwen")
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     for _ in range(2):
@@ -188,7 +188,7 @@ def test_text_tokens_are_kept_apart(tmp_path, num_read):
     assert num_read() == 2
 
 
-def test_by_default_it_lies_in_the_users_cache_folder(tmp_path, monkeypatch):
+def test_by_default_the_cache_is_in_the_users_cache_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("CROSSDISTILL_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     ByteVocab.from_tokenizer(saved(tmp_path, "qwen"))

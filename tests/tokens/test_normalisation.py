@@ -1,4 +1,4 @@
-"""Ends in the original where a normaliser rewrote the text: by hand, by the definition, and how much work it is."""
+"""Ends in the original text if a normaliser rewrote it: by hand, by definition, and the amount of work."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from tokenizers import Regex, normalizers
 from crossdistill.tokens.normalisation import ends_in_original, spans_of
 from tests.oracles import normalisation as oracle
 
-# rules of a SentencePiece character map: the longest match at each place, a part of one rule may be another rule
+# rules of a SentencePiece character map: the longest match wins, and part of a rule may be another rule
 _MAP = {"ab": "x", "abc": "yy", "b": "bb", "ca": "", "é": "e", "  ": " "}
 _PATTERN = re.compile("|".join(sorted(map(re.escape, _MAP), key=len, reverse=True)))
 
@@ -32,7 +32,7 @@ LOCAL = {
     "collapse": _of(lambda text: re.sub(" +", " ", text)),
     "without spaces": _of(lambda text: text.replace(" ", "")),
     "delete": _of(lambda text: text.replace(" ", "").replace("\u0301", "")),
-    "first words": _of(lambda text: re.sub(r"(?<!\w)(a+)", "<\\1>", text)),  # reads what stands before
+    "first words": _of(lambda text: re.sub(r"(?<!\w)(a+)", "<\\1>", text)),  # looks at the text before
     "map": _of(lambda text: _PATTERN.sub(lambda match: _MAP[match.group()], text)),
     "bert": _of(
         normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()]).normalize_str
@@ -41,7 +41,7 @@ LOCAL = {
 }
 """What they do at a place depends on what is near, so that the borders by the definition are independent."""
 GLOBAL = {
-    "lower": _of(str.lower),  # the last sigma of a word is another one: "bΣ" alone and in "bΣΑ" differ
+    "lower": _of(str.lower),  # the last sigma of a word has a form of its own: "bΣ" alone and in "bΣΑ" differ
     "strip": _of(str.strip),
     "prefix": _of(lambda text: "▁" + text),
     "sorted": _of(lambda text: "".join(sorted(text))),
@@ -57,19 +57,24 @@ NORMALISERS = LOCAL | GLOBAL
     [
         ("abc", "nfc", [1, 2, 3], [1, 2, 3]),  # nothing rewritten
         ("ae\u0301b", "nfc", [1, 3, 4], [1, 4, 5]),  # a, é, b: 3 bytes become 2
-        ("ae\u0301b", "nfc", [2, 3, 4], [0, 4, 5]),  # a + the first byte of é: to end it at 1 would be a false border
+        ("ae\u0301b", "nfc", [2, 3, 4], [0, 4, 5]),  # a + the first byte of é: an end at 1 would be a false border
         ("ae\u0301b", "nfc", [1, 2, 3, 4], [1, 1, 4, 5]),  # é in two bytes: the first has no end of its own
         ("e\u0301", "nfc", [1, 2], [0, 3]),  # ... also at the very start
         ("xé", "nfc", [1, 2, 3], [1, 2, 3]),  # an unchanged character may be cut inside
-        ("\u1112\u1161\u11abx", "nfc", [3, 4], [9, 10]),  # letters that compose though none combines
+        ("\u1112\u1161\u11abx", "nfc", [3, 4], [9, 10]),  # letters that compose although none is a combining character
         ("\u212b!", "nfc", [2, 3], [3, 4]),  # one character becomes another
-        (" a b ", "without spaces", [1, 2], [3, 5]),  # what vanishes belongs to the token before it
-        ("ae\u0301\u0301b", "nfc", [1, 3, 5, 6], [1, 4, 6, 7]),  # a mark that composes with nothing stands alone
-        ("Α\u0323\u0301\u0323", "nfc", [2, 4, 6], [0, 0, 8]),  # which of two like marks moved cannot be told
-        ("bΣΑ", "lower", [1, 3, 5], [0, 0, 5]),  # alone, "bΣ" would be another one
+        (" a b ", "without spaces", [1, 2], [3, 5]),  # deleted text belongs to the token before it
+        (
+            "ae\u0301\u0301b",
+            "nfc",
+            [1, 3, 5, 6],
+            [1, 4, 6, 7],
+        ),  # a mark that composes with nothing is a cluster of its own
+        ("Α\u0323\u0301\u0323", "nfc", [2, 4, 6], [0, 0, 8]),  # two equal marks: which one moved is unknown
+        ("bΣΑ", "lower", [1, 3, 5], [0, 0, 5]),  # alone, "bΣ" has the other form
         ("a\u0345\u0301b", "nfc", [2, 4, 5], [0, 5, 6]),  # a mark composes over another mark
-        (" a b", "strip", [1, 2, 3], [2, 3, 4]),  # the characters alone do not make the whole: " " and "a b" do
-        ("cab", "sorted", [1, 3], [0, 3]),  # no character stands alone: one border, at the end
+        (" a b", "strip", [1, 2, 3], [2, 3, 4]),  # the single characters do not add up to the whole: " " and "a b" do
+        ("cab", "sorted", [1, 3], [0, 3]),  # no character is a cluster of its own: one border, at the end
     ],
 )
 def test_ends_by_hand(text, name, ends, expected):
@@ -100,7 +105,7 @@ def check_spans(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", LOCAL)
 @given(text=texts)
 def test_no_end_is_false(name, text):
-    """With a token a byte: an end is that of a true border, or the same byte of an unchanged span, or repeated."""
+    """With one token per byte, an end is at a true border, at the same byte of an unchanged span, or repeated."""
     check_no_end_is_false(name, text)
 
 
@@ -152,7 +157,7 @@ LONG = {
 
 
 def _work(name: str, text: str) -> int:
-    """Characters that the normaliser is asked to read."""
+    """Number of characters that the normaliser is called with."""
     work = 0
 
     def counting(part: str) -> bytes:
@@ -177,11 +182,11 @@ def test_spans_of_long_texts_make_both(case):
     check_spans(name, left * 40 + middle + right * 40)
 
 
-def test_what_stays_is_settled_at_once():
+def test_unchanged_text_is_settled_at_once():
     assert len(list(spans_of(WORDS * 10, NORMALISERS["nfc"]))) == 1
     assert len(list(spans_of(WORDS * 100 + "e\u0301" + WORDS * 100, NORMALISERS["nfc"]))) < 300  # of 200,000 characters
 
 
-def test_nothing_at_all():
+def test_empty():
     assert ends_in_original("", NORMALISERS["nfc"], np.zeros(0, dtype=np.int64)).tolist() == []
     assert ends_in_original("\u0301", NORMALISERS["delete"], np.zeros(0, dtype=np.int64)).tolist() == []

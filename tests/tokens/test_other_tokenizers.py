@@ -1,4 +1,4 @@
-"""Tokenizers that are no ``tokenizers`` objects: tiktoken, tekken, World tries, SentencePiece models, ByT5."""
+"""Tokenizers that are not ``tokenizers`` objects: tiktoken, tekken, World, SentencePiece models, ByT5."""
 
 import pickle
 import re
@@ -42,14 +42,14 @@ def test_kinds(other_vocabs):
 @pytest.mark.parametrize("name", SPELLING_NAMES)
 @hard_examples
 @given(data=responses)
-def test_ids_spell_any_bytes(other_vocabs, name, data):
+def test_any_bytes_can_be_encoded(other_vocabs, name, data):
     vocab = other_vocabs[name]
     encoding = vocab.encode(data)
-    spelled = data.replace("▁".encode(), b" ") if name == "llama.model" else data
-    assert vocab.decode(encoding.ids) == spelled
+    decoded = data.replace("▁".encode(), b" ") if name == "llama.model" else data
+    assert vocab.decode(encoding.ids) == decoded
     assert not len(encoding.unencodable_spans)
     assert (vocab.lengths[encoding.ids] > 0).all()
-    if spelled == data:
+    if decoded == data:
         assert np.array_equal(encoding.ends, vocab.ends(encoding.ids))
 
 
@@ -61,8 +61,8 @@ def test_ids_are_the_tokenizers_own(others, other_vocabs, text):
 
 
 @given(text=(words | st.text(max_size=20)).map(lambda text: text.replace("\x00", "")))
-def test_a_sentencepiece_model_reads_as_behind_a_word(others, other_vocabs, text):
-    """Nothing merges with this sign, so what stands behind it is read as in mid-text."""
+def test_a_sentencepiece_model_reads_as_in_mid_text(others, other_vocabs, text):
+    """Nothing merges with the anchor, so the text after it is read as in mid-text."""
     processor = others["llama.model"]
     before = processor.encode("≈")
     both = processor.encode("≈" + text)
@@ -112,7 +112,7 @@ def test_broken_text_is_merged_as_far_as_tiktokens_merges_go(other_vocabs):
     assert vocab.decode(cut) == emoji[:3] + b" a"
 
 
-def test_tekken_ids_stand_behind_its_control_tokens(others, other_vocabs):
+def test_tekken_ids_come_after_its_control_tokens(others, other_vocabs):
     assert other_vocabs["tekken"].pieces[:10] == (b"",) * 10
     assert [other_vocabs["tekken"].pieces[k] for k in range(10, 386)] == [
         others["tekken"].id_to_byte_piece(k) for k in range(10, 386)
@@ -120,12 +120,12 @@ def test_tekken_ids_stand_behind_its_control_tokens(others, other_vocabs):
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"byt5"}))
-def test_what_wraps_a_tokenizer_is_read_like_it(others, other_vocabs, name):
+def test_a_wrapper_is_read_like_its_tokenizer(others, other_vocabs, name):
     assert ByteVocab.from_tokenizer(Wrapper(Wrapper(others[name]))).pieces == other_vocabs[name].pieces
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
-def test_a_pickled_vocabulary_encodes_alike(other_vocabs, name):
+def test_a_pickled_vocabulary_encodes_the_same(other_vocabs, name):
     copy = pickle.loads(pickle.dumps(other_vocabs[name]))
     text = "Answer: <|im_end|> é ☃ 42"
     assert copy.encode(text).ids.tolist() == other_vocabs[name].encode(text).ids.tolist()
@@ -133,7 +133,7 @@ def test_a_pickled_vocabulary_encodes_alike(other_vocabs, name):
 
 @pytest.mark.parametrize("name", SPELLING_NAMES)
 @given(data=responses, student=st.sampled_from(NAMES))
-def test_readings_align_as_defined(vocabs, other_vocabs, name, data, student):
+def test_paired_tokenizations_align_as_defined(vocabs, other_vocabs, name, data, student):
     ids = vocabs[student].encode(data).ids
     reading = PairedTokenization.of(vocabs[student], ids, other_vocabs[name])
     ours = [vocabs[student].pieces[token_id] for token_id in ids]
@@ -145,7 +145,7 @@ def test_readings_align_as_defined(vocabs, other_vocabs, name, data, student):
 
 
 @given(st.data())
-def test_reading_takes_the_longest_entry_that_fits(data):
+def test_each_token_is_the_longest_match(data):
     extra = data.draw(st.lists(st.binary(min_size=2, max_size=6), unique=True, max_size=20))
     entries = [bytes([byte]) for byte in range(256)] + extra
     vocab = ByteVocab.from_tokenizer(World(dict(enumerate(entries))))
@@ -160,7 +160,7 @@ def test_reading_takes_the_longest_entry_that_fits(data):
 
 
 def _is_text_whole(data: bytes) -> bool:
-    """Of what is no text the runs are read apart."""
+    """Whether the bytes are one valid text: invalid runs are encoded separately."""
     return re.fullmatch("[^\udc80-\udcff]*", data.decode("utf-8", "surrogateescape")) is not None
 
 
@@ -177,7 +177,7 @@ def test_a_world_file_is_read_without_running_it(tmp_path):
 @pytest.mark.parametrize(
     "line", ["1 __import__('os').getcwd() 1", "1 'ab' 1", "x 'a' 1", "1 'a'", "", "1 7 1", "1 ['a'] 1"]
 )
-def test_a_line_that_is_no_entry_is_refused(tmp_path, line):
+def test_a_malformed_line_is_refused(tmp_path, line):
     path = tmp_path / "world.txt"
     path.write_text(f"0 'a' 1\n{line}\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"world\.txt, line 2: .* is not `id literal length`"):

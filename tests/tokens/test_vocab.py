@@ -1,4 +1,4 @@
-"""Vocabularies as bytes: what is known to go wrong elsewhere, and what is refused."""
+"""Vocabularies as bytes: known failures of other libraries, and refusals."""
 
 import json
 import pickle
@@ -28,7 +28,7 @@ def edited(tokenizer: Tokenizer, **changes: object) -> Tokenizer:
 
 KINDS = dict.fromkeys(SENTENCEPIECE_NAMES, "sentencepiece_bpe") | {"unigram": "sentencepiece_unigram"}
 
-# --- what a vocabulary is
+# --- attributes
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,8 +41,10 @@ def test_one_piece_for_every_id_and_none_for_specials(tokenizers, vocabs, name):
     vocab = vocabs[name]
     assert len(vocab) == len(vocab.pieces) == len(vocab.lengths) == len(tokenizers[name])
     assert [len(piece) for piece in vocab.pieces] == vocab.lengths.tolist()
-    silent = {tokenizers[name].convert_ids_to_tokens(int(token_id)) for token_id in np.flatnonzero(vocab.lengths == 0)}
-    assert silent == {*SPECIAL} | ({"<unk>"} if name in SENTENCEPIECE_NAMES else set()) | (
+    without_bytes = {
+        tokenizers[name].convert_ids_to_tokens(int(token_id)) for token_id in np.flatnonzero(vocab.lengths == 0)
+    }
+    assert without_bytes == {*SPECIAL} | ({"<unk>"} if name in SENTENCEPIECE_NAMES else set()) | (
         {"</s>"} if name == "unigram" else set()
     )
 
@@ -61,7 +63,7 @@ def test_reading_leaves_the_tokenizer_as_it_was(tokenizers, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_pickled_vocabulary_encodes_alike(vocabs, name):
+def test_a_pickled_vocabulary_encodes_the_same(vocabs, name):
     copy = pickle.loads(pickle.dumps(vocabs[name]))
     text = "Answer: <|im_end|> e\u0301 ▁ 42"
     assert copy.encode(text).ids.tolist() == vocabs[name].encode(text).ids.tolist()
@@ -83,7 +85,7 @@ def test_a_size_equal_to_the_tokenizers_is_allowed(tokenizers, vocabs):
 # --- decoding and ends
 
 
-def test_ids_that_are_no_integers_are_refused(vocabs):
+def test_ids_that_are_not_integers_are_refused(vocabs):
     for ids in ([1.5], np.array([1.0]), ["a"]):
         with pytest.raises(TypeError, match="token ids must be integers"):
             vocabs["qwen"].decode(ids)
@@ -115,7 +117,7 @@ def test_ids_may_be_a_list_an_array_or_an_iterator(vocabs):
         assert vocabs["gemma"].decode(same) == b"the sum"
 
 
-# --- what is known to go wrong elsewhere
+# --- known failures of other libraries
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,7 +130,7 @@ def test_a_response_cut_inside_a_character_keeps_every_byte(vocabs, name, cut):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_broken_character_in_the_middle_spoils_no_later_border(vocabs, name):
+def test_a_broken_character_in_the_middle_affects_no_later_border(vocabs, name):
     before, broken, after = b"so", b" \xf0\x9f", b"|x = 12, so we take the sum"
     ends = vocabs[name].encode(before + broken + after).ends
     offset = len(before + broken)
@@ -138,7 +140,7 @@ def test_a_broken_character_in_the_middle_spoils_no_later_border(vocabs, name):
 
 @pytest.mark.parametrize("name", BYTE_LEVEL_NAMES)
 def test_broken_characters_use_the_merges_of_the_vocabulary(vocabs, name):
-    first_half = b"\xf0\x9f"  # every emoji of the corpus starts so
+    first_half = b"\xf0\x9f"  # every emoji of the corpus starts with these bytes
     merged = [first_half] if first_half in vocabs[name].pieces else [b"\xf0", b"\x9f"]
     assert pieces(vocabs[name], first_half) == merged
 
@@ -148,7 +150,7 @@ def test_some_vocabulary_merges_half_a_character(vocabs):
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"gpt2"}))
-def test_added_tokens_stand_for_their_text_also_where_it_is_not_ascii(vocabs, name):
+def test_added_tokens_have_the_bytes_of_their_text_even_if_not_ascii(vocabs, name):
     expected = [b"<think>", "思考".encode(), "«réponse»".encode(), b"</"]
     assert pieces(vocabs[name], "<think>思考«réponse»</")[:3] == expected[:3]
     assert vocabs[name].decode(vocabs[name].encode("<think>思考«réponse»</").ids) == b"".join(expected)
@@ -164,14 +166,14 @@ def test_think_as_one_token_aligns_with_think_as_text(vocabs):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("special", SPECIAL)
-def test_text_that_spells_a_special_token_stays_text(tokenizers, vocabs, name, special):
+def test_the_name_of_a_special_token_stays_text(tokenizers, vocabs, name, special):
     special_id = tokenizers[name].convert_tokens_to_ids(special)
     encoding = vocabs[name].encode(f"a{special}b")
     assert special_id not in encoding.ids
     assert vocabs[name].decode(encoding.ids) == f"a{special}b".encode()
 
 
-def test_a_special_token_that_the_model_itself_could_emit_stays_text():
+def test_the_name_of_a_special_token_that_is_an_entry_stays_text():
     """Under `ignore_merges` a word that equals an entry becomes that entry, and the entry may be a control token."""
     tokenizer = edited(byte_level(num_merges=5, special=(), ordinary=()), ignore_merges=True)
     spec = json.loads(tokenizer.to_str())
@@ -183,7 +185,7 @@ def test_a_special_token_that_the_model_itself_could_emit_stays_text():
 
 
 def test_nfd_text_under_an_nfc_tokenizer(vocabs):
-    """The teacher reads é; its one token takes the three bytes that the student wrote."""
+    """The teacher reads é: one token for the three bytes that the student wrote."""
     data = "le cafe\u0301!".encode()
     encoding = vocabs["qwen"].encode(data)
     assert vocabs["qwen"].decode(encoding.ids) == "le café!".encode()
@@ -191,14 +193,14 @@ def test_nfd_text_under_an_nfc_tokenizer(vocabs):
     assert not {len("le cafe"), len("le cafe") + 1} & set(encoding.ends.tolist())
 
 
-def test_a_literal_u2581_under_nfc_and_byte_level_is_no_space(vocabs):
+def test_a_literal_u2581_is_not_a_space_under_nfc_and_byte_level(vocabs):
     data = "▁e\u0301".encode()
     assert vocabs["qwen"].decode(vocabs["qwen"].encode(data).ids) == "▁é".encode()
     assert vocabs["qwen"].encode(data).ends[-1] == len(data)
 
 
 @pytest.mark.parametrize("name", SENTENCEPIECE_NAMES)
-def test_a_literal_u2581_reads_as_a_space_and_takes_its_three_bytes(vocabs, name):
+def test_a_literal_u2581_is_a_space_of_three_bytes_in_sentencepiece(vocabs, name):
     encoding = vocabs[name].encode("|▁|")
     assert pieces(vocabs[name], "|▁|") == [b"|", b" ", b"|"]
     assert encoding.ends.tolist() == [1, 4, 5]
@@ -246,7 +248,7 @@ def test_an_added_token_that_the_normaliser_would_rewrite():
     assert encoding.ends[-1] == len("e\u0301 o\u0301".encode())
 
 
-def test_text_that_the_normaliser_deletes_is_spelled_byte_by_byte():
+def test_text_that_the_normaliser_deletes_is_encoded_byte_by_byte():
     deleting = normalizers.Replace("#", "")
     vocab = ByteVocab.from_tokenizer(byte_level(num_merges=50, normalizer=deleting))
     assert pieces(vocab, "##") == [b"#", b"#"]
@@ -275,8 +277,8 @@ def test_ten_thousand_combining_marks(vocabs):
     assert encoding.ends[-1] == len(data)
 
 
-def test_a_mark_behind_an_added_token_does_not_join_it(tokenizers, vocabs):
-    """Composed with the text before it, as a normaliser of the whole would, ">" and U+0338 were one character."""
+def test_a_mark_after_an_added_token_does_not_join_it(tokenizers, vocabs):
+    """A normaliser of the whole text would compose ">" and U+0338 into one character."""
     text = "e\u0301 <think>\u0338 e\u0301"
     encoding = vocabs["qwen"].encode(text)
     assert encoding.ids.tolist() == tokenizers["qwen"](text, add_special_tokens=False).input_ids
@@ -305,7 +307,7 @@ def test_a_response_cannot_write_a_control_token_that_is_not_flagged():
         assert vocab.decode([tokenizer.token_to_id(role)]) == b""
 
 
-def test_what_a_tokenizer_declares_is_a_control_token():
+def test_declared_tokens_are_control_tokens():
     tokenizer = byte_level(num_merges=50, ordinary=("stop here",))
     declared = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="stop here")
     assert "stop here" in control_tokens(declared)
@@ -313,7 +315,7 @@ def test_what_a_tokenizer_declares_is_a_control_token():
     assert ByteVocab.from_tokenizer(tokenizer).pieces[tokenizer.token_to_id("stop here")] == b"stop here"
 
 
-def test_text_tokens_are_words_whatever_they_look_like():
+def test_text_tokens_are_words_whatever_their_names():
     tokenizer = with_roles()
     vocab = ByteVocab.from_tokenizer(tokenizer, text_tokens=["<|Assistant|>"])
     assert vocab.encode("<|Assistant|>").ids.tolist() == [tokenizer.token_to_id("<|Assistant|>")]
@@ -337,7 +339,7 @@ def test_words_are_refused():
         ByteVocab.from_tokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer))
 
 
-def test_bpe_whose_spaces_are_not_told_is_refused():
+def test_bpe_with_unknown_spaces_is_refused():
     tokenizer = Tokenizer(models.BPE(vocab={"a": 0, "b": 1, "ab": 2}, merges=[("a", "b")]))
     with pytest.raises(InputError, match="model is 'BPE' with the steps none"):
         ByteVocab.from_tokenizer(tokenizer)
@@ -365,14 +367,14 @@ def test_an_incomplete_byte_alphabet_is_refused():
 
 
 def test_an_added_token_that_takes_the_place_of_a_byte_is_refused():
-    """The library gives the added token é the id of the entry é, which stands for the byte 0xe9."""
+    """The library gives the added token é the id of the entry é, which is the byte 0xe9."""
     tokenizer = byte_level(num_merges=20, ordinary=("é",))
     taken = tokenizer.token_to_id("é")
     with pytest.raises(InputError, match=rf"has an added token {taken} in place of the entry 'é' for the byte 0xe9"):
         ByteVocab.from_tokenizer(tokenizer)
 
 
-def test_an_entry_outside_the_byte_table_stands_for_its_text():
+def test_an_entry_outside_the_byte_table_has_the_bytes_of_its_text():
     tokenizer = byte_level(num_merges=20, special=(), ordinary=())
     vocabulary = json.loads(tokenizer.to_str())["model"]["vocab"] | {"🧝": 900}
     vocab = ByteVocab.from_tokenizer(edited(tokenizer, vocab=vocabulary))
@@ -380,7 +382,7 @@ def test_an_entry_outside_the_byte_table_stands_for_its_text():
     assert vocab.decode(vocab.encode("a 🧝").ids) == "a 🧝".encode()
 
 
-def test_an_added_token_spelled_like_the_letter_of_a_byte_that_has_no_entry():
+def test_an_added_token_with_the_name_of_a_byte_without_an_entry():
     """In the byte-level table À is the byte 0xc0, which UTF-8 never uses and DeepSeek-Coder's vocabulary lacks."""
     tokenizer = without_entries(b"\xc0")
     tokenizer.add_tokens([AddedToken("À", normalized=False)])
@@ -403,7 +405,7 @@ def test_control_tokens_may_lie_beyond_the_models_ids(tokenizers, vocabs):
     assert vocab.encode("a <|im_end|>").ids.tolist() == whole.encode("a <|im_end|>").ids.tolist()
 
 
-def test_unigram_that_fails_on_what_it_does_not_know_is_refused():
+def test_unigram_that_fails_on_unknown_characters_is_refused():
     tokenizer = Tokenizer(models.Unigram([("a", 0.0)]))
     tokenizer.decoder = decoders.Metaspace()
     with pytest.raises(InputError, match="neither an unknown token nor byte fallback"):
@@ -420,8 +422,8 @@ def test_a_tokenizer_that_loses_text_is_refused():
         ByteVocab.from_tokenizer(tokenizer)
 
 
-def test_pieces_that_are_not_what_the_tokenizer_spells_are_refused():
-    """The decoder says bytes, the pre-tokenizer never made them: spaces are not in the table."""
+def test_pieces_with_other_bytes_than_the_text_are_refused():
+    """The decoder is byte-level but the pre-tokenizer is not: spaces are not in the table."""
     tokenizer = byte_level(num_merges=20)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
     with pytest.raises(InputError, match="does not round-trip"):
@@ -457,7 +459,7 @@ def test_bytes_without_an_entry_belong_to_no_token():
     assert spans.tolist() == [[2, 4], [6, 8], [12, 13]]
 
 
-def test_a_whole_vocabulary_has_no_unencodable_bytes():
+def test_a_complete_vocabulary_has_no_unencodable_bytes():
     vocab = ByteVocab.from_tokenizer(without_entries(b""))
     assert vocab.unencodable == b""
     assert vocab.encode(bytes(range(256))).unencodable_spans.shape == (0, 2)

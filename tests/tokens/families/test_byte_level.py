@@ -19,11 +19,11 @@ def test_the_table_agrees_with_the_library_on_every_byte_of_text():
         assert bytes_to_piece(text.encode()) == piece
 
 
-def test_known_spellings():
+def test_known_entries():
     assert bytes_to_piece(b" a\n\x00\xad~") == "ĠaĊĀŃ~"
     assert piece_to_bytes("ĠaĊĀŃ~") == b" a\n\x00\xad~"
 
 
-def test_a_piece_with_a_character_outside_the_table_stands_for_its_text():
+def test_a_piece_with_a_character_outside_the_table_has_the_bytes_of_its_text():
     assert piece_to_bytes("a b") == b"a b"
     assert piece_to_bytes("▁a") == "▁a".encode()
