@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from crossdistill import Alignment, align
 from crossdistill.credit import EPSILON_NATS, SHARES, assign_credit, chunk_sums
 from tests.oracles import credit as oracle
-from tests.properties.strategies import two_cuttings
+from tests.properties.strategies import two_tokenisations
 
 # no few of these sum to epsilon itself, where rounding would choose the case
 SPREAD = [0.0, -1e-9, -1.3e-7, -1e-3, -0.5, -1.0, -3.0, -20.0]
@@ -18,7 +18,7 @@ SPREAD = [0.0, -1e-9, -1.3e-7, -1e-3, -0.5, -1.0, -3.0, -20.0]
 @st.composite
 def chunked(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, Alignment]:
     """A response's log-probabilities on both sides, from certain tokens to very surprising ones."""
-    _, student_ends, teacher_ends = draw(two_cuttings())
+    _, student_ends, teacher_ends = draw(two_tokenisations())
     value = st.sampled_from(SPREAD) | st.floats(-30, 0)
     sides = [draw(st.lists(value, min_size=len(e), max_size=len(e))) for e in (student_ends, teacher_ends)]
     student, teacher = (torch.tensor(side, dtype=torch.float64) for side in sides)

@@ -12,7 +12,7 @@ from crossdistill import Alignment, align
 from crossdistill.align import align_around, alignment
 from crossdistill.align.alignment import align_around_batch, align_batch
 from tests.oracles.alignment import pieces_of, synchronised
-from tests.properties.strategies import two_cuttings
+from tests.properties.strategies import two_tokenisations
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ NOTHING = (b"", [], [])
 
 @example([NOTHING], 1, 1)
 @example([NOTHING, (b"ab", [0, 2, 2], [1, 2]), NOTHING, (b"ab", [0, 0, 1, 2], [0, 2, 2, 2]), NOTHING], 99, 99)
-@given(st.lists(two_cuttings(zero_width=True) | st.just(NOTHING), max_size=6), st.integers(1, 40), st.integers(0, 40))
+@given(st.lists(two_tokenisations(zero_width=True) | st.just(NOTHING), max_size=6), st.integers(1, 40), st.integers(0, 40))
 def test_a_batch_equals_its_alignments_one_by_one(batch, block_tokens, long_tokens):
     student, teacher = ([np.array(row[side], dtype=np.int64) for row in batch] for side in (1, 2))
     with pytest.MonkeyPatch.context() as patch:
@@ -203,7 +203,7 @@ def test_a_batch_equals_its_alignments_one_by_one(batch, block_tokens, long_toke
     assert made == [align(*row) for row in zip(student, teacher, strict=True)]
 
 
-@given(st.lists(two_cuttings(), max_size=4), st.data())
+@given(st.lists(two_tokenisations(), max_size=4), st.data())
 def test_a_batch_with_spans_equals_its_alignments_one_by_one(batch, draw):
     student, teacher, spans = [], [], []
     for _, student_ends, teacher_ends in batch:

@@ -1,7 +1,7 @@
 """Fuzz the alignment, the encodings and the mapping of ends: python -m tests.fuzz --cases 1000000 --seed 0.
 
-Every case follows from the seed and its number. The first failure stops the run, is made as small as random search
-can make it, and is printed as a line of Python.
+Every case is determined by the seed and its number. The first failure stops the run, is minimised by random search and
+printed as a line of Python.
 """
 
 import time
@@ -18,7 +18,7 @@ from tests.fuzz.cases import KINDS, Kind
 
 SIZES = (4, 12, 24, 64, 10_000)
 SIZE_WEIGHTS = (0.3, 0.4, 0.25, 0.045, 0.005)
-SHRINKING_CASES = 20_000  # tried in all
+SHRINKING_CASES = 20_000  # at most
 PROGRESS_EVERY = 500
 
 
@@ -31,10 +31,10 @@ def draw(seed: int, index: int) -> tuple[Kind, tuple[Any, ...]]:
 
 
 def failure(kind: Kind, arguments: tuple[Any, ...]) -> str | None:
-    """What is wrong with a case; None where nothing is. Any error of the code under test is a failure."""
+    """A description of the failure, None if the case passes. Any error of the code under test is a failure."""
     try:
         kind.check(*arguments)
-    except Exception as error:  # noqa: BLE001 - it is reported
+    except Exception as error:  # noqa: BLE001 - reported
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -55,11 +55,13 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
-    cases: Annotated[int, typer.Option(min=1, help="How many.")] = 1_000_000,
-    seed: Annotated[int, typer.Option(help="Of every case.")] = 0,
-    first: Annotated[int, typer.Option(min=0, help="Number of the first case: go on, or repeat a single one.")] = 0,
+    cases: Annotated[int, typer.Option(min=1, help="Number of cases.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Seed of all cases.")] = 0,
+    first: Annotated[
+        int, typer.Option(min=0, help="Number of the first case, to continue a run or repeat a case.")
+    ] = 0,
 ) -> None:
-    """Draw cases and check them; stop at the first that fails."""
+    """Draw and check cases; stop at the first failure."""
     console = Console()
     counts: Counter[str] = Counter()
     start = time.perf_counter()

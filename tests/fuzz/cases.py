@@ -1,4 +1,4 @@
-"""What a fuzz case is: plain data drawn from an `rng` at a size, and a check that raises where something is wrong."""
+"""The kinds of fuzz cases: plain data drawn from an `rng` at a size, and a check that raises on a failure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from crossdistill.tokens.normalisation import ends_in_original
 from tests.fuzz.vocabularies import SEGMENTATIONS, random_bytes, random_vocabulary
 from tests.oracles import normalisation
 from tests.oracles.alignment import around, borders, common_ends, pieces_of, synchronised
-from tests.oracles.encoding import spelled
+from tests.oracles.encoding import expected_bytes
 from tests.tokenizers_in_process import BUILDERS, CHARACTER_BUILDERS, CORPUS, NAMES, ORDINARY, SPECIAL
 from tests.tokens.test_normalisation import LOCAL, check_no_end_is_false, check_spans
 
@@ -42,8 +42,16 @@ MOST_PIECES = 16  # the definition compares every prefix with every prefix, as b
 
 @dataclass(frozen=True)
 class Kind:
-    """draw: rng, size (bytes, about) -> the arguments of check, plain data that can be printed and typed in again.
-    share: of all cases. most: the largest size."""
+    """A kind of case.
+
+    Attributes:
+        name: its name.
+        draw: rng, size (about as many bytes) -> the arguments of `check`: plain data, so that a case can be printed and
+            pasted.
+        check: raises on a failure.
+        share: of all cases.
+        most: the largest size.
+    """
 
     name: str
     draw: Callable[[Random, int], tuple[Any, ...]]
@@ -57,7 +65,7 @@ def ends_of(pieces: list[bytes]) -> list[int]:
 
 
 def check_pair(data: bytes, student: list[int], teacher: list[int]) -> None:
-    """The alignment is the set of common ends; with that a partition, minimal, and the same from both sides."""
+    """The alignment is the set of common ends: a partition, minimal, and the same from both sides."""
     alignment = align(np.array(student, dtype=np.int64), np.array(teacher, dtype=np.int64))
     found = borders(alignment)
     assert found == common_ends(student, teacher), "boundaries"
@@ -76,16 +84,16 @@ def _chunks(found: list[tuple[int, int, int]], *sides: list[int]) -> list[tuple[
     return [(ends, start[side], stop[side]) for start, stop in pairwise(found) for side, ends in enumerate(sides)]
 
 
-def draw_cuttings(rng: Random, size: int) -> tuple[bytes, list[int], list[int]]:
-    """Two cuttings of random bytes, with tokens that have no bytes in some."""
+def draw_tokenisations(rng: Random, size: int) -> tuple[bytes, list[int], list[int]]:
+    """Two tokenisations of random bytes, some with tokens that have no bytes."""
     data = random_bytes(rng, rng.choice(ALPHABETS), rng.randint(1, size))
     density = rng.choice((0.1, 0.5, 0.9))
-    cuttings = []
+    tokenisations = []
     for _ in range(2):
         ends = [end for end in range(1, len(data)) if rng.random() < density]
         repeated = rng.choices(range(len(data) + 1), k=rng.randint(0, 3)) if rng.random() < 0.3 else []
-        cuttings.append(sorted([*ends, *repeated, len(data)]))
-    return data, *cuttings
+        tokenisations.append(sorted([*ends, *repeated, len(data)]))
+    return data, *tokenisations
 
 
 def draw_vocabularies(rng: Random, size: int) -> tuple[bytes, list[int], list[int]]:
@@ -99,31 +107,31 @@ def draw_vocabularies(rng: Random, size: int) -> tuple[bytes, list[int], list[in
     return (data, ends[0], ends[0]) if rng.random() < 0.1 else (data, *ends)
 
 
-def draw_holes(rng: Random, size: int) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-    """Two cuttings of which the teacher's has holes, runs of its tokens that it lacks."""
-    _, student, teacher = draw_cuttings(rng, size)
-    spans = [(start, stop) for start, stop in pairwise([0, *teacher]) if start < stop]
-    holes = [span for span in spans if rng.random() < 0.3]
-    starts = {start for start, _ in holes}
-    joined = [(start, stop) for start, stop in holes if start not in {end for _, end in holes} and stop not in starts]
-    lacking = {stop for _, stop in joined}
-    return student, [stop for start, stop in spans if stop not in lacking], joined
+def draw_spans(rng: Random, size: int) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """Two tokenisations; some runs of the teacher's tokens become unencodable spans."""
+    _, student, teacher = draw_tokenisations(rng, size)
+    tokens = [(start, stop) for start, stop in pairwise([0, *teacher]) if start < stop]
+    lost = [token for token in tokens if rng.random() < 0.3]
+    starts = {start for start, _ in lost}
+    spans = [(start, stop) for start, stop in lost if start not in {end for _, end in lost} and stop not in starts]
+    lost_ends = {stop for _, stop in spans}
+    return student, [stop for start, stop in tokens if stop not in lost_ends], spans
 
 
-def check_holes(student: list[int], teacher: list[int], holes: list[tuple[int, int]]) -> None:
+def check_spans_around(student: list[int], teacher: list[int], spans: list[tuple[int, int]]) -> None:
     selection = align_around(
         np.array(student, dtype=np.int64),
         np.array(teacher, dtype=np.int64),
-        np.array(holes, dtype=np.int64).reshape(-1, 2),
+        np.array(spans, dtype=np.int64).reshape(-1, 2),
     )
-    expected = around(student, teacher, holes)
+    expected = around(student, teacher, spans)
     assert selection.student.tolist() == expected.student, "student tokens kept"
     assert selection.teacher.tolist() == expected.teacher, "teacher tokens kept"
     assert selection.alignment.student_sizes.tolist() == expected.sizes, "chunks"
 
 
 def draw_batch(rng: Random, size: int) -> tuple[list[tuple[list[int], list[int]]]]:
-    rows = [draw_cuttings(rng, size)[1:] for _ in range(rng.randint(0, 6))]
+    rows = [draw_tokenisations(rng, size)[1:] for _ in range(rng.randint(0, 6))]
     return ([row if rng.random() < 0.9 else ([], []) for row in rows],)
 
 
@@ -167,19 +175,19 @@ def check_encoding(name: str, data: bytes) -> None:
     assert len(ends) == len(encoding.ids), "an end a token"
     assert ends == sorted(ends), "ends that decrease"
     covered = max([0, *ends, *encoding.unencodable_spans[:, 1].tolist()])
-    assert covered == len(data), "bytes in no token and no hole"
-    assert (np.diff(encoding.unencodable_spans.reshape(-1)) > 0).all(), "holes that touch"
+    assert covered == len(data), "bytes in no token and no span"
+    assert (np.diff(encoding.unencodable_spans.reshape(-1)) > 0).all(), "spans that touch"
     if name not in NAMES:
         return
     made = vocab(name).decode(encoding.ids)
-    if spelled(name, data) == data:
+    if expected_bytes(name, data) == data:
         assert made == data, "ids of other bytes"
-    else:  # a run of text is what its normaliser makes of it, or the bytes themselves where its ids would lose some
-        assert spelled(name, made) == spelled(name, data), "ids of other text"
+    else:  # a run of text is normalised, unless its ids would lose some of it
+        assert expected_bytes(name, made) == expected_bytes(name, data), "ids of other text"
 
 
-def draw_reading(rng: Random, size: int) -> tuple[str, list[int], str]:
-    """Ids as a student may sample them, canonical or not, and a teacher."""
+def draw_paired(rng: Random, size: int) -> tuple[str, list[int], str]:
+    """Ids that a student may sample, canonical or not, and a teacher."""
     student, teacher = rng.choices(tuple(TOKENIZERS), k=2)
     with_bytes = _ids_with_bytes(student)
     return student, [rng.choice(with_bytes) for _ in range(rng.randint(0, max(1, size // 3)))], teacher
@@ -190,15 +198,15 @@ def _ids_with_bytes(name: str) -> list[int]:
     return np.flatnonzero(vocab(name).lengths).tolist()
 
 
-def check_reading(student: str, ids: list[int], teacher: str) -> None:
-    reading = PairedTokenization.of(vocab(student), ids, vocab(teacher))
-    assert reading.data == b"".join(vocab(student).pieces[token_id] for token_id in ids), "the student's bytes"
-    known = np.delete(np.arange(len(reading.encoding.ids)), reading.encoding.unencodable_positions)
-    holes = [(int(start), int(stop)) for start, stop in reading.encoding.unencodable_spans]
-    expected = around(vocab(student).ends(ids).tolist(), reading.encoding.ends[known].tolist(), holes)
-    assert reading.student_positions.tolist() == expected.student, "student tokens kept"
-    assert reading.teacher_positions.tolist() == known[expected.teacher].tolist(), "teacher tokens kept"
-    assert reading.alignment.student_sizes.tolist() == expected.sizes, "chunks"
+def check_paired(student: str, ids: list[int], teacher: str) -> None:
+    paired = PairedTokenization.of(vocab(student), ids, vocab(teacher))
+    assert paired.data == b"".join(vocab(student).pieces[token_id] for token_id in ids), "the student's bytes"
+    known = np.delete(np.arange(len(paired.encoding.ids)), paired.encoding.unencodable_positions)
+    spans = [(int(start), int(stop)) for start, stop in paired.encoding.unencodable_spans]
+    expected = around(vocab(student).ends(ids).tolist(), paired.encoding.ends[known].tolist(), spans)
+    assert paired.student_positions.tolist() == expected.student, "student tokens kept"
+    assert paired.teacher_positions.tolist() == known[expected.teacher].tolist(), "teacher tokens kept"
+    assert paired.alignment.student_sizes.tolist() == expected.sizes, "chunks"
 
 
 def draw_normalisation(rng: Random, size: int) -> tuple[str, str]:
@@ -206,7 +214,7 @@ def draw_normalisation(rng: Random, size: int) -> tuple[str, str]:
 
 
 def check_normalisation(name: str, text: str) -> None:
-    """With a token a byte."""
+    """With one token per byte."""
     check_spans(name, text)
     check_no_end_is_false(name, text)
     every_end = np.arange(1, len(LOCAL[name](text)) + 1)
@@ -215,11 +223,11 @@ def check_normalisation(name: str, text: str) -> None:
 
 
 KINDS = (
-    Kind("cuttings", draw_cuttings, check_pair, 0.40, 3_000),
+    Kind("tokenisations", draw_tokenisations, check_pair, 0.40, 3_000),
     Kind("vocabularies", draw_vocabularies, check_pair, 0.25, 60),
-    Kind("holes", draw_holes, check_holes, 0.10, 400),
+    Kind("spans", draw_spans, check_spans_around, 0.10, 400),
     Kind("batches", draw_batch, check_batch, 0.05, 60),
     Kind("encodings", draw_encoding, check_encoding, 0.09, 400),
-    Kind("readings", draw_reading, check_reading, 0.09, 400),
+    Kind("paired", draw_paired, check_paired, 0.09, 400),
     Kind("normalisation", draw_normalisation, check_normalisation, 0.02, 40),
 )

@@ -1,4 +1,4 @@
-"""The fuzzer itself: it repeats itself, it passes here, and it finds what is broken."""
+"""The fuzzer itself: it is reproducible, it passes, and it finds a planted fault."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.fuzz.cases import KINDS
 SEED = 7
 
 
-def test_a_case_follows_from_its_seed_and_number():
+def test_seed_and_number_determine_a_case():
     cases = [(kind.name, arguments) for kind, arguments in (draw(SEED, index) for index in range(50))]
     assert cases == [(kind.name, arguments) for kind, arguments in (draw(SEED, index) for index in range(50))]
     assert cases != [(kind.name, arguments) for kind, arguments in (draw(SEED + 1, index) for index in range(50))]
@@ -24,7 +24,7 @@ def test_some_cases_of_every_kind_pass():
     assert all(kind.name in result.output for kind in KINDS)
 
 
-def test_a_missed_boundary_is_found_and_made_small(monkeypatch):
+def test_a_missed_boundary_is_found_and_minimised(monkeypatch):
     right = alignment._shared_ends
 
     def without_the_third(ends, marks, repeats):

@@ -1,4 +1,4 @@
-"""Random vocabularies over bytes, and ways to cut a text into their pieces. Everything follows from one `rng`."""
+"""Random vocabularies over bytes, and ways to tokenise a text with them. One `rng` determines everything."""
 
 from collections.abc import Callable
 from random import Random
@@ -12,13 +12,13 @@ def random_bytes(rng: Random, alphabet: bytes, num_bytes: int) -> bytes:
 
 
 def random_vocabulary(rng: Random, alphabet: bytes) -> Pieces:
-    """Every byte of the alphabet, then up to a dozen longer pieces of it; their order is that of the merges."""
+    """Every byte of the alphabet, then up to a dozen longer pieces; their order is that of the merges."""
     longer = [random_bytes(rng, alphabet, rng.randint(2, MAX_PIECE_BYTES)) for _ in range(rng.randint(0, 12))]
     return [bytes([byte]) for byte in alphabet] + longer
 
 
 def greedy(data: bytes, vocabulary: Pieces, rng: Random) -> Pieces:
-    """The longest piece at each place; a byte outside of the vocabulary stands alone."""
+    """The longest piece at each position; a byte outside the vocabulary is a piece of its own."""
     pieces = sorted(vocabulary, key=len, reverse=True)
     cut: Pieces = []
     start = 0
@@ -30,7 +30,7 @@ def greedy(data: bytes, vocabulary: Pieces, rng: Random) -> Pieces:
 
 
 def merges(data: bytes, vocabulary: Pieces, rng: Random) -> Pieces:
-    """Neighbours that make an entry are merged, the earliest entry first, as BPE does."""
+    """Merge neighbours that form an entry, the earliest entry first, as BPE does."""
     rank = {piece: index for index, piece in reversed(list(enumerate(vocabulary)))}
     pieces = [data[index : index + 1] for index in range(len(data))]
     while True:
@@ -43,7 +43,7 @@ def merges(data: bytes, vocabulary: Pieces, rng: Random) -> Pieces:
 
 
 def anyhow(data: bytes, vocabulary: Pieces, rng: Random) -> Pieces:
-    """At random: what a student may sample, pieces of the vocabulary or not."""
+    """At random, into pieces that may be outside the vocabulary: a student may sample anything."""
     cuts = [cut for cut in range(1, len(data)) if rng.random() < 0.5]
     return [data[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True) if stop > start]
 

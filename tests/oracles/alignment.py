@@ -1,8 +1,8 @@
 """The slow obvious twin of :func:`crossdistill.align`, written from the definition.
 
 A pair of prefixes (i student tokens, j teacher tokens) is synchronised iff both decode to the same bytes. Every pair is
-compared, as bytes. Of pairs that decode to the same bytes (tokens without bytes make several) the shortest counts, and
-the whole of both responses takes the place of the last one.
+compared, as bytes. If several pairs decode to the same bytes, because of tokens without bytes, the shortest counts. The
+last pair is replaced by both complete responses.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def pieces_of(data: bytes, ends: Sequence[int]) -> list[bytes]:
 
 
 def common_ends(student: Sequence[int], teacher: Sequence[int]) -> list[tuple[int, int, int]]:
-    """:func:`synchronised` from the ends alone, for what is too long to compare as bytes: the ends that both have."""
+    """:func:`synchronised` from the ends only, for responses too long to compare as bytes: the common ends."""
     first_student, first_teacher = (
         {end: index + 1 for index, end in reversed(list(enumerate(ends)))} for ends in (student, teacher)
     )
@@ -49,16 +49,16 @@ def common_ends(student: Sequence[int], teacher: Sequence[int]) -> list[tuple[in
 
 
 class Around(NamedTuple):
-    """Positions of the tokens in chunks without a hole, and how many student tokens each such chunk has."""
+    """Positions of the tokens in chunks without an unencodable span, and the student tokens of each such chunk."""
 
     student: list[int]
     teacher: list[int]
     sizes: list[int]
 
 
-def around(student: Sequence[int], teacher: Sequence[int], holes: Sequence[tuple[int, int]]) -> Around:
-    """What :func:`crossdistill.align.align_around` must keep: a hole is a token that spoils its chunk."""
-    tokens = sorted([(end, -1) for _, end in holes] + [(end, index) for index, end in enumerate(teacher)])
+def around(student: Sequence[int], teacher: Sequence[int], spans: Sequence[tuple[int, int]]) -> Around:
+    """The tokens that :func:`crossdistill.align.align_around` must keep: a span is a token that spoils its chunk."""
+    tokens = sorted([(end, -1) for _, end in spans] + [(end, index) for index, end in enumerate(teacher)])
     kept = Around([], [], [])
     for (i, j, _), (next_i, next_j, _) in pairwise(common_ends(student, [end for end, _ in tokens])):
         chunk = [index for _, index in tokens[j:next_j]]

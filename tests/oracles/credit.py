@@ -1,4 +1,4 @@
-"""The slow obvious twin of :func:`crossdistill.credit.assign_credit`: Python floats, one chunk after the other.
+"""The slow obvious twin of :func:`crossdistill.credit.assign_credit`: Python floats, chunk by chunk.
 
 Written in the form of the paper (Eq. 8 and 9): the target of a token is log q^_i = (L_T / L_S) log p_i, and its
 advantage log q^_i - log p_i.
@@ -16,7 +16,7 @@ def credit(
     teacher_splits: Sequence[int],
     method: str,
 ) -> list[float]:
-    """One advantage a student token, in nats."""
+    """One advantage per student token, in nats."""
     advantages: list[float] = []
     for chunk in range(len(student_splits) - 1):
         log_p = [float(value) for value in student[student_splits[chunk] : student_splits[chunk + 1]]]

@@ -1,15 +1,15 @@
-"""What the ids of an encoding spell, written from the rules of the tokenizers and not from the implementation."""
+"""The bytes of an encoding's ids, from the rules of the tokenizers and not from the implementation."""
 
 import unicodedata
 
 LITERAL_SPACE = "▁".encode()
 
 
-def spelled(name: str, data: bytes) -> bytes:
-    """The bytes that the ids of `data` must stand for under the in-process tokenizer of that name.
+def expected_bytes(name: str, data: bytes) -> bytes:
+    """The bytes that the ids of `data` must have with the in-process tokenizer of that name.
 
     They are `data` itself, except that the normaliser of "qwen" composes (NFC; broken UTF-8 stays) and that the
-    SentencePiece style cannot tell a literal U+2581 from a space.
+    SentencePiece styles cannot distinguish a literal U+2581 from a space.
     """
     if name == "qwen":
         text = data.decode("utf-8", "surrogateescape")

@@ -40,7 +40,7 @@ def sequence(
     *,
     temperature: float = 1.0,
 ) -> tuple[list[float], float]:
-    """One sequence alone through the model itself: log-probabilities of the response, and of stopping after it."""
+    """One sequence through the model itself: log-probabilities of the response, and of stopping after it."""
     ids = torch.tensor([[*prompt_ids, *response_ids]])
     log_probs = log_softmax(model(input_ids=ids).logits[0], temperature)
     before = len(prompt_ids)

@@ -1,4 +1,4 @@
-"""Slow obvious twins of :mod:`crossdistill.tokens.normalisation`: one by its definition, one character by character."""
+"""Slow obvious twins of :mod:`crossdistill.tokens.normalisation`: by definition, and character by character."""
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -7,8 +7,8 @@ Normalise = Callable[[str], bytes]
 
 
 def true_borders(text: str, normalise: Normalise) -> set[tuple[int, int]]:
-    """(bytes of the text, bytes of the normalised text) wherever the normaliser treats what is before and what is
-    after on its own."""
+    """(bytes of the text, bytes of the normalised text) wherever the normaliser treats the text before and
+    the text after on its own."""
     whole = normalise(text)
     return {
         (len(text[:cut].encode()), len(normalise(text[:cut])))
@@ -18,14 +18,14 @@ def true_borders(text: str, normalise: Normalise) -> set[tuple[int, int]]:
 
 
 def ends_in_original(text: str, normalise: Normalise, ends: Sequence[int]) -> list[int]:
-    """As the function of that name, on clusters that grow from left to right; as fine or coarser."""
+    """The function of that name, on clusters that grow from left to right; equally fine or coarser."""
     mapped, start, normal_start = {0: 0}, 0, 0
     for cluster in _clusters(text, normalise):
         data, normal = cluster.encode(), normalise(cluster)
         if data == normal:
             mapped.update({normal_start + byte: start + byte for byte in range(len(data))})
         start, normal_start = start + len(data), normal_start + len(normal)
-        mapped[normal_start] = start  # a cluster that vanishes goes to the token before it
+        mapped[normal_start] = start  # a deleted cluster goes to the token before it
     return list(_running_maximum(mapped.get(end, 0) for end in ends))
 
 

@@ -1,6 +1,6 @@
-"""BERT's reading of plain text, from its definition: words, then the longest entry that fits, again and again.
+"""BERT's tokenisation of plain text, from its definition: words, then repeatedly the longest entry that matches.
 
-Written for text in which one character stays one character (no accents, no control characters).
+For text in which every character stays one character (no accents, no control characters).
 """
 
 import unicodedata

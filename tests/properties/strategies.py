@@ -1,4 +1,4 @@
-"""Responses as a student can write them, and pairs of cuttings of the same bytes."""
+"""Responses that a student can write, and pairs of tokenisations of the same bytes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from tests.tokenizers_in_process import CORPUS, ORDINARY, SPECIAL
 
 _WORDS = sorted({word for text in CORPUS for word in text.split(" ")})
-# what a normaliser rewrites, what a SentencePiece style reads as something else, what is not one character
+# text that a normaliser rewrites, that SentencePiece reads differently, or that is not one character
 _REWRITTEN = [
     "e\u0301",  # NFD
-    "\u1112\u1161\u11ab",  # Hangul letters that compose though none of them is a combining character
-    "\u212b",  # NFC rewrites it into another character
-    "\u0301",  # composes with whatever stands before it
+    "\u1112\u1161\u11ab",  # Hangul letters that compose although none is a combining character
+    "\u212b",  # NFC turns it into another character
+    "\u0301",  # composes with the character before it
     "▁",
     "▁▁",
     *SPECIAL,
@@ -53,7 +53,7 @@ HARD = (
 
 
 def hard_examples(test: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a property of `data` on these responses always: random ones do not meet all that they have together."""
+    """Always run a property of `data` on these responses too: random ones rarely combine all of this."""
     for data in HARD:
         test = example(data=data)(test)
     return test
@@ -63,7 +63,7 @@ texts_with_surrogates = st.text(st.characters(exclude_categories=()), max_size=2
 
 
 @st.composite
-def two_cuttings(draw: st.DrawFn, zero_width: bool = False) -> tuple[bytes, list[int], list[int]]:
+def two_tokenisations(draw: st.DrawFn, zero_width: bool = False) -> tuple[bytes, list[int], list[int]]:
     """Some bytes, and the ends of two tokenisations of them."""
     data = draw(st.binary(min_size=1, max_size=30))
     return data, draw(_ends(len(data), zero_width)), draw(_ends(len(data), zero_width))

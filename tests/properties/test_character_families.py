@@ -1,4 +1,4 @@
-"""Tokenizers without byte entries: what they have no entry for is a hole, and nothing behind it is lost."""
+"""Tokenizers without byte entries: characters without an entry are unencodable spans and affect nothing else."""
 
 import re
 import unicodedata
@@ -16,7 +16,7 @@ from tests.properties.strategies import hard_examples, responses, words
 from tests.tokenizers_in_process import CHARACTER_BUILDERS, CORPUS, NAMES
 
 CHARACTER_NAMES = tuple(CHARACTER_BUILDERS)
-SPELLING_NAMES = ("t5", "characters_bpe")  # whose entries carry the white space
+NAMES_WITH_SPACES = ("t5", "characters_bpe")  # whose entries contain the white space
 _PLAIN_WORDS = ["the", "a", "dog", "Fox", "sum", "12", "3.14", ",", "!", "(", "答案", "世", "x+y", "\n"]
 _INVALID = re.compile("[\udc80-\udcff]")
 
@@ -31,10 +31,10 @@ def characters(backends) -> dict[str, ByteVocab]:
     return {name: ByteVocab.from_tokenizer(tokenizer) for name, tokenizer in backends.items()}
 
 
-def in_hole(holes: np.ndarray, size: int) -> np.ndarray:
-    """Which bytes lie in a hole, bool [size]."""
+def unencodable_mask(spans: np.ndarray, size: int) -> np.ndarray:
+    """Whether each byte lies in an unencodable span, bool [size]."""
     lost = np.zeros(size, dtype=bool)
-    for start, end in holes.tolist():
+    for start, end in spans.tolist():
         lost[start:end] = True
     return lost
 
@@ -52,26 +52,26 @@ def test_kinds(characters):
 @pytest.mark.parametrize("name", CHARACTER_NAMES)
 @hard_examples
 @given(data=responses)
-def test_every_byte_is_a_tokens_or_a_holes(characters, name, data):
-    ids, ends, holes, in_holes = characters[name].encode(data)
+def test_every_byte_is_in_a_token_or_a_span(characters, name, data):
+    ids, ends, spans, positions = characters[name].encode(data)
     assert (np.diff(ends, prepend=0) >= 0).all()
     assert len(ids) == len(ends)
-    assert (holes[:, 0] < holes[:, 1]).all()
-    assert (holes[1:, 0] > holes[:-1, 1]).all()
-    lost = in_hole(holes, len(data))
+    assert (spans[:, 0] < spans[:, 1]).all()
+    assert (spans[1:, 0] > spans[:-1, 1]).all()
+    lost = unencodable_mask(spans, len(data))
     last_end = int(ends[-1]) if len(ends) else 0
-    assert lost[last_end:].all()  # what no token ends behind is a hole
+    assert lost[last_end:].all()  # bytes after the last token are unencodable
     unknown = np.flatnonzero(characters[name].lengths[ids] == 0)
-    assert set(unknown.tolist()) <= set(in_holes.tolist())
-    for position in in_holes.tolist():
-        assert any(start <= ends[position] <= end for start, end in holes.tolist())
+    assert set(unknown.tolist()) <= set(positions.tolist())
+    for position in positions.tolist():
+        assert any(start <= ends[position] <= end for start, end in spans.tolist())
 
 
 @pytest.mark.parametrize("name", CHARACTER_NAMES)
 @given(data=responses)
-def test_what_is_no_text_is_a_hole(characters, name, data):
+def test_bytes_that_are_not_text_are_unencodable(characters, name, data):
     text = data.decode("utf-8", "surrogateescape")
-    position, lost = 0, in_hole(characters[name].encode(data).unencodable_spans, len(data))
+    position, lost = 0, unencodable_mask(characters[name].encode(data).unencodable_spans, len(data))
     for char in text:
         size = len(char.encode("utf-8", "surrogateescape"))
         if _INVALID.match(char):
@@ -80,8 +80,8 @@ def test_what_is_no_text_is_a_hole(characters, name, data):
 
 
 @given(data=responses)
-def test_holes_are_the_characters_without_an_entry(backends, characters, data):
-    """Without a normaliser that rewrites characters it can be told of each by itself."""
+def test_unencodable_spans_are_the_characters_without_an_entry(backends, characters, data):
+    """Without a normaliser that rewrites characters, each one can be judged on its own."""
     alphabet = {piece for piece in backends["characters_bpe"].get_vocab() if len(piece) == 1}
     entries = sorted(added.content for added in backends["characters_bpe"].get_added_tokens_decoder().values())
     text = data.decode("utf-8", "surrogateescape")
@@ -91,12 +91,12 @@ def test_holes_are_the_characters_without_an_entry(backends, characters, data):
         for char in text
         for lost in [char.replace(" ", "▁") not in alphabet] * len(char.encode("utf-8", "surrogateescape"))
     ]
-    assert in_hole(characters["characters_bpe"].encode(data).unencodable_spans, len(data)).tolist() == expected
+    assert unencodable_mask(characters["characters_bpe"].encode(data).unencodable_spans, len(data)).tolist() == expected
 
 
-@pytest.mark.parametrize("name", SPELLING_NAMES)
+@pytest.mark.parametrize("name", NAMES_WITH_SPACES)
 @given(text=words | st.sampled_from(CORPUS))
-def test_known_text_comes_back(characters, name, text):
+def test_encodable_text_round_trips(characters, name, text):
     encoding = characters[name].encode(text)
     assume(not len(encoding.unencodable_spans))
     composed = unicodedata.normalize("NFKC", text) if name == "t5" else text
@@ -104,17 +104,22 @@ def test_known_text_comes_back(characters, name, text):
     assert characters[name].decode(encoding.ids).decode() == expected.replace("▁", " ")
 
 
-@pytest.mark.parametrize("name", SPELLING_NAMES)
+def encodable_part(vocab: ByteVocab, text: str) -> str:
+    return "".join(char for char in text if not len(vocab.encode(char).unencodable_spans)).strip()
+
+
+@pytest.mark.parametrize("name", NAMES_WITH_SPACES)
 @given(left=words, right=words)
-def test_a_hole_costs_its_own_chunk_alone(characters, name, left, right):
-    """Words around a character that nobody knows: those before are read as ever, those behind are read again."""
+def test_an_unencodable_span_costs_only_its_own_chunk(characters, name, left, right):
+    """Words around an unknown character are encoded as usual, before it and after it."""
     left, right = (re.sub(r"\s+", " ", unicodedata.normalize("NFKC", side)).strip() for side in (left, right))
+    left, right = (encodable_part(characters[name], side) for side in (left, right))
     alone = [characters[name].encode(side) for side in (f"a {left} .", f". {right} a")]
     assume(not any(len(encoding.unencodable_spans) for encoding in alone))
-    hole = "\u2603\ufe0f"
-    data = f"a {left} .{hole}. {right} a".encode()
+    unknown = "\u2603\ufe0f"
+    data = f"a {left} .{unknown}. {right} a".encode()
     encoding = characters[name].encode(data)
-    assert encoding.unencodable_spans.tolist() == [[len(f"a {left} .".encode()), len(f"a {left} .{hole}".encode())]]
+    assert encoding.unencodable_spans.tolist() == [[len(f"a {left} .".encode()), len(f"a {left} .{unknown}".encode())]]
     known = np.delete(np.arange(len(encoding.ids)), encoding.unencodable_positions)
     assert characters[name].decode(encoding.ids[known]) == b"".join(characters[name].decode(side.ids) for side in alone)
 
@@ -127,7 +132,7 @@ def test_wordpiece_reads_as_defined(backends, characters, text):
         ids, ends, *_ = characters[name].encode(text)
         assert [backends[name].id_to_token(int(token_id)) for token_id in ids] == [piece for piece, _ in expected]
         sizes = [len(text[:end].encode()) for _, end in expected]
-        sizes[-1:] = [len(text.encode())] * bool(expected)  # white space at the end has no word behind it
+        sizes[-1:] = [len(text.encode())] * bool(expected)  # white space at the end has no word after it
         assert ends.tolist() == sizes
 
 
@@ -139,7 +144,7 @@ def test_wordpiece_ids_are_its_own(backends, characters, text):
         assert characters[name].encode(text).ids.tolist() == backends[name].encode(text, add_special_tokens=False).ids
 
 
-def test_text_that_spells_a_control_token_stays_text(backends, characters):
+def test_the_name_of_a_control_token_stays_text(backends, characters):
     """The library itself finds </s> among the entries of a Unigram model."""
     vocab = characters["t5"]
     control = backends["t5"].token_to_id("</s>")
@@ -152,22 +157,22 @@ def test_text_that_spells_a_control_token_stays_text(backends, characters):
 
 
 def test_a_token_that_ends_within_a_rewritten_character_has_no_end_of_its_own(characters):
-    """Of " ﬁ" the tokenizer reads " f" and "i": the first one does not end behind the space."""
+    """The tokenizer reads " ﬁ" as " f" and "i": the first one does not end after the space."""
     vocab = characters["t5"]
-    for text in ("a ﬁ", "a ﬁ \u2603"):  # the second has an unknown token, and is placed by spans
+    for text in ("a ﬁ", "a ﬁ \u2603"):  # the second has an unknown token, and its ends come from spans
         ids, ends, *_ = vocab.encode(text)
         assert [vocab.pieces[token_id] for token_id in ids[:3]] == [b"a", b" f", b"i"]
         assert ends[:3].tolist() == [1, 1, 5]
 
 
-def test_white_space_belongs_to_the_word_behind_it(characters):
-    ids, ends, holes, _ = characters["bert"].encode("the  dog\n")
+def test_white_space_belongs_to_the_word_after_it(characters):
+    ids, ends, spans, _ = characters["bert"].encode("the  dog\n")
     assert [characters["bert"].pieces[token_id] for token_id in ids] == [b" the", b" dog"]
-    assert ends.tolist() == [3, 9]  # the last line break has no word behind it
-    assert not len(holes)
+    assert ends.tolist() == [3, 9]  # the last line break has no word after it
+    assert not len(spans)
 
 
-def test_white_space_alone_is_a_hole(characters):
+def test_white_space_alone_is_unencodable(characters):
     encoding = characters["bert"].encode(" \n")
     assert not len(encoding.ids)
     assert encoding.unencodable_spans.tolist() == [[0, 2]]
@@ -175,25 +180,25 @@ def test_white_space_alone_is_a_hole(characters):
 
 def test_an_accent_that_is_stripped_stays_with_its_letter(characters):
     for text in ("naïve dog", "nai\u0308ve dog"):
-        _, ends, holes, _ = characters["bert"].encode(text)
-        assert not len(holes)
+        _, ends, spans, _ = characters["bert"].encode(text)
+        assert not len(spans)
         assert len(text.encode()) == ends[-1]
         assert len("naïve".encode()) + (len(text) == 10) in ends
 
 
 @pytest.mark.parametrize("teacher", CHARACTER_NAMES)
 @given(data=responses, student=st.sampled_from(NAMES))
-def test_a_reading_leaves_out_the_chunks_of_holes_and_nothing_else(vocabs, characters, teacher, student, data):
+def test_only_the_chunks_of_unencodable_spans_are_left_out(vocabs, characters, teacher, student, data):
     ids = vocabs[student].encode(data).ids
-    reading = PairedTokenization.of(vocabs[student], ids, characters[teacher])
+    paired = PairedTokenization.of(vocabs[student], ids, characters[teacher])
     student_ends = vocabs[student].ends(ids).tolist()
-    encoding = reading.encoding
+    encoding = paired.encoding
     known = [k for k in range(len(encoding.ids)) if k not in set(encoding.unencodable_positions.tolist())]
     theirs = {int(encoding.ends[k]) for k in known} | {int(end) for end in encoding.unencodable_spans[:, 1]}
     borders = [0, *sorted(set(student_ends) & theirs)]
-    lost = in_hole(encoding.unencodable_spans, len(reading.data))
+    lost = unencodable_mask(encoding.unencodable_spans, len(paired.data))
     kept = [(start, end) for start, end in pairwise(borders) if end and not lost[start:end].any()]
     expected = [k for k, end in enumerate(student_ends) if any(start < end <= stop for start, stop in kept)]
-    assert reading.student_positions.tolist() == expected
-    assert reading.num_supervised_bytes == sum(end - start for start, end in kept)
-    assert not set(reading.teacher_positions.tolist()) & set(encoding.unencodable_positions.tolist())
+    assert paired.student_positions.tolist() == expected
+    assert paired.num_supervised_bytes == sum(end - start for start, end in kept)
+    assert not set(paired.teacher_positions.tolist()) & set(encoding.unencodable_positions.tolist())

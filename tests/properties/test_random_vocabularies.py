@@ -1,7 +1,7 @@
 """Alignment of tokenisations by random vocabularies, against its definition.
 
-A vocabulary is every single byte and some longer pieces; a text is cut by the longest match, by merges as BPE does
-them, or at random. No tokenizer library takes part.
+A vocabulary is every single byte and some longer pieces; a text is tokenised by longest match, by merges as in BPE, or
+at random. No tokenizer library is involved.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ texts = _few_bytes | st.binary(max_size=24)
 
 @st.composite
 def tokenisers(draw: st.DrawFn) -> Callable[[bytes], Pieces]:
-    """bytes -> pieces, by a random vocabulary and a way of cutting."""
+    """bytes -> pieces, with a random vocabulary and a way of tokenising."""
     rng = draw(st.randoms(use_true_random=False))
     segmentation = draw(st.sampled_from(sorted(SEGMENTATIONS)))
     vocabulary = random_vocabulary(rng, b"ab \xe7\x95\x8c")
@@ -83,15 +83,15 @@ def test_one_tokenisation_is_one_to_one_with_itself(text, student):
 
 @given(texts, texts, tokenisers(), tokenisers())
 def test_concatenation_refines_at_shared_boundaries(first, second, student, teacher):
-    """Two texts tokenised apart, put one after the other: their chunks are those of both, and no others."""
+    """Two texts tokenised separately and concatenated: the chunks are those of both, and no others."""
     ours, theirs = (student(first), student(second)), (teacher(first), teacher(second))
     parts = [aligned(*pair) for pair in zip(ours, theirs, strict=True)]
     assert aligned(ours[0] + ours[1], theirs[0] + theirs[1]) == Alignment.concatenate(parts)
 
 
 @given(texts, texts, tokenisers(), tokenisers())
-def test_what_is_read_as_one_text_has_every_boundary_that_both_sides_keep(first, second, student, teacher):
-    """Where both tokenisations of the whole end a token at the seam, it is a boundary, and each side's are as alone."""
+def test_one_text_has_every_boundary_that_both_sides_keep(first, second, student, teacher):
+    """If both tokenisations of the whole end a token at the seam, it is a boundary, and so are those of each part."""
     ours, theirs = student(first + second), teacher(first + second)
     whole = aligned(ours, theirs)
     seam = len(first)
