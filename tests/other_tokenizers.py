@@ -13,11 +13,11 @@ from crossdistill.tokens.families.byte_level import piece_to_bytes
 from tests.tokenizers_in_process import CORPUS, byte_level
 
 _GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-TIKTOKEN_SPECIAL = {"<|endoftext|>": 500, "<|fim|>": 503}  # with a hole in the ids before and between them
+TIKTOKEN_SPECIAL = {"<|endoftext|>": 500, "<|fim|>": 503}  # with unused ids before and between them
 
 
 def merges(num_merges: int) -> list[bytes]:
-    """The bytes of what a byte-level BPE trained on the corpus merges, in order."""
+    """The merged entries, as bytes in order, of a byte-level BPE trained on the corpus."""
     learner = byte_level(num_merges=num_merges, special=(), ordinary=())
     pairs = json.loads(learner.to_str())["model"]["merges"]
     return [piece_to_bytes(left + right) for left, right in pairs]
@@ -30,7 +30,7 @@ def tiktoken_encoding() -> tiktoken.Encoding:
 
 
 class Tekken:
-    """What is asked of Mistral's tekken: a tiktoken encoding behind control tokens that take the first ids."""
+    """The attributes of Mistral's tekken that are used: a tiktoken encoding after control tokens with the first ids."""
 
     num_special_tokens = 10
 
@@ -50,14 +50,14 @@ class Tekken:
 
 
 class Wrapper:
-    """As a chat tokenizer wraps the one that does the work."""
+    """Wraps a tokenizer as a chat tokenizer does."""
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
 
 
 def world() -> World:
-    """Ids from 1 on, as in RWKV's own vocabulary: 0 is the end of text and carries no bytes."""
+    """Ids start at 1, as in RWKV's own vocabulary: 0 is the end of text and carries no bytes."""
     words = sorted({word.encode() for text in CORPUS for word in text.split(" ")} | {b"\n\n", b"  ", " 你好".encode()})
     entries = [*(bytes([byte]) for byte in range(256)), *(word for word in words if len(word) > 1)]
     return World(dict(enumerate(entries, 1)))

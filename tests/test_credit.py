@@ -1,4 +1,4 @@
-"""Credit against its definition, and the invariants that every method keeps."""
+"""Credit, compared with its definition, and the invariants of every method."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ from crossdistill.credit import EPSILON_NATS, SHARES, assign_credit, chunk_sums
 from tests.oracles import credit as oracle
 from tests.properties.strategies import two_tokenisations
 
-# no few of these sum to epsilon itself, where rounding would choose the case
+# sums of these are rarely epsilon itself, where rounding would decide the case
 SPREAD = [0.0, -1e-9, -1.3e-7, -1e-3, -0.5, -1.0, -3.0, -20.0]
 
 
 @st.composite
 def chunked(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, Alignment]:
-    """A response's log-probabilities on both sides, from certain tokens to very surprising ones."""
+    """Log-probabilities of a response on both sides, from certain to very surprising tokens."""
     _, student_ends, teacher_ends = draw(two_tokenisations())
     value = st.sampled_from(SPREAD) | st.floats(-30, 0)
     sides = [draw(st.lists(value, min_size=len(e), max_size=len(e))) for e in (student_ends, teacher_ends)]
@@ -46,7 +46,7 @@ def test_equals_the_definition(method, case):
     )
 
 
-def test_the_oracle_and_the_implementation_mean_the_same_epsilon():
+def test_the_oracle_and_the_implementation_have_the_same_epsilon():
     assert oracle.EPSILON_NATS == EPSILON_NATS
 
 
@@ -156,8 +156,6 @@ def test_log_probabilities_of_another_length_are_refused(student, teacher, messa
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(
-        ValueError,
-        match="credit .prior. is not a share of a chunk.s log-ratio: choose one of semantic_prior, uniform, first, last",
-    ):
+    message = "credit 'prior' is not a share of a chunk's log-ratio: choose one of semantic_prior, uniform, first, last"
+    with pytest.raises(ValueError, match=message):
         assign_credit(torch.zeros(1), torch.zeros(1), alignment([1], [1]), "prior")

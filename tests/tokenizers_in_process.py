@@ -1,4 +1,4 @@
-"""Small tokenizers of every family that the byte core reads, trained in process: deterministic, no network."""
+"""Small tokenizers of every supported family, trained in process: deterministic, no network."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ("<|im_start|>", "<|im_end|>")
 THINK = "<think>"
-ORDINARY = (THINK, "思考", "«réponse»")  # the last one is spelled with characters of the byte-level table
+ORDINARY = (THINK, "思考", "«réponse»")  # the last one has characters of the byte-level table
 CORPUS = (
     "The quick brown fox jumps over the lazy dog and then the dog sleeps in the sun.",
     "First we add the numbers, then we take the sum: 12 + 30 = 42, and 1234 + 5678 = 6912.",
@@ -106,7 +106,7 @@ def unigram(
     trainer = trainers.UnigramTrainer(vocab_size=num_pieces, unk_token="<unk>", show_progress=False)
     learner.train_from_iterator([text.replace("🤗", "").replace("界", "") for text in corpus], trainer)
     trained = json.loads(learner.to_str())["model"]["vocab"]
-    # the trainer leaves the order of equals, and the last digits, to chance
+    # the trainer leaves the order of ties, and the last digits, to chance
     learned = sorted((piece, round(score, 3)) for piece, score in trained if piece != "<unk>")
     vocabulary = [("<unk>", 0.0), ("</s>", 0.0), *((piece, -20.0) for piece in byte_pieces), *learned]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=bool(byte_pieces)))
@@ -119,7 +119,7 @@ def unigram(
 
 
 def characters_bpe() -> Tokenizer:
-    """SentencePiece-style BPE without byte fallback: what is not in its alphabet is an unknown token."""
+    """SentencePiece-style BPE without byte fallback: characters outside its alphabet become unknown tokens."""
     spec = json.loads(sentencepiece(num_merges=80, byte_pieces=(), special=(), ordinary=()).to_str())
     spec["model"]["byte_fallback"] = False
     tokenizer = Tokenizer.from_str(json.dumps(spec))
@@ -139,7 +139,7 @@ def t5() -> Tokenizer:
 
 
 def wordpiece(*, lowercase: bool) -> Tokenizer:
-    """BERT's: words without white space, ``##`` for what goes on a word."""
+    """BERT's: words without white space, ``##`` for the continuation of a word."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -198,13 +198,13 @@ CHARACTER_BUILDERS: dict[str, Callable[[], Tokenizer]] = {
 }
 """Tokenizers whose entries are characters: what they have no entry for becomes an unknown token."""
 NAMES = tuple(BUILDERS)
-"""Tokenizers that can spell any bytes."""
+"""Tokenizers that can encode any bytes."""
 SENTENCEPIECE_NAMES = ("gemma", "llama2", "metaspace", "unigram")
 BYTE_LEVEL_NAMES = tuple(name for name in NAMES if name not in SENTENCEPIECE_NAMES)
 
 
 def build(name: str) -> PreTrainedTokenizerFast:
-    """The tokenizer of that name as users hold it."""
+    """The tokenizer of that name, as users have it."""
     return PreTrainedTokenizerFast(
         tokenizer_object=BUILDERS[name](), eos_token="<|im_end|>", clean_up_tokenization_spaces=False
     )

@@ -193,7 +193,9 @@ NOTHING = (b"", [], [])
 
 @example([NOTHING], 1, 1)
 @example([NOTHING, (b"ab", [0, 2, 2], [1, 2]), NOTHING, (b"ab", [0, 0, 1, 2], [0, 2, 2, 2]), NOTHING], 99, 99)
-@given(st.lists(two_tokenisations(zero_width=True) | st.just(NOTHING), max_size=6), st.integers(1, 40), st.integers(0, 40))
+@given(
+    st.lists(two_tokenisations(zero_width=True) | st.just(NOTHING), max_size=6), st.integers(1, 40), st.integers(0, 40)
+)
 def test_a_batch_equals_its_alignments_one_by_one(batch, block_tokens, long_tokens):
     student, teacher = ([np.array(row[side], dtype=np.int64) for row in batch] for side in (1, 2))
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Small chat templates in the styles that models have, each with one habit; over the tokens of the test tokenizers."""
+"""Small chat templates in the styles of real models, one habit each, with the tokens of the test tokenizers."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ NO_SYSTEM = (
     "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHATML
 )
 IGNORES_SYSTEM = CHATML.replace("for m in messages", "for m in messages if m.role != 'system'")
-# reasoning of earlier answers is dropped, an empty block stands before the last one
+# drops the reasoning of earlier answers and inserts an empty block before the last one
 HYBRID = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% set text = m.content.split('</think>')[-1].lstrip('\\n') if m.role == 'assistant' else m.content %}"

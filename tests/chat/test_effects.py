@@ -1,4 +1,4 @@
-"""What a template does to a conversation, found by rendering."""
+"""The effects of a template on a conversation, found by rendering."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ SHOWS_TOOLS = {
         (t.STRIPS, {}, {"strips_leading": True, "strips_trailing": True}),
         (t.CHATML.replace("m.content", "m.content.rstrip()"), {}, {"strips_trailing": True}),
         (t.CHATML.replace("m.content", "m.content.lstrip()"), {}, {"strips_leading": True}),
-        (t.CHATML.replace("m.content", "m.content.lstrip(' ')"), {}, {"strips_leading": True}),  # some of it
+        (t.CHATML.replace("m.content", "m.content.lstrip(' ')"), {}, {"strips_leading": True}),  # part of it
         (t.CHATML.replace("m.content", "m.content.rstrip(' ')"), {}, {"strips_trailing": True}),
         (t.NO_SYSTEM, {}, {"system": Fate.REFUSED}),
         (t.IGNORES_SYSTEM, {}, {"system": Fate.DROPPED}),
@@ -79,7 +79,7 @@ def test_effects(template, template_kwargs, expected):
     assert {name: getattr(effects, name) for name in PLAIN} == {**PLAIN, **expected}
 
 
-def test_a_template_that_has_no_place_for_answers():
+def test_a_template_that_shows_no_answers():
     effects = template_effects(
         t.with_template("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}")
     )
@@ -142,7 +142,7 @@ def test_tools_of_the_run_are_shown_to_templates_that_need_some():
     assert template_effects(t.with_template(needs), None, [tool]).past is Fate.KEPT
 
 
-# --- what a user is told
+# --- sentences for the user
 
 
 def test_sentences():
@@ -183,7 +183,7 @@ def test_sentences():
         assert sentence.endswith(f"strips white space {word} an answer.")
 
 
-def test_a_pair_that_begins_its_responses_in_other_places_is_told_the_way_out():
+def test_a_pair_that_begins_its_responses_differently_gets_the_way_out():
     plain, reasoner = (template_effects(t.with_template(template)) for template in (t.CHATML, t.REASONER))
     hybrid = template_effects(t.with_template(t.HYBRID), {"enable_thinking": False})
     assert mismatches(plain, plain) == mismatches(reasoner, reasoner) == []

@@ -1,4 +1,4 @@
-"""Whether earlier answers are shown as they were."""
+"""Earlier answers that a template changes."""
 
 import pytest
 
@@ -31,7 +31,7 @@ CALL = answer("", tool_calls=[{"type": "function", "function": {"name": "add", "
         (t.CHATML, [USER, CALL, {"role": "tool", "content": "4"}], [1]),
         (t.CHATML.replace("m.content", "m.content | lower"), [USER, answer("Four"), USER], [1]),
         (t.CHATML, [USER], []),
-        (t.STRIPS, [{"role": "user", "content": " hi "}], []),  # only answers are looked for
+        (t.STRIPS, [{"role": "user", "content": " hi "}], []),  # only answers are checked
         (t.CHATML, "a text", []),
         (t.IGNORES_SYSTEM, [{"role": "system", "content": "Be brief."}, USER, answer("4"), USER], []),
     ],
@@ -41,8 +41,8 @@ def test_changed_answers(template, talk, changed):
     assert has_answers(talk) == (not isinstance(talk, str) and any(m["role"] == "assistant" for m in talk))
 
 
-def test_an_answer_is_not_found_in_what_was_said_before_it():
-    """The user said it too: the second mention is missing."""
+def test_an_answer_is_not_found_in_text_before_it():
+    """The user wrote the same: the second mention is missing."""
     drops = t.CHATML.replace("{{ m.content }}", "{% if m.role != 'assistant' %}{{ m.content }}{% endif %}")
     talk = [{"role": "user", "content": "say fish"}, answer("fish"), USER]
     assert changed_answers(t.with_template(drops), talk) == [1]
@@ -59,13 +59,13 @@ DROPS_FIRST = t.TOOLS.replace("m.reasoning_content %}", "m.reasoning_content and
         (DROPS, [USER, answer("4"), {"role": "user", "content": "is it 4?"}], [1]),
         (DROPS, [USER, answer("4"), USER, answer("44"), {"role": "user", "content": "4 or 44?"}], [1, 3]),
         (t.CHATML, [USER, answer("4"), {"role": "user", "content": "is it 4?"}], []),
-        (DROPS, [USER, answer("user"), USER], [1]),  # what the template writes itself
+        (DROPS, [USER, answer("user"), USER], [1]),  # text that the template itself writes
         (t.CHATML, [USER, answer("4", reasoning_content="two"), USER], [1]),
         (t.CHATML, [USER, answer("4", reasoning_content="4"), USER], [1]),
         (DROPS_FIRST, [USER, answer("4", reasoning_content="4"), USER, answer("4", thinking="4"), USER], [1, 3]),
         (t.TOOLS, [USER, answer("4", reasoning_content="4"), {"role": "user", "content": "4?"}], []),
         (t.HYBRID, [USER, answer("<think>\nhm\n</think>\n\n4"), {"role": "user", "content": "hm"}], [1]),
-        (t.STRIPS, [USER, answer("4\n"), {"role": "user", "content": "no"}], [1]),  # the mark alone would hide it
+        (t.STRIPS, [USER, answer("4\n"), {"role": "user", "content": "no"}], [1]),  # the mark alone would hide the loss
         (t.CHATML, [USER, answer([{"type": "text", "text": "4"}]), USER], []),
         (DROPS, [USER, answer([{"type": "text", "text": "4"}]), {"role": "user", "content": "4?"}], [1]),
         (DROPS, [USER, answer("Qzmark1c"), {"role": "user", "content": "Qzmark1cQzmark1c"}], [1]),
@@ -73,13 +73,13 @@ DROPS_FIRST = t.TOOLS.replace("m.reasoning_content %}", "m.reasoning_content and
         (DROPS, [USER, *[answer("4"), USER] * 12], [*range(1, 24, 2)]),
     ],
 )
-def test_an_answer_is_not_found_in_what_is_said_after_it(template, talk, changed):
+def test_an_answer_is_not_found_in_text_after_it(template, talk, changed):
     before = repr(talk)
     assert changed_answers(t.with_template(template), talk) == changed
     assert repr(talk) == before
 
 
-def test_template_arguments_and_refusals_are_the_templates():
+def test_template_arguments_and_refusals_pass_through():
     keeps = "{% if keep %}" + t.CHATML + "{% else %}" + t.STRIPS + "{% endif %}"
     talk = [USER, answer(" 4"), USER]
     assert changed_answers(t.with_template(keeps), talk) == [1]

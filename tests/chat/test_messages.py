@@ -1,4 +1,4 @@
-"""Messages in the shape that templates take."""
+"""Messages in the form that templates accept."""
 
 import copy
 
@@ -33,7 +33,7 @@ def rendered(template, messages):
         ([SYSTEM, USER, ANSWER], [{"role": "user", "content": "Be brief.\n\ntwo + two?"}, ANSWER]),
         ([SYSTEM, ANSWER], [{"role": "user", "content": "Be brief."}, ANSWER]),
         ([SYSTEM], [{"role": "user", "content": "Be brief."}]),
-        ([USER, SYSTEM], [USER, SYSTEM]),  # in the middle it is left, for the template to take or refuse
+        ([USER, SYSTEM], [USER, SYSTEM]),  # one in the middle stays, for the template to accept or refuse
         ([], []),
     ],
 )
@@ -44,7 +44,7 @@ def test_a_system_message_leads_the_first_user_message(messages, folded):
 
 
 @pytest.mark.parametrize("template", [t.NO_SYSTEM, t.IGNORES_SYSTEM])
-def test_where_a_template_takes_no_system_message_it_is_folded(template):
+def test_a_system_message_is_folded_if_the_template_refuses_it(template):
     made = t.with_template(template)
     assert folds_system(made, [SYSTEM, USER])
     assert not folds_system(made, [USER])
@@ -53,20 +53,20 @@ def test_where_a_template_takes_no_system_message_it_is_folded(template):
     assert t.text_of(made, render_prompt(made, [SYSTEM, USER])) == expected
 
 
-def test_where_it_takes_one_nothing_is_folded():
+def test_a_system_message_is_not_folded_if_the_template_accepts_it():
     made = t.with_template(t.CHATML)
     assert not folds_system(made, [SYSTEM, USER])
     assert "<|im_start|>system\nBe brief.<|im_end|>" in t.text_of(made, render_prompt(made, [SYSTEM, USER]))
 
 
-def test_what_else_a_template_refuses_is_told():
+def test_other_refusals_of_a_template_are_reported():
     made = t.with_template(t.NO_TOOL_ROLE)
     with pytest.raises(
         TemplateRefusalError, match=r"refuses a conversation of user, assistant, tool, tool \(no tools\)"
     ):
         render_prompt(made, TALK)
     with pytest.raises(TemplateRefusalError, match=r"conversation of user"):
-        render_prompt(t.with_template("{{ 'x' + 1 }}"), [USER])  # not an error of the template language's own
+        render_prompt(t.with_template("{{ 'x' + 1 }}"), [USER])  # not an error of the template language itself
 
 
 def test_tools_are_shown():
@@ -114,8 +114,8 @@ def test_parts_of_text_are_joined_and_other_lists_shown_as_they_are(content, sho
     assert plain_messages([{"role": "tool", "content": content}])[0]["content"] == shown
 
 
-def test_sampled_text_that_spells_a_control_token_stays_text():
-    """A student cannot end a turn of the conversation that the teacher reads."""
+def test_the_name_of_a_control_token_in_sampled_text_stays_text():
+    """A student cannot end a turn in the conversation that the teacher reads."""
     made = t.with_template(t.CHATML)
     end = made.convert_tokens_to_ids("<|im_end|>")
     talk = [USER, {"role": "assistant", "content": "4<|im_end|>"}, USER]

@@ -1,4 +1,4 @@
-"""Sampled ids, told apart into text, stop token and other special tokens."""
+"""Sampled ids, split into text, stop token and other special tokens."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_a_special_token_in_the_middle_carries_no_bytes(vocab, special):
     assert response.stop_position == 2 + len(before) + len(after)
 
 
-def test_a_special_token_at_the_end_that_is_no_stop_does_not_stop(vocab, special):
+def test_a_special_token_at_the_end_is_not_a_stop(vocab, special):
     response = split_response([*vocab.encode("the").ids, special[0]], vocab, {special[1]})
     assert response.stop_position is None
     assert response.num_special == 1
@@ -71,7 +71,7 @@ def test_a_stop_token_in_the_middle_does_not_stop(vocab, special):
 
 
 def test_an_ordinary_token_that_ends_a_response_is_text(vocab):
-    """A model may declare an ordinary token as an end; its bytes are the teacher's to score, as any text."""
+    """A model may declare an ordinary token as a stop; the teacher scores its bytes like any text."""
     *text, last = vocab.encode("the fox\n").ids.tolist()
     assert vocab.pieces[last] == b"\n"
     response = split_response([*text, last], vocab, {last})
@@ -88,14 +88,14 @@ def test_half_a_character_at_the_end_is_kept(vocab):
 
 
 @pytest.mark.parametrize("stops", [(), "all"])
-def test_nothing_sampled(vocab, special, stops):
+def test_empty(vocab, special, stops):
     response = split_response([], vocab, special if stops else ())
     assert (response.data, response.stop_position, response.num_special) == (b"", None, 0)
     assert response.ids.shape == response.text_ids.shape == response.text_positions.shape == (0,)
     assert response.ids.dtype == response.text_positions.dtype == np.int64
 
 
-def test_a_stop_alone_is_an_empty_text(vocab, special):
+def test_only_a_stop_is_an_empty_text(vocab, special):
     response = split_response([special[1]], vocab, special)
     assert (response.data, response.stop_position, response.num_special) == (b"", 0, 0)
     assert response.text_ids.shape == (0,)

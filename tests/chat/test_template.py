@@ -1,4 +1,4 @@
-"""Prompts as each model reads them."""
+"""Prompts, rendered for each model."""
 
 import pytest
 from tokenizers import AddedToken
@@ -18,7 +18,7 @@ TALK = [{"role": "system", "content": "Be brief."}, *QUESTION, {"role": "assista
 
 
 def tokenizer(name: str = "qwen", *, adds: str = "$A", bos: str | None = START, eos: str | None = END, template=None):
-    """`adds` is what it puts around plain text, such as "<|im_start|> $A"."""
+    """`adds` is the pattern that it adds around plain text, such as "<|im_start|> $A"."""
     made = build(name)
     made.bos_token, made.eos_token, made.chat_template = bos, eos, template
     ids = [(token, made.convert_tokens_to_ids(token)) for token in (START, END)]
@@ -36,7 +36,7 @@ def test_messages_go_through_the_models_own_template(adds):
     assert not ensure_template(made)
     ids = render_prompt(made, QUESTION)
     assert text_of(made, ids) == f"{START}user\ntwo + two?{END}\n{START}assistant\n"
-    assert ids.count(made.convert_tokens_to_ids(START)) == 2  # as control tokens, and none twice
+    assert ids.count(made.convert_tokens_to_ids(START)) == 2  # as control tokens, each once
     assert all(isinstance(token, int) for token in ids)
 
 
@@ -64,13 +64,13 @@ def test_without_a_template_the_plain_one_is_used(name):
         (f"{START} $A", START, END, True),
         (f"{START} $A {END}", START, END, True),
         (f"$A {END}", START, END, False),
-        (f"$A {END}", END, END, False),  # GPT-2 has one token for both: this one ends
-        (f"{END} $A", END, END, True),  # and this one begins
+        (f"$A {END}", END, END, False),  # GPT-2 has one token for both: the end
+        (f"{END} $A", END, END, True),  # and the beginning
         ("$A", None, None, False),
         (f"$A {END}", None, END, False),
     ],
 )
-def test_the_plain_template_begins_as_the_tokenizer_begins_plain_text(adds, bos, eos, begins):
+def test_the_plain_template_begins_like_plain_text(adds, bos, eos, begins):
     made = tokenizer(adds=adds, bos=bos, eos=eos)
     ensure_template(made)
     ids = render_prompt(made, QUESTION)
@@ -94,14 +94,14 @@ def test_the_plain_template_begins_as_the_tokenizer_begins_plain_text(adds, bos,
         ("$A", None, None),
     ],
 )
-def test_a_text_is_continued_as_it_stands(adds, bos, eos, prompt):
-    """With the begin token that the tokenizer adds, without the end token it adds, and keeping one that is written."""
+def test_a_text_is_continued_as_it_is(adds, bos, eos, prompt):
+    """With the begin token that the tokenizer adds, without the end token that it adds, with one in the text kept."""
     made = tokenizer(adds=adds, bos=bos, eos=eos)
     begin = [made.bos_token_id] if adds.index("$A") > 0 else []
     assert render_prompt(made, prompt) == begin + made(prompt, add_special_tokens=False).input_ids
 
 
-def test_an_empty_text_is_the_begin_token_alone():
+def test_an_empty_text_is_only_the_begin_token():
     for token in (START, END):
         made = tokenizer(adds=f"{token} $A", bos=token, eos=END)
         assert render_prompt(made, "") == [made.bos_token_id]
@@ -119,7 +119,7 @@ def test_a_prompt_without_a_token_is_refused(adds):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_token_crosses_from_the_prompt_into_the_response(name):
-    """Together they would be tokenised in another way; each side keeps its own tokens."""
+    """Together they would be tokenised differently; each side keeps its own tokens."""
     made = tokenizer(name)
     vocab = ByteVocab.from_tokenizer(made)
     prompt, response = "over th", "e quick brown fox"
@@ -150,12 +150,12 @@ def test_stop_tokens_are_the_union_in_ascending_order(declared):
         (CHATML.replace("{{ m.content }}", "<think>\n{{ m.content }}\n"), END),  # text between message and end of turn
         (PLAIN_TEMPLATE, START),  # eos_token
         ("{% for m in messages %}{{ m.content }}\n{% endfor %}", None),  # no special token after it
-        ("{% for m in messages %}{{ m.content }}<think>{% endfor %}", None),  # an added token that is no special one
+        ("{% for m in messages %}{{ m.content }}<think>{% endfor %}", None),  # an added token that is not special
         ("{% for m in messages if m.role == 'user' %}{{ m.content }}<|im_end|>{% endfor %}", None),  # prompts only
         (None, None),
     ],
 )
-def test_the_end_of_turn_is_what_the_template_writes_after_an_answer(template, expected):
+def test_the_end_of_turn_is_the_token_that_the_template_writes_after_an_answer(template, expected):
     made = with_tokens(template, eos=START)
     wanted = {made.eos_token_id} | ({made.convert_tokens_to_ids(expected)} if expected else set())
     assert stop_ids(made) == tuple(sorted(wanted))
@@ -165,11 +165,11 @@ def test_without_any_end_there_are_no_stop_tokens():
     assert stop_ids(with_tokens(None, eos=None)) == ()
 
 
-# --- what a template cannot be given, and what it can raise
+# --- reserved keywords, and errors of a template
 
 
 @pytest.mark.parametrize("name", ["tokenize", "add_generation_prompt", "sanitize_control_tokens", "max_length"])
-def test_keywords_that_decide_how_a_prompt_is_rendered_are_refused(name):
+def test_reserved_keywords_are_refused(name):
     with pytest.raises(InputError, match=f"name {name}, which crossdistill sets: leave them out"):
         render_prompt(tokenizer(template=CHATML), QUESTION, {name: True})
 
@@ -177,7 +177,7 @@ def test_keywords_that_decide_how_a_prompt_is_rendered_are_refused(name):
 @pytest.mark.parametrize(
     "fault", ["1 / 0", "messages[7].content", "'a'.index('b')", "messages.nothing.at_all", "1 + 'a'"]
 )
-def test_what_a_templates_expressions_raise_is_a_refusal(fault):
+def test_errors_of_a_templates_expressions_are_refusals(fault):
     with pytest.raises(TemplateRefusalError, match="refuses a conversation of user"):
         render_prompt(tokenizer(template="{{ " + fault + " }}" + CHATML), QUESTION)
 
@@ -186,7 +186,7 @@ REREADS = CHATML.replace("{{ m.content }}", "{{ m.content.split('</think>')[-1].
 CALL = [*QUESTION, {"role": "assistant", "content": "<think>\nI look.\n</think>\n\nCalling"}, *QUESTION]
 
 
-def test_sampled_text_is_read_as_the_template_reads_any():
+def test_sampled_text_is_rendered_like_any_text():
     made = tokenizer(template=REREADS)
     assert render_prompt(made, CALL, has_sampled_text=True) == render_prompt(made, CALL)
 
@@ -206,6 +206,6 @@ def test_a_turn_may_end_with_a_control_token_that_is_not_flagged():
     assert made.convert_tokens_to_ids("<|EOT|>") in stop_ids(made)
 
 
-def test_stop_tokens_that_are_no_ids_are_refused():
+def test_stop_tokens_that_are_not_ids_are_refused():
     with pytest.raises(InputError, match="names the stop tokens 'x': they must be token ids"):
         stop_ids(tokenizer(template=CHATML), "x")

@@ -1,4 +1,4 @@
-"""``<think>`` as one token here and text there, ordinary and special, both ways."""
+"""``<think>`` as an ordinary token, a special token or text, on either side."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def tokenizer(builder, kind):
 
 
 def reading(student, teacher):
-    """How a teacher reads SAID, sampled by the student in its own tokens."""
+    """The teacher's tokens of SAID, sampled by the student in its own tokens."""
     ours, theirs = ByteVocab.from_tokenizer(student), ByteVocab.from_tokenizer(teacher)
     end = student.convert_tokens_to_ids(END)
     ids = [*student(SAID, add_special_tokens=False)["input_ids"], end]
@@ -41,7 +41,9 @@ SIDES = (byte_level, sentencepiece)
     ("student_kind", "teacher_kind", "is_one_to_one"),
     [("ordinary", "ordinary", True), ("ordinary", "text", False), ("text", "ordinary", False), ("text", "text", None)],
 )
-def test_ordinary_here_and_text_there(student_builder, teacher_builder, student_kind, teacher_kind, is_one_to_one):
+def test_an_ordinary_token_on_one_side_and_text_on_the_other(
+    student_builder, teacher_builder, student_kind, teacher_kind, is_one_to_one
+):
     student, teacher = tokenizer(student_builder, student_kind), tokenizer(teacher_builder, teacher_kind)
     response, read, vocab = reading(student, teacher)
     assert read.data == SAID.encode()
@@ -58,7 +60,7 @@ def test_ordinary_here_and_text_there(student_builder, teacher_builder, student_
 
 
 @pytest.mark.parametrize("student_kind", ["ordinary", "text"])
-def test_text_that_spells_the_teachers_special_token_stays_text(student_kind):
+def test_the_name_of_the_teachers_special_token_stays_text(student_kind):
     teacher = tokenizer(byte_level, "special")
     _, read, vocab = reading(tokenizer(sentencepiece, student_kind), teacher)
     assert teacher.convert_tokens_to_ids(THINK) not in read.encoding.ids
@@ -100,7 +102,7 @@ def test_only_the_named_tokens_change():
     think = made.convert_tokens_to_ids(THINK)
     assert after.pieces[think] == THINK.encode()
     assert [k for k, (a, b) in enumerate(zip(before.pieces, after.pieces, strict=True)) if a != b] == [think]
-    assert control_tokens(made) == {*SPECIAL, *MARKS}  # the tokenizer itself is as it was
+    assert control_tokens(made) == {*SPECIAL, *MARKS}  # the tokenizer itself is unchanged
     assert np.array_equal(ByteVocab.from_tokenizer(made).lengths, before.lengths)
 
 
@@ -110,7 +112,7 @@ def test_a_slow_tokenizer_has_no_text_tokens():
         ByteVocab.from_tokenizer(slow, text_tokens=["<extra_id_0>"])
 
 
-def test_names_that_make_no_sense_are_refused():
+def test_wrong_names_are_refused():
     sides = {"student": tokenizer(byte_level, "special"), "teacher": tokenizer(sentencepiece, "text")}
     check_text_tokens(MARKS, sides)
     with pytest.raises(InputError, match=r"'<thinking>', which is a special token of neither tokenizer"):

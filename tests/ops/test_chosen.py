@@ -1,4 +1,4 @@
-"""Logits of chosen tokens against those of all."""
+"""Logits of chosen tokens, compared with those of all tokens."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from crossdistill.ops import LMHead
 from crossdistill.ops.chosen import chosen_logits
 
 N, K, H, V = 7, 5, 4, 11
-IDS = torch.randint(0, V, (N, K), generator=torch.Generator().manual_seed(0))  # some of them twice in a row
+IDS = torch.randint(0, V, (N, K), generator=torch.Generator().manual_seed(0))  # some of them twice per row
 
 
 def leaves(dtype: torch.dtype = torch.float64) -> list[Tensor]:

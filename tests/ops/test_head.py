@@ -1,4 +1,4 @@
-"""The head as read off a model, against the model's own logits."""
+"""The head read from a model, compared with the model's own logits."""
 
 import peft
 import pytest
@@ -40,7 +40,7 @@ def test_logits_are_the_models_own(name):
         ("phi", 1.0, None, True),
     ],
 )
-def test_what_is_read_off_each_architecture(name, scale, softcap, bias):
+def test_the_head_of_each_architecture(name, scale, softcap, bias):
     head = LMHead.from_model(tiny_models.build(name))
     assert (head.scale, head.softcap, head.bias is not None, head.vocab_size) == (scale, softcap, bias, 40)
 
@@ -49,7 +49,7 @@ def test_what_is_read_off_each_architecture(name, scale, softcap, bias):
     ("name", "change"),
     [("gemma2", {"softcap": None}), ("cohere", {"scale": 1.0}), ("granite", {"scale": 4.0}), ("phi", {"bias": None})],
 )
-def test_a_head_that_forgets_something_is_refused(name, change):
+def test_an_incomplete_head_is_refused(name, change):
     model = tiny_models.build(name)
     head = LMHead.from_model(model)
     fields = {"weight": head.weight, "bias": head.bias, "scale": head.scale, "softcap": head.softcap} | change
@@ -68,7 +68,7 @@ def test_a_head_that_forgets_something_is_refused(name, change):
     ],
     ids=["scaled", "centred", "permuted", "masked", "nan"],
 )
-def test_a_model_whose_logits_do_something_else_is_refused(monkeypatch, rewrite):
+def test_a_model_with_other_logits_is_refused(monkeypatch, rewrite):
     model = tiny_models.build("llama")
     forward = type(model).forward
 
@@ -84,7 +84,7 @@ def test_a_model_whose_logits_do_something_else_is_refused(monkeypatch, rewrite)
 
 @pytest.mark.parametrize("name", tiny_models.NAMES)
 def test_gradients_reach_the_parameters_of_a_real_model_as_through_its_own_logits(name):
-    """Tied weights included: the head's gradient and the embedding's add up."""
+    """Also with tied weights: the gradients of the head and of the embedding add up."""
     ours, theirs = tiny_models.build(name), tiny_models.build(name)
     targets = IDS[:, 1:].flatten()
     states = last_hidden_states(ours, IDS, torch.ones_like(IDS))[:, :-1].flatten(0, 1)
@@ -108,7 +108,7 @@ def test_a_lora_model_uses_its_adapters_and_trains_them():
     LMHead.from_model(model).verify(model)
     own, ours = own_and_ours(model)
     torch.testing.assert_close(ours, own, rtol=1e-5, atol=1e-5)
-    assert (own - before.flatten(0, 1)).abs().max() > 0.1  # the adapters do something
+    assert (own - before.flatten(0, 1)).abs().max() > 0.1  # the adapters have an effect
     states = last_hidden_states(model, IDS, torch.ones_like(IDS)).flatten(0, 1)
     token_logprobs(states, LMHead.from_model(model), IDS.flatten()).logprobs.sum().backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
@@ -116,7 +116,7 @@ def test_a_lora_model_uses_its_adapters_and_trains_them():
     assert all("lora_" in name and gradient is not None for name, gradient in gradients.items())
 
 
-def test_a_head_that_is_trained_whole_beside_adapters_is_the_one_in_use():
+def test_a_head_trained_in_addition_to_adapters_is_the_one_in_use():
     model = lora(tiny_models.build("llama"), target_modules=["q_proj"], modules_to_save=["lm_head"])
     with torch.no_grad():
         model.get_base_model().get_output_embeddings().weight.add_(1.0)
@@ -127,7 +127,7 @@ def test_a_head_that_is_trained_whole_beside_adapters_is_the_one_in_use():
 
 @pytest.mark.parametrize("init", [True, False])
 def test_an_adapter_on_the_head_itself_is_refused(init):
-    """Also while it is still zero: it would never get a gradient."""
+    """Even while it is still zero: it would never get a gradient."""
     config = peft.LoraConfig(r=2, target_modules=["q_proj", "lm_head"], init_lora_weights=init)
     model = peft.get_peft_model(tiny_models.build("llama"), config)
     with pytest.raises(InputError, match="an adapter on the output layer is not supported: take it out of"):

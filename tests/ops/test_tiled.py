@@ -1,4 +1,4 @@
-"""Sums over tiles of logits against the whole matrices in float64, with their gradients."""
+"""Sums over tiles of logits, compared with the complete matrices in float64, with gradients."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def inputs(num: int = N, seed: int = 0) -> dict[str, Tensor]:
 
 
 def share(student: Tensor, teacher: Tensor, row: Tensor, table: Tensor, numbers: Tensor) -> Tensor:
-    """Something of both models that no one could mistake for a sum of parts: a divergence with weights."""
+    """A function of both models that does not split into parts: a weighted divergence."""
     log_p, log_q = (torch.log_softmax(logits[:, :20], -1) for logits in (student, teacher))
     divergence = (log_p.exp() * (log_p - log_q)).sum(-1)
     return divergence * row * (1 + numbers) + (table**2).sum(-1) * student[:, 0]
@@ -59,7 +59,7 @@ def leaves(given: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("tile", [1, 3 * (V_S + V_T), 4 * (V_S + V_T) + 5, 10**9])
 @pytest.mark.parametrize(("scale", "softcap"), [(1.0, None), (0.5, 3.0)])
-def test_value_and_gradients_equal_the_whole_matrices(tile, scale, softcap):
+def test_value_and_gradients_equal_those_of_the_complete_matrices(tile, scale, softcap):
     mine, reference = leaves(inputs()), leaves(inputs())
     total, expected = ours(mine, tile, scale, softcap), whole(reference, scale, softcap)
     torch.testing.assert_close(total.double(), expected, **CLOSE)
@@ -115,7 +115,7 @@ def test_bfloat16_keeps_the_dtypes_of_its_inputs():
 
 
 class Allocations(TorchDispatchMode):
-    """The most elements of any tensor that is made."""
+    """The size of the largest tensor that is made, in elements."""
 
     largest = 0
 

@@ -1,4 +1,4 @@
-"""Log-probabilities, entropy and their gradients against the whole matrix of logits in float64.
+"""Log-probabilities, entropy and gradients, compared with the complete matrix of logits in float64.
 
 The implementation computes in float32; relative 2e-5 is about ten times the rounding error of a sum of 97 terms.
 """
@@ -47,7 +47,7 @@ def oracle_logprobs(hidden, weight, bias, ids, *, scale=1.0, softcap=None, tempe
 
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_values_and_gradients_equal_the_whole_matrix(settings, tile):
+def test_values_and_gradients_equal_those_of_the_complete_matrix(settings, tile):
     scale, softcap, temperature, bias = settings
     *parameters, ids = inputs(bias=bias)
     ours, theirs = leaves(*parameters), leaves(*parameters)
@@ -117,7 +117,7 @@ def test_very_sharp_distributions_stay_finite():
     assert hidden.grad.isfinite().all()
 
 
-def test_bfloat16_is_as_exact_as_the_same_computation_without_tiles():
+def test_bfloat16_is_as_exact_as_without_tiles():
     """The tolerance is the error of the plain bfloat16 form itself against float64."""
     hidden, weight, bias, ids = (t.bfloat16() if t.is_floating_point() else t for t in inputs())
     ours, plain, exact = (leaves(hidden, weight, bias) for _ in range(3))
@@ -135,7 +135,7 @@ def test_bfloat16_is_as_exact_as_the_same_computation_without_tiles():
 
 
 class Largest(TorchDispatchMode):
-    """The number of elements of the largest tensor that any operation returns."""
+    """The size of the largest tensor that any operation returns, in elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Largest(TorchDispatchMode):
 
 
 def largest_tensors(num: int, function) -> tuple[int, int]:
-    """Largest tensor in the forward and in the backward pass."""
+    """Sizes of the largest tensors in the forward and backward pass."""
     *parameters, ids = inputs(num)
     ours = leaves(*parameters)
     with Largest() as forward:
@@ -171,7 +171,7 @@ def test_no_tensor_of_all_positions_by_the_vocabulary_exists():
         return oracle_logprobs(hidden, weight, bias, ids)[0]
 
     assert max(largest_tensors(num, tiled)) <= allowed
-    assert min(largest_tensors(num, whole)) >= num * V  # the measure would have seen one
+    assert min(largest_tensors(num, whole)) >= num * V  # the measurement does detect one
 
 
 def test_log_mass_holds_no_more_than_a_tile(monkeypatch):
