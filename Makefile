@@ -8,11 +8,19 @@ TEACHER_PORT ?= 8000
 TEACHER_VENV ?= .venv-teacher
 DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test test-real test-matrix test-load test-server teacher fuzz tokenizers check format docs real-models demo-models clean
+CORE_VENV ?= .venv-core
+TRANSFORMERS ?=
+# what needs a download, a server of vLLM's or minutes of faults has a command of its own
+UNAIDED := not real_models and not matrix and not load and not server
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
+
+.PHONY: help demo test test-all test-core test-real test-matrix test-load test-server teacher fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
-	@echo "make test         checks and tests"
+	@echo "make test         lint, types and the fast tests (at most four minutes)"
+	@echo "make test-all     every test that needs no download, with coverage"
+	@echo "make test-core    the tests of the core without its extras (TRANSFORMERS=\"<5.11\": on another release)"
 	@echo "make check        lint, format and types alone"
 	@echo "make docs         build the documentation into site/"
 	@echo "make real-models  fetch SmolLM2-135M, Gemma-3-270M and GSM8K into models/ (asks about the licences)"
@@ -29,15 +37,24 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "crossdistill needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
 	touch $@
 
 demo: $(VENV)/.ready
 	$(BIN)/crossdistill demo --output $(DEMO_OUTPUT)
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not real_models and not matrix and not load and not server" \
-		--numprocesses logical --dist loadfile --cov --cov-report=term:skip-covered
+	HYPOTHESIS_PROFILE=fast $(PYTEST) -m "not slow and $(UNAIDED)"
+
+test-all: check
+	HYPOTHESIS_PROFILE=full $(PYTEST) -m "$(UNAIDED)" --cov --cov-report=term:skip-covered
+
+# an environment of its own, made anew each time, with the core and no extra
+test-core:
+	$(PYTHON) -m venv --clear $(CORE_VENV)
+	$(CORE_VENV)/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(CORE_VENV)/bin/pip install --quiet --editable . "transformers$(TRANSFORMERS)" --group test
+	OMP_NUM_THREADS=1 $(CORE_VENV)/bin/pytest --numprocesses logical -m "not slow and $(UNAIDED)"
 
 test-real: $(VENV)/.ready
 	$(BIN)/pytest -m real_models
@@ -92,4 +109,4 @@ demo-models: $(VENV)/.ready
 	$(BIN)/python tools/build_demo_models.py --output crossdistill/demo/assets
 
 clean:
-	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CORE_VENV) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
