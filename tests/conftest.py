@@ -10,8 +10,28 @@ from hypothesis import HealthCheck, settings
 from transformers import PreTrainedTokenizerFast
 
 from crossdistill import ByteVocab
+from crossdistill.extras import missing
 from tests.models import Pair, save_pair
 from tests.tokenizers_in_process import NAMES, build
+
+ABOVE_THE_CORE = {
+    "train": [
+        "train",
+        "runs",
+        "demo",
+        "cli/test_coverage.py",
+        "cli/test_refusals.py",
+        "cli/test_served.py",
+        "distill/test_own_loop.py",
+        "objectives/test_trl.py",
+        "objectives/test_trl_differs.py",
+        "test_documentation.py",
+    ],
+    "served": ["teachers/served", "teacher_server", "server", "cli/test_doctor_teacher.py"],
+    "report": ["report/test_html.py", "report/test_charts.py"],
+}
+"""Extra -> tests that need it. Without it they are not collected, and all others must pass (`make test-core`)."""
+collect_ignore = [path for extra, paths in ABOVE_THE_CORE.items() if missing(extra) for path in paths]
 
 for profile, max_examples in {"fast": 25, "full": 100, "thorough": 5000}.items():
     settings.register_profile(

@@ -32,6 +32,7 @@ def train(pair: Pair, folder: Path, *options: str) -> Result:
     return run("train", "--output", str(folder / "output"), *named, *overrides, *options)
 
 
+@pytest.mark.slow
 def test_a_run_below_its_minimum_coverage(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coverage_guard, "MIN_BYTES", 1)
     monkeypatch.setattr(coverage_guard, "MIN_ROLLOUTS", 2)

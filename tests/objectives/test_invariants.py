@@ -43,6 +43,9 @@ EACH = [
     for name in available()
     for options in ({}, *MORE_OPTIONS.get(name, ()))
 ]
+FAST_AT_DEFAULTS = [
+    pytest.param(*each.values, id=each.id, marks=[pytest.mark.slow] * bool(each.values[1])) for each in EACH
+]
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
@@ -80,7 +83,7 @@ def test_no_tokens_give_exactly_zero_and_zero_gradient(name, options):
     assert not empty.head.weight.grad.any()
 
 
-@pytest.mark.parametrize(("name", "options"), EACH)
+@pytest.mark.parametrize(("name", "options"), FAST_AT_DEFAULTS)
 @pytest.mark.parametrize("seed", [4, pytest.param(5, marks=pytest.mark.slow)])
 def test_gradients_are_those_of_the_value(name, options, seed):
     whole = case(get(name, **options), seed=seed, lengths=(4, 3))

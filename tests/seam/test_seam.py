@@ -108,7 +108,7 @@ def test_the_same_source_in_other_tokens_teaches_nothing(alphabet, family):
 
 
 @pytest.mark.parametrize(("alphabet", "family"), PAIRS)
-@pytest.mark.parametrize("language", [P, Q])
+@pytest.mark.parametrize("language", [P, pytest.param(Q, marks=pytest.mark.slow)])
 def test_where_a_token_tells_what_follows_the_stop_pays_it_back(language, alphabet, family):
     """The token `a` says that the stop comes next, which the student says a token later.
 
@@ -129,7 +129,7 @@ def test_where_a_token_tells_what_follows_the_stop_pays_it_back(language, alphab
 
 
 @pytest.mark.parametrize(("alphabet", "family"), PAIRS)
-@pytest.mark.parametrize(("student", "teacher"), [(P, Q), (Q, P)])
+@pytest.mark.parametrize(("student", "teacher"), [(P, Q), pytest.param(Q, P, marks=pytest.mark.slow)])
 def test_the_expected_sum_of_advantages_is_minus_the_divergence(student, teacher, alphabet, family):
     """sum_y P_S(y) sum_i A_i(y) = -KL, over everything that can be sampled in the budget, truncation included."""
     result = run(samples(), student, teacher, alphabet=alphabet, family=family)

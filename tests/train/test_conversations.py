@@ -22,7 +22,7 @@ def scripted(trainer, patch, *responses):
     )
 
 
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("as_json", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_each_template_has_its_own_keyword_arguments(pair, output, as_json):
     student, teacher = AutoTokenizer.from_pretrained(pair.student), AutoTokenizer.from_pretrained(pair.teacher)
     student.padding_side = "left"
