@@ -111,6 +111,11 @@ class Selection(NamedTuple):
         alignment: the chunks.
         student: int64 [num student tokens of the chunks], their positions among all student tokens.
         teacher: int64 [num teacher tokens of the chunks], their positions among all teacher tokens.
+
+    Example:
+        >>> selection = align(np.array([2, 5, 6]), np.array([5, 6])).select(np.array([True, False]))
+        >>> selection.student.tolist(), selection.teacher.tolist()
+        ([0, 1], [0])
     """
 
     alignment: Alignment

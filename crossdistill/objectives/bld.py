@@ -30,7 +30,7 @@ from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, NextBy
 from crossdistill.objectives.shared.divergence import Divergence, check_not_negative, check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.ops import HiddenStates, Share, tiled_sum
-from crossdistill.ops.hidden import causal_lm
+from crossdistill.ops.backbone import causal_lm
 from crossdistill.signal import Signal
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crossdistill.errors import InputError
-from crossdistill.ops.hidden import causal_lm, last_hidden_states
+from crossdistill.ops.backbone import causal_lm, last_hidden_states
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,14 @@ class LMHead:
             scale,
             getattr(config, "final_logit_softcapping", None),
         )
+
+    @classmethod
+    def of(cls, layer: "LMHead | nn.Module") -> "LMHead":
+        """A linear layer that is all of a head; a head as it is."""
+        if isinstance(layer, LMHead):
+            return layer
+        bias = getattr(layer, "bias", None)
+        return cls(full_tensor(layer.get_parameter("weight")), None if bias is None else full_tensor(bias))
 
     @property
     def vocab_size(self) -> int:

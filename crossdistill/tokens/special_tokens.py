@@ -1,4 +1,4 @@
-"""Tells control tokens from added tokens that are words."""
+"""Distinguishes control tokens from added tokens that are words."""
 
 import re
 from collections.abc import Collection

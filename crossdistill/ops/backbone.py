@@ -1,4 +1,4 @@
-"""The last hidden states of a causal language model, before its head."""
+"""The backbone of a causal language model: its last hidden states, before its head."""
 
 from typing import Any
 
@@ -6,7 +6,14 @@ from torch import Tensor
 
 
 def causal_lm(model: Any) -> Any:
-    """The Hugging Face model inside a PEFT wrapper, with its adapters in place; any other model itself."""
+    """The Hugging Face model inside a PEFT wrapper, with its adapters in place; any other model itself.
+
+    Example:
+        >>> from transformers import GPT2Config, GPT2LMHeadModel
+        >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1))
+        >>> causal_lm(model) is model
+        True
+    """
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
@@ -21,6 +28,13 @@ def last_hidden_states(model: Any, input_ids: Tensor, attention_mask: Tensor) ->
 
     Returns:
         [B, L, H]; the state at position t predicts the token at t + 1.
+
+    Example:
+        >>> import torch
+        >>> from transformers import GPT2Config, GPT2LMHeadModel
+        >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1))
+        >>> tuple(last_hidden_states(model, torch.tensor([[1, 2, 3]]), torch.ones(1, 3)).shape)
+        (1, 3, 4)
     """
     backbone = causal_lm(model).base_model
     return backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
