@@ -1,6 +1,5 @@
 """The head read from a model, compared with the model's own logits."""
 
-import peft
 import pytest
 import torch
 
@@ -97,6 +96,7 @@ def test_gradients_reach_the_parameters_of_a_real_model_as_through_its_own_logit
 
 
 def lora(model, **options):
+    peft = pytest.importorskip("peft")
     return peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=8, init_lora_weights=False, **options)).eval()
 
 
@@ -128,6 +128,7 @@ def test_a_head_trained_in_addition_to_adapters_is_the_one_in_use():
 @pytest.mark.parametrize("init", [True, False])
 def test_an_adapter_on_the_head_itself_is_refused(init):
     """Even while it is still zero: it would never get a gradient."""
+    peft = pytest.importorskip("peft")
     config = peft.LoraConfig(r=2, target_modules=["q_proj", "lm_head"], init_lora_weights=init)
     model = peft.get_peft_model(tiny_models.build("llama"), config)
     with pytest.raises(InputError, match="an adapter on the output layer is not supported: take it out of"):

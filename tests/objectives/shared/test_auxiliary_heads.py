@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM
 
 from crossdistill import InputError
@@ -15,7 +14,10 @@ from tests import tiny_models
 
 def student(adapter: bool = False) -> torch.nn.Module:
     model = tiny_models.build("llama")
-    return get_peft_model(model, LoraConfig(target_modules=["q_proj"], r=2)) if adapter else model
+    if not adapter:
+        return model
+    peft = pytest.importorskip("peft")
+    return peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"], r=2))
 
 
 def attached(model: torch.nn.Module, num_bytes: int = 2) -> torch.nn.Module:
