@@ -1,7 +1,7 @@
-"""What a teacher is: the whole contract, with defaults.
+"""The contract of a teacher, with defaults.
 
 A teacher of your own is a subclass of :class:`Teacher` that sets ``vocab``, ``tokenizer`` and ``stop_ids`` and
-implements :meth:`Teacher.score`. Everything else has a default.
+implements :meth:`Teacher.score`; everything else has a default.
 """
 
 from abc import ABC, abstractmethod
@@ -25,7 +25,12 @@ class TeacherRequest:
     Attributes:
         prompt_ids: the prompt as the teacher's chat template renders it.
         response_ids: the response's tokens, without a stop token.
-        stopped: whether the student ended the response, so that the teacher's stop mass after it is wanted.
+        stopped: whether the student ended the response, so that the probability of the teacher's stop tokens after it
+            is wanted.
+
+    Example:
+        >>> TeacherRequest(prompt_ids=[1, 15043], response_ids=[29871, 2], stopped=True).stopped
+        True
     """
 
     prompt_ids: Sequence[int]
@@ -35,15 +40,19 @@ class TeacherRequest:
 
 @dataclass(frozen=True)
 class TeacherScore:
-    """A teacher's answer to a request.
+    """A teacher's scores of a response.
 
     Attributes:
         logprobs: nats, float32 [response tokens], each token given the prompt and the tokens before it.
-        stop_logprob: log of the total probability of the teacher's stop tokens after the response; None unless the
+        stop_logprob: nats of the total probability of the teacher's stop tokens after the response; None unless the
             request is `stopped`.
         states: if DENSE was asked for, hidden [response tokens + 1, H] in host memory: row j predicts token j, the last
             row what follows the response.
         topk: if TOPK was asked for, [response tokens + 1, k], with the same rows.
+
+    Example:
+        >>> TeacherScore(np.array([-0.5, -2.0], np.float32), stop_logprob=None).logprobs.sum()
+        np.float32(-2.5)
     """
 
     logprobs: np.ndarray
@@ -58,8 +67,12 @@ class WrittenResponse:
 
     Attributes:
         text: without special tokens.
-        num_tokens: tokens that were generated.
-        stopped: whether it ended by itself.
+        num_tokens: generated tokens, the stop token included.
+        stopped: whether the model ended it.
+
+    Example:
+        >>> WrittenResponse("The answer is 42.", num_tokens=6, stopped=True).text
+        'The answer is 42.'
     """
 
     text: str
@@ -75,28 +88,33 @@ class Teacher(ABC):
         tokenizer: renders its prompts (:mod:`crossdistill.chat`).
         stop_ids: the token ids that end its turn.
         signal: the most that it can give at a position.
-        max_top_k: how many tokens a position it can give if that is TOPK; None if there is no limit.
-        max_length: tokens of prompt and response together that it reads; None if there is no limit.
-        temperature: of the log-probabilities that it gives. Hidden states are always those of temperature 1.
-        num_params: parameters that take part in matrix products, for FLOPs (:class:`crossdistill.costs.Costs`); 0 if
-            they are not known.
-        is_remote: whether it computes elsewhere: it is then called in a background thread, early, while this process
-            samples.
+        max_top_k: tokens that it can give at a position if `signal` is TOPK; None if there is no limit.
+        max_length: tokens of prompt and response together that it can read; None if there is no limit.
+        temperature: of its log-probabilities. Hidden states are always those of temperature 1.
+        num_params: parameters in matrix products, for FLOPs (:class:`crossdistill.costs.Costs`); 0 if unknown.
+        is_remote: whether it computes outside this process: it is then called early, in a background thread, while this
+            process samples.
         can_write: whether it implements :meth:`write`.
 
     Example:
-        A teacher that finds every token equally likely::
+        A teacher that finds every token equally likely:
 
-            class Uniform(Teacher):
-                def __init__(self, tokenizer, vocab):
-                    self.tokenizer, self.vocab, self.stop_ids = tokenizer, vocab, (tokenizer.eos_token_id,)
-
-                def score(self, requests, signal=Signal.SAMPLED, top_k=0):
-                    nats = -math.log(len(self.vocab))
-                    return [
-                        TeacherScore(np.full(len(r.response_ids), nats, np.float32), nats if r.stopped else None)
-                        for r in requests
-                    ]
+        >>> from crossdistill.tokens import World
+        >>> class Uniform(Teacher):
+        ...     def __init__(self, tokenizer, stop_ids):
+        ...         self.tokenizer, self.vocab, self.stop_ids = tokenizer, ByteVocab.from_tokenizer(tokenizer), stop_ids
+        ...
+        ...     def score(self, requests, signal=Signal.SAMPLED, top_k=0):
+        ...         nats = float(-np.log(len(self.vocab)))
+        ...         stop = nats + float(np.log(len(self.stop_ids)))
+        ...         return [
+        ...             TeacherScore(np.full(len(request.response_ids), nats), stop if request.stopped else None)
+        ...             for request in requests
+        ...         ]
+        >>> teacher = Uniform(World({byte: bytes([byte]) for byte in range(256)}), stop_ids=(0,))
+        >>> (score,) = teacher.score([TeacherRequest([72], [105, 33], stopped=True)])
+        >>> score.logprobs.round(3).tolist(), round(score.stop_logprob, 3)
+        ([-5.545, -5.545], -5.545)
     """
 
     vocab: ByteVocab
@@ -118,33 +136,35 @@ class Teacher(ABC):
 
         Args:
             requests: responses in the teacher's own tokens.
-            signal: what is wanted at each position; ``self.signal.covers(signal)``.
-            top_k: tokens a position, if the signal is TOPK; at most `max_top_k`.
+            signal: what is wanted at each position; ``self.signal.covers(signal)`` holds.
+            top_k: tokens wanted at each position if `signal` is TOPK; at most `max_top_k`.
 
         Returns:
-            One answer a request, in order: its score with that signal, or the reason why it has none.
+            For each request, in order: its score with that signal, or the reason why it has none.
 
         Raises:
-            TeacherError: the run cannot go on. It saves a checkpoint, and can be resumed.
+            TeacherError: the run cannot continue. It saves a checkpoint and can be resumed.
         """
 
     def write(
         self, prompts: Sequence[Any], max_new_tokens: int, temperature: float, seed: int, first_row: int
     ) -> Iterator[WrittenResponse]:
-        """Write one response a prompt, in order (``off_policy = "teacher"``).
+        """Write one response to each prompt, in order (``off_policy = "teacher"``).
 
         Args:
-            prompts: texts or lists of messages. max_new_tokens: of a response. temperature: 0 is greedy.
-            seed: together with `first_row`, the number of the first prompt in the run, it decides the sampling.
-            first_row: see `seed`.
+            prompts: texts or lists of messages.
+            max_new_tokens: most tokens of a response.
+            temperature: of the sampling; 0 is greedy.
+            seed: determines the sampling, together with `first_row`.
+            first_row: number of the first prompt within the run.
         """
         raise NotImplementedError
 
     def set_temperature(self, temperature: float) -> None:
-        """Give log-probabilities of this sampling temperature from now on.
+        """Give log-probabilities at this temperature from now on.
 
         Raises:
-            InputError: the teacher has a fixed temperature, and it is another one.
+            InputError: the teacher's temperature is fixed and differs.
         """
         if temperature != self.temperature:
             raise InputError(
@@ -153,27 +173,27 @@ class Teacher(ABC):
             )
 
     def usage(self) -> Mapping[str, float]:
-        """Counters since the teacher was made, such as requests and bytes; logged as ``server/*``. None by default."""
+        """Counters since the teacher was made, such as requests and bytes; logged as ``server/*``. Empty by default."""
         return {}
 
     def identity(self) -> Mapping[str, Any]:
-        """What a checkpoint keeps to recognise this teacher when the run is resumed: JSON values. Empty by default."""
+        """JSON values by which a checkpoint recognises this teacher when the run is resumed. Empty by default."""
         return {}
 
     def difference(self, identity: Mapping[str, Any]) -> str | None:
         """How this teacher differs from the one of a saved :meth:`identity`, in words; None if it is the same."""
-        return None if dict(identity) == dict(self.identity()) else "its identity is another one"
+        return None if dict(identity) == dict(self.identity()) else "its identity differs"
 
     def set_deadline(self, seconds: float) -> None:
-        """A running or later call to :meth:`score` must end within so many seconds, because the run was told to stop.
+        """Make running and later calls of :meth:`score` end within so many seconds, because the run was told to stop.
 
-        May be called from a signal handler while another thread, or this one, is inside :meth:`score`. A teacher that
-        cannot answer in time raises TeacherUnavailableError. By default nothing happens.
+        It may be called from a signal handler while this or another thread is inside :meth:`score`. A teacher that
+        cannot answer in time raises TeacherUnavailableError. Does nothing by default.
         """
         return
 
     def close(self) -> None:
-        """Release connections and threads. A later call to :meth:`score` may open them again. Nothing by default."""
+        """Release connections and threads; :meth:`score` may open them again later. Does nothing by default."""
         return
 
 

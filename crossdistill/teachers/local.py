@@ -1,4 +1,4 @@
-"""A teacher in this process."""
+"""A teacher in this process: a Hugging Face model."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -28,17 +28,34 @@ from crossdistill.tokens import ByteVocab
 
 
 class LocalTeacher(Teacher):
-    """Scores responses with a Hugging Face causal language model, computing only what is asked for.
+    """Scores responses with a Hugging Face causal language model; only what is asked for is computed.
 
     Args:
-        model: the teacher; it is put in evaluation mode and never trained.
-        tokenizer: its own tokenizer; gets the plain chat template where it has none.
-        batch_tokens: tokens (padding included) to run through the model at once.
-        temperature: divides the logits of log-probabilities that are given out; states are those of 1.
+        model: the teacher's model; it is put in evaluation mode and never trained.
+        tokenizer: the model's tokenizer; gets the plain chat template if it has none.
+        batch_tokens: tokens, padding included, to run through the model at once.
+        temperature: divides the logits of the log-probabilities. Hidden states are those of temperature 1.
         text_tokens: special tokens that are read as text (:meth:`crossdistill.ByteVocab.from_tokenizer`).
 
-    Raises InputError for a tokenizer whose bytes cannot be verified, a vocabulary smaller than the tokenizer, a model
-    without a stop token, or an architecture whose head is not understood.
+    Attributes:
+        model: see above.
+
+    Raises:
+        InputError: the tokenizer's bytes cannot be verified, the model's vocabulary is smaller than the tokenizer's,
+            there is no stop token, or the architecture's output head is not supported.
+
+    Example:
+        The demo's teacher, with 0.9 million parameters:
+
+        >>> from importlib.resources import files
+        >>> from transformers import AutoModelForCausalLM, AutoTokenizer
+        >>> folder = files("crossdistill.demo") / "assets" / "teacher"
+        >>> tokenizer = AutoTokenizer.from_pretrained(folder)
+        >>> teacher = LocalTeacher(AutoModelForCausalLM.from_pretrained(folder), tokenizer)
+        >>> prompt, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("Add 2 and 3.", "5"))
+        >>> (score,) = teacher.score([TeacherRequest(prompt, answer, stopped=True)])
+        >>> len(score.logprobs) == len(answer), score.stop_logprob < 0
+        (True, True)
     """
 
     signal = Signal.DENSE
@@ -73,25 +90,25 @@ class LocalTeacher(Teacher):
     def score(
         self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0
     ) -> list[TeacherScore | DropReason]:
-        """One score a request, in order; DropReason.TEACHER_CONTEXT where it does not fit the model's context."""
-        answers: list[TeacherScore | DropReason] = [DropReason.TEACHER_CONTEXT] * len(requests)
+        """Score responses; one that exceeds the model's context gets TEACHER_CONTEXT. See :meth:`Teacher.score`."""
+        scores: list[TeacherScore | DropReason] = [DropReason.TEACHER_CONTEXT] * len(requests)
         fitting = [k for k, request in enumerate(requests) if self._fits(request)]
         for batch in _batches(fitting, [_length(request) for request in requests], self._batch_tokens):
-            scores = self._score_batch([requests[k] for k in batch], signal, top_k)
-            for k, score in zip(batch, scores, strict=True):
-                answers[k] = score
-        return answers
+            of_batch = self._score_batch([requests[k] for k in batch], signal, top_k)
+            for k, score in zip(batch, of_batch, strict=True):
+                scores[k] = score
+        return scores
 
     def write(
         self, prompts: Sequence[Any], max_new_tokens: int, temperature: float, seed: int, first_row: int
     ) -> Iterator[WrittenResponse]:
-        """Write one response a prompt, in order, as they become ready; see :meth:`Teacher.write`."""
+        """Write one response to each prompt, in order, as they become ready. See :meth:`Teacher.write`."""
         return write_responses(
             self.model, self.tokenizer, prompts, max_new_tokens, temperature, seed=seed, first_row=first_row
         )
 
     def set_temperature(self, temperature: float) -> None:
-        """Give log-probabilities of this sampling temperature from now on; any positive one is possible."""
+        """Give log-probabilities at this temperature from now on; any positive one is possible."""
         self.temperature = temperature
 
     def _fits(self, request: TeacherRequest) -> bool:
@@ -105,7 +122,7 @@ class LocalTeacher(Teacher):
         lengths = torch.tensor([len(row) for row in rows], device=device)
         mask = (torch.arange(input_ids.shape[1], device=device) < lengths[:, None]).long()
         hidden = last_hidden_states(self.model, input_ids, mask)
-        # the state before a token predicts it; the state at the last token predicts what follows the response
+        # the state at the token before predicts a token; the state at the last token predicts what follows the response
         states = [hidden[b, len(r.prompt_ids) - 1 : len(rows[b])] for b, r in enumerate(requests)]
         tokens = [row[len(r.prompt_ids) :] for row, r in zip(rows, requests, strict=True)]
         before = torch.cat([part[:-1] for part in states])
@@ -118,7 +135,7 @@ class LocalTeacher(Teacher):
             yield self._with_signal(score, own, signal, top_k)
 
     def _with_signal(self, score: TeacherScore, states: Tensor, signal: Signal, top_k: int) -> TeacherScore:
-        """With what else is asked for, of one response's states."""
+        """The score of one response with the states or the top k, if the signal asks for them."""
         if signal is Signal.DENSE:
             return replace(score, states=HiddenStates(states.to("cpu", copy=True), self._head))
         if signal is Signal.TOPK:
@@ -132,7 +149,7 @@ def _length(request: TeacherRequest) -> int:
 
 
 def _batches(indices: list[int], lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Requests of similar length together, at most `batch_tokens` with padding (one request alone may exceed it)."""
+    """Batch requests of similar length, at most `batch_tokens` with padding; one request alone may exceed it."""
     batch: list[int] = []
     for k in sorted(indices, key=lambda k: lengths[k], reverse=True):
         if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:

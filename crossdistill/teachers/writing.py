@@ -24,15 +24,15 @@ def write_responses(
     seed: int = 0,
     first_row: int = 0,
 ) -> Iterator[WrittenResponse]:
-    """Write one response a prompt, in order, as they become ready.
+    """Write one response to each prompt, in order, as they become ready.
 
     Args:
         model: a Hugging Face causal language model.
         tokenizer: the model's tokenizer; renders the prompts.
         prompts: texts or lists of messages.
-        max_new_tokens: of a response.
+        max_new_tokens: most tokens of a response.
         temperature: 0 is greedy.
-        batch_size: prompts to run through the model at once.
+        batch_size: prompts that are run through the model at once.
         seed: the sampling of a batch depends on it and on the number of the batch's first row only.
         first_row: number of the first prompt: a call that continues an interrupted one counts the rows of that one.
     """

@@ -1,4 +1,4 @@
-"""A whole run under a teacher behind a server: an outage ends it after a checkpoint, from which it goes on."""
+"""Whole runs with a served teacher: an outage ends one after a checkpoint, from which it can be resumed."""
 
 import json
 import signal
@@ -32,7 +32,7 @@ def train(pair: Pair, folder: Path, url: str, *more: str, steps: int = 3) -> Res
 
 
 def arguments(pair: Pair, folder: Path, url: str, *more: str, steps: int = 3) -> tuple[str, ...]:
-    """Of the command line."""
+    """The arguments of the command line."""
     prompts = folder / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in MESSAGES))
     named = ("--student", pair.student, "--teacher", url, "--teacher-tokenizer", pair.teacher)
@@ -64,7 +64,7 @@ def test_a_run_is_reported_with_its_traffic_and_without_its_key(pair, tmp_path, 
 
 
 @pytest.mark.slow
-def test_an_outage_ends_the_run_after_a_checkpoint_and_it_goes_on(pair, tmp_path, server):
+def test_an_outage_ends_the_run_after_a_checkpoint_and_it_resumes(pair, tmp_path, server):
     turn, samples = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), []
 
     def stop_after_a_while(seen):
@@ -92,7 +92,7 @@ def test_an_outage_ends_the_run_after_a_checkpoint_and_it_goes_on(pair, tmp_path
 
 @pytest.mark.slow
 def test_a_process_whose_teacher_hangs_ends(pair, tmp_path, server):
-    """Threads and requests that are still waiting do not keep it."""
+    """Waiting threads and requests do not keep it alive."""
     turn, samples = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), []
 
     def hang_after_a_while(seen):
@@ -110,7 +110,7 @@ def test_a_process_whose_teacher_hangs_ends(pair, tmp_path, server):
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A process of its own."""
+    """A run in its own process."""
     command = [sys.executable, "-m", "crossdistill", *arguments]
     pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
     with subprocess.Popen(command, **pipes, text=True) as process:
@@ -122,7 +122,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.slow
 def test_a_signal_ends_the_wait_for_a_silent_server(pair, tmp_path, server):
-    """After a checkpoint of the last step, long before patience is spent."""
+    """It ends after a checkpoint of the last step, long before patience is spent."""
     turn, samples, is_silent = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), [], threading.Event()
 
     def silent_after_a_while(seen):
@@ -139,14 +139,14 @@ def test_a_signal_ends_the_wait_for_a_silent_server(pair, tmp_path, server):
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, errors
-    assert "stopped by SIGTERM after step 3; --resume goes on" in errors
+    assert "stopped by SIGTERM after step 3; --resume continues" in errors
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("end", ["server gone", "Ctrl-C"])
-def test_a_process_ends_that_waits_in_its_first_evaluation(pair, tmp_path, server, end):
+def test_a_process_that_waits_in_its_first_evaluation_ends(pair, tmp_path, server, end):
     turn, is_waiting = tokenizer_of("sentencepiece").convert_tokens_to_ids("<turn>"), threading.Event()
 
     def silent(seen):
@@ -187,11 +187,11 @@ def test_what_a_server_cannot_do_is_refused(pair, tmp_path, server, more, words)
 
 
 def test_settings_of_a_server_need_one(pair, tmp_path):
-    assert "none is named by a URL" in train(pair, tmp_path, pair.teacher).message
+    assert "no teacher is named by a URL" in train(pair, tmp_path, pair.teacher).message
 
 
 @pytest.mark.slow
-def test_a_repeated_run_asks_for_nothing_that_was_scored(pair, tmp_path, server):
+def test_a_repeated_run_requests_nothing_that_was_scored(pair, tmp_path, server):
     cache = ("--set", f"train.teacher_cache={tmp_path / 'scores'}")
     hits = []
     for name in ("first", "second"):

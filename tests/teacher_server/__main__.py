@@ -18,10 +18,10 @@ from tests.teacher_server.service import Settings
 
 
 def main(
-    folder: Annotated[str, typer.Argument(help="Of a Hugging Face model.")],
-    plain: Annotated[bool, typer.Option(help="OpenAI's form alone, without vLLM's fields.")] = False,
-    max_logprobs: Annotated[int, typer.Option(help="Most tokens a position.")] = 20,
-    delay_s: Annotated[float, typer.Option(help="More for each answer, all requests at once.")] = 0.0,
+    folder: Annotated[str, typer.Argument(help="Folder of a Hugging Face model.")],
+    plain: Annotated[bool, typer.Option(help="Only OpenAI's form, without vLLM's fields.")] = False,
+    max_logprobs: Annotated[int, typer.Option(help="Most tokens at a position.")] = 20,
+    delay_s: Annotated[float, typer.Option(help="Delay of each answer; concurrent requests wait together.")] = 0.0,
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     scorer = Scorer(model, AutoTokenizer.from_pretrained(folder))

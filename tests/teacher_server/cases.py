@@ -1,4 +1,4 @@
-"""What the tests of a served teacher share: two tiny teachers, the server's kinds, and samples to score."""
+"""Shared by the tests of a served teacher: tiny teachers, kinds of servers, and samples to score."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -24,7 +24,7 @@ ANSWERS = (
 
 @cache
 def tokenizer_of(kind: str) -> Any:
-    """sentencepiece: byte pieces beside characters. byte_level: every piece is bytes. two_stops: two end tokens."""
+    """sentencepiece: characters and byte pieces. byte_level: every piece is bytes. two_stops: two end tokens."""
     if kind == "byte_level":
         return student_tokenizer()
     tokenizer = teacher_tokenizer()
@@ -40,12 +40,12 @@ def scorer_of(kind: str = "sentencepiece", seed: int = 1) -> Scorer:
 
 @cache
 def local_of(kind: str = "sentencepiece", seed: int = 1) -> LocalTeacher:
-    """The same weights, in this process."""
+    """A local teacher with the same weights."""
     return LocalTeacher(teacher_model(tokenizer_of(kind), seed), tokenizer_of(kind))
 
 
 def samples(kind: str = "sentencepiece", answers: Sequence[str] = ANSWERS) -> list[TeacherRequest]:
-    """One a text, every third of them not stopped; two are the same."""
+    """One for each text, every third of them not stopped; two are the same."""
     tokenizer = tokenizer_of(kind)
     prompts = [render_prompt(tokenizer, [{"role": "user", "content": text}]) for text in TEXTS]
     made = [

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and its server, one fault a function."""
+"""Faults between a client and its server, one in each function."""
 
 import gzip
 import time
@@ -18,26 +18,30 @@ class Exchange(Protocol):
     def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None: ...
 
     def start(self, status: int, length: int, headers: dict[str, str] | None = None) -> None:
-        """Status line and headers alone."""
+        """Send only the status line and headers."""
         ...
 
     def write(self, part: bytes) -> None: ...
 
     def reset(self) -> None:
-        """Cuts the connection with a reset."""
+        """Cut the connection with a reset."""
         ...
 
     def hang(self, seconds: float | None = None) -> None:
-        """Until then, or until the server stops."""
+        """Wait that long, or until the server stops."""
         ...
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong, at the stages that it touches.
+    """One fault, at the stages of an exchange that it affects.
 
-    before: with the request alone; returns whether that was all. rows: on the log-probabilities. answer: on the JSON
-    object. send: in place of sending the body.
+    Attributes:
+        name: of the fault.
+        before: acts before there is an answer; returns whether the exchange is over.
+        rows: changes the log-probabilities.
+        answer: changes the JSON object.
+        send: replaces the sending of the body.
     """
 
     name: str
@@ -59,12 +63,12 @@ def delay(seconds: float) -> Fault:
 
 
 def hang() -> Fault:
-    """Takes the request and says nothing."""
-    return Fault("hang", before=_and_no_more(lambda exchange: exchange.hang()))
+    """Accepts the request and never answers."""
+    return Fault("hang", before=_and_end(lambda exchange: exchange.hang()))
 
 
 def trickle(every: float, for_seconds: float) -> Fault:
-    """A byte now and then, so that no single read takes long."""
+    """Sends a byte now and then, so that no single read takes long."""
 
     def send(exchange: Exchange, body: bytes) -> None:
         exchange.start(200, len(body) + 10_000)
@@ -78,7 +82,7 @@ def trickle(every: float, for_seconds: float) -> Fault:
 
 
 def trickling_headers(every: float, for_seconds: float) -> Fault:
-    """The same, in a header."""
+    """Like :func:`trickle`, in a header."""
 
     def act(exchange: Exchange) -> None:
         exchange.write(b"HTTP/1.1 200 OK\r\nX-Filler: ")
@@ -88,11 +92,11 @@ def trickling_headers(every: float, for_seconds: float) -> Fault:
             exchange.hang(every)
         exchange.reset()
 
-    return Fault("trickling_headers", before=_and_no_more(act))
+    return Fault("trickling_headers", before=_and_end(act))
 
 
 def reset() -> Fault:
-    return Fault("reset", before=_and_no_more(lambda exchange: exchange.reset()))
+    return Fault("reset", before=_and_end(lambda exchange: exchange.reset()))
 
 
 def reset_in_body() -> Fault:
@@ -106,7 +110,7 @@ def reset_in_body() -> Fault:
 
 
 def short_body() -> Fault:
-    """Ends in good order before the length that was announced."""
+    """Closes the connection properly before the announced length."""
 
     def send(exchange: Exchange, body: bytes) -> None:
         exchange.start(200, len(body), {"Connection": "close"})
@@ -116,7 +120,7 @@ def short_body() -> Fault:
 
 
 def redirect(url: str, status: int = 307) -> Fault:
-    return Fault("redirect", before=_and_no_more(lambda exchange: exchange.reply(status, b"", {"Location": url})))
+    return Fault("redirect", before=_and_end(lambda exchange: exchange.reply(status, b"", {"Location": url})))
 
 
 # ---- the status
@@ -124,7 +128,7 @@ def redirect(url: str, status: int = 307) -> Fault:
 
 def status(code: int, message: str = "out of order", headers: dict[str, str] | None = None) -> Fault:
     _, body = wire.error(code, message, "InternalServerError" if code >= 500 else "BadRequestError")
-    return Fault(str(code), before=_and_no_more(lambda exchange: exchange.reply(code, wire.encoded(body), headers)))
+    return Fault(str(code), before=_and_end(lambda exchange: exchange.reply(code, wire.encoded(body), headers)))
 
 
 def busy(retry_after: str | None = None) -> Fault:
@@ -132,13 +136,13 @@ def busy(retry_after: str | None = None) -> Fault:
 
 
 def busy_until(seconds: float) -> Fault:
-    """With Retry-After as an HTTP date, which counts whole seconds: it is rounded up."""
+    """Sends Retry-After as an HTTP date, rounded up to whole seconds."""
 
     def reply(exchange: Exchange) -> None:
         date = formatdate(time.time() + seconds + 1, usegmt=True)
         exchange.reply(429, wire.encoded(wire.error(429, "too many requests")[1]), {"Retry-After": date})
 
-    return Fault("busy_until", before=_and_no_more(reply))
+    return Fault("busy_until", before=_and_end(reply))
 
 
 def too_long() -> Fault:
@@ -163,7 +167,7 @@ def garbage(body: bytes = b"<html>502 Bad Gateway</html>") -> Fault:
 
 
 def other_shape(answer: Any) -> Fault:
-    """JSON, but another thing."""
+    """JSON of another form."""
     return Fault("other_shape", answer=lambda _: answer)
 
 
@@ -187,7 +191,7 @@ def oversized(num_bytes: int) -> Fault:
 
 
 def gzip_bomb(num_bytes: int) -> Fault:
-    """As many zeros as `num_bytes`, in a body a thousand times smaller."""
+    """`num_bytes` of spaces, in a body a thousand times smaller."""
     packed = gzip.compress(b" " * num_bytes)
     return Fault("gzip_bomb", send=lambda exchange, _: exchange.reply(200, packed, {"Content-Encoding": "gzip"}))
 
@@ -211,7 +215,7 @@ def surplus_position() -> Fault:
 
 
 def other_order() -> Fault:
-    """The last two neighbours that differ change places, where there are such."""
+    """Swaps the last two neighbours that differ, if there are any."""
 
     def swap(scored: Scored) -> Scored:
         ids, rows = list(scored.ids), list(scored.rows)
@@ -226,7 +230,7 @@ def other_order() -> Fault:
 
 
 def strange_id(token_id: int, position: int = -2) -> Fault:
-    """Another token than the one that was sent: at its place, alone."""
+    """Another token in place of the one that was sent."""
 
     def change(scored: Scored) -> Scored:
         ids, rows = list(scored.ids), list(scored.rows)
@@ -243,7 +247,7 @@ def logprob(value: float, position: int = -2) -> Fault:
     def change(scored: Scored) -> Scored:
         rows, j = list(scored.rows), _scored_at(scored, position)
         row, token_id = scored.rows[j], scored.ids[j]
-        assert row is not None  # the first alone has none
+        assert row is not None  # only the first has none
         rows[j] = {**row, token_id: Entry(value, row[token_id].rank)}
         return replace(scored, rows=rows)
 
@@ -251,7 +255,7 @@ def logprob(value: float, position: int = -2) -> Fault:
 
 
 def null_logprob() -> Fault:
-    """`null` for the last token's, as servers write what JSON has no number for."""
+    """`null` for the last token, as some servers write values for which JSON has no number."""
 
     def change(answer: Any) -> Any:
         (choice,) = answer["choices"]
@@ -266,7 +270,7 @@ def null_logprob() -> Fault:
 
 
 def fewer_top(keep: int = 1) -> Fault:
-    """Every position keeps its token and so many others."""
+    """Every position keeps its token and `keep` others."""
 
     def cut(row: Row | None) -> Row | None:
         return row and dict(list(row.items())[: 1 + keep])
@@ -275,7 +279,7 @@ def fewer_top(keep: int = 1) -> Fault:
 
 
 def shifted() -> Fault:
-    """Every row one place too early, as of a server that counts positions otherwise."""
+    """Every row one position too early, as from a server that counts positions differently."""
 
     def shift(scored: Scored) -> Scored:
         return replace(scored, rows=[*scored.rows[1:], None])
@@ -284,11 +288,11 @@ def shifted() -> Fault:
 
 
 def _scored_at(scored: Scored, position: int) -> int:
-    """That position, or the second one in place of the first, which has no score."""
+    """That position, or the second one instead of the first, which has no score."""
     return position % len(scored.ids) or 1
 
 
-def _and_no_more(act: Callable[[Exchange], None]) -> Callable[[Exchange], bool]:
+def _and_end(act: Callable[[Exchange], None]) -> Callable[[Exchange], bool]:
     def before(exchange: Exchange) -> bool:
         act(exchange)
         return True

@@ -1,4 +1,4 @@
-"""What the server saw."""
+"""A log of the requests that the server received."""
 
 import threading
 import time
@@ -14,8 +14,18 @@ COMPLETIONS = "/v1/completions"
 class Seen:
     """One request.
 
-    target: path and query. concurrent: requests to the same path that were being answered when it came, itself
-    included. status: of the answer; None until then, and where the connection was cut instead.
+    Attributes:
+        method: of HTTP.
+        target: path and query.
+        headers: of the request.
+        raw: its body.
+        body: the parsed body.
+        arrived: by the monotonic clock.
+        concurrent: requests to the same path that were being answered when it arrived, itself included.
+        ids: of the prompt, if it asks for completions.
+        status: of the answer; None before the answer, and if the connection was cut instead.
+        fault: name of the fault that it met.
+        is_answered: whether it no longer counts as being answered.
     """
 
     method: str
@@ -43,7 +53,7 @@ class Seen:
 
 
 class Log:
-    """Requests in the order in which they came."""
+    """Requests in order of arrival."""
 
     def __init__(self) -> None:
         self.requests: list[Seen] = []
@@ -63,7 +73,7 @@ class Log:
             self.answered(seen)
 
     def answered(self, seen: Seen) -> None:
-        """From here on it counts no longer as being answered: called before the client can know."""
+        """It no longer counts as being answered; called before the client can know."""
         with self._lock:
             if not seen.is_answered:
                 seen.is_answered = True

@@ -1,4 +1,4 @@
-"""What the server's model says of a prompt: every position's log-probabilities, from one plain forward pass."""
+"""Log-probabilities of a prompt at every position, from one plain forward pass."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +12,14 @@ GPT2_BYTES = [chr(byte) if byte in _PRINTABLE else chr(256 + _OTHERS.index(byte)
 
 @dataclass(frozen=True)
 class Entry:
-    """One token at one position. rank: 1 for the most probable."""
+    """One token at one position; its rank is 1 if it is the most probable."""
 
     logprob: float
     rank: int
 
 
 Row = dict[int, Entry]
-"""A position's tokens by id: the one that stands there first, then the most probable in order."""
+"""A position's tokens by id: the realised one first, then the most probable in order."""
 
 
 class Scorer:
@@ -42,18 +42,18 @@ class Scorer:
         return self.tokenizer.decode([token_id])
 
     def raw_bytes(self, token_id: int) -> bytes:
-        """Of a piece that is no UTF-8: a byte by its number, or characters that stand for bytes as in GPT-2."""
+        """Bytes of a piece that is not UTF-8: one byte by its number, or characters in place of bytes as in GPT-2."""
         piece = self.tokenizer.convert_ids_to_tokens(token_id)
         return bytes.fromhex(piece[3:5]) if piece.startswith("<0x") else bytes(map(GPT2_BYTES.index, piece))
 
 
 def prompt_rows(log_probs: torch.Tensor, ids: list[int], k: int) -> list[Row | None]:
-    """One a position of the prompt; the first has none, since nothing predicts it."""
+    """One row for each position of the prompt; the first is None, because nothing predicts it."""
     return [None, *(row_of(log_probs[j], ids[j + 1], k) for j in range(len(ids) - 1))]
 
 
 def row_of(log_probs: torch.Tensor, token_id: int, k: int) -> Row:
-    """The token and the k most probable ones: k entries where it is one of them, else k + 1."""
+    """The token and the k most probable ones: k entries if it is among them, else k + 1."""
     chosen = log_probs[token_id]
     row = {token_id: Entry(chosen.item(), 1 + int((log_probs > chosen).sum()))}
     top = log_probs.topk(k)

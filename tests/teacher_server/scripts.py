@@ -1,4 +1,4 @@
-"""Which fault befalls which request."""
+"""Scripts: which request meets which fault."""
 
 import random
 import threading
@@ -30,7 +30,7 @@ def when(holds: Callable[[Seen], bool], fault: Fault) -> Script:
 
 
 def in_order(faults: Sequence[Fault | None]) -> Script:
-    """The first completion requests get these, one each; the later ones none."""
+    """The first completion requests meet these faults, one each; later ones meet none."""
     waiting, lock = list(faults), threading.Lock()
 
     def script(seen: Seen) -> Fault | None:
@@ -41,7 +41,7 @@ def in_order(faults: Sequence[Fault | None]) -> Script:
 
 
 def first_tries(faults: Sequence[Fault | None], ids: Sequence[int] | None = None) -> Script:
-    """Each prompt that is sent gets these in order, one a try, then none; or that prompt alone (by how it begins)."""
+    """The tries of every prompt meet these faults in order, then none; with `ids`, only of prompts that begin so."""
     tries: Counter[bytes] = Counter()
     lock = threading.Lock()
 
@@ -62,7 +62,7 @@ def only(ids: Sequence[int], fault: Fault) -> Script:
 
 
 def by_turns(path: str, faults: Sequence[Fault]) -> Script:
-    """One after the other, for every request to that path, and over again."""
+    """Requests to that path meet these faults in turn, over and over."""
     turns, lock = cycle(faults), threading.Lock()
 
     def script(seen: Seen) -> Fault | None:
@@ -73,7 +73,7 @@ def by_turns(path: str, faults: Sequence[Fault]) -> Script:
 
 
 def at_random(faults: Sequence[Fault], share: float, seed: int) -> Script:
-    """That share of all completion requests."""
+    """That share of all completion requests meets a random fault."""
     rng, lock = random.Random(seed), threading.Lock()
 
     def script(seen: Seen) -> Fault | None:

@@ -47,7 +47,7 @@ class TeacherServer:
 
     @property
     def num_connections(self) -> int:
-        """Open ones."""
+        """Number of open connections."""
         return len(self._http.connections) if self._http else 0
 
     def __enter__(self) -> "TeacherServer":
@@ -70,7 +70,7 @@ class TeacherServer:
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
-        """Refuses connections, and cuts those that are open."""
+        """Refuse connections, and cut those that are open."""
         http, self._http = self._http, None
         if http is None:
             return
@@ -98,7 +98,7 @@ class _Listener(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone is no news; anything else is (pytest shows what a thread raises)."""
+        """Ignore a client that has gone; raise anything else, which pytest shows."""
         error = sys.exception()
         if error is not None and not isinstance(error, OSError):
             raise error
@@ -209,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def cut(connection: socket.socket) -> None:
-    """A reset, at once: the socket's files keep it open otherwise. Called by the thread that reads from it."""
+    """Reset at once: otherwise the socket's files keep it open. Called by the thread that reads from it."""
     with suppress(OSError):  # it is closed already
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         socket.close(connection.detach())

@@ -1,4 +1,4 @@
-"""What the server answers when nothing goes wrong."""
+"""The server's answers if nothing goes wrong."""
 
 import threading
 from collections.abc import Callable
@@ -18,12 +18,18 @@ VLLM_FIELDS = ("prompt_logprobs", "logprob_token_ids", "return_tokens_as_token_i
 
 @dataclass
 class Settings:
-    """What kind of server it is.
+    """The kind of a server.
 
-    vllm: prompt_logprobs, logprob_token_ids and /tokenize. takes_ids: prompts as token ids, and not as text alone.
-    refuses_unknown: fields that it does not know, in place of passing over them.
-    max_logprobs: most tokens a position. min_max_tokens: the smallest max_tokens that is taken. byte_names: how a token
-    that is no UTF-8 is named: "bytes:\\x.." (OpenAI) or with the replacement character. key: the API key that it wants.
+    Attributes:
+        vllm: whether it has prompt_logprobs, logprob_token_ids and /tokenize.
+        takes_ids: whether it takes prompts as token ids too, and not only as text.
+        refuses_unknown: whether it refuses fields that it does not know instead of ignoring them.
+        max_logprobs: most tokens that it gives at a position.
+        min_max_tokens: the smallest max_tokens that it accepts.
+        byte_names: whether it names a token that is not UTF-8 "bytes:\\x.." (OpenAI) instead of using the replacement
+            character.
+        key: the API key that it requires; None for none.
+        name: of its model.
     """
 
     vllm: bool = True
@@ -41,7 +47,7 @@ class Service:
 
     def __init__(self, scorer: Scorer, settings: Settings):
         self.scorer, self.settings = scorer, settings
-        self._lock = threading.Lock()  # one request after the other: threads that share an interpreter gain nothing
+        self._lock = threading.Lock()  # one request after the other: threads of one interpreter gain nothing
 
     def models(self) -> dict[str, Any]:
         card = {"id": self.settings.name, "object": "model", "created": 0, "owned_by": "tests"}
@@ -120,7 +126,7 @@ class Service:
         if body.get("prompt_logprobs") is not None:
             prompt_k = body["prompt_logprobs"]
         scored = wire.Scored(ids, [] if prompt_k is None else prompt_rows(log_probs, ids, prompt_k))
-        if body.get("max_tokens", 16):  # one token is as many as the tests want
+        if body.get("max_tokens", 16):  # no test needs more than one token
             last = log_probs[-1]
             sampled = int(last.argmax())
             wanted = body.get("logprob_token_ids")

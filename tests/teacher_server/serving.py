@@ -1,4 +1,4 @@
-"""A served teacher beside its server, for tests."""
+"""A served teacher together with its server, for tests."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ HASTY = ServedOptions(timeout_s=0.4, patience_s=1.0, max_body_mib=1.0)
 def serving(
     options: ServedOptions = QUICK, kind: str = "vllm", **settings: Any
 ) -> Iterator[tuple[ServedTeacher, TeacherServer]]:
-    """A server that has passed the probe, and from then on does what the test says."""
+    """A server that has passed the probe; from then on it follows the test's script."""
     scorer = Scorer(scorer_of(TOKENS).model, tokenizer_of(TOKENS))
     with TeacherServer(scorer, replace(KINDS[kind], **settings)) as server:
         teacher = ServedTeacher(server.url, tokenizer_of(TOKENS), options)
@@ -38,7 +38,7 @@ def serving(
 
 
 class Shared:
-    """One teacher and server for each kind and options: a probe takes longer than a test."""
+    """One teacher and server for each kind and options, because a probe takes longer than a test."""
 
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
@@ -61,7 +61,7 @@ class Shared:
 
 
 def of_samples(server: TeacherServer, teacher: ServedTeacher) -> list[Seen]:
-    """Requests for scores, without those for the reference text."""
+    """Requests for scores, without those for the fingerprint."""
     return [seen for seen in server.log.scored() if seen.ids != teacher.capabilities.fingerprint_ids]
 
 
@@ -70,7 +70,7 @@ def whole(request: TeacherRequest) -> list[int]:
 
 
 def assert_scored(answers: Sequence[Any], asked: Sequence[TeacherRequest]) -> None:
-    """As the local teacher scores them."""
+    """The scores are those of the local teacher."""
     for one, other in zip(answers, local_of(TOKENS).score(asked), strict=True):
         assert isinstance(one, TeacherScore), one
         np.testing.assert_allclose(one.logprobs, other.logprobs, **CLOSE)

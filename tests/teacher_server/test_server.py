@@ -1,4 +1,4 @@
-"""The test server speaks what it claims to: the wire by hand, the numbers from the model's own forward pass."""
+"""The test server's answers: the form written by hand, the numbers from the model's own forward pass."""
 
 import gzip
 import http.client
@@ -95,7 +95,7 @@ def test_text_as_prompt_and_the_tokenizer():
         assert server.log.completions()[-1].ids == tuple(ids)
 
 
-def test_what_it_refuses():
+def test_refusals():
     with TeacherServer(SCORER, Settings(key="k", min_max_tokens=1)) as server:
         assert post(server, {"prompt": IDS}) == (401, {"error": "Unauthorized"})
         server.service.settings.key = None
@@ -157,7 +157,7 @@ def test_faults_of_the_answer():
         assert len(gzip.decompress(raw)) == 10_000
 
 
-def test_it_stops_and_comes_back_on_its_port():
+def test_it_restarts_on_its_port():
     with TeacherServer(SCORER) as server:
         address = server.address
         server.down_for(0.2)

@@ -1,4 +1,4 @@
-"""Answers of `/v1/completions` as they go over the wire.
+"""Answers of `/v1/completions` on the wire.
 
 Two forms, written from the servers' own documentation: vLLM's `prompt_logprobs`, and OpenAI's `echo` with `logprobs`.
 """
@@ -12,14 +12,18 @@ from typing import Any
 
 from tests.teacher_server.scoring import Row
 
-LOWEST = -9999.0  # stands for minus infinity, which JSON has not
+LOWEST = -9999.0  # in place of minus infinity, for which JSON has no number
 
 
 @dataclass
 class Scored:
-    """What an answer is made of, before it is written: faults change it here.
+    """The content of an answer before it is written; faults change it here.
 
-    ids, rows: of the prompt, one each (the first row is None). generated, next_rows: of what follows it.
+    Attributes:
+        ids: of the prompt.
+        rows: of the prompt, one for each id; the first is None.
+        generated: ids after the prompt.
+        next_rows: one for each generated id.
     """
 
     ids: list[int]

@@ -1,6 +1,6 @@
-"""A server without a network: answers computed from a random function of the tokens before, in vLLM's form or OpenAI's.
+"""A server without a network: its answers, in vLLM's form or OpenAI's, come from a random function of the prefix.
 
-It is the reference for what a teacher must make of them: log-probabilities are float64 and known for every prefix.
+Every log-probability is known, in float64, so that a teacher's scores can be checked.
 """
 
 import json
@@ -33,16 +33,26 @@ def top(row: np.ndarray, k: int, also: int) -> dict[int, float]:
 
 
 class MockServer:
-    """Give it to httpx.MockTransport. `intercept` sees each request first, and may answer or raise in its place.
+    """A handler for httpx.MockTransport.
 
-    speaks: "vllm" or "completions". named: how completions name tokens. models: listed with the length of their
-    context; None: not listed. has_next, has_tokenize: of vLLM.
+    Attributes:
+        dialect: "vllm" or "completions".
+        models: name -> length of its context; None if models are not listed.
+        most: largest k.
+        has_next: whether vLLM has logprob_token_ids.
+        has_tokenize: whether vLLM has /tokenize.
+        takes_ids: whether completions take token ids.
+        least_generated: smallest max_tokens of completions.
+        names: names of tokens in completions.
+        numbers: whether completions can name tokens by number.
+        intercept: gets each request first, and may answer it or give an exception to raise.
+        seen: path and body of each request.
     """
 
-    def __init__(self, speaks: str = "vllm", seed: int = 0):
+    def __init__(self, dialect: str = "vllm", seed: int = 0):
         self.tokenizer = teacher_tokenizer()
         self.model = RandomModel(len(self.tokenizer), seed)
-        self.speaks = speaks
+        self.dialect = dialect
         self.models: dict[str, int | None] | None = {"tiny": 200}
         self.most = 20
         self.has_next = self.has_tokenize = True
@@ -68,7 +78,7 @@ class MockServer:
 
     @property
     def scored(self) -> list[tuple[int, ...]]:
-        """Ids that it was asked to score, in order."""
+        """Ids of the requests for scores, in order."""
         return [
             tuple(body["prompt"])
             for path, body in self.seen
@@ -79,11 +89,11 @@ class MockServer:
         if path == "/v1/models" and self.models is not None:
             data = [{"id": name} | ({} if m is None else {"max_model_len": m}) for name, m in self.models.items()]
             return httpx.Response(200, json={"object": "list", "data": data})
-        if path == "/tokenize" and self.has_tokenize and self.speaks == "vllm":
+        if path == "/tokenize" and self.has_tokenize and self.dialect == "vllm":
             ids = self.tokenizer(body["prompt"], add_special_tokens=body["add_special_tokens"])["input_ids"]
             return httpx.Response(200, json={"tokens": ids, "count": len(ids)})
         if path == "/v1/completions":
-            return self.vllm(body) if self.speaks == "vllm" else self.completions(body)
+            return self.vllm(body) if self.dialect == "vllm" else self.completions(body)
         return httpx.Response(404, json={"error": {"message": "Not Found", "code": 404}})
 
     def vllm(self, body: dict[str, Any]) -> httpx.Response:
@@ -140,7 +150,7 @@ class MockServer:
 
 
 def streamed(response: httpx.Response) -> httpx.Response:
-    """Still to be read, as from a network."""
+    """A response whose body is not read yet, as from a network."""
     return httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(response.content))
 
 

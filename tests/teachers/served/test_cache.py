@@ -1,4 +1,4 @@
-"""The cache of scores on disk: what it gives back, what it takes up, and what kills, damage and full disks do to it."""
+"""The score cache on disk: its rows, its size, and its behaviour under kills, damage and full disks."""
 
 import contextlib
 import hashlib
@@ -107,7 +107,7 @@ def finish(*processes: multiprocessing.process.BaseProcess) -> None:
         assert process.exitcode == 0
 
 
-# what is put is what is got
+# rows
 
 
 @pytest.mark.parametrize(("length", "k"), [(50, 0), (50, 7), (1, 1), (0, 0), (0, 3)])
@@ -120,7 +120,7 @@ def test_a_score_comes_back_as_it_was_put(make, length, k):
 
 
 def test_odd_numbers_too(make):
-    """What a score may hold is judged by those who read the server's answer, not here."""
+    """Whether a score is possible is checked where the server's answer is read, not here."""
     odd = PromptLogprobs(np.array([np.nan, -np.inf, 0.0, -1e-30], dtype=np.float32))
     make().put(key(1), odd)
     assert make().get(key(1)).logprobs.tobytes() == odd.logprobs.tobytes()
@@ -142,7 +142,7 @@ def test_the_later_of_two_scores_stays(make):
     assert_same(cache.get(key(1)), score(2, k=3))
 
 
-def test_what_was_got_is_the_callers_own(make):
+def test_a_row_belongs_to_the_caller(make):
     cache = make()
     cache.put(key(1), score(1, k=2))
     found = cache.get(key(1))
@@ -151,7 +151,7 @@ def test_what_was_got_is_the_callers_own(make):
     assert_same(cache.get(key(1)), score(1, k=2))
 
 
-def test_every_part_of_the_key_tells():
+def test_every_part_changes_the_key():
     asked = [
         ("teacher", [1, 2, 3], 0),
         ("teacher", [1, 2, 3], 1),
@@ -172,7 +172,7 @@ def test_every_part_of_the_key_tells():
 
 
 def test_a_key_is_the_same_on_every_machine():
-    """Another digest here would make all that users have kept unknown."""
+    """Another digest would make the caches of all users useless."""
     found = ScoreCache.key("a", [1], 2)
     numbers = [b"\x01", b"\x02", b"\x01"]  # the name's length, k, the id
     assert found == hashlib.sha256(b"".join(number + bytes(7) for number in numbers) + b"a").digest()
@@ -212,7 +212,7 @@ def test_uses_are_known_to_a_later_process(make, folder):
     assert key(0) in _uses(folder)
 
 
-def test_many_uses_are_written_down_without_a_put(make, monkeypatch, folder):
+def test_many_uses_are_recorded_without_a_put(make, monkeypatch, folder):
     monkeypatch.setattr(module, "_MAX_UNWRITTEN", 3)
     cache = make()
     for number in range(4):
@@ -242,7 +242,7 @@ def test_the_size_on_disk_stays_below_the_bound(make, folder, largest):
     assert held > MIB / 3
 
 
-def test_it_does_not_keep_what_would_push_out_the_rest(make, folder):
+def test_a_row_that_would_push_out_the_rest_is_not_kept(make, folder):
     cache = make(max_mib=1)
     cache.put(key(1), score(1))
     cache.put(key(2), of_size(2, MIB // 8))  # a header more than an eighth
@@ -324,20 +324,20 @@ def test_both_sides_of_a_fork_go_on(make, folder):
 @pytest.mark.parametrize("attempt", range(4))
 def test_a_kill_loses_the_row_in_flight_at_most(make, folder, attempt):
     for_reading, for_writing = PROCESSES.Pipe(duplex=False)
-    process = start(_write_and_tell, folder, for_writing)
+    process = start(_write_and_report, folder, for_writing)
     for_writing.close()
-    num_told = 0
+    num_reported = 0
     with contextlib.suppress(EOFError):
         while True:
-            num_told = for_reading.recv()
-            if num_told == 20 + 7 * attempt:
+            num_reported = for_reading.recv()
+            if num_reported == 20 + 7 * attempt:
                 os.kill(process.pid, signal.SIGKILL)  # it goes on writing until this arrives
     process.join()
     assert process.exitcode == -signal.SIGKILL
     cache = make()
-    for number in range(num_told):
+    for number in range(num_reported):
         assert_same(cache.get(key(number)), of_size(number, 40_000))
-    assert num_told <= len(_query(folder, "SELECT key FROM scores")) <= num_told + 1
+    assert num_reported <= len(_query(folder, "SELECT key FROM scores")) <= num_reported + 1
     assert _query(folder, "PRAGMA integrity_check") == [("ok",)]
     cache.put(key(1000), score(1))
     assert_same(cache.get(key(1000)), score(1))
@@ -361,15 +361,15 @@ def filled(make: Callable[..., ScoreCache], folder: Path) -> Path:
         lambda data: b"no database",
     ],
 )
-def test_a_damaged_file_is_moved_aside_and_told(make, folder, caplog, damage):
+def test_a_damaged_file_is_moved_aside_with_a_warning(make, folder, caplog, damage):
     path = filled(make, folder)
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
     cache = make()
     assert cache.get(key(1)) is None
-    (told,) = warnings(caplog)
-    assert "is damaged" in told
-    assert str(folder / "scores.damaged") in told
+    (message,) = warnings(caplog)
+    assert "is damaged" in message
+    assert str(folder / "scores.damaged") in message
     assert (folder / "scores.damaged").read_bytes() == damaged
     cache.put(key(1), score(1))
     assert_same(cache.get(key(1)), score(1))
@@ -396,12 +396,12 @@ def test_damage_anywhere_gives_no_wrong_score(make, folder, caplog):
             fates.add(found is None)
             if found is not None:
                 assert_same(found, score(number, 500, 3))
-        for number in (30, 31):  # one of these may find a damage of which the other has nothing any more
+        for number in (30, 31):  # one of these may find damage, after which the other finds a new file
             cache.put(key(number), score(number))
         assert_same(cache.get(key(31)), score(31))
         cache.close()
     assert fates == {True, False}
-    assert all("is damaged" in told for told in warnings(caplog))
+    assert all("is damaged" in message for message in warnings(caplog))
 
 
 def test_a_process_that_has_the_damaged_file_open_finds_the_new_one(make, folder, caplog):
@@ -417,7 +417,7 @@ def test_a_process_that_has_the_damaged_file_open_finds_the_new_one(make, folder
     for user in (cache, other):
         user.put(key(51), score(51))
         assert_same(user.get(key(51)), score(51))
-    assert len([told for told in warnings(caplog) if "is damaged" in told]) == 1
+    assert len([message for message in warnings(caplog) if "is damaged" in message]) == 1
     assert len(list(folder.glob("*.sqlite"))) == 1
 
 
@@ -486,7 +486,7 @@ def test_no_row_is_a_pickle_and_none_is_loaded(make, folder, monkeypatch):
     assert value[16:-32] == b"".join(array.tobytes() for array in arrays)  # a header of 16 bytes, a digest of 32
 
 
-# where it cannot be used
+# a file that cannot be used
 
 
 @pytest.mark.parametrize("below", ["file/scores", "/proc/scores"])
@@ -497,9 +497,9 @@ def test_a_folder_that_cannot_be_made_makes_every_get_a_miss(tmp_path, caplog, b
         cache.put(key(number), score(number))
         assert cache.get(key(number)) is None
     cache.close()
-    (told,) = warnings(caplog)
-    assert "cannot be used" in told
-    assert str(tmp_path / below) in told
+    (message,) = warnings(caplog)
+    assert "cannot be used" in message
+    assert str(tmp_path / below) in message
 
 
 def test_a_folder_that_may_only_be_read():
@@ -515,11 +515,11 @@ def test_a_folder_that_may_only_be_read():
         assert len(list(folder.iterdir())) == 1
 
 
-def test_a_full_disk_is_told_once_and_used_again_when_there_is_room(folder):
+def test_a_full_disk_causes_one_warning_and_is_used_again_when_there_is_room(folder):
     finish(start(_use_full_disk, folder))
 
 
-def test_it_is_left_alone_for_a_while_after_a_failure(make, folder, monkeypatch):
+def test_it_pauses_after_a_failure(make, folder, monkeypatch):
     cache = make()
     cache.put(key(1), score(1))
     opened = []
@@ -534,7 +534,7 @@ def test_it_is_left_alone_for_a_while_after_a_failure(make, folder, monkeypatch)
     assert_same(cache.get(key(1)), score(1))
 
 
-def test_a_folder_that_another_process_does_not_let_go_is_told(make, folder, monkeypatch, caplog):
+def test_a_folder_that_another_process_keeps_locked(make, folder, monkeypatch, caplog):
     monkeypatch.setattr(score_file, "_BUSY_S", 0.1)
     cache = make()
     cache.put(key(1), score(1))
@@ -542,11 +542,11 @@ def test_a_folder_that_another_process_does_not_let_go_is_told(make, folder, mon
         assert_same(cache.get(key(1)), score(1))  # reading waits for nobody
         cache.put(key(2), score(2))
         assert cache.get(key(1)) is None
-    (told,) = warnings(caplog)
-    assert "another process has held the folder's lock" in told
+    (message,) = warnings(caplog)
+    assert "another process has held the folder's lock" in message
 
 
-def test_our_own_mistakes_are_not_hidden(make):
+def test_bugs_are_not_hidden(make):
     with pytest.raises(sqlite3.ProgrammingError):
         make().get([1, 2])  # no key
 
@@ -563,13 +563,13 @@ def _uses(folder: Path) -> dict[bytes, int]:
     return dict(_query(folder, "SELECT key, used FROM scores"))
 
 
-def _told() -> list[str]:
-    """Warnings of this process, as they come."""
-    told: list[str] = []
+def _warnings() -> list[str]:
+    """Collects the warnings of this process."""
+    messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: told.append(record.getMessage())
+    handler.emit = lambda record: messages.append(record.getMessage())
     logging.getLogger("crossdistill").addHandler(handler)
-    return told
+    return messages
 
 
 def _assert_holds(folder: Path, number: int) -> None:
@@ -577,7 +577,7 @@ def _assert_holds(folder: Path, number: int) -> None:
 
 
 def _write_and_read(folder: Path, numbers: list[int], max_mib: float) -> None:
-    told = _told()
+    messages = _warnings()
     cache = ScoreCache(folder, max_mib)
     for number in numbers:
         cache.put(key(number), of_size(number, 5_000))
@@ -585,10 +585,10 @@ def _write_and_read(folder: Path, numbers: list[int], max_mib: float) -> None:
         if found is not None or max_mib > 2:  # under a small bound the others may have pushed it out
             assert_same(found, of_size(number, 5_000))
     cache.close()
-    assert told == []
+    assert messages == []
 
 
-def _write_and_tell(folder: Path, pipe: multiprocessing.connection.Connection) -> None:
+def _write_and_report(folder: Path, pipe: multiprocessing.connection.Connection) -> None:
     cache = ScoreCache(folder)
     for number in range(100_000):
         cache.put(key(number), of_size(number, 40_000))
@@ -596,7 +596,7 @@ def _write_and_tell(folder: Path, pipe: multiprocessing.connection.Connection) -
 
 
 def _fork_and_write(folder: Path) -> None:
-    told = _told()
+    messages = _warnings()
     cache = ScoreCache(folder)
     cache.put(key(0), score(0))
     child = os.fork()
@@ -608,44 +608,44 @@ def _fork_and_write(folder: Path) -> None:
         assert_same(cache.get(key(number)), score(number))
     if child == 0:
         cache.close()
-        os._exit(len(told) if len(opened) == 1 else 100)  # it has opened the file for itself
+        os._exit(len(messages) if len(opened) == 1 else 100)  # it has opened the file for itself
     assert opened == []
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert_same(cache.get(key(58)), score(58))
-    assert told == []
+    assert messages == []
 
 
 def _use_without_rights(folder: Path) -> None:
     if os.getuid() == 0:
         os.setgroups([])
         os.setuid(NOBODY)  # root may write everywhere
-    told = _told()
+    messages = _warnings()
     cache = ScoreCache(folder)
     for number in (1, 2):
         cache.put(key(number), score(number))
         assert cache.get(key(2)) is None
     cache.close()
-    (sentence,) = told
-    assert "cannot be used" in sentence
+    (message,) = messages
+    assert "cannot be used" in message
 
 
 def _use_full_disk(folder: Path) -> None:
-    """A limit on the size of files stands for a disk that is full."""
+    """A limit on the size of files acts as a full disk."""
     module._PAUSE_S = 0.0  # the second use finds the same
-    told = _told()
+    messages = _warnings()
     cache = ScoreCache(folder)
     cache.put(key(0), score(0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
     for number in range(1, 20):
         cache.put(key(number), of_size(number, 50_000))
     assert cache.get(key(19)) is None
-    (sentence,) = told
-    assert "cannot be used" in sentence
+    (message,) = messages
+    assert "cannot be used" in message
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     cache.put(key(19), of_size(19, 50_000))
     assert_same(cache.get(key(19)), of_size(19, 50_000))
     assert_same(cache.get(key(0)), score(0))
     cache.close()
-    assert len(told) == 1
+    assert len(messages) == 1
     assert _query(folder, "PRAGMA integrity_check") == [("ok",)]

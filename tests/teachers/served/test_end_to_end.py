@@ -22,7 +22,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 
 def assert_same(ours: list[Any], theirs: list[Any]) -> None:
-    """theirs: the local teacher's."""
+    """The scores equal `theirs`, those of the local teacher."""
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
         assert isinstance(one, TeacherScore)
@@ -76,8 +76,8 @@ def test_the_top_k_are_the_local_teachers(kind, tokens, k):
         teacher.close()
 
 
-def test_names_that_several_tokens_share_leave_the_sampled_signal_alone():
-    """Plain lists name "A" and the byte 0x41 alike, so that the top k cannot be told apart."""
+def test_names_that_several_tokens_share_leave_only_the_sampled_signal():
+    """Plain lists name "A" and the byte 0x41 alike, so that the top k cannot be identified."""
     with TeacherServer(scorer_of(), settings_of("plain")) as server:
         teacher = ServedTeacher(server.url, tokenizer_of("sentencepiece"))
         assert teacher.signal is Signal.SAMPLED
@@ -155,7 +155,7 @@ class _After(TrainerCallback):
 
 @pytest.mark.slow
 def test_a_run_whose_teacher_goes_stops_with_a_checkpoint_and_resumes(pair, output):
-    """The batches are those of a run that nothing happened to; the responses of the failed step are sampled anew."""
+    """The batches are those of an undisturbed run; the responses of the failed step are sampled again."""
     tokenizer = tokenizer_of("sentencepiece")
     with TeacherServer(scorer_of()) as server:
         teacher = ServedTeacher(server.url, tokenizer, HASTY)
@@ -180,8 +180,8 @@ def test_a_run_whose_teacher_goes_stops_with_a_checkpoint_and_resumes(pair, outp
     assert [step["step"] for step in resumed.steps] == [1, 2, 3, 4]
     for one, other in zip(resumed.steps[:2], whole.steps[:2], strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-3, abs=1e-4)
-    assert resumed.prompt_ids == whole.prompt_ids[2:]  # no batch is left out, and none comes twice
+    assert resumed.prompt_ids == whole.prompt_ids[2:]  # no batch is left out or repeated
     assert all(step["grad_norm"] > 0 for step in resumed.steps)
-    # what was sampled and never judged is not counted
+    # what was sampled and never scored is not counted
     sampled = sum(len(item.response.ids) for run in (broken, resumed) for batch in run.rollouts for item in batch)
     assert resumed.total_usage().coverage.sampled.tokens == sampled

@@ -1,4 +1,4 @@
-"""What a failing server does to a run: every fault over HTTP, once, for one sample, and for good."""
+"""A failing server: every fault over HTTP, once, for one sample, and for good."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ def shared() -> Iterator[Shared]:
     made.close()
 
 
-# ---- what passes
+# ---- faults that pass
 
 
 PASSING = [
@@ -133,7 +133,7 @@ def test_several_faults_in_turn(shared):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [faults.busy("1"), faults.busy_until(1.0)], ids=lambda fault: fault.name)
-def test_a_server_that_says_when_to_come_back_is_obeyed(shared, fault):
+def test_retry_after_is_obeyed(shared, fault):
     asked = samples(TOKENS)[:1]
     teacher, server = shared()
     server.script = scripts.in_order([fault])
@@ -176,7 +176,7 @@ def test_a_server_that_goes_in_the_middle_of_a_batch_loses_nothing():
         assert_scored(teacher.score(asked), asked)
         timer.join()
         assert teacher.traffic.retries > 0
-        assert teacher.traffic.checks > 0  # whoever answers now is who answered before
+        assert teacher.traffic.checks > 0  # the model that answers now is the one that answered before
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_patience_is_of_an_outage_and_not_of_the_run():
 
 @pytest.mark.slow
 def test_time_outs_leave_no_connection_behind():
-    """A pool of connections that were given up would be full in the end, and nothing would be sent any more."""
+    """A pool of abandoned connections would be full in the end, and nothing would be sent any more."""
     options = QUICK.model_copy(update={"timeout_s": 0.03, "max_in_flight": 4})
     late = [faults.delay(0.03 * k / 8) for k in range(4, 12)]
 
@@ -209,7 +209,7 @@ def test_time_outs_leave_no_connection_behind():
         assert successes > 0
 
 
-# ---- what one sample alone meets
+# ---- faults of one sample
 
 
 DROPPED = [
@@ -234,7 +234,7 @@ DROPPED = [
 
 @pytest.mark.parametrize(("fault", "reason"), [numbered(fault, k, reason) for k, (fault, reason) in enumerate(DROPPED)])
 def test_a_sample_that_cannot_be_scored_is_dropped_alone(shared, fault, reason):
-    """The others have the local teacher's scores, and nobody has zeros."""
+    """The others have the local teacher's scores, and none has zeros."""
     asked = samples(TOKENS)[:6]
     poisoned = 3
     teacher, server = shared()
@@ -299,7 +299,7 @@ def test_dropped_samples_are_counted_and_the_rest_is_taught(pair, output):
     assert all(step["grad_norm"] > 0 for step in trainer.steps)
 
 
-# ---- what ends a run
+# ---- faults that end a run
 
 
 FOR_GOOD = [
@@ -342,8 +342,8 @@ def test_a_server_that_is_gone_ends_the_run_in_bounded_time():
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_server_that_no_longer_lets_us_in_ends_the_run(shared, status):
-    """Nothing is dropped for what is no sample's fault."""
+def test_a_server_that_refuses_all_requests_ends_the_run(shared, status):
+    """No sample is dropped for a failure that is not its fault."""
     teacher, server = shared(HASTY)
     server.script = scripts.always(faults.status(status, "no longer"))
     with pytest.raises((TeacherUnavailableError, TeacherChangedError), match="no longer"):
@@ -411,7 +411,7 @@ def test_a_server_that_cannot_score_is_refused_at_the_start(fault):
 
 
 @pytest.mark.slow
-def test_a_server_that_is_not_there_is_told_at_the_start():
+def test_a_server_that_is_not_there_is_reported_at_the_start():
     began = time.monotonic()
     with pytest.raises((InputError, TeacherUnavailableError), match=r"127\.0\.0\.1:9"):
         ServedTeacher("http://127.0.0.1:9", tokenizer_of(TOKENS), HASTY)
@@ -428,7 +428,7 @@ def test_a_server_that_is_still_starting_is_waited_for():
         teacher.close()
 
 
-# ---- what is sent, and how
+# ---- requests
 
 
 def lengths_of_samples(server, teacher):

@@ -52,11 +52,14 @@ FAULTS = [
 ]
 
 
-class Weather:
-    """Faults at random, no more than so many in a row for one prompt; counts them by name.
+class RandomFaults:
+    """A script of random faults, at most MOST_IN_A_ROW in a row for one prompt; counts them by name.
 
-    most_connected: connections of ours that were seen open at once. The server cannot tell: it goes on with requests
-    that nobody waits for any more.
+    Attributes:
+        counts: of faults by name.
+        most_connected: most connections of this process that were open at once. The server does not know: it continues
+            with requests that nobody waits for any more.
+        port: of the server.
     """
 
     def __init__(self, seed: int):
@@ -107,7 +110,7 @@ def soon(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def resident_mib(process: psutil.Process) -> float:
-    """Without what is free and not given back: the server's threads come and go, and leave gaps."""
+    """Without memory that is free but not returned: the server's threads come and go, and leave gaps."""
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
@@ -117,12 +120,12 @@ def resident_mib(process: psutil.Process) -> float:
 @pytest.mark.load
 def test_minutes_of_faults_lose_nothing_and_leave_nothing_behind():
     process, rng = psutil.Process(), np.random.default_rng(0)
-    threads, files, weather = threading.active_count(), process.num_fds(), Weather(0)
+    threads, files, script = threading.active_count(), process.num_fds(), RandomFaults(0)
     resident, num_scored, num_outages = [], 0, 0
     began = time.monotonic()
     with TeacherServer(scorer_of(TOKENS)) as server:
         teacher = ServedTeacher(server.url, tokenizer_of(TOKENS), OPTIONS)
-        server.script, weather.port = weather, server.address[1]
+        server.script, script.port = script, server.address[1]
         while time.monotonic() - began < SECONDS:
             if time.monotonic() - began > OUTAGE_EVERY_S * (num_outages + 1):
                 num_outages += 1
@@ -133,11 +136,11 @@ def test_minutes_of_faults_lose_nothing_and_leave_nothing_behind():
             server.log.clear()
             resident.append(resident_mib(process))
         print(
-            f"{num_scored} samples scored, {num_outages} outages, {teacher.traffic}, faults {dict(weather.counts)}, "
-            f"connected {weather.most_connected}"
+            f"{num_scored} samples scored, {num_outages} outages, {teacher.traffic}, faults {dict(script.counts)}, "
+            f"connected {script.most_connected}"
         )
         print(f"resident MiB: {[round(mib) for mib in resident[:: max(1, len(resident) // 20)]]}")
-        assert 1 < weather.most_connected <= IN_FLIGHT
+        assert 1 < script.most_connected <= IN_FLIGHT
         teacher.close()
         assert soon(lambda: server.num_connections == 0)
     assert soon(lambda: threading.active_count() <= threads), threading.enumerate()
@@ -145,6 +148,6 @@ def test_minutes_of_faults_lose_nothing_and_leave_nothing_behind():
     warm = max(resident[: max(1, len(resident) // 4)])
     assert max(resident) - warm < GROWTH_MIB
     if SECONDS >= 60:
-        assert set(weather.counts) == {fault.name for fault in FAULTS}
-        assert weather.most_connected == IN_FLIGHT
+        assert set(script.counts) == {fault.name for fault in FAULTS}
+        assert script.most_connected == IN_FLIGHT
         assert teacher.traffic.checks > 0

@@ -1,4 +1,4 @@
-"""What is found out about a server, and which servers are refused."""
+"""Capabilities that the probe finds, and servers that it refuses."""
 
 import httpx
 import numpy as np
@@ -85,7 +85,7 @@ def test_completions_whose_names_are_those_of_the_vocabulary():
     np.testing.assert_allclose(found.fingerprint, expected(server, found.fingerprint_ids), atol=1e-6)
 
 
-def test_completions_whose_names_are_ambiguous_give_sampled_tokens_alone():
+def test_completions_whose_names_are_ambiguous_give_only_sampled_tokens():
     server = MockServer("completions")
     server.names = lambda token: server.tokenizer.decode([token])  # <0x41> is called A, and so is A
     found = capabilities(server)
@@ -94,7 +94,7 @@ def test_completions_whose_names_are_ambiguous_give_sampled_tokens_alone():
 
 @pytest.mark.parametrize(("takes_ids", "least"), [(True, 0), (True, 1), (False, 0), (False, 1)])
 @pytest.mark.parametrize("numbers", [True, False])
-def test_what_completions_take(takes_ids, least, numbers):
+def test_variants_of_completions(takes_ids, least, numbers):
     server = MockServer("completions")
     server.takes_ids, server.least_generated, server.numbers = takes_ids, least, numbers
     found = capabilities(server)
@@ -103,12 +103,12 @@ def test_what_completions_take(takes_ids, least, numbers):
     np.testing.assert_allclose(found.fingerprint, expected(server, found.fingerprint_ids), atol=1e-6)
 
 
-@pytest.mark.parametrize("speaks", ["vllm", "completions"])
-def test_one_dialect_alone(speaks):
-    assert capabilities(MockServer(speaks), dialect=speaks).dialect.name == speaks
-    other = {"vllm": "completions", "completions": "vllm"}[speaks]
+@pytest.mark.parametrize("dialect", ["vllm", "completions"])
+def test_a_chosen_dialect(dialect):
+    assert capabilities(MockServer(dialect), dialect=dialect).dialect.name == dialect
+    other = {"vllm": "completions", "completions": "vllm"}[dialect]
     with pytest.raises(InputError, match=f"no log-probabilities of a prompt that can be used .{other}: "):
-        capabilities(MockServer(speaks), dialect=other)
+        capabilities(MockServer(dialect), dialect=other)
 
 
 def test_another_tokenizer_is_refused_at_the_first_difference():
@@ -116,7 +116,7 @@ def test_another_tokenizer_is_refused_at_the_first_difference():
         capabilities(MockServer(), student_tokenizer())
 
 
-def test_a_conversation_tells_what_plain_text_does_not():
+def test_a_conversation_shows_a_difference_that_plain_text_does_not():
     """The same text tokens; another token ends the turn."""
     server = MockServer()
 
@@ -132,10 +132,10 @@ def test_a_conversation_tells_what_plain_text_does_not():
         capabilities(server)
 
 
-@pytest.mark.parametrize("speaks", ["vllm", "completions"])
+@pytest.mark.parametrize("dialect", ["vllm", "completions"])
 @pytest.mark.parametrize("numbers", [True, False])
-def test_without_tokenize_the_names_of_the_tokens_tell(speaks, numbers):
-    server = MockServer(speaks)
+def test_without_tokenize_the_names_of_the_tokens_are_compared(dialect, numbers):
+    server = MockServer(dialect)
     server.has_tokenize, server.numbers = False, numbers
     assert "have the same names" in "\n".join(capabilities(server).findings)
     shift = server.names
@@ -145,7 +145,7 @@ def test_without_tokenize_the_names_of_the_tokens_tell(speaks, numbers):
 
 
 def rewritten(server, change):
-    """The server's answers, with `change` of each list of vLLM's rows."""
+    """The server with `change` applied to every list of vLLM's rows."""
 
     def intercept(path, body):
         if "prompt_logprobs" not in body:
@@ -165,7 +165,7 @@ def rewritten(server, change):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda rows, ids: [*rows[1:], None],  # row j is of the token after
+        lambda rows, ids: [*rows[1:], None],  # row j belongs to the next token
         lambda rows, ids: [{}, *rows[1:]],
         lambda rows, ids: rows[:-1],
         lambda rows, ids: [None, *reversed(rows[1:])],
@@ -215,7 +215,7 @@ def test_no_server_of_models():
         capabilities(server)
 
 
-def test_nobody_there_is_waited_for():
+def test_a_server_that_does_not_answer_is_waited_for():
     server = MockServer()
     server.intercept = lambda path, body: httpx.ConnectError("refused")
     with pytest.raises(TeacherUnavailableError, match=r"no usable answer for 0\.3 s"):

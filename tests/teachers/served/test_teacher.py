@@ -1,4 +1,4 @@
-"""ServedTeacher against a model whose every probability is known."""
+"""ServedTeacher against a model of which every probability is known."""
 
 import asyncio
 import concurrent.futures
@@ -26,15 +26,15 @@ STOP = teacher_tokenizer().eos_token_id
 PAD = teacher_tokenizer().pad_token_id
 
 
-def server_of(speaks="vllm"):
-    server = MockServer("completions" if speaks == "completions" else "vllm")
-    server.has_next = speaks != "appended"
+def server_of(dialect="vllm"):
+    server = MockServer("completions" if dialect == "completions" else "vllm")
+    server.has_next = dialect != "appended"
     return server
 
 
 @pytest.fixture
 def teacher_of(request):
-    """Teachers that are closed at the end."""
+    """Makes teachers, and closes them at the end."""
     made = []
 
     def make(server, patience_s=0.5, **arguments):
@@ -60,7 +60,7 @@ REQUESTS = [
 
 
 def check(server, stops, request, score, top_k=0):
-    """Against the definition."""
+    """The score is what its definition says."""
     prompt, response = (tuple(int(token) for token in ids) for ids in (request.prompt_ids, request.response_ids))
     rows = [server.model.log_probs(prompt + response[:j]) for j in range(len(response) + 1)]
     chosen = [row[token] for row, token in zip(rows[:-1], response, strict=True)]
@@ -78,11 +78,11 @@ def check(server, stops, request, score, top_k=0):
     np.testing.assert_allclose(score.topk.logprobs, np.take_along_axis(np.array(rows), order, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize("speaks", ["vllm", "completions", "appended"])
+@pytest.mark.parametrize("dialect", ["vllm", "completions", "appended"])
 @pytest.mark.parametrize("stops", [(), (PAD,), (PAD, 9)])
 @pytest.mark.parametrize("top_k", [0, 1, 7])
-def test_scores_are_those_of_the_model(teacher_of, speaks, stops, top_k):
-    server = server_of(speaks)
+def test_scores_are_those_of_the_model(teacher_of, dialect, stops, top_k):
+    server = server_of(dialect)
     teacher = teacher_of(server, declared_stops=stops)
     assert set(teacher.stop_ids) == {STOP, *stops}
     answers = teacher.score(REQUESTS, Signal.TOPK if top_k else Signal.SAMPLED, top_k)
@@ -90,7 +90,7 @@ def test_scores_are_those_of_the_model(teacher_of, speaks, stops, top_k):
         check(server, teacher.stop_ids, request, answer, top_k)
 
 
-def test_what_it_is_to_the_trainer(teacher_of):
+def test_attributes(teacher_of):
     server = server_of()
     teacher = teacher_of(server)
     assert teacher.is_remote
@@ -203,7 +203,7 @@ def with_value(value):
         (with_value(0.5), DropReason.NON_FINITE),
     ],
 )
-def test_a_sample_that_the_server_cannot_score_is_dropped_and_told_once(teacher_of, answer, reason, caplog):
+def test_a_sample_that_the_server_cannot_score_is_dropped_with_one_warning(teacher_of, answer, reason, caplog):
     server = server_of()
     teacher = teacher_of(server, patience_s=3)
     poisoned(server, answer)
@@ -302,13 +302,13 @@ def test_another_model_between_two_calls(teacher_of, change):
     else:
         server.models = {"other": 200}
         server.completion = lambda choice: refused("there is no 'tiny'", 404)
-    says = {"weights": "differ by", "name": r"'ot\\x1bher' answers in place of 'tiny'", "list": "serves other"}
-    with pytest.raises(TeacherChangedError, match=says[change]):
+    messages = {"weights": "differ by", "name": r"'ot\\x1bher' answers in place of 'tiny'", "list": "serves other"}
+    with pytest.raises(TeacherChangedError, match=messages[change]):
         teacher.score(REQUESTS)
 
 
 def test_another_model_after_a_lost_connection_within_a_call(teacher_of):
-    """What it says of the samples looks as good as the other's: only the known text tells."""
+    """Its scores of the samples look just as good: only the fingerprint differs."""
     server = server_of()
     teacher = teacher_of(server, patience_s=5)
 
@@ -324,7 +324,7 @@ def test_another_model_after_a_lost_connection_within_a_call(teacher_of):
 
 
 def test_another_model_within_a_call_and_no_connection_lost(teacher_of):
-    """As behind a load balancer: nothing that it said is handed out or kept."""
+    """As behind a load balancer: none of its scores are returned or cached."""
     server, cache = server_of(), Memory()
     teacher = teacher_of(server, cache=cache)
 
@@ -348,7 +348,7 @@ def test_the_same_model_after_a_lost_connection(teacher_of):
     left = [httpx.ReadError("reset")]
     server.intercept = lambda path, body: left.pop(0) if left else None
     check(server, teacher.stop_ids, REQUESTS[0], teacher.score([REQUESTS[0]])[0])
-    assert teacher.traffic.checks == 2  # before what it says counts, and at the end
+    assert teacher.traffic.checks == 2  # before its answer counts, and at the end
     assert teacher.traffic.retries == 1
 
 
@@ -360,9 +360,9 @@ def test_a_server_that_is_always_too_busy_for_one_sample_is_waited_for(teacher_o
     check(server, teacher.stop_ids, REQUESTS[0], teacher.score(REQUESTS)[0])
 
 
-@pytest.mark.parametrize("speaks", ["vllm", "appended"])
-def test_a_second_run_finds_its_scores_in_the_cache(teacher_of, tmp_path, speaks):
-    server = server_of(speaks)
+@pytest.mark.parametrize("dialect", ["vllm", "appended"])
+def test_a_second_run_finds_its_scores_in_the_cache(teacher_of, tmp_path, dialect):
+    server = server_of(dialect)
     for run in range(2):
         teacher = teacher_of(server, cache=ScoreCache(tmp_path), declared_stops=[PAD])
         for top_k in (0, 3):
@@ -383,13 +383,13 @@ def test_scores_of_another_model_of_the_same_name_are_not_found(teacher_of, tmp_
 
 
 class Memory:
-    """A cache that can forget what it was told first."""
+    """A cache in memory, from which rows can be deleted."""
 
     def __init__(self):
         self.rows = {}
 
-    def key(self, fingerprint, ids, top_k):
-        return repr((fingerprint, tuple(ids), top_k)).encode()
+    def key(self, teacher, ids, top_k):
+        return repr((teacher, tuple(ids), top_k)).encode()
 
     def get(self, key):
         return self.rows.get(key)
@@ -398,7 +398,7 @@ class Memory:
         self.rows[key] = value
 
 
-def test_rows_whose_reference_was_dropped_are_not_anothers(teacher_of):
+def test_rows_whose_fingerprint_was_dropped_are_not_found_by_another_model(teacher_of):
     cache = Memory()
     teacher_of(MockServer(seed=0), cache=cache).score(REQUESTS)
     del cache.rows[next(iter(cache.rows))]
@@ -408,7 +408,7 @@ def test_rows_whose_reference_was_dropped_are_not_anothers(teacher_of):
 
 
 def test_what_was_scored_before_a_failure_is_kept(teacher_of, monkeypatch):
-    """As far as the server was seen to be the same afterwards."""
+    """If the fingerprint was found the same afterwards."""
     monkeypatch.setattr(scorer, "_TRUSTED_S", 0)
     server, cache = server_of(), Memory()
     teacher = teacher_of(server, cache=cache, options={"max_in_flight": 1})
@@ -448,7 +448,7 @@ def score_there(teacher, queue):
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
-def test_a_process_that_was_forked_speaks_for_itself(teacher_of):
+def test_a_forked_process_opens_its_own_connection(teacher_of):
     server = server_of()
     teacher = teacher_of(server)
     here = teacher.score(REQUESTS)[0].logprobs.tolist()
@@ -527,7 +527,7 @@ def test_close_gives_up_what_still_runs(teacher_of):
 
 
 def test_a_token_that_the_tokenizer_does_not_know_may_be_among_the_most_probable(teacher_of):
-    """The model's vocabulary is padded beyond the tokenizer's by an id that the server does not tell of."""
+    """The model's vocabulary is padded beyond the tokenizer's by ids that the server does not mention."""
     server = server_of()
     server.model = RandomModel(server.model.size + 300)
     teacher = teacher_of(server)
@@ -537,8 +537,8 @@ def test_a_token_that_the_tokenizer_does_not_know_may_be_among_the_most_probable
     assert answer.topk.ids.max() < len(teacher.vocab)
 
 
-def test_what_follows_a_response_is_not_taken_for_its_scores(teacher_of):
-    """With several stop tokens, the cache has two answers about the same ids."""
+def test_next_token_scores_are_not_confused_with_prompt_scores(teacher_of):
+    """With several stop tokens, the cache has two rows for the same ids."""
     server = server_of()
     teacher = teacher_of(server, cache=Memory(), declared_stops=[PAD, 9])
     asked = [TeacherRequest([5, 6, 7], [20, 21, 22], stopped) for stopped in (True, False, True)]

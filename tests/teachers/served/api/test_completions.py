@@ -1,4 +1,4 @@
-"""The plain OpenAI form, on answers written by hand, and the names that servers give to tokens."""
+"""The dialect of OpenAI, on answers written by hand, and the names that servers give to tokens."""
 
 import math
 from types import SimpleNamespace
@@ -43,7 +43,7 @@ def answer(tokens=("<s>", " the", "a"), values=(None, -1.5, -0.25), tops=None):
     return {"choices": [{"logprobs": lists}]}
 
 
-def test_the_question():
+def test_the_request():
     common = {"temperature": 0, "echo": True}
     assert dialect().body(IDS, 5) == {"prompt": [0, 1, 2], "max_tokens": 0, "logprobs": 5, **common}
     assert dialect().body(IDS, 0)["logprobs"] == 1
@@ -54,7 +54,7 @@ def test_the_question():
     assert dialect().next_body(IDS, (3,)) is None
 
 
-def test_ids_that_no_text_stands_for_are_not_sent_as_text():
+def test_ids_that_do_not_decode_to_text_are_not_sent_as_text():
     with pytest.raises(Refused, match="end inside a character") as raised:
         dialect(sends_text=True).body((1, 4), 0)
     assert not raised.value.is_too_long
@@ -66,7 +66,7 @@ def test_scores_of_the_tokens_that_were_sent():
     assert read.top_ids is None
 
 
-def test_what_the_server_wrote_is_left_out():
+def test_generated_tokens_are_left_out():
     given = answer(("<s>", " the", "a", "é"), (None, -1.5, -0.25, -9.0))
     assert dialect(num_generated=1).read(given, IDS, 0).logprobs.tolist() == [-1.5, -0.25]
     with pytest.raises(Malformed, match="3 tokens here are 4 there"):
@@ -90,7 +90,7 @@ def test_the_most_probable_by_name_in_each_form(form, names):
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         ({"choices": [{"logprobs": None}]}, "no choices.0.logprobs.tokens"),
         (answer(tokens=("<s>", " the")), "3 tokens here are 2 there"),
@@ -102,8 +102,8 @@ def test_the_most_probable_by_name_in_each_form(form, names):
         (answer(values=(None, "x", -2.0)), "at position 1 is not a number"),
     ],
 )
-def test_an_answer_of_another_shape_is_malformed(given, says):
-    with pytest.raises(Malformed, match=says):
+def test_an_answer_of_another_shape_is_malformed(given, message):
+    with pytest.raises(Malformed, match=message):
         dialect().read(given, IDS, 0)
 
 
@@ -152,7 +152,7 @@ def test_a_top_k_that_is_not_whole_is_malformed(tops):
         (2, None, True),
     ],
 )
-def test_what_a_server_may_call_a_token(token, name, is_called):
+def test_names_that_a_server_may_give_to_a_token(token, name, is_called):
     assert names_of().is_called(token, name, Form.TEXT) is is_called
 
 
@@ -165,7 +165,7 @@ def test_the_form_is_read_off_the_names():
     assert known.form_of(["token_id:1"], (1, 2)) is None
 
 
-def test_names_that_stand_for_two_tokens_are_not_unique():
+def test_names_of_two_tokens_are_not_unique():
     assert names_of().is_unique(Form.TEXT)
     doubled = names_of((*PIECES[:6], b"a"))  # a byte entry beside a character
     assert not doubled.is_unique(Form.TEXT)
@@ -174,7 +174,7 @@ def test_names_that_stand_for_two_tokens_are_not_unique():
 
 
 @pytest.mark.parametrize("name", ["token_id:9", "token_id:-1", "token_id:x", "x", f"token_id:{10**40}"])
-def test_a_token_that_is_none(name):
+def test_a_name_of_no_token(name):
     with pytest.raises(Malformed, match="which this vocabulary lacks"):
         names_of().id_of(name, Form.NUMBER)
     assert names_of().id_of("token_id:8", Form.NUMBER) == 8

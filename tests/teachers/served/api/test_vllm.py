@@ -1,4 +1,4 @@
-"""What is asked of vLLM, and what is read of answers written by hand."""
+"""The dialect of vLLM: its requests, and answers written by hand."""
 
 import math
 
@@ -20,7 +20,7 @@ def answer(*rows):
     return {"choices": [{"prompt_logprobs": [None, *rows]}]}
 
 
-def test_the_question():
+def test_the_request():
     assert DIALECT.body(IDS, 2) == {"prompt": [3, 4, 5], "max_tokens": 1, "temperature": 0, "prompt_logprobs": 2}
     assert DIALECT.num_generated == 1
     assert DIALECT.next_body(IDS, (8, 9)) == {
@@ -53,7 +53,7 @@ def test_the_most_probable_in_order_whether_or_not_the_realised_token_is_one_of_
     assert (read.top_ids.dtype, read.top_logprobs.dtype) == (np.int64, np.float32)
 
 
-def test_the_floor_stands_for_a_probability_of_0_and_rounding_is_taken_back():
+def test_the_floor_means_a_probability_of_0_and_rounding_is_undone():
     row = {"4": entry(5e-4), "10": entry(-9999.0, 2)}
     read = DIALECT.read(answer(row, {"5": entry(-0.5), "11": entry(-1.5)}), IDS, 2)
     assert read.logprobs.tolist() == [0.0, -0.5]
@@ -64,7 +64,7 @@ GOOD = {"5": entry(-0.5)}
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         (None, "no choices"),
         ([], "no choices"),
@@ -83,8 +83,8 @@ GOOD = {"5": entry(-0.5)}
         (answer({"4": entry(-1), str(10**30): entry(-2)}, GOOD), "not a number"),
     ],
 )
-def test_an_answer_of_another_shape_is_malformed_and_says_where(given, says):
-    with pytest.raises(Malformed, match=says) as raised:
+def test_an_answer_of_another_shape_is_malformed(given, message):
+    with pytest.raises(Malformed, match=message) as raised:
         DIALECT.read(given, IDS, 0)
     assert not isinstance(raised.value, Unsound)
 
@@ -103,7 +103,7 @@ def test_a_log_probability_that_cannot_be_is_unsound(value):
         {"4": entry(-0.1), "10": entry(-0.2)},  # 0.9 + 0.8
     ],
 )
-def test_a_top_k_that_is_no_part_of_a_distribution_is_unsound(row):
+def test_a_top_k_that_is_not_part_of_a_distribution_is_unsound(row):
     with pytest.raises(Unsound, match="not part of a distribution"):
         DIALECT.read(answer(row, {"5": entry(-0.5), "11": entry(-1.5)}), IDS, 2)
 
@@ -117,13 +117,13 @@ def next_answer(**values):
     return {"choices": [{"logprobs": {"top_logprobs": [{f"token_id:{k[1:]}": v for k, v in values.items()}]}}]}
 
 
-def test_what_comes_next_is_read_by_id():
+def test_next_tokens_are_read_by_id():
     given = next_answer(t7=-0.5, t9=-3.0, t8=-9999.0)  # 7 was sampled
     assert DIALECT.read_next(given, (8, 9)).tolist() == [-math.inf, -3.0]
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         (next_answer(t7=-0.5), "no token_id:8"),
         (next_answer(t8=math.nan), "NaN or positive"),
@@ -131,8 +131,8 @@ def test_what_comes_next_is_read_by_id():
         ({"choices": [{"logprobs": None}]}, "no choices.0.logprobs.top_logprobs"),
     ],
 )
-def test_what_comes_next_is_checked(given, says):
-    with pytest.raises(Malformed, match=says):
+def test_next_tokens_are_checked(given, message):
+    with pytest.raises(Malformed, match=message):
         DIALECT.read_next(given, (8,))
 
 

@@ -1,4 +1,4 @@
-"""When a request is sent again, by a clock that only sleeping moves."""
+"""When a request is sent again, by a clock that advances only while sleeping."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ def policy_of(clock, patience=PATIENCE):
 
 
 def script(*outcomes, clock=None, takes=0.0):
-    """Each call gives or raises the next; the last for ever."""
+    """Each call returns or raises the next outcome; the last one forever."""
     left = list(outcomes)
     calls = []
 
@@ -49,7 +49,7 @@ def script(*outcomes, clock=None, takes=0.0):
     return attempt
 
 
-def test_failures_are_tried_again_and_counted():
+def test_failures_are_retried_and_counted():
     clock = Clock()
     retry, traffic = policy_of(clock)
     assert asyncio.run(retry(script(Transient("a"), Malformed("b"), "done"))) == "done"
@@ -71,14 +71,14 @@ def test_waits_grow_are_drawn_at_random_and_are_bounded():
     assert longest > 15
 
 
-def test_the_server_says_when_to_come_back():
+def test_retry_after():
     clock = Clock()
     retry, _ = policy_of(clock)
     asyncio.run(retry(script(Transient("busy", retry_after_s=40.0), "done")))
     assert clock.slept == [40.0]
 
 
-def test_it_is_obeyed_as_far_as_patience_allows_and_asked_once_more_then():
+def test_retry_after_is_obeyed_as_far_as_patience_allows():
     clock = Clock()
     retry, _ = policy_of(clock)
     assert asyncio.run(retry(script(Transient("busy", retry_after_s=1e6), "done"))) == "done"
@@ -94,7 +94,7 @@ def test_patience_ends():
 
 
 def test_patience_is_of_the_whole_outage():
-    """A second request that fails does not begin anew, and nor does one that is sent later."""
+    """Neither a second request that fails nor a later one begins a new outage."""
     clock = Clock()
     retry, _ = policy_of(clock)
     with pytest.raises(Transient, match="one"):
@@ -120,7 +120,7 @@ def test_any_answer_ends_the_outage(sign):
     assert clock.now == pytest.approx(60.0 + PATIENCE)
 
 
-def test_tries_are_of_failures_that_may_be_the_requests_own():
+def test_a_busy_server_does_not_count_as_a_failure():
     clock = Clock()
     retry, _ = policy_of(clock)
     busy, own = Transient("busy", is_busy=True), Malformed("other shape")
@@ -130,7 +130,7 @@ def test_tries_are_of_failures_that_may_be_the_requests_own():
     assert len(attempt.calls) == 7
 
 
-def test_a_refusal_is_not_tried_again():
+def test_a_refusal_is_not_retried():
     clock = Clock()
     retry, traffic = policy_of(clock)
     with pytest.raises(Refused):
@@ -150,7 +150,7 @@ def test_when_a_connection_was_lost():
     assert retry.lost_at == 7.0
 
 
-def test_a_long_outage_is_told_once(caplog):
+def test_a_long_outage_causes_one_warning(caplog):
     clock = Clock()
     retry, _ = policy_of(clock)
     with caplog.at_level(logging.WARNING, "crossdistill"):

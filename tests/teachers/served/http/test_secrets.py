@@ -1,4 +1,4 @@
-"""What is told to whom: the key, certificates, and a server's words."""
+"""Secrets and trust: the key, certificates, and a server's messages."""
 
 import logging
 import ssl
@@ -17,23 +17,23 @@ from tests.teacher_server.serving import HASTY, QUICK, TOKENS, assert_scored, se
 KEY = "sk-do-not-tell-4711"
 
 
-def test_the_key_is_sent_in_the_header_and_told_nowhere(monkeypatch, caplog, tmp_path, capfd):
+def test_the_key_is_sent_in_the_header_and_appears_nowhere_else(monkeypatch, caplog, tmp_path, capfd):
     monkeypatch.setenv("CROSSDISTILL_TEACHER_KEY", KEY)
     caplog.set_level(logging.DEBUG)
     with serving(HASTY, key=KEY) as (teacher, server):
         teacher.score(samples(TOKENS))
         assert all(seen.headers["Authorization"] == f"Bearer {KEY}" for seen in server.log.requests)
         assert not any(KEY in seen.target or KEY.encode() in seen.raw for seen in server.log.requests)
-        told = [repr(teacher), str(vars(teacher)), repr(HASTY), HASTY.model_dump_json(), str(teacher.traffic)]
+        texts = [repr(teacher), str(vars(teacher)), repr(HASTY), HASTY.model_dump_json(), str(teacher.traffic)]
         server.script = scripts.always(faults.status(401, f"Incorrect API key provided: {KEY}"))
         with pytest.raises((TeacherUnavailableError, TeacherChangedError, InputError)) as raised:
             teacher.score(samples(TOKENS)[:1])
-        told += [str(raised.getrepr(showlocals=False)), str(raised.value)]
+        texts += [str(raised.getrepr(showlocals=False)), str(raised.value)]
         server.script = scripts.always(faults.status(500, f"cannot find {KEY}"))
         with pytest.raises(TeacherUnavailableError) as raised:
             teacher.score(samples(TOKENS)[:1])
-        told += [str(raised.value), caplog.text, *capfd.readouterr()]
-    assert not any(KEY in text for text in told)
+        texts += [str(raised.value), caplog.text, *capfd.readouterr()]
+    assert not any(KEY in text for text in texts)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -64,7 +64,7 @@ def test_a_wrong_key_is_refused_at_the_start(monkeypatch):
 
 
 def test_a_servers_words_are_data():
-    """No control sequence of a terminal gets through, and no book."""
+    """Terminal control sequences do not get through, and nor do long texts."""
     words = "\x1b[31mred\r\n" + "x" * 5000
     with serving(HASTY) as (teacher, server):
         server.script = scripts.always(faults.status(500, words))
@@ -79,7 +79,7 @@ def test_a_servers_words_are_data():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of 127.0.0.1, signed by itself; the key is in the same file."""
+    """A self-signed certificate of 127.0.0.1; its key is in the same file."""
     path = tmp_path_factory.mktemp("tls") / "server.pem"
     made = path.with_suffix(".crt")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", path, "-out", made]
@@ -98,7 +98,7 @@ def tls_of(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(certificate, monkeypatch):
+def test_an_untrusted_certificate_is_refused(certificate, monkeypatch):
     monkeypatch.setenv("CROSSDISTILL_TEACHER_KEY", KEY)
     with (
         TeacherServer(scorer_of(TOKENS), tls=tls_of(certificate)) as server,
@@ -108,7 +108,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(certificate, monkeypat
     assert server.log.requests == []
 
 
-def test_a_certificate_that_is_named_is_trusted(certificate):
+def test_a_certificate_in_ca_bundle_is_trusted(certificate):
     options = QUICK.model_copy(update={"ca_bundle": certificate.with_suffix(".crt")})
     with TeacherServer(scorer_of(TOKENS), tls=tls_of(certificate)) as server:
         teacher = ServedTeacher(server.url, tokenizer_of(TOKENS), options)
