@@ -21,14 +21,14 @@ from crossdistill.distill.multi_teacher import MultiTeacherScorer, PendingOfSeve
 from crossdistill.distill.response import ONE_TEACHER, ScoredBatch, ScoredResponse
 from crossdistill.distill.rollout import Rollout, pad
 from crossdistill.distill.routing import COLUMN, Routing
-from crossdistill.distill.scorer import PendingScores, ResponseScorer
+from crossdistill.distill.scorer import PendingScores, ResponseScorer, pair_of
 from crossdistill.distill.student import StudentLogprobs, StudentModel
 from crossdistill.distill.timers import Timers
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.registry import get
 from crossdistill.objectives.shared.vocab_pair import VocabPair
-from crossdistill.ops import HiddenStates, LMHead, full_tensor
+from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.teachers.base import Teacher
 from crossdistill.tokens import ByteVocab
 
@@ -263,7 +263,7 @@ class Distiller:
         if hidden_states.dim() == 3:
             mask = batch.loss_mask[list(rows)].to(hidden_states.device)
             hidden_states = hidden_states[:, : mask.shape[1]][mask]
-        states = HiddenStates(hidden_states, _head(lm_head))
+        states = HiddenStates(hidden_states, LMHead.of(lm_head))
         return loss_of(self.objective, batch.rows(rows), states, self.temperature)
 
     def student_states(self, batch: ScoredBatch) -> HiddenStates:
@@ -315,22 +315,9 @@ class Distiller:
         return StudentModel(self.student)
 
 
-def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: Teacher, stop_unit: bool) -> VocabPair:
-    """Both vocabularies; without stop tokens if the end of the turn is not taught."""
-    stops = (tuple(sorted(student_stop_ids)), tuple(teacher.stop_ids)) if stop_unit else ((), ())
-    return VocabPair(student_vocab, teacher.vocab, *stops)
-
-
 def _stop_ids(tokenizer: Any, student: Any, declared: int | Sequence[int] | None) -> tuple[int, ...]:
     config = getattr(student, "generation_config", None)
     return stop_ids(tokenizer, getattr(config, "eos_token_id", None) if declared is None else declared)
-
-
-def _head(layer: LMHead | nn.Module) -> LMHead:
-    if isinstance(layer, LMHead):
-        return layer
-    weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
-    return LMHead(full_tensor(weight), None if bias is None else full_tensor(bias))
 
 
 def _row(values: Any, length: int) -> np.ndarray:

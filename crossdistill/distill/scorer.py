@@ -22,6 +22,7 @@ from crossdistill.objectives.shared.inputs import AlignedBatch
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.signal import Signal
 from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore
+from crossdistill.tokens import ByteVocab
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class PendingScores:
     aligned: Sequence[AlignedResponse]
     requests: Sequence[TeacherRequest | None]
     answers: Callable[[], Answers]
+
+
+def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: Teacher, stop_unit: bool) -> VocabPair:
+    """Both vocabularies; without stop tokens if the end of the turn is not taught."""
+    stops = (tuple(sorted(student_stop_ids)), tuple(teacher.stop_ids)) if stop_unit else ((), ())
+    return VocabPair(student_vocab, teacher.vocab, *stops)
 
 
 class ResponseScorer:

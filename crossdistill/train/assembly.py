@@ -6,7 +6,7 @@ from typing import Any
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill import Distiller
 from crossdistill.distill.checks import scoring_temperature
-from crossdistill.distill.distiller import pair_of
+from crossdistill.distill.scorer import pair_of
 from crossdistill.inspection.choice import AUTO, Choice
 from crossdistill.objectives import get
 from crossdistill.teachers import Teacher

@@ -10,8 +10,7 @@ from crossdistill.align import Coverage, DropReason
 from crossdistill.chat import Response, split_response
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill import Rollout, ScoredResponse
-from crossdistill.distill.distiller import pair_of
-from crossdistill.distill.scorer import ResponseScorer
+from crossdistill.distill.scorer import ResponseScorer, pair_of
 from crossdistill.distill.student import StudentLogprobs
 from crossdistill.distill.timers import Timers
 from crossdistill.objectives import Objective, get
