@@ -1,13 +1,13 @@
-"""What a teacher behind a server costs: scored tokens a second, and the share of a training step that waits for it.
+"""Cost of a served teacher: scored tokens a second, and the share of a training step that waits for it.
 
 OMP_NUM_THREADS=1 python -m benchmarks.served --output benchmarks/results/served_cpu.json
 python -m benchmarks.served --url http://localhost:8000 --teacher FOLDER --student FOLDER
 
-The teacher in this process, the same one served and asked in bulk, and served and asked one request at a time. Without
---url the tests' own server serves it in a process of its own; it computes one request after the other, so that its
-figures are those of the protocol and not of a real server. With --delay-s it takes so much longer for each answer,
-however many it is asked for at once: that shows how well requests are kept in flight. Every way scores the same
-samples, after some for warming up. They come in groups that share a prompt, as a prompt's samples do in training.
+Compares the teacher in this process, the same one served with many requests at once, and served with one request at a
+time. Without --url, the tests' own server serves it in another process. It computes one request after the other, so
+its figures show the cost of the protocol and not of a real server. --delay-s delays each answer of that server,
+however many requests are in flight: it shows how well requests overlap. Every way scores the same samples, after a
+warm-up. The samples come in groups that share a prompt, as in training.
 """
 
 import os
@@ -41,7 +41,7 @@ TEXT = "Add 12 and 30: first the tens, 10 + 30 = 40, then the ones, 2 + 0 = 2. T
 
 
 def samples(tokenizer: Any, num_groups: int, group: int, lengths: tuple[int, int], seed: int) -> list[TeacherRequest]:
-    """Groups of samples of one prompt; windows of a text, of at most so many tokens of (prompt, response)."""
+    """Groups of samples that share a prompt: windows of a text, of at most `lengths` tokens of (prompt, response)."""
     ids = tokenizer(TEXT * (1 + sum(lengths) // 8), add_special_tokens=False)["input_ids"]
     rng = np.random.default_rng(seed)
 
@@ -57,22 +57,24 @@ def samples(tokenizer: Any, num_groups: int, group: int, lengths: tuple[int, int
     return made
 
 
-def throughput(teacher: Teacher, asked: list[TeacherRequest], warm: list[TeacherRequest], top_k: int) -> dict[str, Any]:
-    """Seconds of one call, and tokens of prompts and responses a second."""
+def throughput(
+    teacher: Teacher, requests: list[TeacherRequest], warm_up: list[TeacherRequest], top_k: int
+) -> dict[str, Any]:
+    """Seconds of one call, and tokens of prompts and responses per second."""
     signal = Signal.TOPK if top_k else Signal.SAMPLED
-    teacher.score(warm, signal, top_k)
+    teacher.score(warm_up, signal, top_k)
     began = time.perf_counter()
-    answers = teacher.score(asked, signal, top_k)
+    scores = teacher.score(requests, signal, top_k)
     seconds = time.perf_counter() - began
-    tokens = sum(len(request.prompt_ids) + len(request.response_ids) for request in asked)
-    dropped = sum(not isinstance(answer, TeacherScore) for answer in answers)
+    tokens = sum(len(request.prompt_ids) + len(request.response_ids) for request in requests)
+    dropped = sum(not isinstance(score, TeacherScore) for score in scores)
     return {"seconds": seconds, "tokens_per_second": tokens / seconds, "dropped": dropped}
 
 
 def shares(
     teacher: Teacher, student: str, steps: int, batch: int, parts: int, response_tokens: int
 ) -> dict[str, float]:
-    """Of the time of training steps, after the first: what waits for the teacher, and what samples."""
+    """Shares of the time of training steps after the first: waiting for the teacher, and sampling."""
     with tempfile.TemporaryDirectory() as folder:
         config = CrossTokenizerConfig(
             output_dir=folder,
@@ -98,7 +100,7 @@ def shares(
 
 @contextmanager
 def test_server(teacher: str, max_logprobs: int, delay_s: float) -> Iterator[str]:
-    """Its address."""
+    """Start the tests' server; yields its address."""
     options = ["--max-logprobs", str(max_logprobs), "--delay-s", str(delay_s)]
     command = [sys.executable, "-m", "tests.teacher_server", teacher, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
@@ -135,30 +137,34 @@ def show(ways: dict[str, dict[str, Any]]) -> Table:
 
 
 def main(
-    url: Annotated[str, typer.Option(help="Of a server of that teacher; none for the tests' own server.")] = "",
-    teacher: Annotated[str, typer.Option(help="Folder of the teacher.")] = str(ASSETS / "teacher"),
-    student: Annotated[str, typer.Option(help="Folder of the student.")] = str(ASSETS / "student"),
-    groups: Annotated[int, typer.Option(min=1, help="Prompts.")] = 16,
+    url: Annotated[str, typer.Option(help="A server of that teacher; the tests' own server by default.")] = "",
+    teacher: Annotated[str, typer.Option(help="Folder of the teacher's model.")] = str(ASSETS / "teacher"),
+    student: Annotated[str, typer.Option(help="Folder of the student's model.")] = str(ASSETS / "student"),
+    groups: Annotated[int, typer.Option(min=1, help="Number of prompts.")] = 16,
     group: Annotated[int, typer.Option(min=1, help="Samples of each prompt.")] = 4,
-    prompt_tokens: Annotated[int, typer.Option(min=2, help="Of the longest prompt.")] = 64,
-    response_tokens: Annotated[int, typer.Option(min=2, help="Of the longest response.")] = 128,
-    in_flight: Annotated[int, typer.Option(min=1, help="Requests at once, in bulk.")] = 32,
-    top_k: Annotated[int, typer.Option(min=0, help="Tokens a position; 0 for the realised one alone.")] = 0,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Of the teacher in this process.")] = 8192,
-    steps: Annotated[int, typer.Option(min=0, help="Training steps for the share that waits; 0 for none.")] = 4,
+    prompt_tokens: Annotated[int, typer.Option(min=2, help="Tokens of the longest prompt.")] = 64,
+    response_tokens: Annotated[int, typer.Option(min=2, help="Tokens of the longest response.")] = 128,
+    in_flight: Annotated[int, typer.Option(min=1, help="Requests at once when served in bulk.")] = 32,
+    top_k: Annotated[
+        int, typer.Option(min=0, help="Most probable tokens at each position; 0 for the realised token only.")
+    ] = 0,
+    batch_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens that the teacher in this process reads at once.")
+    ] = 8192,
+    steps: Annotated[int, typer.Option(min=0, help="Training steps to measure the waiting share; 0 for none.")] = 4,
     batch: Annotated[int, typer.Option(min=1, help="Samples of a training step.")] = 16,
-    parts: Annotated[int, typer.Option(min=1, help="In which a step's samples are sampled.")] = 1,
-    delay_s: Annotated[float, typer.Option(min=0, help="More for each answer of the tests' own server.")] = 0.0,
+    parts: Annotated[int, typer.Option(min=1, help="Parts in which a step's responses are sampled.")] = 1,
+    delay_s: Annotated[float, typer.Option(min=0, help="Delay of each answer of the tests' own server.")] = 0.0,
     in_process: Annotated[bool, typer.Option(help="Measure the teacher in this process too.")] = True,
     output: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Measure a served teacher."""
     tokenizer, ways = AutoTokenizer.from_pretrained(teacher), {}
-    asked = samples(tokenizer, groups, group, (prompt_tokens, response_tokens), seed=0)
-    warm = samples(tokenizer, 2, 2, (prompt_tokens, response_tokens), seed=1)
+    requests = samples(tokenizer, groups, group, (prompt_tokens, response_tokens), seed=0)
+    warm_up = samples(tokenizer, 2, 2, (prompt_tokens, response_tokens), seed=1)
 
     def measured(made: Teacher) -> dict[str, Any]:
-        figures = throughput(made, asked, warm, top_k)
+        figures = throughput(made, requests, warm_up, top_k)
         return figures | (shares(made, student, steps, batch, parts, response_tokens) if steps else {})
 
     if in_process:
@@ -170,7 +176,7 @@ def main(
     Console().print(show(ways))
     if output is not None:
         command = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python -m benchmarks.served "
-        write_json(output, {"command": command + " ".join(sys.argv[1:]), "samples": len(asked), "ways": ways})
+        write_json(output, {"command": command + " ".join(sys.argv[1:]), "samples": len(requests), "ways": ways})
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A real vLLM server is a teacher: its scores are those of transformers, and a student learns from it the same."""
+"""A real vLLM server as a teacher: its scores are those of transformers, and a student learns the same from it."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from tests.train.harness import load, make_trainer
 pytestmark = pytest.mark.server
 
 NATS = 1e-3
-"""How far a log-probability may be off: both compute in float32, in another order."""
+"""Tolerance of a log-probability: both compute in float32, in different orders."""
 ANSWERS = ("Melanie started with 18 vacuum cleaners.", "naïve café: 你好 🤗\n\n  x = 12 + 30", "", "12")
 
 
@@ -60,7 +60,7 @@ def test_scores_are_those_of_transformers(vllm, local, tokenizer, dialect):
     assert_close(teacher.score(asked), local.score(asked))
 
 
-def test_so_are_the_most_probable_tokens(vllm, local, tokenizer):
+def test_the_most_probable_tokens_are_those_of_transformers(vllm, local, tokenizer):
     teacher = ServedTeacher(vllm, tokenizer)
     assert (teacher.signal, teacher.max_top_k) == (Signal.TOPK, 64)
     asked = requests(local)
@@ -68,7 +68,7 @@ def test_so_are_the_most_probable_tokens(vllm, local, tokenizer):
     assert_close(ours, theirs)
     for served, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(served.topk.logprobs, expected.topk.logprobs, atol=NATS, rtol=0)
-        different = served.topk.ids != expected.topk.ids  # neighbours that are equally probable may change places
+        different = served.topk.ids != expected.topk.ids  # equally probable neighbours may be swapped
         gaps = (served.topk.logprobs - expected.topk.logprobs)[different].abs()
         assert different.float().mean() < 0.05
         assert not len(gaps) or gaps.max() < NATS
