@@ -185,7 +185,7 @@ class Teacher(ABC):
         return None if dict(identity) == dict(self.identity()) else "its identity differs"
 
     def set_deadline(self, seconds: float) -> None:
-        """Make running and later calls of :meth:`score` end within so many seconds, because the run was told to stop.
+        """Make running and later calls of :meth:`score` end within that many seconds, because the run was told to stop.
 
         It may be called from a signal handler while this or another thread is inside :meth:`score`. A teacher that
         cannot answer in time raises TeacherUnavailableError. Does nothing by default.
@@ -205,6 +205,13 @@ def check_teacher(teacher: object) -> Teacher:
 
     Raises:
         InputError: it is not a :class:`Teacher`, or one without `vocab`, `tokenizer` or `stop_ids`.
+
+    Example:
+        >>> try:
+        ...     check_teacher(42)
+        ... except InputError as error:
+        ...     print(str(error).partition(":")[0])
+        the teacher is an object of type int, which is not a teacher
     """
     if not isinstance(teacher, Teacher):
         raise InputError(

@@ -173,7 +173,7 @@ class ServerScorer:
             self._timeouts.remove(timeout)
 
     def set_deadline(self, seconds: float) -> None:
-        """Make running and later calls of :meth:`score` raise TeacherUnavailableError after so many seconds each."""
+        """Make running and later calls of :meth:`score` raise TeacherUnavailableError after that many seconds each."""
         self._deadline_s = seconds
         for timeout in self._timeouts:
             timeout.reschedule(asyncio.get_running_loop().time() + seconds)

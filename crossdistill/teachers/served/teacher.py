@@ -153,7 +153,7 @@ class ServedTeacher(Teacher):
         return None if nats <= TOLERANCE_NATS else f"its log-probabilities of a known text differ by {nats:.2g} nats"
 
     def set_deadline(self, seconds: float) -> None:
-        """Make :meth:`score`, also a call that is running, raise TeacherUnavailableError after so many seconds.
+        """Make :meth:`score`, also a call that is running, raise TeacherUnavailableError after that many seconds.
 
         It holds until the connections are closed; it may be called from a signal handler.
         """

@@ -73,7 +73,7 @@ class Dialect(ABC):
 
     @property
     def identifies_tokens(self) -> bool:
-        """Whether the most probable tokens in an answer can be told apart; without that, no top k is used."""
+        """Whether the most probable tokens in an answer are identified without doubt; if not, no top k is used."""
         return True
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from crossdistill.teachers.served.api.dialect import Dialect
 AUTO = "auto"
 """In place of a name: the first dialect that the server understands."""
 _DIALECTS = {"vllm": "vllm:Vllm", "completions": "completions:Completions"}
-"""Name -> where its class stands, below this package; the most exact first, as they are tried."""
+"""Name -> module and class, below this package; the most exact first, which is the order in which they are tried."""
 
 
 def available() -> tuple[str, ...]:

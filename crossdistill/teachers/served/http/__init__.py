@@ -1,4 +1,4 @@
 """JSON over HTTP to one server: the connection, its failures and when a request is sent again.
 
-Nothing here knows what is asked. An answer is data: it is limited in size, parsed as JSON and never executed.
+Nothing here knows the content of a request. An answer is data: limited in size, parsed as JSON, never executed.
 """

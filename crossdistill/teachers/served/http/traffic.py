@@ -15,6 +15,10 @@ class Traffic:
         received_bytes: of answers' bodies.
         cache_hits: scores that the cache had.
         checks: requests for the fingerprint after the probe.
+
+    Example:
+        >>> Traffic(requests=3, retries=1).as_dict()["retries"]
+        1
     """
 
     requests: int = 0
