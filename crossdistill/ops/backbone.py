@@ -9,8 +9,9 @@ def causal_lm(model: Any) -> Any:
     """The Hugging Face model inside a PEFT wrapper, with its adapters in place; any other model itself.
 
     Example:
-        >>> from transformers import GPT2Config, GPT2LMHeadModel
-        >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1))
+        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> sizes = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+        >>> model = LlamaForCausalLM(LlamaConfig(vocab_size=8, **sizes))
         >>> causal_lm(model) is model
         True
     """
@@ -31,8 +32,9 @@ def last_hidden_states(model: Any, input_ids: Tensor, attention_mask: Tensor) ->
 
     Example:
         >>> import torch
-        >>> from transformers import GPT2Config, GPT2LMHeadModel
-        >>> model = GPT2LMHeadModel(GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1))
+        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> sizes = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+        >>> model = LlamaForCausalLM(LlamaConfig(vocab_size=8, **sizes))
         >>> tuple(last_hidden_states(model, torch.tensor([[1, 2, 3]]), torch.ones(1, 3)).shape)
         (1, 3, 4)
     """
