@@ -18,9 +18,9 @@ def check_temperature(objective: Objective, teacher: Teacher, temperature: float
         return
     kind = "the sampling temperature" if objective.at_sampling_temperature else "temperature"
     raise InputError(
-        f"objective {objective.name!r} compares both models at {kind}, {wanted:g}, and this teacher gives "
-        f"log-probabilities at temperature {teacher.temperature:g}: set temperature = {teacher.temperature:g}, or use "
-        "a local teacher of that temperature."
+        f"objective {objective.name!r} compares both models at {kind} {wanted:g}, and this teacher gives "
+        f"log-probabilities at temperature {teacher.temperature:g}: call its set_temperature({wanted:g}) before, if it "
+        f"can, or sample at temperature = {teacher.temperature:g}."
     )
 
 

@@ -29,7 +29,7 @@ from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.registry import get
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import HiddenStates, LMHead
-from crossdistill.teachers.base import Teacher
+from crossdistill.teachers.base import Teacher, check_teacher
 from crossdistill.tokens import ByteVocab
 
 TemplateKwargs = Mapping[str, Any]
@@ -109,7 +109,8 @@ class Distiller:
     ):
         ensure_template(tokenizer)
         self.objective = objective if isinstance(objective, Objective) else get(objective)
-        self.teachers = dict(teacher) if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
+        named = teacher if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
+        self.teachers = {name: check_teacher(one) for name, one in named.items()}
         self.student = student
         self.temperature = temperature
         self.timers = Timers()

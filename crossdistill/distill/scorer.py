@@ -21,6 +21,7 @@ from crossdistill.objectives.base import Objective
 from crossdistill.objectives.shared.inputs import AlignedBatch
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.signal import Signal
+from crossdistill.teachers.answers import check_answers
 from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore
 from crossdistill.tokens import ByteVocab
 
@@ -114,8 +115,8 @@ class ResponseScorer:
         return TeacherRequest(prompt_ids, aligned.encoding.ids.tolist(), wants_stop)
 
     def _answers(self, requests: Sequence[TeacherRequest]) -> Answers:
-        answers = self.teacher.score(requests, self.objective.signal, self.objective.top_k)
-        return [_checked(*pair) for pair in zip(answers, requests, strict=True)]
+        signal, top_k = self.objective.signal, self.objective.top_k
+        return check_answers(self.teacher.score(requests, signal, top_k), requests, signal, top_k)
 
     def _supervised(
         self, pending: PendingScores, answers: Answers, student: StudentLogprobs
@@ -191,22 +192,3 @@ def _one_each(pending: PendingScores) -> Answers:
     """One answer a response, in order; a response that the teacher was not asked about has its reason."""
     answers = iter(pending.answers())
     return [DropReason.TEACHER_TEMPLATE if request is None else next(answers) for request in pending.requests]
-
-
-def _checked(answer: TeacherScore | DropReason, request: TeacherRequest) -> TeacherScore | DropReason:
-    """Drop a score with a NaN or an infinity: it teaches nothing and would poison the whole step.
-
-    Among the most probable tokens a probability of 0 means what it says.
-    """
-    if isinstance(answer, DropReason):
-        return answer
-    if len(answer.logprobs) != len(request.response_ids) or (answer.stop_logprob is not None) != request.stopped:
-        raise ValueError(
-            f"the teacher scored {len(answer.logprobs)} tokens and stop {answer.stop_logprob} for a request of "
-            f"{len(request.response_ids)} tokens with stopped={request.stopped}"
-        )
-    stop = 0.0 if answer.stop_logprob is None else answer.stop_logprob
-    is_sound = np.isfinite(answer.logprobs).all() and np.isfinite(stop)
-    if answer.topk is not None:
-        is_sound = is_sound and not answer.topk.logprobs.isnan().any()
-    return answer if is_sound else DropReason.NON_FINITE

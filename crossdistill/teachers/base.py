@@ -4,12 +4,14 @@ A teacher of your own is a subclass of :class:`Teacher` that sets ``vocab``, ``t
 implements :meth:`Teacher.score`; everything else has a default.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from crossdistill.align import DropReason
 from crossdistill.errors import InputError
@@ -163,6 +165,9 @@ class Teacher(ABC):
     def set_temperature(self, temperature: float) -> None:
         """Give log-probabilities at this temperature from now on.
 
+        A run calls it on teachers that it loads. A teacher that is given to it as an object keeps its own: call it
+        before.
+
         Raises:
             InputError: the teacher's temperature is fixed and differs.
         """
@@ -173,16 +178,25 @@ class Teacher(ABC):
             )
 
     def usage(self) -> Mapping[str, float]:
-        """Counters since the teacher was made, such as requests and bytes; logged as ``server/*``. Empty by default."""
+        """Counters since the teacher was made, such as requests and bytes; empty by default.
+
+        What they grew by since the last log is logged as ``server/*``.
+        """
         return {}
 
     def identity(self) -> Mapping[str, Any]:
-        """JSON values by which a checkpoint recognises this teacher when the run is resumed. Empty by default."""
+        """JSON values by which a checkpoint recognises this teacher when the run is resumed.
+
+        Empty by default: a run is then resumed under any teacher.
+        """
         return {}
 
     def difference(self, identity: Mapping[str, Any]) -> str | None:
-        """How this teacher differs from the one of a saved :meth:`identity`, in words; None if it is the same."""
-        return None if dict(identity) == dict(self.identity()) else "its identity differs"
+        """How this teacher differs from the one of a saved :meth:`identity`, in words; None if it is the same.
+
+        By default any difference of the identities counts; override it for a tolerance, or for better words.
+        """
+        return None if dict(identity) == json.loads(json.dumps(self.identity())) else "its identity differs"
 
     def set_deadline(self, seconds: float) -> None:
         """Make running and later calls of :meth:`score` end within that many seconds, because the run was told to stop.
@@ -204,7 +218,8 @@ def check_teacher(teacher: object) -> Teacher:
         teacher: an object that a user gave.
 
     Raises:
-        InputError: it is not a :class:`Teacher`, or one without `vocab`, `tokenizer` or `stop_ids`.
+        InputError: it is not a :class:`Teacher`; or one without `vocab`, `tokenizer` or `stop_ids`, or with an identity
+            that is not JSON.
 
     Example:
         >>> try:
@@ -221,7 +236,28 @@ def check_teacher(teacher: object) -> Teacher:
     missing = [name for name in ("vocab", "tokenizer", "stop_ids") if not hasattr(teacher, name)]
     if missing:
         raise InputError(f"the teacher is {_described(teacher)} without {', '.join(missing)}: set that in __init__.")
+    try:
+        json.dumps(teacher.identity())
+    except TypeError as error:
+        raise InputError(f"the identity of {_described(teacher)} must hold JSON values ({error}).") from None
     return teacher
+
+
+def given_teacher(teacher: Any) -> Teacher | None:
+    """Tell a teacher that is ready from one that the run loads.
+
+    Args:
+        teacher: a Teacher; or the name of one (folder, hub id, URL), or a model.
+
+    Returns:
+        The Teacher itself; None for a name or a model.
+
+    Raises:
+        InputError: something else, or a Teacher that lacks what it must have.
+    """
+    if isinstance(teacher, str | nn.Module) and not isinstance(teacher, Teacher):
+        return None
+    return check_teacher(teacher)
 
 
 def _described(value: object) -> str:

@@ -120,8 +120,7 @@ class CheckpointingTrainer(GenerationTrainer):
 
 def save_identities(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
     """Write the identities of the teachers that have one."""
-    found = {name: dict(teacher.identity()) for name, teacher in teachers.items()}
-    known = {name: identity for name, identity in found.items() if identity}
+    known = {name: dict(teacher.identity()) for name, teacher in teachers.items() if teacher.identity()}
     if known:
         checkpoint.mkdir(parents=True, exist_ok=True)
         (checkpoint / TEACHERS_FILE).write_text(json.dumps(known))
@@ -136,7 +135,7 @@ def check_identities(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
         if difference is not None:
             raise InputError(
                 f"the teacher {name!r} is another model than the one that taught the run up to {checkpoint.name}: "
-                f"{difference}. Serve the first one again, or begin a new run in another folder."
+                f"{difference}. Use the first one again, or begin a new run in another folder."
             )
 
 

@@ -13,15 +13,16 @@ class RolloutMetrics(Monitor):
 
     Args:
         timers: of the parts of a step.
-        teachers: by name; their usage is logged as ``server/*``, or ``server/NAME/*`` if there are several.
+        teachers: by name; what their usage grew by since the last log is logged as ``server/*``, or ``server/NAME/*``
+            if several teachers have some.
     """
 
     def __init__(self, timers: Timers, teachers: Mapping[str, Teacher]):
         self._timers = timers
         self._sums = {"train": RolloutSums(), "eval": RolloutSums()}
         self._on_policy: list[float] = []
-        self._usage = {name: one.usage for name, one in teachers.items() if one.usage()}
-        self._before = {name: dict(usage()) for name, usage in self._usage.items()}
+        self._teachers = dict(teachers)
+        self._before = {name: dict(one.usage()) for name, one in teachers.items()}
 
     def see(self, seen: Observation) -> None:
         if seen.mode == "train":
@@ -45,10 +46,12 @@ class RolloutMetrics(Monitor):
 
     def _traffic(self) -> dict[str, float]:
         """What the teachers' counters have grown by since the last call; of this process."""
+        usage = {name: dict(one.usage()) for name, one in self._teachers.items()}
+        counted = [name for name, counters in usage.items() if counters]
         metrics = {}
-        for name, usage in self._usage.items():
-            now, before = dict(usage()), self._before[name]
-            prefix = "server" if len(self._usage) == 1 else f"server/{name}"
-            metrics.update({f"{prefix}/{key}": value - before[key] for key, value in now.items()})
-            self._before[name] = now
+        for name in counted:
+            prefix = "server" if len(counted) == 1 else f"server/{name}"
+            before = self._before[name]
+            metrics.update({f"{prefix}/{key}": value - before.get(key, 0) for key, value in usage[name].items()})
+        self._before = usage
         return metrics

@@ -9,27 +9,11 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from crossdistill.errors import InputError
 from crossdistill.inspection.model_files import config_of, read_tokenizer, reading, vocab_size
-from crossdistill.teachers import LocalTeacher, Teacher, check_teacher
+from crossdistill.teachers import LocalTeacher, Teacher
+from crossdistill.teachers.base import given_teacher
 from crossdistill.tokens import ByteVocab
 
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
-
-
-def given_teacher(teacher: Any) -> Teacher | None:
-    """Tell a teacher that is ready from one that the run loads.
-
-    Args:
-        teacher: a Teacher; or the name of one (folder, hub id, URL), or a model.
-
-    Returns:
-        The Teacher itself; None for a name or a model.
-
-    Raises:
-        InputError: something else, or a Teacher that lacks what it must have.
-    """
-    if isinstance(teacher, str | torch.nn.Module) and not isinstance(teacher, Teacher):
-        return None
-    return check_teacher(teacher)
 
 
 def hub_options(args: Any, side: str) -> dict[str, Any]:

@@ -20,13 +20,13 @@ from crossdistill.inspection.model_files import check_pair, is_url
 from crossdistill.objectives import Objective, VocabPair
 from crossdistill.signal import Signal
 from crossdistill.teachers import Teacher
+from crossdistill.teachers.base import given_teacher
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.preflight.data import all_rows, check_conversations, check_data, rows_to_render
 from crossdistill.train.preflight.models import (
     check_budget,
     check_weights,
     context_of,
-    given_teacher,
     hub_options,
     load_tokenizer,
 )

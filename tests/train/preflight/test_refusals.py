@@ -10,10 +10,11 @@ from transformers import AutoConfig, AutoTokenizer
 from crossdistill import InputError
 from crossdistill.chat import render_prompt
 from crossdistill.teachers import LocalTeacher
+from crossdistill.teachers.base import given_teacher
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.preflight import data
 from crossdistill.train.preflight.data import check_prompt, check_prompts, prompts_to_render
-from crossdistill.train.preflight.models import given_teacher, hub_options
+from crossdistill.train.preflight.models import hub_options
 from tests.models import MESSAGES
 from tests.train.harness import arguments, load, make_trainer
 
@@ -191,12 +192,12 @@ def local(pair):
 
 
 @pytest.mark.parametrize(
-    ("objective", "own", "needed"), [("dpca", 1.0, "the sampling temperature, 0.7"), ("alm", 0.7, "temperature, 1")]
+    ("objective", "own", "needed"), [("dpca", 1.0, "the sampling temperature 0.7"), ("alm", 0.7, "temperature 1")]
 )
 def test_a_given_teacher_must_have_the_temperature_of_the_objective(
     pair, output, no_weights, local, objective, own, needed
 ):
-    message = rf"'{objective}' compares both models at {needed}, and this teacher .* temperature {own:g}: set"
+    message = rf"'{objective}' compares both models at {needed}, and this teacher .* temperature {own:g}: call its set_temperature"
     with pytest.raises(InputError, match=message):
         make_trainer(pair, output, teacher=local(own), objective=objective, temperature=0.7)
 
