@@ -48,9 +48,6 @@ WITHOUT_EXAMPLE = {
     "crossdistill.train.CrossTokenizerTrainer": "shown in README.md",
     # need two models, or are made from them
     "crossdistill.distill.Distiller": "shown in docs/own-loop.md",
-    "crossdistill.distill.Routing": "shown in docs/own-loop.md",
-    "crossdistill.distill.Rollout": "the argument of Distiller.submit",
-    "crossdistill.distill.Turn": "a part of a Rollout",
     "crossdistill.distill.ScoredBatch": "made by Distiller.score",
     "crossdistill.distill.ScoredResponse": "a part of a ScoredBatch",
 }

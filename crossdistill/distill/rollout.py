@@ -26,6 +26,10 @@ class Turn:
         start: position of its first token in the completion.
         ids: the sampled token ids.
         prompt: the conversation before it.
+
+    Example:
+        >>> Turn(row=0, start=0, ids=[5, 6], prompt="One, two, ").has_sampled_text
+        False
     """
 
     row: int
@@ -48,6 +52,11 @@ class Rollout:
         turns: of all rows, in order.
         is_sampled: whether the student sampled the completions; otherwise they were given, or a teacher wrote them.
         teachers: of each row, the teacher that its data names, if any (:class:`crossdistill.distill.Routing`).
+
+    Example:
+        >>> rollout = Rollout.of(["One, two, ", "A, B, "], [[1], [2]], [[5, 6], [7]])
+        >>> [(turn.row, turn.ids) for turn in rollout.turns]
+        [(0, [5, 6]), (1, [7])]
     """
 
     prompts: list[Prompt]

@@ -28,6 +28,12 @@ class Routing:
 
     Raises:
         InputError: rules or weights that have no meaning.
+
+    Example:
+        >>> Routing(("math", "chat"), rules={"math": "sum|product", "chat": ""}).of({"prompt": "the sum of 1 and 2"})
+        {'math': 1.0}
+        >>> Routing(("a", "b"), weights={"a": 3, "b": 1}).of({"prompt": "hello"})
+        {'a': 0.75, 'b': 0.25}
     """
 
     names: tuple[str, ...]

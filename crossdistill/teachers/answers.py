@@ -79,6 +79,6 @@ def _check_top_k(answer: TeacherScore, num_tokens: int, top_k: int) -> None:
     if top is None or not is_right or not num_tokens + 1 == len(top.ids) == len(top.logprobs):
         raise InputError(
             f"the teacher was asked for its {top_k} most probable tokens: `topk` is a TopLogprobs of two torch "
-            f"tensors, ids (int64) and logprobs (nats), of {num_tokens + 1} rows and {top_k} columns here: a row for each "
-            "response token, and one for what follows the response."
+            f"tensors, ids (int64) and logprobs (nats), of {num_tokens + 1} rows and {top_k} columns here: a row for "
+            "each response token, and one for what follows the response."
         )

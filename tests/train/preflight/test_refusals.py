@@ -197,7 +197,7 @@ def local(pair):
 def test_a_given_teacher_must_have_the_temperature_of_the_objective(
     pair, output, no_weights, local, objective, own, needed
 ):
-    message = rf"'{objective}' compares both models at {needed}, and this teacher .* temperature {own:g}: call its set_temperature"
+    message = rf"'{objective}' compares both models at {needed}, and this teacher .* {own:g}: call its set_temperature"
     with pytest.raises(InputError, match=message):
         make_trainer(pair, output, teacher=local(own), objective=objective, temperature=0.7)
 
