@@ -70,6 +70,7 @@ def test_token_ids_are_not_tokenised_again(weightless, tmp_path):
 
 
 def test_other_files_of_rows(weightless, tmp_path):
+    pytest.importorskip("datasets")
     (tmp_path / "rows.csv").write_text("prompt,response\nwhy,because\n")
     (view,) = views(
         run("align", weightless.student, weightless.teacher, "--responses", str(tmp_path / "rows.csv"), "--json")

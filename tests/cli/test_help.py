@@ -57,6 +57,7 @@ def test_unknown_options_and_commands(option):
     ],
 )
 def test_keys(command, model, tables):
+    pytest.importorskip("trl")
     result = run(command, "--keys", columns=400)
     assert result.code == 0
     for name, field in model.model_fields.items():

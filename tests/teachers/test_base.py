@@ -76,6 +76,7 @@ def test_what_is_not_a_teacher_is_refused(given, message):
 
 
 def test_every_exported_name_is_there():
+    pytest.importorskip("tenacity")
     assert all(getattr(crossdistill.teachers, name).__name__ == name for name in crossdistill.teachers.__all__)
     assert issubclass(LocalTeacher, Teacher)
     assert issubclass(crossdistill.teachers.ServedTeacher, Teacher)
@@ -84,6 +85,7 @@ def test_every_exported_name_is_there():
 
 
 def test_asking_for_the_contract_alone_loads_no_http_client():
+    pytest.importorskip("tenacity")
     program = """
 import sys
 sys.modules["trl"] = sys.modules["transformers"] = None
