@@ -66,7 +66,19 @@ class Credit:
 
 
 def chunk_sums(values: Tensor, splits: Tensor) -> Tensor:
-    """Sum of ``values[splits[c]:splits[c + 1]]`` for each chunk c: [num tokens] -> [num_chunks]."""
+    """The sum over each chunk's tokens.
+
+    Args:
+        values: [num tokens].
+        splits: int64 [num_chunks + 1]; chunk c holds tokens ``[splits[c], splits[c + 1])``.
+
+    Returns:
+        ``values[splits[c]:splits[c + 1]].sum()`` for each chunk, [num_chunks], differentiable.
+
+    Example:
+        >>> chunk_sums(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0, 1, 3])).tolist()
+        [1.0, 6.0]
+    """
     return values.new_zeros(len(splits) - 1).index_add(0, _chunk_of(splits), values)
 
 

@@ -25,7 +25,7 @@ from crossdistill.distill.scorer import PendingScores, ResponseScorer, pair_of
 from crossdistill.distill.student import StudentLogprobs, StudentModel
 from crossdistill.distill.timers import Timers
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import LossSum, Objective
+from crossdistill.objectives.base import LossSum, Objective, check_objective
 from crossdistill.objectives.registry import get
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import HiddenStates, LMHead
@@ -108,7 +108,7 @@ class Distiller:
         pairs: Mapping[str, VocabPair] | None = None,
     ):
         ensure_template(tokenizer)
-        self.objective = objective if isinstance(objective, Objective) else get(objective)
+        self.objective = check_objective(get(objective) if isinstance(objective, str) else objective)
         named = teacher if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
         self.teachers = {name: check_teacher(one) for name, one in named.items()}
         self.student = student
@@ -136,7 +136,7 @@ class Distiller:
             sample: gives the sampled token ids of a response to each prompt.
 
         Returns:
-            The loss, to call ``backward`` on, and the scored batch.
+            The loss, divided by the batch's items, to call ``backward`` on; and the scored batch.
         """
         completion_ids = sample(prompts)
         batch = self.score(prompts, completion_ids)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crossdistill.chat.effects import mismatches
+from crossdistill.inspection.advice import Advice, advice
 from crossdistill.inspection.documents import Document
 from crossdistill.inspection.examples import (
     ChunkExample,
@@ -17,6 +18,7 @@ from crossdistill.inspection.examples import (
 from crossdistill.inspection.measure import Measure, ReadDocument, read_documents
 from crossdistill.inspection.model_info import ModelFacts, ModelInfo, facts
 from crossdistill.inspection.overlap import Overlap, overlap
+from crossdistill.objectives import Objective
 from crossdistill.tokens import ByteVocab
 
 NUM_EXAMPLES = 12
@@ -38,6 +40,7 @@ class Inspection:
         never_one_to_one: student tokens that occur and are never in a 1:1 chunk, most frequent first.
         student_rewrites: text that the student's own normaliser changes.
         teacher_rewrites: text that the teacher's own normaliser changes.
+        own_objectives: objectives of the user's, to describe in addition to those that come with the package.
     """
 
     student: ModelFacts
@@ -50,6 +53,12 @@ class Inspection:
     never_one_to_one: Sequence[NeverOneToOne]
     student_rewrites: Sequence[Rewrite]
     teacher_rewrites: Sequence[Rewrite]
+    own_objectives: Sequence[Objective] = ()
+
+    @property
+    def advice(self) -> list[Advice]:
+        """How much of the pair each objective can use."""
+        return [*advice(self.total), *advice(self.total, self.own_objectives)]
 
     @property
     def mismatches(self) -> list[str]:
@@ -62,13 +71,19 @@ class Inspection:
         return self.total.coverage
 
 
-def inspect_pair(student: ModelInfo, teacher: ModelInfo, documents: Sequence[Document] | None = None) -> Inspection:
+def inspect_pair(
+    student: ModelInfo,
+    teacher: ModelInfo,
+    documents: Sequence[Document] | None = None,
+    own_objectives: Sequence[Objective] = (),
+) -> Inspection:
     """Inspect a pair of models.
 
     Args:
         student: read without weights.
         teacher: read without weights.
         documents: to measure the pair on; the shipped corpus by default.
+        own_objectives: objectives of your own to describe, in addition to those that come with the package.
 
     Returns:
         Facts about both models, and measures and examples on the documents.
@@ -100,6 +115,7 @@ def inspect_pair(student: ModelInfo, teacher: ModelInfo, documents: Sequence[Doc
         never_one_to_one=never_one_to_one(read, student.vocab),
         student_rewrites=student_rewrites(read, student.vocab),
         teacher_rewrites=teacher_rewrites(read, teacher.vocab),
+        own_objectives=own_objectives,
     )
 
 

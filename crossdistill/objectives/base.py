@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from crossdistill.credit import assign_credit
+from crossdistill.errors import InputError
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import HiddenStates, token_logprobs
@@ -157,3 +158,27 @@ class Objective(ABC):
         """Exactly 0 from no tokens, with a gradient for every parameter that :meth:`loss` trains, as DDP expects."""
         no_ids = torch.zeros(0, dtype=torch.long, device=states.hidden.device)
         return token_logprobs(*states, no_ids).logprobs.sum()
+
+
+def check_objective(objective: object) -> Objective:
+    """Return the objective, if it has what every objective must have.
+
+    Raises:
+        InputError: it is not an instance of :class:`Objective`; or one without a `name`, or one whose signal is TOPK
+            and whose `top_k` is not above 0.
+    """
+    if not isinstance(objective, Objective):
+        is_class = isinstance(objective, type) and issubclass(objective, Objective)
+        raise InputError(
+            f"the objective is {objective!r}: give "
+            f"{'an instance of it' if is_class else 'a name, an import path or an Objective'}."
+        )
+    kind = type(objective).__name__
+    if not isinstance(getattr(objective, "name", None), str):
+        raise InputError(f"the objective {kind} has no `name`: set it in the class, name: ClassVar[str] = ...")
+    if objective.signal is Signal.TOPK and not objective.top_k > 0:
+        raise InputError(
+            f"the objective {kind} needs the teacher's top k and does not say how many: declare an option, "
+            "top_k: int = 16."
+        )
+    return objective

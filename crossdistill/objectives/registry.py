@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from crossdistill import import_path
 from crossdistill.errors import InputError
-from crossdistill.objectives.base import Objective
+from crossdistill.objectives.base import Objective, check_objective
 
 _METHODS = {
     "alm": "alm:ALM",
@@ -62,7 +62,7 @@ def get(name: str, /, **options: Any) -> Objective:
         except ValidationError as error:
             wanted = _KINDS.get(known[option]) or error.errors()[0]["msg"].lower()
             raise InputError(f"option {option!r} of objective {name!r} must be {wanted}, not {value!r}.") from None
-    return kind(**options)
+    return check_objective(kind(**options))
 
 
 def _class_of(name: str) -> type[Objective]:

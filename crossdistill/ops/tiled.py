@@ -57,7 +57,9 @@ def tiled_sum(
     """``sum_n function(...)[n]``, differentiable in `hidden`, in the head's weight and bias, and in `rows`.
 
     Args:
-        function: the shares of the rows of a tile (:data:`TileFunction`).
+        function: the shares of the rows of a tile. It is called as
+            ``function(student_logits, [teacher_logits,] *rows, numbers)`` with logits [T, V], the tile of each of
+            `rows`, and the numbers of the tile's rows, int64 [T]; it returns a :class:`Share`.
         hidden: [N, H_S], the student's states at N positions.
         head: the student's head.
         teacher_hidden: [N, H_T], the teacher's states at the same positions, constant; None without a teacher.

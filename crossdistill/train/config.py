@@ -12,6 +12,7 @@ from crossdistill.chat.template import check_template_kwargs
 from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
 from crossdistill.objectives import Objective, get
+from crossdistill.objectives.base import Objective, check_objective
 from crossdistill.signal import Signal
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
@@ -195,7 +196,7 @@ class CrossTokenizerConfig(DistillationConfig):
     def _take_objective(self) -> None:
         """Keep an objective that is given as an object; the field then has its import path, which can be logged."""
         given: Any = self.objective
-        self._objective = given if isinstance(given, Objective) else None
+        self._objective = None if isinstance(given, str) else check_objective(given)
         if self._objective is None:
             return
         if self.objective_options:

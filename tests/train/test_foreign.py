@@ -11,11 +11,13 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from crossdistill import InputError
+from crossdistill.cli.commands import inspect
 from crossdistill.costs import Part
 from crossdistill.distill import Distiller
 from crossdistill.inspection.advice import advice
 from crossdistill.inspection.measure import Measure, read_documents
-from crossdistill.objectives import get
+from crossdistill.objectives import Objective, get
+from crossdistill.signal import Signal
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train import CrossTokenizerTrainer
 from tests.models import MESSAGES, Pair
@@ -104,6 +106,47 @@ def test_options_of_an_import_path_are_checked(modules: Any, output: Path) -> No
             get(name, **options)
     with pytest.raises(InputError, match="there is no module 'my_method'"):
         arguments(output, objective="my_method:SquaredRatio")
+
+
+class Nameless(Objective):
+    @property
+    def signal(self) -> Signal:
+        return Signal.SAMPLED
+
+    def loss(self, inputs: Any) -> Any:
+        raise NotImplementedError
+
+
+class OfNoTokens(Nameless):
+    name = "of_no_tokens"
+
+    @property
+    def signal(self) -> Signal:
+        return Signal.TOPK
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (Nameless(), r"the objective Nameless has no `name`"),
+        (OfNoTokens(), r"needs the teacher's top k and does not say how many: declare an option, top_k: int = 16"),
+        (OfNoTokens, r"the objective is <class .*OfNoTokens'>: give an instance of it"),
+        (3, r"the objective is 3: give a name, an import path or an Objective"),
+    ],
+)
+def test_an_objective_that_lacks_something_is_refused_at_once(output: Path, objective: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        arguments(output, objective=objective)
+    if isinstance(objective, Objective):
+        with pytest.raises(InputError, match=message):
+            get(f"{__name__}:{type(objective).__name__}")
+
+
+def test_inspect_prints_it(modules: Any, pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    inspect.command(pair.student, pair.teacher, objective=[PATH])
+    printed = capsys.readouterr().out
+    assert "squared_ratio" in printed
+    assert "compares the probabilities of" in printed
 
 
 def test_inspect_says_what_a_foreign_objective_says_of_itself(modules: Any, vocabs: Any) -> None:

@@ -1,5 +1,6 @@
 """``crossdistill inspect``: a pair of models before a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, for programs.")] = False,
     student_template_kwargs: StudentTemplateKwargs = None,
     teacher_template_kwargs: TeacherTemplateKwargs = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="An objective of your own to describe, my_package.my_file:MyObjective; may be repeated."),
+    ] = None,
 ) -> None:
     """Inspect a pair of models before spending money on a run.
 
@@ -34,7 +39,7 @@ def command(
     from crossdistill.report.inspection.rows import as_dict
     from crossdistill.report.inspection.terminal import print_inspection
 
-    pair = inspected(student, teacher, student_template_kwargs, teacher_template_kwargs)
+    pair = inspected(student, teacher, student_template_kwargs, teacher_template_kwargs, objective or ())
     if html is not None:
         with writing(html):
             write_inspection_page(html, pair)
@@ -44,12 +49,20 @@ def command(
         print_inspection(Console(), pair)
 
 
-def inspected(student: str, teacher: str, student_kwargs: str | None, teacher_kwargs: str | None) -> "Inspection":
+def inspected(
+    student: str,
+    teacher: str,
+    student_kwargs: str | None,
+    teacher_kwargs: str | None,
+    own_objectives: Sequence[str] = (),
+) -> "Inspection":
     """Inspect a pair; the keyword arguments of its templates are JSON."""
     from crossdistill.inspection import inspect_pair
     from crossdistill.inspection.model_files import read_pair
+    from crossdistill.objectives import get
 
+    own = [get(name) for name in own_objectives]
     ours = template_kwargs(student_kwargs, "--student-template-kwargs")
     theirs = template_kwargs(teacher_kwargs, "--teacher-template-kwargs")
     check_folders(student, teacher)
-    return inspect_pair(*read_pair(student, teacher, ours, theirs))
+    return inspect_pair(*read_pair(student, teacher, ours, theirs), own_objectives=own)

@@ -228,7 +228,10 @@ class LossInputs:
     temperature: float = 1.0
 
     def at_chunk_starts(self) -> tuple[HiddenStates, HiddenStates]:
-        """The states that predict the first token of each chunk, [C, H]: the student's and the teacher's."""
+        """The states that predict the first token of each chunk, [C, H]: the student's and the teacher's.
+
+        The objective's signal must be DENSE.
+        """
         batch = self.batch
         return self.student.at(batch.student_splits[:-1]), batch.teacher.dense.at(batch.teacher_splits[:-1])
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdistill.files import write_text
-from crossdistill.inspection.advice import advice, general_advice
+from crossdistill.inspection.advice import general_advice
 from crossdistill.inspection.pair import Inspection
 from crossdistill.report.format import display
 from crossdistill.report.html import environment
@@ -53,7 +53,7 @@ def _context(pair: Inspection) -> dict[str, Any]:
         "largest": [chunk_example(example) for example in pair.largest],
         "never_one_to_one": [counted_token(token) for token in pair.never_one_to_one[:MAX_EXAMPLES]],
         "rewritten": [(side, rewrite(example)) for side, examples in rewrites for example in examples[:MAX_EXAMPLES]],
-        "objectives": [(entry.objective, entry.reason) for entry in advice(pair.total)],
+        "objectives": [(entry.objective, entry.reason) for entry in pair.advice],
         "general": general_advice(pair.total, pair.overlap),
     }
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from crossdistill.inspection.advice import advice, general_advice
+from crossdistill.inspection.advice import general_advice
 from crossdistill.inspection.examples import ChunkExample, NeverOneToOne, Rewrite
 from crossdistill.inspection.measure import Measure, minimum_coverage
 from crossdistill.inspection.model_info import ModelFacts
@@ -42,7 +42,7 @@ def as_dict(pair: Inspection) -> dict[str, Any]:
             "by_student": [rewrite(example) for example in pair.student_rewrites[:MAX_EXAMPLES]],
             "by_teacher": [rewrite(example) for example in pair.teacher_rewrites[:MAX_EXAMPLES]],
         },
-        "objectives": [vars(entry) for entry in advice(pair.total)],
+        "objectives": [vars(entry) for entry in pair.advice],
         "advice": general_advice(pair.total, pair.overlap),
     }
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from crossdistill.inspection.advice import advice, general_advice
+from crossdistill.inspection.advice import general_advice
 from crossdistill.inspection.measure import Measure
 from crossdistill.inspection.pair import Inspection
 from crossdistill.report.format import model_name, percent
@@ -48,7 +48,7 @@ def print_inspection(console: Console, pair: Inspection) -> None:
             console.print(
                 Text(f"rewritten by the {side}: {example['given']} → {example['spelled']} ({example['document']})")
             )
-    console.print(_rows("objectives", [(entry.objective, entry.reason) for entry in advice(pair.total)]))
+    console.print(_rows("objectives", [(entry.objective, entry.reason) for entry in pair.advice]))
     console.print(Text(general_advice(pair.total, pair.overlap)))
 
 
