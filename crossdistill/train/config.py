@@ -12,7 +12,7 @@ from crossdistill.chat.template import check_template_kwargs
 from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
 from crossdistill.objectives import Objective, get
-from crossdistill.objectives.base import Objective, check_objective
+from crossdistill.objectives.base import check_objective
 from crossdistill.signal import Signal
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
