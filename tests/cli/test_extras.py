@@ -77,7 +77,7 @@ def test_other_files_of_responses_need_datasets(weightless: Pair, responses: Pat
     assert found == f"reading {path} needs datasets, which is not installed: pip install 'crossdistill[train]'"
 
 
-@pytest.mark.parametrize("command", ["align", "inspect"])
+@pytest.mark.parametrize("command", ["align", pytest.param("inspect", marks=pytest.mark.slow)])
 def test_a_page_needs_jinja2_and_says_so_first(command: str, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     found = message(run(command, "no-student", "no-teacher", "--html", str(page), absent=("jinja2",)))
@@ -85,13 +85,16 @@ def test_a_page_needs_jinja2_and_says_so_first(command: str, tmp_path: Path) -> 
     assert not page.exists()
 
 
-@pytest.mark.parametrize("command", ["train", "sft", "demo"])
+@pytest.mark.parametrize(
+    "command", ["train", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sft", "demo"))]
+)
 def test_runs_need_the_extra_train(command: str, tmp_path: Path) -> None:
     found = message(run(command, "--output", str(tmp_path / "output"), absent=TRAIN))
     assert found == "this command needs trl, which is not installed: pip install 'crossdistill[train]'"
     assert not (tmp_path / "output").exists()
 
 
+@pytest.mark.slow
 def test_keys_of_a_run_file_need_the_extra_train() -> None:
     assert "needs trl" in message(run("train", "--keys", absent=TRAIN))
 
