@@ -8,10 +8,10 @@ import torch
 
 from crossdistill import InputError
 from crossdistill.align import DropReason
+from crossdistill.distill.scorer import check_answers
 from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
 from crossdistill.signal import Signal
 from crossdistill.teachers import TeacherRequest, TeacherScore
-from crossdistill.teachers.answers import check_answers
 
 REQUEST = TeacherRequest([1], [2, 3], stopped=True)
 NATS = np.array([-0.5, -1.0], dtype=np.float32)
