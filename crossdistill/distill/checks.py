@@ -1,5 +1,14 @@
-"""Whether an objective and a teacher go together, known before anything is sampled."""
+"""Checks of what a distiller is given, before it could do harm in silence."""
 
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from crossdistill.distill.routing import Routing
+from crossdistill.distill.scorer import MAX_LOGPROB
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import Objective
 from crossdistill.signal import Signal
@@ -36,3 +45,40 @@ def check_signal(objective: Objective, teacher: Teacher) -> None:
             f"objective {objective.name!r} needs the {objective.top_k} most probable tokens and this teacher gives at "
             f"most {teacher.max_top_k}: lower the objective's top_k, or raise the limit of the teacher's server."
         )
+
+
+def check_arguments(
+    teachers: Mapping[str, Any],
+    student: Any,
+    temperature: float,
+    routing: Routing | None,
+    template_kwargs: Mapping[str, Any] | None,
+) -> None:
+    """Raises InputError for arguments that could only fail later, or would be ignored."""
+    if not teachers:
+        raise InputError("the Distiller has no teacher: give at least one.")
+    if isinstance(student, str):
+        raise InputError(f"the student is {student!r}: give the model itself, which your loop trains.")
+    if not 0 < temperature < math.inf:
+        raise InputError(f"temperature must be above 0 and finite, not {temperature}.")
+    if routing is not None and set(routing.names) != set(teachers):
+        names = ", ".join(routing.names)
+        raise InputError(f"the routing is for {names}, and the teachers are {', '.join(teachers)}.")
+    unknown = set(template_kwargs or {}) - set(teachers)
+    if len(teachers) > 1 and unknown:
+        raise InputError(
+            f"teacher_template_kwargs are for {', '.join(sorted(unknown))}, who is not among the teachers."
+        )
+
+
+def checked_logprobs(values: Any, ids: Sequence[int], row: int) -> np.ndarray:
+    """Log-probabilities of one completion, without padding."""
+    numbers = (
+        values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.array(values, dtype=np.float32)
+    )
+    if len(numbers) < len(ids):
+        raise InputError(f"old_logprobs has {len(numbers)} values for a completion of {len(ids)} tokens.")
+    numbers = numbers[: len(ids)]
+    if not (np.isfinite(numbers).all() and (numbers <= MAX_LOGPROB).all()):
+        raise InputError(f"old_logprobs of row {row} are not all finite and at most 0: check the engine that sampled.")
+    return numbers

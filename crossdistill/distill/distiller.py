@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from crossdistill.chat import Response, ensure_template, split_response, stop_ids
 from crossdistill.chat.messages import Message, Prompt
 from crossdistill.chat.renderer import PromptRenderer
-from crossdistill.distill.checks import check_signal, check_temperature, scoring_temperature
+from crossdistill.distill.checks import (
+    check_arguments,
+    check_signal,
+    check_temperature,
+    checked_logprobs,
+    scoring_temperature,
+)
 from crossdistill.distill.loss import loss_of
 from crossdistill.distill.multi_teacher import MultiTeacherScorer, PendingOfSeveral
 from crossdistill.distill.response import ONE_TEACHER, ScoredBatch, ScoredResponse
@@ -107,9 +113,10 @@ class Distiller:
         text_tokens: Collection[str] = (),
         pairs: Mapping[str, VocabPair] | None = None,
     ):
+        named = teacher if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
+        check_arguments(named, student, temperature, routing, teacher_template_kwargs)
         ensure_template(tokenizer)
         self.objective = check_objective(get(objective) if isinstance(objective, str) else objective)
-        named = teacher if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
         self.teachers = {name: check_teacher(one) for name, one in named.items()}
         self.student = student
         self.temperature = temperature
@@ -119,6 +126,7 @@ class Distiller:
         self.pairs = dict(pairs) if pairs else self._pairs(tokenizer, vocab_size, text_tokens, stop_unit)
         self.vocab = next(iter(self.pairs.values())).student
         self._routing = routing or Routing(tuple(self.teachers))
+        self._routing.check((), self.objective)
         scorers = {name: self._scorer(name, teacher_template_kwargs, tools) for name in self.teachers}
         self._scorer_of_all = MultiTeacherScorer(scorers) if len(scorers) > 1 else next(iter(scorers.values()))
         if student is not None:
@@ -185,8 +193,13 @@ class Distiller:
                 f"objective {self.objective.name!r} weighs what the student itself sampled, so it has no meaning on "
                 "other responses: choose another objective."
             )
+        if not prompts:
+            raise InputError("there is nothing to score: give at least one prompt and its completion.")
+        if old_logprobs is None and stop_logprobs is not None:
+            raise InputError("stop_logprobs belong to old_logprobs: give both, or neither.")
         prompt_ids = [self.renderer.render(prompt) for prompt in prompts]
         rollout = Rollout.of(prompts, prompt_ids, completion_ids, sampled_masks, conversations, is_sampled, teachers)
+        self._check_ends(rollout)
         with self.cancelled_on_error():
             pending = self.submit(rollout)
             student = self._student_logprobs(pending, old_logprobs, stop_logprobs)
@@ -291,6 +304,11 @@ class Distiller:
         check_signal(self.objective, teacher)
         check_temperature(self.objective, teacher, self.temperature)
         self.objective.check(pair)
+        if pair.student_stops and not pair.teacher_stops:
+            raise InputError(
+                f"the teacher {name!r} has no stop_ids, so the end of a response has no probability: set them, or make "
+                "the Distiller with stop_unit=False."
+            )
         own = (kwargs or {}) if len(self.teachers) == 1 else (kwargs or {}).get(name) or {}
         return ResponseScorer(
             self.objective, pair, teacher, PromptRenderer(teacher.tokenizer, dict(own), tools or []), self.timers
@@ -304,11 +322,25 @@ class Distiller:
             temperature = scoring_temperature(self.objective, self.temperature)
             student = self._student_model("no old_logprobs are given")
             return student.logprobs(rollout, positions, self.stop_ids, temperature)
-        rows = [_row(values, len(ids)) for values, ids in zip(old, rollout.completion_ids, strict=True)]
+        if len(old) != len(rollout.completion_ids):
+            raise InputError(f"old_logprobs has {len(old)} rows for {len(rollout.completion_ids)} completions.")
+        completions = rollout.completion_ids
+        rows = [checked_logprobs(old[row], ids, row) for row, ids in enumerate(completions)]
         tokens = rollout.gather(rows)
         if stops is None:
             stops = [None if k is None else float(row[k]) for row, k in zip(tokens, positions, strict=True)]
+        if [stop is None for stop in stops] != [k is None for k in positions]:
+            raise InputError("stop_logprobs must hold a value for each turn that stopped, and None for each other one.")
         return StudentLogprobs(tokens, stops)
+
+    def _check_ends(self, rollout: Rollout) -> None:
+        """An engine ends a turn at its first stop token; what follows is padding, which would be taught."""
+        for turn in rollout.turns:
+            if any(token in self.stop_ids for token in turn.ids[:-1]):
+                raise InputError(
+                    f"the completion of row {turn.row} goes on after a stop token: give what was sampled, up to the "
+                    "stop token and without padding."
+                )
 
     def _student_model(self, why: str) -> StudentModel:
         if self.student is None:
@@ -319,11 +351,3 @@ class Distiller:
 def _stop_ids(tokenizer: Any, student: Any, declared: int | Sequence[int] | None) -> tuple[int, ...]:
     config = getattr(student, "generation_config", None)
     return stop_ids(tokenizer, getattr(config, "eos_token_id", None) if declared is None else declared)
-
-
-def _row(values: Any, length: int) -> np.ndarray:
-    """Log-probabilities of one completion, without padding."""
-    row = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=np.float32)
-    if len(row) < length:
-        raise InputError(f"old_logprobs has {len(row)} values for a completion of {length} tokens.")
-    return row[:length]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from crossdistill.distill.aligned_batch import select
 from crossdistill.distill.response import ScoredResponse
+from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.ops import HiddenStates
@@ -50,6 +51,8 @@ def _of_one_teacher(
     batch = _together(items).to(states.hidden.device)
     advantages = torch.from_numpy(np.concatenate([item.advantages[item.mask] for item in items]))
     loss = objective.loss(LossInputs(batch, advantages.to(batch.device), states, temperature))
+    if not isinstance(loss, LossSum):
+        raise InputError(f"objective {objective.name!r} returned a {type(loss).__name__}: `loss` returns a LossSum.")
     entropy = -batch.student.old_logprobs.sum() if loss.entropy is None else loss.entropy.detach()
     return loss._replace(entropy=entropy)
 

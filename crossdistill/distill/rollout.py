@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.chat.messages import Message, Prompt
+from crossdistill.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,20 @@ class Rollout:
             teachers: see the class; None if the data names none.
 
         Raises:
+            InputError: a mask without messages or the reverse, or a mask that does not fit its completion.
             ValueError: a mask and its messages disagree on the number of turns.
         """
+        if (sampled_masks is None) != (conversations is None):
+            raise InputError("sampled_masks and conversations belong together: give both, or neither.")
         turns: list[Turn] = []
         for row, (prompt, ids) in enumerate(zip(prompts, completion_ids, strict=True)):
             if sampled_masks is None or conversations is None:
                 turns.append(Turn(row, 0, list(ids), prompt))
             else:
+                if len(sampled_masks[row]) != len(ids):
+                    raise InputError(
+                        f"the sampled mask of row {row} has {len(sampled_masks[row])} values for {len(ids)} tokens."
+                    )
                 turns += _turns(row, prompt, ids, sampled_masks[row], conversations[row])
         rows = [[list(ids) for ids in part] for part in (prompt_ids, completion_ids)]
         names: list[str | None] = [None] * len(prompts) if teachers is None else list(teachers)

@@ -137,10 +137,19 @@ class ResponseScorer:
         for group in groups:
             together = AlignedBatch.concatenate(group)
             sizes = [len(part.student.ids) for part in group]
-            advantages = np.split(self.objective.advantages(together).numpy(), np.cumsum(sizes)[:-1])
+            advantages = np.split(self._advantages(together), np.cumsum(sizes)[:-1])
             whole = self._reduced(together)
             for index, (part, values) in enumerate(zip(group, advantages, strict=True)):
                 yield _Supervised(self._reduced(part), whole, index, values)
+
+    def _advantages(self, batch: AlignedBatch) -> np.ndarray:
+        advantages = self.objective.advantages(batch).detach().numpy()
+        if advantages.shape != batch.student.ids.shape or not np.isfinite(advantages).all():
+            raise InputError(
+                f"objective {self.objective.name!r} gave advantages of shape {list(advantages.shape)} for "
+                f"{len(batch.student.ids)} student tokens, or some that are not finite: one finite number each."
+            )
+        return advantages
 
     def _reduced(self, batch: AlignedBatch) -> AlignedBatch:
         """Without what the loss does not need."""

@@ -94,8 +94,13 @@ class BLD(Objective):
     @property
     def heads(self) -> ByteHeads:
         """The heads that :meth:`attach` added last."""
-        assert self._attachment.heads is not None, "attach() comes before the loss"
-        return self._attachment.heads
+        heads = self._attachment.heads
+        if heads is None:
+            raise InputError(
+                "objective 'bld' trains heads that are attached to the student: make the Distiller with student=MODEL, "
+                "or call attach(student) before the optimizer is made."
+            )
+        return heads
 
     def weight(self, batch: AlignedBatch) -> float:
         """The number of bytes that the heads predict."""

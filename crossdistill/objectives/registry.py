@@ -1,6 +1,7 @@
 """Objectives by name, or by import path if they do not come with the package."""
 
 from dataclasses import fields, is_dataclass
+from inspect import isabstract
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -77,4 +78,6 @@ def _class_of(name: str) -> type[Objective]:
     found = import_path.load(name, "objective")
     if not (isinstance(found, type) and issubclass(found, Objective)):
         raise InputError(f"objective {name!r} is not a subclass of crossdistill.objectives.Objective.")
+    if isabstract(found):
+        raise InputError(f"objective {name!r} is abstract: implement {', '.join(sorted(found.__abstractmethods__))}.")
     return found

@@ -75,8 +75,8 @@ class RunConfig(_File):
     )
     objective: str | None = Field(
         default=None,
-        description='Name of the objective ("dpca" unless the preset names another), or "auto" for one that suits the '
-        "pair.",
+        description='Name of the objective ("dpca" unless the preset names another), the import path of your own '
+        '(my_package.my_file:MyObjective), or "auto" for one that suits the pair.',
     )
     objective_options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of CrossTokenizerConfig.")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossdistill import ByteVocab, InputError
+from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.distill import Distiller, Rollout, Routing, ScoredBatch
 from crossdistill.distill.student import StudentLogprobs
@@ -14,27 +14,10 @@ from crossdistill.errors import TeacherUnavailableError
 from crossdistill.ops import LMHead
 from crossdistill.teachers import TeacherScore
 from tests.distill.fake_teacher import FakeTeacher, score_of, student_logprobs, too_long
-from tests.tokenizers_in_process import build
 
 QUESTION = [{"role": "user", "content": "?"}]
 TEXTS = ("The quick brown fox", "12 + 30 = 42", "naïve café 你好")
 NAMES = ("a", "b")
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Any:
-    return build("gpt2")
-
-
-@pytest.fixture(scope="module")
-def completions(tokenizer: Any) -> list[list[int]]:
-    vocab = ByteVocab.from_tokenizer(tokenizer)
-    return [[*vocab.encode(text).ids.tolist(), tokenizer.eos_token_id] for text in TEXTS]
-
-
-@pytest.fixture
-def teachers(sides: Any) -> dict[str, FakeTeacher]:
-    return {"a": FakeTeacher(*sides["gemma"]), "b": FakeTeacher(*sides["qwen"])}
 
 
 def old(completions: list[list[int]]) -> list[np.ndarray]:

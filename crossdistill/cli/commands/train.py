@@ -22,7 +22,10 @@ def command(
     dataset: Annotated[str | None, typer.Option(help="Prompts: a file, a saved data set's folder or a hub id.")] = None,
     eval_dataset: Annotated[str | None, typer.Option(help="Held-out prompts, to measure the teacher gap on.")] = None,
     preset: Annotated[str | None, typer.Option(help='Named settings: "paper".')] = None,
-    objective: Annotated[str | None, typer.Option(help="Name of the objective.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="Name of the objective, or the import path of your own, my_package.my_file:MyObjective."),
+    ] = None,
     overrides: Overrides = [],  # noqa: B006 typer only reads the default
     resume: Resume = False,
     keys: Keys = False,
