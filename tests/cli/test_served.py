@@ -49,6 +49,7 @@ def arguments(pair: Pair, folder: Path, url: str, *more: str, steps: int = 3) ->
     return ("train", *named, "--dataset", str(prompts), "--output", str(folder / "run"), *sets, *more)
 
 
+@pytest.mark.slow
 def test_a_run_is_reported_with_its_traffic_and_without_its_key(pair, tmp_path, server):
     cache = ("--set", f"train.teacher_cache={tmp_path / 'scores'}")
     result = train(pair, tmp_path, server.url, *cache)

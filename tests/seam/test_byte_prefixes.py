@@ -22,7 +22,7 @@ from tests.seam.texts import CROSSING, LETTERS, TOKENS, in_two_tokenisations, pi
 
 PROBABILITY = 1e-5
 TEXTS = list(itertools.chain.from_iterable(map(strings, range(6))))
-LANGUAGES = [pytest.param(Q, id="any"), pytest.param(SEPARABLE, id="separable")]
+LANGUAGES = [pytest.param(Q, id="any"), pytest.param(SEPARABLE, id="separable", marks=pytest.mark.slow)]
 
 
 def marginal(top_k: int = 0) -> DPCA:

@@ -84,6 +84,7 @@ def test_every_exported_name_is_there():
         _ = crossdistill.teachers.Teecher
 
 
+@pytest.mark.slow
 def test_asking_for_the_contract_alone_loads_no_http_client():
     pytest.importorskip("tenacity")
     program = """

@@ -203,6 +203,7 @@ def test_a_slow_tokenizer_with_a_sentencepiece_model_is_read_through_it(tmp_path
         assert slow.encode("#" + text, add_special_tokens=False) == before + vocab.encode(text).ids.tolist()
 
 
+@pytest.mark.slow
 def test_a_slow_tokenizer_of_another_kind_is_refused():
     with pytest.raises(InputError, match="CanineTokenizer is a slow tokenizer of an unsupported kind"):
         ByteVocab.from_tokenizer(CanineTokenizer())

@@ -165,6 +165,7 @@ def test_tokens_that_one_of_them_says_nothing_of_are_counted(pair, output, teach
     assert RolloutSums(responses=1, supervised_tokens=4, partly_scored_tokens=1).metrics()["partly_judged"] == 0.25
 
 
+@pytest.mark.slow
 def test_a_resumed_ledger_goes_on(pair, output, teachers):
     options = {"save_strategy": "steps", "save_steps": 1}
     first = trainer_of(pair, output, teachers, **options)

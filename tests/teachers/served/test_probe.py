@@ -41,7 +41,9 @@ def test_vllm():
     assert "the same ids for 8 texts" in text
 
 
-@pytest.mark.parametrize(("most", "found"), [(0, 0), (1, 1), (5, 5), (127, 127), (10_000, 128)])
+@pytest.mark.parametrize(
+    ("most", "found"), [(0, 0), (1, 1), (5, 5), pytest.param(127, 127, marks=pytest.mark.slow), (10_000, 128)]
+)
 def test_the_largest_top_k(most, found):
     server = MockServer()
     server.most = most

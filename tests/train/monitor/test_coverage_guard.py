@@ -286,6 +286,7 @@ def test_an_ignored_coverage_is_not_even_asked_for(vocabs):
     held.check()
 
 
+@pytest.mark.slow
 def test_a_run_stops_in_good_order_and_can_be_resumed(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coverage_guard, "MIN_BYTES", 1)
     monkeypatch.setattr(coverage_guard, "MIN_ROLLOUTS", 2)

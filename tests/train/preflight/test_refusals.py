@@ -222,6 +222,7 @@ def test_what_is_not_a_teacher_is_refused_first(pair, output, no_weights, severa
         make_trainer(pair, output, teacher=teacher, prompts=[])
 
 
+@pytest.mark.slow
 def test_the_last_checkpoint_is_resumed_from(pair, output):
     options = {"save_strategy": "steps", "save_steps": 1}
     make_trainer(pair, output, max_steps=1, **options).train()

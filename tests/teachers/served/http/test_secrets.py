@@ -17,6 +17,7 @@ from tests.teacher_server.serving import HASTY, QUICK, TOKENS, assert_scored, se
 KEY = "sk-do-not-tell-4711"
 
 
+@pytest.mark.slow
 def test_the_key_is_sent_in_the_header_and_appears_nowhere_else(monkeypatch, caplog, tmp_path, capfd):
     monkeypatch.setenv("CROSSDISTILL_TEACHER_KEY", KEY)
     caplog.set_level(logging.DEBUG)
