@@ -12,7 +12,7 @@ CORE_VENV ?= .venv-core
 TRANSFORMERS ?=
 # what needs a download, a server of vLLM's or minutes of faults has a command of its own
 UNAIDED := not real_models and not matrix and not load and not server
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist worksteal
 
 .PHONY: help demo test test-all test-core test-real test-matrix test-load test-server teacher fuzz tokenizers check format docs real-models demo-models clean
 
@@ -54,7 +54,7 @@ test-core:
 	$(PYTHON) -m venv --clear $(CORE_VENV)
 	$(CORE_VENV)/bin/pip install --quiet --upgrade "pip>=25.1"
 	$(CORE_VENV)/bin/pip install --quiet --editable . "transformers$(TRANSFORMERS)" --group test
-	OMP_NUM_THREADS=1 $(CORE_VENV)/bin/pytest --numprocesses logical -m "not slow and $(UNAIDED)"
+	OMP_NUM_THREADS=1 $(CORE_VENV)/bin/pytest --numprocesses logical --dist worksteal -m "not slow and $(UNAIDED)"
 
 test-real: $(VENV)/.ready
 	$(BIN)/pytest -m real_models
