@@ -1,0 +1,47 @@
+"""What pyproject.toml promises: extras, ranges and the files of a source distribution."""
+
+import tomllib
+
+from packaging.requirements import Requirement
+
+from crossdistill.extras import EXTRAS
+from tests.snippets import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CORE = PROJECT["project"]["dependencies"]
+OPTIONAL = PROJECT["project"]["optional-dependencies"]
+GROUPS = PROJECT["dependency-groups"]
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {Requirement(text).name.lower().replace("-", "_") for text in requirements}
+
+
+def test_extras_install_the_modules_that_the_messages_promise() -> None:
+    for extra, modules in EXTRAS.items():
+        assert set(modules) <= names(OPTIONAL[extra]), extra
+
+
+def test_no_extra_is_in_the_core() -> None:
+    assert not names(CORE) & {module for extra in ("train", "served") for module in EXTRAS[extra]}
+
+
+def test_all_is_everything_but_vllm() -> None:
+    (everything,) = map(Requirement, OPTIONAL["all"])
+    assert (everything.name, everything.extras) == ("crossdistill", OPTIONAL.keys() - {"all", "vllm"})
+
+
+def test_pinned_versions_are_in_the_ranges() -> None:
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pins = {name.lower().replace("-", "_"): version for name, version in pins.items()}
+    ranges = [*CORE, *(text for extra in OPTIONAL.values() for text in extra)]
+    ranges += [text for group in GROUPS.values() for text in group if isinstance(text, str)]
+    for requirement in map(Requirement, ranges):
+        version = pins.get(requirement.name.lower().replace("-", "_"))
+        assert version is None or requirement.specifier.contains(version), requirement
+    assert names(CORE) <= pins.keys()
+
+
+def test_a_source_distribution_names_what_is_there() -> None:
+    for pattern in PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]:
+        assert list(ROOT.glob(pattern)), pattern
