@@ -12,7 +12,7 @@ CORE_VENV ?= .venv-core
 TRANSFORMERS ?=
 # what needs a download, a server of vLLM's or minutes of faults has a command of its own
 UNAIDED := not real_models and not matrix and not load and not server
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
 .PHONY: help demo test test-all test-core test-real test-matrix test-load test-server teacher fuzz tokenizers check format docs real-models demo-models clean
 
@@ -44,10 +44,10 @@ demo: $(VENV)/.ready
 	$(BIN)/crossdistill demo --output $(DEMO_OUTPUT)
 
 test: check
-	HYPOTHESIS_PROFILE=fast $(PYTEST) -m "not slow and $(UNAIDED)"
+	HYPOTHESIS_PROFILE=fast $(PYTEST) --dist worksteal -m "not slow and $(UNAIDED)"
 
 test-all: check
-	HYPOTHESIS_PROFILE=full $(PYTEST) -m "$(UNAIDED)" --cov --cov-report=term:skip-covered
+	HYPOTHESIS_PROFILE=full $(PYTEST) --dist loadfile -m "$(UNAIDED)" --cov --cov-report=term:skip-covered
 
 # an environment of its own, made anew each time, with the core and no extra
 test-core:
