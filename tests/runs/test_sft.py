@@ -113,6 +113,7 @@ def test_given_responses(pair, data, output):
         sft(config(pair, data), output)
 
 
+@pytest.mark.slow
 def test_lora(pair, data, output):
     sft(config(pair, data, lora={"r": 2, "target_modules": ["q_proj"]}), output)
     student = AutoModelForCausalLM.from_pretrained(pair.student)
@@ -130,6 +131,7 @@ def test_a_teacher_writes_what_ended(pair, data, output, fixed_teacher):
     assert len(fixed_teacher) == 1
 
 
+@pytest.mark.slow
 def test_the_real_teacher_writes(pair, data, output):
     """Whatever it writes, every prompt has its line."""
     chosen = config(pair, data, teacher=pair.teacher, max_new_tokens=24, batch_size=3)

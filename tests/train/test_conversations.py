@@ -95,6 +95,7 @@ def test_a_prompt_whose_last_token_would_merge_with_the_response(pair, output, m
     np.testing.assert_allclose(trainer.rollouts[0][0].teacher.logprobs, expected, rtol=1e-4, atol=5e-5)
 
 
+@pytest.mark.slow
 def test_a_stream_of_conversations_is_looked_at_as_it_comes(pair, output, caplog):
     system = [{"role": "system", "content": "Be brief."}, *MESSAGES[0]]
     teacher = AutoTokenizer.from_pretrained(pair.teacher)

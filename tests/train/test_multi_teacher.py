@@ -19,7 +19,7 @@ from crossdistill.ops import HiddenStates, LMHead
 from crossdistill.teachers import LocalTeacher
 from crossdistill.train.monitor.rollout_sums import RolloutSums
 from tests.models import MESSAGES, Pair
-from tests.train.harness import BATCH, RecordingTrainer, arguments, load
+from tests.train.harness import BATCH, RecordingTrainer, arguments, fast_for, load
 from tests.train.test_families import family_model, family_tokenizer
 
 NAMES = ("first", "second")
@@ -91,7 +91,7 @@ def test_rules_route_and_templates_are_each_teachers_own(pair, output, teachers)
         assert item.teacher_name == ("second" if any(map(str.isdigit, text)) else "first")
 
 
-@pytest.mark.parametrize("name", ["simct", "bpm"])
+@pytest.mark.parametrize("name", fast_for(["simct", "bpm"]))
 def test_a_dense_loss_is_the_sum_over_both_teachers(pair, output, teachers, name):
     trainer = trainer_of(pair, output, teachers, objective=name)
     trainer.train()
@@ -253,7 +253,7 @@ def test_a_teacher_elsewhere_scores_a_part_while_the_next_is_sampled(pair, outpu
     assert trainer.steps[0]["loss"] == pytest.approx(whole.steps[0]["loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["bld", "gold", "bpm", "alm"])
+@pytest.mark.parametrize("name", fast_for(["bld", "gold", "bpm", "alm"]))
 def test_a_teacher_of_empty_responses_alone_costs_no_figures(pair, output, teachers, name):
     trainer = trainer_of(pair, output, teachers, objective=name)
     stop, answers = trainer.processing_class.eos_token_id, iter([[50, 60, 70, 80], [], [90, 91], []])

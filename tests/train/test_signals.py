@@ -187,7 +187,7 @@ def test_marginal_credit_of_whole_distributions_is_that_of_temperature_1(pair, o
     make_trainer(pair, output, **marginal)
 
 
-@pytest.mark.parametrize("name", ["strict", "cdm"])
+@pytest.mark.parametrize("name", ["strict", pytest.param("cdm", marks=pytest.mark.slow)])
 def test_more_tokens_than_there_are_is_all_of_them(pair, output, name):
     trainer = make_trainer(pair, output, objective=name, objective_options={"top_k": 10**6}, max_steps=1)
     trainer.train()

@@ -125,7 +125,7 @@ def test_score_prompts_has_one_result_a_turn(pair, output, monkeypatch):
     assert use.QUESTION == [{"role": "user", "content": "1+2?"}]  # it is the user's
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_log_probabilities_of_vllm_find_their_turns(pair, output, monkeypatch, accumulation):
     """Each engine call holds only the conversations that go on, and the same prefix may stand in several rows."""
     nine = [{"role": "user", "content": "9?"}]
@@ -164,7 +164,7 @@ def test_a_tool_result_beyond_the_budget_is_left_out(pair, output, monkeypatch):
     assert "turns" not in trainer.steps[0]
 
 
-@pytest.mark.parametrize("room", [0, 3])
+@pytest.mark.parametrize("room", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_answer_that_is_cut_to_the_budget(pair, output, monkeypatch, room):
     """Down to nothing: the conversation then ends with the tool's result, and did not stop."""
     tokenizer = use.student_tokenizer(pair)

@@ -229,7 +229,7 @@ def test_score_prompts_trains_nothing(trained):
 # --- several steps a rollout
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_several_steps_a_rollout(pair, output, accumulation):
     trainer = make_trainer(
         pair,

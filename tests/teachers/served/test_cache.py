@@ -311,6 +311,7 @@ def test_threads_write_at_once(make):
         assert_same(cache.get(key(number)), score(number))
 
 
+@pytest.mark.slow
 def test_both_sides_of_a_fork_go_on(make, folder):
     finish(start(_fork_and_write, folder))
     cache = make()

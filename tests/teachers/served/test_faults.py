@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -77,13 +77,20 @@ PASSING = [
 ]
 
 
-def numbered(fault: faults.Fault, number: int, *more: object) -> object:
-    """A parameter; the slow tier has the faults that cost a time-out (but for one, "hang") or megabytes."""
-    is_slow = fault.name in {"trickle", "gzip_bomb", "oversized"}
-    return pytest.param(fault, *more, id=f"{number}-{fault.name}", marks=[pytest.mark.slow] * is_slow)
+def cases(listed: Sequence[tuple[object, ...]]) -> list[object]:
+    """Parameters whose first is a fault, by number and name.
+
+    The slow tier has the faults that cost a time-out (except "hang") or megabytes, and all but the first of a kind.
+    """
+    made, seen = [], {"trickle", "gzip_bomb", "oversized"}
+    for number, (fault, *more) in enumerate(listed):
+        marks = [pytest.mark.slow] * (fault.name in seen)
+        made.append(pytest.param(fault, *more, id=f"{number}-{fault.name}", marks=marks))
+        seen.add(fault.name)
+    return made
 
 
-@pytest.mark.parametrize("fault", [numbered(fault, k) for k, fault in enumerate(PASSING)])
+@pytest.mark.parametrize("fault", cases([(fault,) for fault in PASSING]))
 def test_what_happens_once_is_asked_again(shared, fault):
     """The first try of every request meets the fault."""
     options = QUICK.model_copy(update={"timeout_s": 0.5}) if fault.name in {"hang", "trickle"} else QUICK
@@ -103,7 +110,7 @@ def test_what_happens_once_is_asked_again(shared, fault):
      faults.other_order(), faults.logprob(float("nan")), faults.surplus_position()],
     ids=lambda fault: fault.name,
 )  # fmt: skip
-@pytest.mark.parametrize("kind", ["plain", "plain, text alone"])
+@pytest.mark.parametrize("kind", ["plain", pytest.param("plain, text alone", marks=pytest.mark.slow)])
 def test_the_plain_form_is_asked_again_too(shared, kind, fault):
     asked = samples(TOKENS)
     teacher, server = shared(kind=kind)
@@ -232,7 +239,7 @@ DROPPED = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "reason"), [numbered(fault, k, reason) for k, (fault, reason) in enumerate(DROPPED)])
+@pytest.mark.parametrize(("fault", "reason"), cases(DROPPED))
 def test_a_sample_that_cannot_be_scored_is_dropped_alone(shared, fault, reason):
     """The others have the local teacher's scores, and none has zeros."""
     asked = samples(TOKENS)[:6]

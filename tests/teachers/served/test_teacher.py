@@ -80,7 +80,7 @@ def check(server, stops, request, score, top_k=0):
 
 @pytest.mark.parametrize("dialect", ["vllm", "completions", "appended"])
 @pytest.mark.parametrize("stops", [(), (PAD,), (PAD, 9)])
-@pytest.mark.parametrize("top_k", [0, 1, 7])
+@pytest.mark.parametrize("top_k", [0, pytest.param(1, marks=pytest.mark.slow), 7])
 def test_scores_are_those_of_the_model(teacher_of, dialect, stops, top_k):
     server = server_of(dialect)
     teacher = teacher_of(server, declared_stops=stops)
