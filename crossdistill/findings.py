@@ -1,7 +1,7 @@
 """What is found about a run that would harm it: one catalogue for `inspect`, `train` and the documentation.
 
 A :class:`Kind` is declared next to the check that finds it, with the sentence that a user reads. A refusal is raised; a
-warning goes to a :class:`FindingLog`, which says it once and keeps it for ``run.json``. The table of
+warning or a notice goes to a :class:`FindingLog`, which says it once and keeps it for ``run.json``. The table of
 ``docs/refusals.md`` is made from all kinds.
 """
 
@@ -24,6 +24,7 @@ class Severity(StrEnum):
 
     REFUSAL = "refusal"  # the run does not start, or stops
     WARNING = "warning"  # the run goes on; the terminal, the log and run.json say so
+    NOTICE = "notice"  # a habit that is worth knowing; run.json and the log, at level info, say so
 
 
 class When(StrEnum):
@@ -83,6 +84,11 @@ class Finding:
     Attributes:
         kind: its kind.
         message: the sentence, filled in.
+
+    Example:
+        >>> from crossdistill.chat.findings import SYSTEM_FOLDED
+        >>> SYSTEM_FOLDED(side="teacher").as_dict()["kind"]
+        'system_folded'
     """
 
     kind: Kind
@@ -98,6 +104,11 @@ class FindingError(InputError):
 
     Attributes:
         finding: what was found.
+
+    Example:
+        >>> from crossdistill.chat.findings import SYSTEM_FOLDED
+        >>> FindingError(SYSTEM_FOLDED(side="teacher")).finding.message[:50]
+        "the teacher's chat template takes no system messag"
     """
 
     def __init__(self, finding: Finding):
@@ -107,12 +118,12 @@ class FindingError(InputError):
 
 @dataclass
 class FindingLog:
-    """Says each warning once and keeps it; raises a refusal.
+    """Says each warning and notice once and keeps it; raises a refusal.
 
     Attributes:
         emit: receives the messages of warnings; the logger ``crossdistill`` by default.
         is_emitter: whether this one of several processes says them.
-        findings: the warnings so far, in order.
+        findings: the warnings and notices so far, in order.
 
     Example:
         >>> kind = Kind("too_cold", Severity.WARNING, When.DURING, "{thing} is cold: warm it up.", "it freezes")
@@ -141,7 +152,7 @@ class FindingLog:
             return
         self.findings.append(finding)
         if self.is_emitter:
-            self.emit(finding.message)
+            (self.emit if finding.kind.severity is Severity.WARNING else _LOGGER.info)(finding.message)
 
     def add_all(self, findings: Iterable[Finding]) -> None:
         """Take up several, in order.

@@ -1,6 +1,7 @@
 """One conversation, rendered for each model: its own template, its own stop tokens, the exact span of the response."""
 
-from crossdistill.chat.effects import TemplateEffects, mismatches, template_effects
+from crossdistill.chat.effects import TemplateEffects, template_effects
+from crossdistill.chat.findings import mismatch_findings, template_findings
 from crossdistill.chat.response import Response, split_response
 from crossdistill.chat.stop import stop_ids, token_name
 from crossdistill.chat.template import PLAIN_TEMPLATE, TemplateRefusalError, ensure_template, render_prompt
@@ -11,10 +12,11 @@ __all__ = [
     "TemplateEffects",
     "TemplateRefusalError",
     "ensure_template",
-    "mismatches",
+    "mismatch_findings",
     "render_prompt",
     "split_response",
     "stop_ids",
     "template_effects",
+    "template_findings",
     "token_name",
 ]

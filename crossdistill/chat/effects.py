@@ -87,8 +87,6 @@ class TemplateEffects:
         >>> effects = template_effects(tokenizer)
         >>> str(effects.system), str(effects.tools), effects.end_of_turn
         ('kept', 'dropped', '</s>')
-        >>> effects.sentences("student")[0]
-        "the student's chat template does not show tools (dropped)."
     """
 
     system: Fate
@@ -106,35 +104,6 @@ class TemplateEffects:
     end_of_turn: str
     tools: Fate
     tool_results: Fate
-
-    def sentences(self, side: str) -> list[str]:
-        """What a user should know about the template of `side` ("student" or "teacher"), one effect per sentence."""
-        subject = f"the {side}'s chat template"
-        candidates = [
-            (self.system is not Fate.KEPT, "takes no system message: it is written into the first user message."),
-            (self.past is not Fate.KEPT, f"does not keep an earlier answer of the assistant as it was ({self.past})."),
-            (self.strips_leading or self.strips_trailing, f"strips white space {self._stripped()} an answer."),
-            (
-                self.past_reasoning in {Fate.CHANGED, Fate.DROPPED},
-                f"does not keep the reasoning (<think>) of earlier answers as it was ({self.past_reasoning}).",
-            ),
-            (
-                self.last_reasoning in {Fate.CHANGED, Fate.DROPPED},
-                f"does not keep the reasoning (<think>) of the last answer as it was ({self.last_reasoning}).",
-            ),
-            (bool(self.lead.strip()), f"writes {self.lead!r} before an answer, which its generation prompt lacks."),
-            (bool(self.inserted), f"inserts {self.inserted!r} before the last answer."),
-            (self.reasoning is Opening.OPEN, f"opens the response with {self.opening!r}: it begins inside reasoning."),
-            (self.reasoning is Opening.CLOSED, f"opens the response with {self.opening!r}: it begins after reasoning."),
-            (not self.end_of_turn, "writes nothing after an answer, so the end of a turn is not marked."),
-            (self.tools is not Fate.KEPT, f"does not show tools ({self.tools})."),
-            (self.tool_results is not Fate.KEPT, f"does not show tool calls and their results ({self.tool_results})."),
-        ]
-        return [f"{subject} {sentence}" for applies, sentence in candidates if applies]
-
-    def _stripped(self) -> str:
-        both = self.strips_leading and self.strips_trailing
-        return "around" if both else "before" if self.strips_leading else "after"
 
 
 def template_effects(
@@ -188,37 +157,6 @@ def template_effects(
         tools=probe.fate([_user(_QUESTION)], _TOOL, tools=[*(tools or ()), _SCHEMA]),
         tool_results=probe.tool_results(),
     )
-
-
-def mismatches(student: TemplateEffects, teacher: TemplateEffects) -> list[str]:
-    """Differences in how two models read the same conversation, one sentence each, with the way out.
-
-    Example:
-        >>> from dataclasses import replace
-        >>> from transformers import ByT5Tokenizer
-        >>> from crossdistill.chat import ensure_template
-        >>> from crossdistill.chat.effects import Opening
-        >>> tokenizer = ByT5Tokenizer(extra_ids=0)
-        >>> ensure_template(tokenizer)
-        True
-        >>> student = template_effects(tokenizer)
-        >>> teacher = replace(student, opening="<think>", reasoning=Opening.OPEN)
-        >>> mismatches(student, student), len(mismatches(student, teacher))
-        ([], 1)
-    """
-    if student.reasoning is teacher.reasoning:
-        return []
-    begins = {
-        Opening.NONE: "without a block of reasoning",
-        Opening.OPEN: "inside a block of reasoning",
-        Opening.CLOSED: "after a closed block of reasoning",
-    }
-    return [
-        f"the response begins {begins[student.reasoning]} for the student ({student.opening!r}) and "
-        f"{begins[teacher.reasoning]} for the teacher ({teacher.opening!r}): the teacher would score reasoning as "
-        "answer, or answer as reasoning; set teacher_chat_template_kwargs or chat_template_kwargs (such as "
-        "enable_thinking) so that both begin in the same way."
-    ]
 
 
 def reasoning_of(opening: str) -> Opening:

@@ -8,9 +8,8 @@ import numpy as np
 
 from crossdistill.chat import ensure_template, stop_ids, token_name
 from crossdistill.chat.effects import TemplateEffects, template_effects
+from crossdistill.inspection.vocab_findings import THINKING_TAGS
 from crossdistill.tokens import ByteVocab
-
-THINKING_TAGS = ("<think>", "</think>")
 
 
 @dataclass(frozen=True)

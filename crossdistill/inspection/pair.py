@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crossdistill.chat.effects import mismatches
+from crossdistill.chat import mismatch_findings, template_findings
+from crossdistill.findings import Finding
 from crossdistill.inspection.advice import Advice, advice
 from crossdistill.inspection.documents import Document
 from crossdistill.inspection.examples import (
@@ -18,6 +19,7 @@ from crossdistill.inspection.examples import (
 from crossdistill.inspection.measure import Measure, ReadDocument, read_documents
 from crossdistill.inspection.model_info import ModelFacts, ModelInfo, facts
 from crossdistill.inspection.overlap import Overlap, overlap
+from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
 from crossdistill.objectives import Objective
 from crossdistill.tokens import ByteVocab
 
@@ -40,6 +42,7 @@ class Inspection:
         never_one_to_one: student tokens that occur and are never in a 1:1 chunk, most frequent first.
         student_rewrites: text that the student's own normaliser changes.
         teacher_rewrites: text that the teacher's own normaliser changes.
+        findings: what a run would warn of, or note; of the data it knows nothing, so every conversation counts.
         own_objectives: objectives of the user's, to describe in addition to those that come with the package.
     """
 
@@ -53,17 +56,13 @@ class Inspection:
     never_one_to_one: Sequence[NeverOneToOne]
     student_rewrites: Sequence[Rewrite]
     teacher_rewrites: Sequence[Rewrite]
+    findings: Sequence[Finding]
     own_objectives: Sequence[Objective] = ()
 
     @property
     def advice(self) -> list[Advice]:
         """How much of the pair each objective can use."""
         return [*advice(self.total), *advice(self.total, self.own_objectives)]
-
-    @property
-    def mismatches(self) -> list[str]:
-        """Differences in how the models read a conversation: one sentence each, with the way out."""
-        return mismatches(self.student.effects, self.teacher.effects)
 
     @property
     def expected_coverage(self) -> float:
@@ -104,9 +103,10 @@ def inspect_pair(
     for item in read:
         categories.setdefault(item.document.category, []).append(item)
     ours, theirs = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
+    student_facts, teacher_facts = facts(student, ours), facts(teacher, theirs)
     return Inspection(
-        student=facts(student, ours),
-        teacher=facts(teacher, theirs),
+        student=student_facts,
+        teacher=teacher_facts,
         overlap=overlap(student.vocab, teacher.vocab, ours, theirs),
         total=Measure.of(read),
         categories={name: Measure.of(items) for name, items in categories.items()},
@@ -115,8 +115,19 @@ def inspect_pair(
         never_one_to_one=never_one_to_one(read, student.vocab),
         student_rewrites=student_rewrites(read, student.vocab),
         teacher_rewrites=teacher_rewrites(read, teacher.vocab),
+        findings=[
+            *model_findings(student, student_facts, "student"),
+            *model_findings(teacher, teacher_facts, "teacher"),
+            *mismatch_findings(student_facts.effects, teacher_facts.effects),
+            *coverage_findings(student.vocab, teacher.vocab),
+        ],
         own_objectives=own_objectives,
     )
+
+
+def model_findings(model: ModelInfo, known: ModelFacts, side: str) -> list[Finding]:
+    """What a run would warn of, or note, about one model of a pair."""
+    return [*template_findings(known.effects, side), *thinking_findings(model.tokenizer, side)]
 
 
 def _largest(

@@ -131,6 +131,7 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         "config": config.model_dump(mode="json"),
         **usage,
         "coverage": {**usage["coverage"], **trainer.coverage_guard.as_dict()},
+        "findings": trainer.findings.as_list(),
         "warnings": trainer.watchdog.as_list(),
     }
 

@@ -64,6 +64,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         student_vocab: the student's tokens as bytes.
         teachers: by name; ``"teacher"`` if there is one.
         choice: the objective's name and options, and why it was chosen if the configuration says "auto".
+        findings: what was found that may harm the run and does not end it.
         monitors: watch the run and change no gradient.
         coverage_guard: what share of the bytes the pair can supervise, and what the run must reach.
 
@@ -95,6 +96,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         args = args or CrossTokenizerConfig("crossdistill-output")
         tokenizers = processing_class, teacher_processing_class
         setup = Setup.of(model, teacher, args, (train_dataset, eval_dataset), tokenizers, tools)
+        self.findings = setup.findings
         super().__init__(
             model=setup.student,
             teacher_model=None,
@@ -144,10 +146,11 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             args.num_iterations,
             self.accelerator.is_main_process,
             self._logs,
+            self.findings,
+            args.stop_unit,
         )
         self.monitors = monitors.all
         self.usage, self.metrics, self.watchdog = monitors.usage, monitors.metrics, monitors.watchdog
-        monitors.templates.see_prompts(setup.checked_rows)
         use_progress_bar(self, ProgressBar())
         vocabs = [teacher.vocab for teacher in self.teachers.values()]
         coverage = args.min_coverage, args.low_coverage, args.num_iterations

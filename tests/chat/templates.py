@@ -42,6 +42,9 @@ NO_TOOL_ROLE = CHATML.replace(
     "{% if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}<|im_start|>{{ m.role }}",
 )
 
+QUESTION = [{"role": "user", "content": "two + two?"}]
+SYSTEM = [{"role": "system", "content": "Be brief."}, *QUESTION]
+
 
 def with_template(template: str | None) -> Any:
     made = build("qwen")

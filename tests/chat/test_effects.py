@@ -1,11 +1,9 @@
 """The effects of a template on a conversation, found by rendering."""
 
-from dataclasses import replace
-
 import pytest
 
 from crossdistill.chat import PLAIN_TEMPLATE
-from crossdistill.chat.effects import Fate, Opening, mismatches, reasoning_of, template_effects
+from crossdistill.chat.effects import Fate, Opening, reasoning_of, template_effects
 from tests.chat import templates as t
 
 PLAIN = {
@@ -140,56 +138,3 @@ def test_tools_of_the_run_are_shown_to_templates_that_need_some():
     tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
     assert template_effects(t.with_template(needs)).past is Fate.REFUSED
     assert template_effects(t.with_template(needs), None, [tool]).past is Fate.KEPT
-
-
-# --- sentences for the user
-
-
-def test_sentences():
-    plain = template_effects(t.with_template(t.TOOLS))
-    assert plain.sentences("student") == []
-    odd = replace(
-        plain,
-        system=Fate.REFUSED,
-        past=Fate.CHANGED,
-        strips_leading=True,
-        past_reasoning=Fate.DROPPED,
-        last_reasoning=Fate.CHANGED,
-        lead="[final]",
-        inserted="<think></think>",
-        opening="<think>",
-        reasoning=Opening.OPEN,
-        end_of_turn="",
-        tools=Fate.DROPPED,
-        tool_results=Fate.REFUSED,
-    )
-    assert [sentence.removeprefix("the teacher's chat template ") for sentence in odd.sentences("teacher")] == [
-        "takes no system message: it is written into the first user message.",
-        "does not keep an earlier answer of the assistant as it was (changed).",
-        "strips white space before an answer.",
-        "does not keep the reasoning (<think>) of earlier answers as it was (dropped).",
-        "does not keep the reasoning (<think>) of the last answer as it was (changed).",
-        "writes '[final]' before an answer, which its generation prompt lacks.",
-        "inserts '<think></think>' before the last answer.",
-        "opens the response with '<think>': it begins inside reasoning.",
-        "writes nothing after an answer, so the end of a turn is not marked.",
-        "does not show tools (dropped).",
-        "does not show tool calls and their results (refused).",
-    ]
-    (closed,) = replace(plain, opening="</think>", reasoning=Opening.CLOSED).sentences("student")
-    assert closed.endswith("opens the response with '</think>': it begins after reasoning.")
-    for leading, trailing, word in ((True, True, "around"), (False, True, "after")):
-        (sentence,) = replace(plain, strips_leading=leading, strips_trailing=trailing).sentences("student")
-        assert sentence.endswith(f"strips white space {word} an answer.")
-
-
-def test_a_pair_that_begins_its_responses_differently_gets_the_way_out():
-    plain, reasoner = (template_effects(t.with_template(template)) for template in (t.CHATML, t.REASONER))
-    hybrid = template_effects(t.with_template(t.HYBRID), {"enable_thinking": False})
-    assert mismatches(plain, plain) == mismatches(reasoner, reasoner) == []
-    (sentence,) = mismatches(reasoner, plain)
-    assert "inside a block of reasoning for the student ('<think>\\n') and without a block of reas" in sentence
-    assert "reasoning for the teacher ('')" in sentence
-    assert "teacher_chat_template_kwargs" in sentence
-    (sentence,) = mismatches(plain, hybrid)
-    assert "after a closed block of reasoning for the teacher" in sentence

@@ -18,7 +18,6 @@ from crossdistill.report.inspection.rows import (
     rewrite,
     side_rows,
     summary_rows,
-    template_sentences,
 )
 
 _SIZE = 8
@@ -42,7 +41,7 @@ def _context(pair: Inspection) -> dict[str, Any]:
     return {
         "pair": pair,
         "sides": [(name, ours, theirs) for (name, ours), (_, theirs) in sides],
-        "sentences": template_sentences(pair),
+        "findings": pair.findings,
         "shared": overlap_rows(pair.overlap),
         "names": names,
         "missed": [] if names is None else [display(piece) for piece in names.missed_examples],

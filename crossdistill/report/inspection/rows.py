@@ -23,9 +23,9 @@ _THINKING = {
 def as_dict(pair: Inspection) -> dict[str, Any]:
     """Everything that inspection found, for JSON."""
     return {
-        "student": _side(pair.student, "student"),
-        "teacher": _side(pair.teacher, "teacher"),
-        "mismatches": pair.mismatches,
+        "student": _side(pair.student),
+        "teacher": _side(pair.teacher),
+        "findings": [finding.as_dict() for finding in pair.findings],
         "overlap": _overlap(pair.overlap),
         "promised_coverage": pair.expected_coverage,
         "minimum_coverage": minimum_coverage(pair.expected_coverage),
@@ -116,12 +116,6 @@ def summary_rows(pair: Inspection) -> list[tuple[str, str]]:
     ]
 
 
-def template_sentences(pair: Inspection) -> list[str]:
-    """What the two chat templates do to a conversation, then what they disagree on."""
-    effects = pair.student.effects.sentences("student") + pair.teacher.effects.sentences("teacher")
-    return [*effects, *pair.mismatches]
-
-
 def histogram(measure: Measure, size: int) -> list[list[int]]:
     """Number of chunks by student tokens (rows) and teacher tokens (columns).
 
@@ -157,9 +151,9 @@ def rewrite(example: Rewrite) -> dict[str, Any]:
     return {"document": example.document, "given": display(example.given), "spelled": display(example.decoded)}
 
 
-def _side(facts: ModelFacts, side: str) -> dict[str, Any]:
-    fields = {_KEYS.get(name, name): value for name, value in vars(facts).items()}
-    return {**fields, "holes": list(facts.unencodable), "effects": facts.effects.sentences(side)}
+def _side(facts: ModelFacts) -> dict[str, Any]:
+    fields = {_KEYS.get(name, name): value for name, value in vars(facts).items() if name != "effects"}
+    return {**fields, "holes": list(facts.unencodable)}
 
 
 def _overlap(overlap: Overlap) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from crossdistill.findings import Severity
 from crossdistill.inspection.advice import general_advice
 from crossdistill.inspection.measure import Measure
 from crossdistill.inspection.pair import Inspection
@@ -20,7 +21,6 @@ from crossdistill.report.inspection.rows import (
     rewrite,
     side_rows,
     summary_rows,
-    template_sentences,
 )
 
 _SIZE = 6
@@ -33,8 +33,9 @@ _BETWEEN_TOKENS = "|"
 def print_inspection(console: Console, pair: Inspection) -> None:
     """Print what inspection found: both models, what they share, figures by category, examples, advice."""
     console.print(_sides(pair))
-    for sentence in template_sentences(pair):
-        console.print(Text(f"- {sentence}", style="yellow"))
+    for finding in pair.findings:
+        style = "yellow" if finding.kind.severity is Severity.WARNING else "dim"
+        console.print(Text(f"- {finding.message}", style=style))
     console.print(_rows("what they share", [*overlap_rows(pair.overlap), *summary_rows(pair)]))
     console.print(_categories(pair))
     console.print(_histogram(pair.total))

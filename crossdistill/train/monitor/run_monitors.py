@@ -5,10 +5,11 @@ from typing import Any
 
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill import Distiller, Routing
+from crossdistill.findings import FindingLog
 from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.completion_log import CompletionLog
 from crossdistill.train.monitor.rollout_metrics import RolloutMetrics
-from crossdistill.train.monitor.template_warnings import PairWarnings, TemplateWarnings, Warnings
+from crossdistill.train.monitor.template_warnings import PairWarnings, TemplateWarnings
 from crossdistill.train.monitor.usage import Usage
 from crossdistill.train.monitor.watchdog import Watchdog
 
@@ -25,6 +26,8 @@ class RunMonitors:
         num_iterations: optimisation steps on a batch of rollouts.
         is_main_process: whether this process emits warnings.
         logs: TRL's completion logs.
+        findings: receives what is found about templates.
+        stops: whether the ends of turns are taught.
     """
 
     def __init__(
@@ -37,11 +40,12 @@ class RunMonitors:
         num_iterations: int,
         is_main_process: bool,
         logs: Mapping[str, Any],
+        findings: FindingLog,
+        stops: bool,
     ):
         params = {name: teacher.num_params for name, teacher in distiller.teachers.items()}
-        warnings = Warnings(is_main_process)
         pairs = {
-            name: PairWarnings(distiller.renderer, renderer, warnings, labels[name])
+            name: PairWarnings(distiller.renderer, renderer, findings, labels[name], stops)
             for name, renderer in renderers.items()
         }
         self.usage = Usage(student_params, params, num_iterations, is_main_process)

@@ -14,14 +14,18 @@ from crossdistill.distill.checks import check_signal, check_temperature
 from crossdistill.distill.response import ONE_TEACHER
 from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingLog
 from crossdistill.inspection.choice import AUTO, Choice, choose
 from crossdistill.inspection.measure import Measure, read_documents
 from crossdistill.inspection.model_files import check_pair, is_url
+from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
 from crossdistill.objectives import Objective, VocabPair
 from crossdistill.signal import Signal
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.base import given_teacher
+from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.monitor.template_warnings import PairWarnings
 from crossdistill.train.preflight.data import all_rows, check_conversations, check_data, rows_to_render
 from crossdistill.train.preflight.models import (
     check_budget,
@@ -60,6 +64,11 @@ class TeacherSetup:
         """The renderer of this teacher's prompts."""
         return PromptRenderer(self.tokenizer, self.template_kwargs, tools or [])
 
+    def vocab(self, text_tokens: Collection[str]) -> ByteVocab:
+        """The bytes of the teacher's tokens, perhaps without the padding of its model."""
+        given = given_teacher(self.model)
+        return ByteVocab.from_tokenizer(self.tokenizer, text_tokens=text_tokens) if given is None else given.vocab
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -71,6 +80,7 @@ class Setup:
         teachers: by name.
         routing: which of them scores what.
         checked_rows: rows of the data whose prompts were rendered.
+        findings: what was found that does not end the run.
     """
 
     student: Any
@@ -78,6 +88,7 @@ class Setup:
     teachers: dict[str, TeacherSetup]
     routing: Routing
     checked_rows: list[Mapping[str, Any]]
+    findings: FindingLog
 
     @classmethod
     def of(
@@ -112,9 +123,29 @@ class Setup:
         _check_teachers(teachers.values(), student.renderer, args, objective)
         rows = rows_to_render(datasets)
         _check_conversations(student, teachers, routing, rows, args.max_completion_length)
+        setup = cls(
+            model,
+            student.renderer.tokenizer,
+            teachers,
+            routing,
+            [row for _, row in rows],
+            FindingLog(is_emitter=args.process_index == 0),
+        )
+        setup.find(student.renderer, args)
         for one in (model, *models.values()):
             check_weights(one)
-        return cls(model, student.renderer.tokenizer, teachers, routing, [row for _, row in rows])
+        return setup
+
+    def find(self, student: PromptRenderer, args: CrossTokenizerConfig) -> None:
+        """Find what `crossdistill inspect` finds, as far as it matters to this run and its data."""
+        text_tokens = args.text_tokens or ()
+        vocab = ByteVocab.from_tokenizer(self.tokenizer, text_tokens=text_tokens)
+        self.findings.add_all(thinking_findings(self.tokenizer, "student", text_tokens))
+        for name, one in self.teachers.items():
+            self.findings.add_all(thinking_findings(one.tokenizer, one.label, text_tokens))
+            self.findings.add_all(coverage_findings(vocab, one.vocab(text_tokens), one.label))
+            pair = PairWarnings(student, one.renderer(student.tools), self.findings, one.label, args.stop_unit)
+            pair.see_prompts([row["prompt"] for row in self.checked_rows if name in self.routing.of(row)])
 
 
 @contextmanager

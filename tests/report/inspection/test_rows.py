@@ -106,12 +106,11 @@ def test_terminal_and_page_say_it_all(pair, shown, page):
     assert "a teacher in this process" in terminal
 
 
-def test_effects_of_templates_are_shown(pair, shown, page):
-    sentences = pair.student.effects.sentences("student")
-    assert sentences
-    for sentence in sentences:
-        assert sentence in page.text
-        assert sentence in " ".join(shown.split())
+def test_findings_are_shown(pair, shown, page):
+    assert pair.findings
+    for finding in pair.findings:
+        assert finding.message in page.text
+        assert finding.message in " ".join(shown.split())
 
 
 def test_text_cannot_inject_markup(shown, page):

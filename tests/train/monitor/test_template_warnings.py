@@ -4,8 +4,9 @@ import pytest
 
 from crossdistill.chat import split_response
 from crossdistill.chat.renderer import PromptRenderer
+from crossdistill.findings import FindingLog
 from crossdistill.train.monitor.histories import HistoryCounts
-from crossdistill.train.monitor.template_warnings import PairWarnings, Warnings
+from crossdistill.train.monitor.template_warnings import PairWarnings
 from tests.chat import templates as t
 from tests.models import MESSAGES, TEXTS
 from tests.train.harness import make_trainer
@@ -90,7 +91,7 @@ def test_control_tokens_within_a_response(told, vocabs):
 
 
 def test_of_several_processes_one_speaks(told):
-    PairWarnings(side(t.REASONER), side(t.CHATML), Warnings(is_main_process=False)).see_prompts(MESSAGES)
+    PairWarnings(side(t.REASONER), side(t.CHATML), FindingLog(is_emitter=False)).see_prompts(MESSAGES)
     assert told() == []
 
 
@@ -105,8 +106,8 @@ def test_a_run_tells_before_it_samples(pair, output, told):
         pair, output, prompts=[SYSTEM] * 4, trainer_options={"teacher_processing_class": teacher}, max_steps=1
     )
     first, second = told()
-    assert "inside a block of reasoning for the teacher ('<think>')" in first
-    assert "the teacher's chat template takes no system message" in second
+    assert "the teacher's chat template takes no system message" in first
+    assert "inside a block of reasoning for the teacher ('<think>')" in second
     request_of = trainer.teacher.tokenizer.decode(trainer._teacher_renderers["teacher"].render(SYSTEM))
     assert request_of == "<bos><turn>user\nBe brief.\n\ntwo + two?<stop>\n<turn>assistant\n<think>"
 

@@ -63,5 +63,6 @@ def test_a_teacher_that_is_not_shown_the_tools_is_reported(pair, output, monkeyp
     teacher.chat_template = use.TEACHER_TEMPLATE.replace("{% if tools %}", "{% if false %}")
     use.trainer_with_tools(pair, output, monkeypatch, trainer_options={"teacher_processing_class": teacher})
     assert [record.message for record in caplog.records if record.name == "crossdistill"] == [
-        "the teacher's chat template does not show the tools, so it knows nothing of them."
+        "the teacher's chat template does not show tools (dropped), so it knows nothing of them: give its tokenizer a "
+        "chat_template that does."
     ]

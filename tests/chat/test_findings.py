@@ -1,0 +1,107 @@
+"""What is said of the templates of a pair: what matters to the run, with the way out."""
+
+from dataclasses import replace
+
+import pytest
+
+from crossdistill.chat.effects import Fate, Opening, template_effects
+from crossdistill.chat.findings import Uses, mismatch_findings, template_findings
+from crossdistill.findings import Severity
+from tests.chat import templates as t
+
+PLAIN = template_effects(t.with_template(t.TOOLS))
+ODD = replace(
+    PLAIN,
+    system=Fate.REFUSED,
+    past=Fate.CHANGED,
+    strips_leading=True,
+    past_reasoning=Fate.DROPPED,
+    last_reasoning=Fate.CHANGED,
+    lead="[final]",
+    inserted="<think></think>",
+    opening="<think>",
+    reasoning=Opening.OPEN,
+    end_of_turn="",
+    tools=Fate.DROPPED,
+    tool_results=Fate.REFUSED,
+)
+
+
+def said(effects, side="teacher", uses=None):
+    return [finding.message for finding in template_findings(effects, side, uses or Uses())]
+
+
+def test_a_template_without_habits_is_not_mentioned():
+    assert said(PLAIN) == []
+
+
+def test_every_habit_has_its_sentence():
+    subject = "the teacher's chat template "
+    assert [sentence.removeprefix(subject) for sentence in said(ODD)] == [
+        "takes no system message: it is written into the first user message.",
+        "does not keep an earlier answer of the assistant as it was (changed).",
+        "strips white space before an answer.",
+        "does not keep the reasoning (<think>) of earlier answers as it was (dropped).",
+        "does not keep the reasoning (<think>) of the last answer as it was (changed).",
+        "writes '[final]' before an answer, which its generation prompt lacks, so that the teacher reads a response "
+        "outside of any answer: give its tokenizer a chat_template that ends with this text if add_generation_prompt "
+        "is set.",
+        "inserts '<think></think>' before the last answer.",
+        "opens the response with '<think>': it begins inside reasoning.",
+        "writes nothing after an answer, so the end of a turn is not marked: give its tokenizer a chat_template that "
+        "ends answers with the model's end-of-turn token, or set stop_unit = false.",
+        "does not show tools (dropped), so it knows nothing of them: give its tokenizer a chat_template that does.",
+        "does not show tool calls and their results whole (refused): give its tokenizer a chat_template that does.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({"opening": "</think>", "reasoning": Opening.CLOSED}, "opens the response with '</think>': it begins after "),
+        ({"strips_leading": True, "strips_trailing": True}, "strips white space around an answer."),
+        ({"strips_trailing": True}, "strips white space after an answer."),
+    ],
+)
+def test_variants_of_a_sentence(changes, end):
+    (sentence,) = said(replace(PLAIN, **changes))
+    assert end in sentence
+
+
+@pytest.mark.parametrize(
+    ("uses", "kinds"),
+    [
+        (Uses.of(["a text"]), set()),
+        (Uses.of([t.QUESTION]), {"no_generation_prompt", "end_of_turn_unmarked"}),
+        (Uses.of([t.QUESTION], stops=False), {"no_generation_prompt"}),
+        (Uses.of([t.SYSTEM, t.QUESTION], stops=False), {"no_generation_prompt", "system_folded"}),
+        (
+            Uses.of([t.QUESTION], tools=True, stops=False),
+            {"no_generation_prompt", "tools_not_shown", "tool_results_not_shown"},
+        ),
+    ],
+)
+def test_only_what_the_data_use_is_warned_of(uses, kinds):
+    findings = template_findings(ODD, "student", uses)
+    assert {finding.kind.name for finding in findings if finding.kind.severity is Severity.WARNING} == kinds
+
+
+def test_habits_on_earlier_answers_matter_if_there_are_some():
+    with_answer = [*t.QUESTION, {"role": "assistant", "content": "4"}, *t.QUESTION]
+    habits = {"answers_changed", "answers_stripped", "reasoning_changed"}
+    assert habits <= {finding.kind.name for finding in template_findings(ODD, "student", Uses.of([with_answer]))}
+    prefilled = [*t.QUESTION, {"role": "assistant", "content": "4"}]
+    assert habits.isdisjoint(finding.kind.name for finding in template_findings(ODD, "student", Uses.of([prefilled])))
+
+
+def test_a_pair_that_begins_its_responses_differently_gets_the_way_out():
+    plain, reasoner = (template_effects(t.with_template(template)) for template in (t.CHATML, t.REASONER))
+    hybrid = template_effects(t.with_template(t.HYBRID), {"enable_thinking": False})
+    assert mismatch_findings(plain, plain) == mismatch_findings(reasoner, reasoner) == []
+    assert mismatch_findings(reasoner, plain, uses=Uses.of(["a text"])) == []
+    (finding,) = mismatch_findings(reasoner, plain)
+    assert "inside a block of reasoning for the student ('<think>\\n') and without a block of reas" in finding.message
+    assert "reasoning for the teacher ('')" in finding.message
+    assert "teacher_chat_template_kwargs" in finding.message
+    (finding,) = mismatch_findings(plain, hybrid)
+    assert "after a closed block of reasoning for the teacher" in finding.message
