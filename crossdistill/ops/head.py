@@ -3,6 +3,8 @@
 Shapes: N positions, H hidden size, V vocabulary.
 """
 
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,63 @@ import torch
 from torch import Tensor, nn
 
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingError, Kind, Severity, When
 from crossdistill.ops.backbone import causal_lm, last_hidden_states
+from crossdistill.ops.mode import in_mode
+from crossdistill.ops.trace import first_difference, first_not_finite, first_weight_not_finite
+
+OTHER_HEAD = Kind(
+    "unsupported_head",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the logits of {model} are not its hidden states times its output weights (they differ by {difference}): this "
+    "architecture is not supported; use one whose head is linear with an optional bias, logit scale and soft cap.",
+    "every log-probability would be wrong",
+)
+TOO_COARSE = Kind(
+    "coarse_logits",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the logits of {model} are lost in rounding, known to {difference} in {dtype}: load it in float32.",
+    "every log-probability would be noise",
+)
+RANDOM = Kind(
+    "random_in_evaluation",
+    Severity.REFUSAL,
+    When.LOADING,
+    "two passes over the same tokens differ in evaluation mode, because {layer} is random there too: make its noise "
+    "depend on `training`, or use another model.",
+    "log-probabilities would be those of another draw than the one that sampled",
+)
+WEIGHT_NOT_FINITE = Kind(
+    "weight_not_finite",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the weight {weight} of {model} has NaN or infinite values in {dtype}: the file is damaged, or was saved after its "
+    "training had overflowed, or its numbers are beyond this dtype. Fetch it again, or load it in its own dtype.",
+    "every log-probability would be NaN",
+)
+LAYER_NOT_FINITE = Kind(
+    "layer_not_finite",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the activations of {model} are not finite: {layer} is the first layer that overflows, in {dtype}. {way_out}",
+    "every log-probability would be NaN",
+)
+LOGITS_NOT_FINITE = Kind(
+    "logits_not_finite",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the logits of {model} are not finite, although its layers are: its output layer overflows. Load it in float32.",
+    "every log-probability would be NaN",
+)
+_WIDER: defaultdict[torch.dtype, str] = defaultdict(
+    lambda: "Its weights are too large for any dtype: fetch it again, or use another model.",
+    {
+        torch.float16: "Load it in bfloat16 or float32, whose range is wider.",
+        torch.bfloat16: "Its weights are damaged, or it was made for float32: fetch it again, or load it in float32.",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -90,20 +148,72 @@ class LMHead:
         """Compare with the model's own logits on a few tokens; some models do more than this class models.
 
         Raises:
-            InputError: they differ, so log-probabilities computed from this head would be wrong.
+            FindingError: they differ, so log-probabilities computed from this head would be wrong; or they cannot be
+                compared, because they are not finite, random in evaluation mode, or too coarse in their dtype.
         """
         ids = torch.arange(4, device=self.weight.device)[None] % self.vocab_size
         mask = torch.ones_like(ids)
-        own = causal_lm(model)(input_ids=ids, attention_mask=mask, use_cache=False).logits[0].float()
-        ours = self.logits(last_hidden_states(model, ids, mask)[0])
-        tolerance = 1e-3 if self.weight.dtype == torch.float32 else 0.1
-        difference = (own - ours).abs().max().item()
-        if not difference <= tolerance * max(1.0, ours.abs().max().item()):
-            raise InputError(
-                f"the logits of {type(causal_lm(model)).__name__} are not its hidden states times its output weights "
-                f"(they differ by {difference:.3g}): this architecture is not supported; use one whose head is linear "
-                "with an optional bias, logit scale and soft cap."
-            )
+
+        def own() -> Tensor:
+            logits: Tensor = causal_lm(model)(input_ids=ids, attention_mask=mask, use_cache=False).logits[0]
+            return logits
+
+        with in_mode(model, training=False):
+            hidden, logits = last_hidden_states(model, ids, mask)[0], own()
+            ours = self.logits(hidden)
+            if not bool(ours.isfinite().all()):
+                raise not_finite(model, own)
+            difference = (logits.float() - ours).abs().max().item()
+            size = max(1.0, ours.abs().max().item())
+            coarsest = max(logits.dtype, hidden.dtype, self.weight.dtype, key=_rounding)
+            if difference <= (1e-3 if _rounding(coarsest) < 1e-6 else 0.1) * size:
+                return
+            random = first_difference(causal_lm(model), own, own)
+        if random is not None:
+            raise RANDOM.error(layer=random)
+        values = {"model": type(causal_lm(model)).__name__, "difference": f"{difference:.3g}"}
+        if difference <= 4 * _rounding(coarsest) * self._largest_norm(hidden):
+            raise TOO_COARSE.error(**values, dtype=name_of(coarsest))
+        raise OTHER_HEAD.error(**values)
+
+    def _largest_norm(self, hidden: Tensor) -> float:
+        """The largest norm of the products that a logit sums, to which its rounding error is proportional."""
+        squares = wide(hidden).square() @ wide(self.weight).square().T
+        return abs(self.scale) * squares.max().sqrt().item()
+
+
+def not_finite(model: Any, forward: Callable[[], object]) -> FindingError:
+    """The error for a model whose logits are NaN or infinite: it names the first weight or layer that is.
+
+    Args:
+        model: a causal language model.
+        forward: a pass through it.
+    """
+    model = causal_lm(model)
+    named = {"model": type(model).__name__}
+    weight = first_weight_not_finite(model)
+    if weight is not None:
+        return WEIGHT_NOT_FINITE.error(**named, weight=weight[0], dtype=name_of(weight[1]))
+    layer = first_not_finite(model, forward)
+    if layer is None:
+        return LOGITS_NOT_FINITE.error(**named)
+    return LAYER_NOT_FINITE.error(**named, layer=layer[0], dtype=name_of(layer[1]), way_out=_WIDER[layer[1]])
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """What a configuration calls a dtype.
+
+    Example:
+        >>> name_of(torch.bfloat16)
+        'bfloat16'
+    """
+    return str(dtype).removeprefix("torch.")
+
+
+def _rounding(dtype: torch.dtype) -> float:
+    """Relative error of one operation; that of TF32 for float32 if it is allowed."""
+    uses_tf32 = dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest"
+    return 2.0**-11 if uses_tf32 else torch.finfo(dtype).eps
 
 
 def wide(values: Tensor) -> Tensor:

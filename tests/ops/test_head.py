@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from crossdistill import InputError
+from crossdistill.findings import FindingError
 from crossdistill.ops import LMHead, causal_lm, last_hidden_states, token_logprobs
 from tests import tiny_models
 from tests.oracles import logprobs as oracle
@@ -78,6 +80,60 @@ def test_a_model_with_other_logits_is_refused(monkeypatch, rewrite):
 
     monkeypatch.setattr(type(model), "forward", rewritten)
     with pytest.raises(InputError, match="this architecture is not supported; use one whose head is linear"):
+        LMHead.from_model(model).verify(model)
+
+
+# ---- blame: what is not the head's fault ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.layers.1.mlp.down_proj.weight", "lm_head.weight"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_weight_that_is_not_finite_is_named(name, value):
+    model = tiny_models.build("llama")
+    model.get_parameter(name).data[-1, 0] = value
+    model.get_parameter(name).data[1, 0] = value
+    with pytest.raises(FindingError, match=f"the weight {name} of LlamaForCausalLM has NaN or infinite values"):
+        LMHead.from_model(model).verify(model)
+
+
+@pytest.mark.parametrize(("dtype", "way_out"), [(torch.float16, "Load it in bfloat16"), (torch.float32, "too large")])
+def test_an_overflow_is_named_with_its_layer_and_the_way_out(dtype, way_out):
+    model = tiny_models.build("llama").to(dtype)
+    model.model.layers[0].mlp.up_proj.weight.data.fill_(torch.finfo(dtype).max / 2)
+    with pytest.raises(FindingError, match=rf"model\.layers\.0\.mlp\.\w+ .*overflows, in \w+\. .*{way_out}"):
+        LMHead.from_model(model).verify(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("name", tiny_models.NAMES)
+def test_half_precision_is_no_unsupported_head(name, dtype):
+    model = tiny_models.build(name).to(dtype)
+    LMHead.from_model(model).verify(model)
+
+
+def test_logits_that_rounding_destroys_are_a_matter_of_the_dtype(monkeypatch):
+    model = tiny_models.build("phi")
+    with torch.no_grad():
+        model.model.final_layernorm.weight[0], model.model.final_layernorm.bias[0] = 0, 1
+        model.lm_head.weight[:, 0], model.lm_head.bias[:] = 1000, -1000  # cancel
+    layer = model.lm_head
+    monkeypatch.setattr(layer, "forward", lambda x: nn.functional.linear(x, layer.weight) + layer.bias)
+    LMHead.from_model(model).verify(model)
+    coarse = model.bfloat16()
+    with pytest.raises(FindingError, match=r"lost in rounding, known to .* in bfloat16: load it in float32"):
+        LMHead.from_model(coarse).verify(coarse)
+
+
+def test_dropout_is_no_unsupported_head_and_the_mode_is_kept():
+    model = lora(tiny_models.build("llama"), target_modules=["q_proj"], lora_dropout=0.5).train()
+    LMHead.from_model(model).verify(model)
+    assert all(module.training for module in model.modules())
+
+
+def test_noise_in_evaluation_mode_is_named():
+    model = tiny_models.build("llama")
+    model.model.layers[0].mlp.register_forward_hook(lambda module, args, output: torch.dropout(output, 0.5, True))
+    with pytest.raises(FindingError, match=r"because model\.layers\.0\.mlp \(LlamaMLP\) is random there too"):
         LMHead.from_model(model).verify(model)
 
 
