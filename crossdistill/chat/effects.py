@@ -71,6 +71,8 @@ class TemplateEffects:
         reasoning_field: on the ``reasoning_content`` of an earlier answer.
         tool_reasoning: on the ``reasoning_content`` of a turn that calls a tool, before the tool's result.
         lead: text before an earlier answer that the generation prompt lacks, such as a space or a channel.
+        has_generation_prompt: whether there is a generation prompt, or none is needed because nothing stands between
+            a question and its answer.
         inserted: text before the last answer only, such as an empty block of reasoning.
         opening: text of the generation prompt after the assistant's header.
         reasoning: how `opening` treats the model's reasoning.
@@ -98,6 +100,7 @@ class TemplateEffects:
     reasoning_field: Fate
     tool_reasoning: Fate
     lead: str
+    has_generation_prompt: bool
     inserted: str
     opening: str
     reasoning: Opening
@@ -150,6 +153,7 @@ def template_effects(
         ),
         tool_reasoning=probe.fate([question, {**call, "reasoning_content": _REASON}, result], _REASON),
         lead=lead,
+        has_generation_prompt=not lead.strip() or probe.has_generation_prompt(),
         inserted=_inserted(past, last),
         opening=opening,
         reasoning=reasoning_of(opening),
@@ -194,6 +198,13 @@ class _Probe:
         if whole in text:
             return Fate.KEPT
         return Fate.CHANGED if part is not None and part in text else Fate.DROPPED
+
+    def has_generation_prompt(self) -> bool:
+        """Whether a prompt ends with more than a question does that something else follows."""
+        question = _user(_QUESTION)
+        prompt, plain = (self.text([question], add_generation_prompt=asked) or "" for asked in (True, False))
+        followed = self.text([question, _user(_AGAIN)]) or prompt
+        return prompt != plain or not followed.startswith(prompt)
 
     def system(self) -> Fate:
         shown = shows_system(self._tokenizer, self._kwargs, self._tools)

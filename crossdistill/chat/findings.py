@@ -42,11 +42,18 @@ NO_GENERATION_PROMPT = Kind(
     "no_generation_prompt",
     Severity.WARNING,
     _BEFORE,
-    "the {side}'s chat template writes {lead!r} before an answer, which its generation prompt lacks, so that the "
+    "the {side}'s chat template has no generation prompt, although it writes {lead!r} before an answer, so that the "
     "{side} reads a response outside of any answer: give its tokenizer a chat_template that ends with this text if "
     "add_generation_prompt is set.",
     "the teacher judges the response as if somebody else had written it (86 % of the demo's answers are then right, "
     "in place of 98 %)",
+)
+ANSWER_LEAD = Kind(
+    "answer_lead",
+    Severity.NOTICE,
+    _BEFORE,
+    "the {side}'s chat template writes {lead!r} before an earlier answer, which its generation prompt lacks.",
+    "nothing if the model writes it itself, as reasoning models and models with channels do",
 )
 ANSWER_INSERTION = Kind(
     "answer_insertion",
@@ -64,11 +71,12 @@ REASONING_OPENED = Kind(
 )
 END_OF_TURN_UNMARKED = Kind(
     "end_of_turn_unmarked",
-    Severity.WARNING,
+    Severity.NOTICE,
     _BEFORE,
-    "the {side}'s chat template writes nothing after an answer, so the end of a turn is not marked: give its tokenizer "
-    "a chat_template that ends answers with the model's end-of-turn token, or set stop_unit = false.",
-    "the student is taught to stop by the probability of a token that the model may never have seen there",
+    "the {side}'s chat template writes nothing after the last answer, so the end of a turn is known from the "
+    "generation_config and the tokenizer's eos_token alone.",
+    "if they do not name the token that ends the model's turns, the student is taught to stop by the probability of "
+    "another one",
 )
 TOOLS_NOT_SHOWN = Kind(
     "tools_not_shown",
@@ -223,8 +231,10 @@ def _answers(effects: TemplateEffects, side: str) -> Iterator[Finding]:
 
 
 def _response(effects: TemplateEffects, side: str) -> Iterator[Finding]:
-    if effects.lead.strip():
+    if not effects.has_generation_prompt:
         yield NO_GENERATION_PROMPT(side=side, lead=effects.lead)
+    elif effects.lead.strip():
+        yield ANSWER_LEAD(side=side, lead=effects.lead)
     if effects.inserted:
         yield ANSWER_INSERTION(side=side, inserted=effects.inserted)
     if effects.reasoning is not Opening.NONE:

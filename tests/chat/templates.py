@@ -25,6 +25,10 @@ HYBRID = (
     "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
 )
 REASONER = CHATML.replace("<|im_start|>assistant\n{%", "<|im_start|>assistant\n{{ '<think>\n' }}{%")
+NO_GENERATION_PROMPT = CHATML.split("{% if add_generation_prompt", maxsplit=1)[0]
+ALWAYS_ASKS = NO_GENERATION_PROMPT.replace(
+    "{% endfor %}", "{% if loop.last and m.role == 'user' %}<|im_start|>assistant\n{% endif %}{% endfor %}"
+)
 LEADS = CHATML.replace("{{ m.content }}", "{% if m.role == 'assistant' %}[final]{% endif %}{{ m.content }}")
 TOOLS = (
     "{% if tools %}<|im_start|>tools {{ tools | tojson }}<|im_end|>\n{% endif %}"

@@ -16,6 +16,7 @@ PLAIN = {
     "reasoning_field": Fate.DROPPED,
     "tool_reasoning": Fate.DROPPED,
     "lead": "",
+    "has_generation_prompt": True,
     "inserted": "",
     "opening": "",
     "reasoning": Opening.NONE,
@@ -60,6 +61,10 @@ SHOWS_TOOLS = {
         ),
         (t.REASONER, {}, {"opening": THOUGHT_OPEN, "reasoning": Opening.OPEN}),
         (t.LEADS, {}, {"lead": "[final]"}),
+        (t.NO_GENERATION_PROMPT, {}, {"lead": "<|im_start|>assistant\n", "has_generation_prompt": False}),
+        (t.ALWAYS_ASKS, {}, {}),
+        (t.ALWAYS_ASKS.replace("{{ m.content }}", "[x]{{ m.content }}"), {}, {"lead": "[x]"}),
+        ("{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}", {}, {}),
         (
             t.CHATML.replace("m.content", "m.content | replace('think', 'thought')"),
             {},

@@ -18,6 +18,7 @@ ODD = replace(
     past_reasoning=Fate.DROPPED,
     last_reasoning=Fate.CHANGED,
     lead="[final]",
+    has_generation_prompt=False,
     inserted="<think></think>",
     opening="<think>",
     reasoning=Opening.OPEN,
@@ -43,13 +44,13 @@ def test_every_habit_has_its_sentence():
         "strips white space before an answer.",
         "does not keep the reasoning (<think>) of earlier answers as it was (dropped).",
         "does not keep the reasoning (<think>) of the last answer as it was (changed).",
-        "writes '[final]' before an answer, which its generation prompt lacks, so that the teacher reads a response "
+        "has no generation prompt, although it writes '[final]' before an answer, so that the teacher reads a response "
         "outside of any answer: give its tokenizer a chat_template that ends with this text if add_generation_prompt "
         "is set.",
         "inserts '<think></think>' before the last answer.",
         "opens the response with '<think>': it begins inside reasoning.",
-        "writes nothing after an answer, so the end of a turn is not marked: give its tokenizer a chat_template that "
-        "ends answers with the model's end-of-turn token, or set stop_unit = false.",
+        "writes nothing after the last answer, so the end of a turn is known from the generation_config and the "
+        "tokenizer's eos_token alone.",
         "does not show tools (dropped), so it knows nothing of them: give its tokenizer a chat_template that does.",
         "does not show tool calls and their results whole (refused): give its tokenizer a chat_template that does.",
     ]
@@ -61,6 +62,7 @@ def test_every_habit_has_its_sentence():
         ({"opening": "</think>", "reasoning": Opening.CLOSED}, "opens the response with '</think>': it begins after "),
         ({"strips_leading": True, "strips_trailing": True}, "strips white space around an answer."),
         ({"strips_trailing": True}, "strips white space after an answer."),
+        ({"lead": "[final]"}, "writes '[final]' before an earlier answer, which its generation prompt lacks."),
     ],
 )
 def test_variants_of_a_sentence(changes, end):
@@ -72,18 +74,19 @@ def test_variants_of_a_sentence(changes, end):
     ("uses", "kinds"),
     [
         (Uses.of(["a text"]), set()),
-        (Uses.of([t.QUESTION]), {"no_generation_prompt", "end_of_turn_unmarked"}),
-        (Uses.of([t.QUESTION], stops=False), {"no_generation_prompt"}),
-        (Uses.of([t.SYSTEM, t.QUESTION], stops=False), {"no_generation_prompt", "system_folded"}),
-        (
-            Uses.of([t.QUESTION], tools=True, stops=False),
-            {"no_generation_prompt", "tools_not_shown", "tool_results_not_shown"},
-        ),
+        (Uses.of([t.QUESTION]), {"no_generation_prompt"}),
+        (Uses.of([t.SYSTEM, t.QUESTION]), {"no_generation_prompt", "system_folded"}),
+        (Uses.of([t.QUESTION], tools=True), {"no_generation_prompt", "tools_not_shown", "tool_results_not_shown"}),
     ],
 )
 def test_only_what_the_data_use_is_warned_of(uses, kinds):
     findings = template_findings(ODD, "student", uses)
     assert {finding.kind.name for finding in findings if finding.kind.severity is Severity.WARNING} == kinds
+
+
+def test_the_end_of_a_turn_matters_if_it_is_taught():
+    taught, not_taught = (template_findings(ODD, "student", Uses.of([t.QUESTION], stops=stops)) for stops in (1, 0))
+    assert {item.kind.name for item in taught} - {item.kind.name for item in not_taught} == {"end_of_turn_unmarked"}
 
 
 def test_habits_on_earlier_answers_matter_if_there_are_some():

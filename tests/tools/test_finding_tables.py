@@ -23,7 +23,7 @@ def test_a_page_without_its_place_for_a_table_is_refused() -> None:
 
 def test_every_sentence_ends_and_every_harm_is_a_clause() -> None:
     for kind in tool.kinds():
-        assert kind.sentence.endswith((".", ".{habits}")), kind.name
+        assert re.search(r"\.$|[.:] ?\{\w+\}$", kind.sentence), kind.name
         assert kind.harm and not kind.harm.endswith("."), kind.name
         assert re.fullmatch(r"[a-z0-9_]+", kind.name), kind.name
 

@@ -30,7 +30,7 @@ def without_generation_prompt(pair, tmp_path) -> str:
 def test_what_inspect_says_a_run_says(pair, without_generation_prompt, output, caplog):
     found = setup_of(pair.student, without_generation_prompt, output).findings.findings
     assert [finding.kind.name for finding in found] == ["no_generation_prompt"]
-    assert "the teacher's chat template writes '<turn>assistant\\n' before an answer" in caplog.text
+    assert "has no generation prompt, although it writes '<turn>assistant\\n' before an answer" in caplog.text
     inspected = inspect_pair(*read_pair(pair.student, without_generation_prompt), [Document("a", "b", b"text")])
     assert set(found) <= set(inspected.findings)
 
