@@ -27,3 +27,10 @@ class TeacherUnavailableError(TeacherError):
 
 class TeacherChangedError(TeacherError):
     """The server now answers with another model than at the start of the run."""
+
+
+class OutOfSpaceError(RuntimeError):
+    """A disk is full. What was saved before is whole, and the run can be resumed once there is room.
+
+    The command line prints the message and exits with code 74.
+    """

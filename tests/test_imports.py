@@ -30,7 +30,8 @@ LAYERS = (
     {"__main__"},
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
-ANYWHERE = {"costs", "errors", "extras", "files", "findings"}  # they import nothing of the package but each other
+# they import nothing of the package but each other
+ANYWHERE = {"costs", "errors", "extras", "files", "findings", "space"}
 ENGINES = ("trl", "accelerate", "peft", "datasets")
 ABOVE_ENGINES = LEVEL["report"]  # layers from here on may import an engine
 

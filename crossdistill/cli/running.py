@@ -1,12 +1,18 @@
 """Runs on the command line: quiet libraries, and a clear message and exit code if a run stops early."""
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from crossdistill.space import out_of_space, telling_out_of_space
+
+NO_SPACE = 74
+"""Exit code of a run for which a disk is full: EX_IOERR of sysexits.h."""
 TRY_LATER = 75
 """Exit code of a run that its teacher's server stopped: EX_TEMPFAIL of sysexits.h."""
 
@@ -22,24 +28,42 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def reporting_interruption(way_out: str = "--resume continues from its checkpoint") -> Iterator[None]:
+def _quiet_threads(folder: Path) -> Iterator[None]:
+    """No traceback of a thread that has no room to write: TensorBoard raises its error again in the main thread."""
+    previous = threading.excepthook
+
+    def report(failure: threading.ExceptHookArgs) -> None:
+        if out_of_space(failure.exc_value, folder) is None:
+            previous(failure)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = previous
+
+
+@contextmanager
+def reporting_interruption(folder: Path, way_out: str = "--resume continues from its checkpoint") -> Iterator[None]:
     """Report a run that stops early, and how to continue it.
 
-    Exits with 128 + the signal's number if a signal stopped it, as shells do, and with TRY_LATER if its teacher's
-    server did.
+    Exits with 128 + the signal's number if a signal stopped it, as shells do, with TRY_LATER if its teacher's server
+    did, and with NO_SPACE if a disk is full.
 
     Args:
+        folder: that the run writes to.
         way_out: how to continue.
     """
-    from crossdistill.errors import TeacherError
+    from crossdistill.errors import OutOfSpaceError, TeacherError
     from crossdistill.runs.interrupt import Interrupted
 
     quiet_libraries()
     try:
-        yield
+        with _quiet_threads(folder), telling_out_of_space(folder):
+            yield
     except Interrupted as stop:
         Console(stderr=True).print(f"{stop}; {way_out}", markup=False, soft_wrap=True)
         raise typer.Exit(128 + stop.signal_number) from None
-    except TeacherError as error:
+    except (TeacherError, OutOfSpaceError) as error:
         Console(stderr=True).print(f"{error} The run stopped; {way_out}", markup=False, soft_wrap=True)
-        raise typer.Exit(TRY_LATER) from None
+        raise typer.Exit(NO_SPACE if isinstance(error, OutOfSpaceError) else TRY_LATER) from None

@@ -3,7 +3,7 @@
 config.json    the configuration, written as the run starts; a resumed run must have the same one, except for the
                settings of the coverage guard and of teachers' servers
 before.json    the held-out evaluation before training
-checkpoints/   checkpoint-N, each complete once its trainer_state.json can be read
+checkpoints/   checkpoint-N
 model/         the trained model (or adapter) with its tokenizer
 run.json       figures, for programs
 report.html    the same, for people
@@ -20,6 +20,7 @@ from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.runs.run_file import write_json
+from crossdistill.train.checkpoint import Contents, newest_whole
 
 
 @dataclass(frozen=True)
@@ -123,15 +124,13 @@ class RunFolder:
                 "the same one, or start a new run in another folder."
             )
 
-    def latest_checkpoint(self, num_processes: int = 1) -> Path | None:
-        """The newest complete checkpoint; None if there is none.
+    def latest_checkpoint(self, contents: Contents) -> Path | None:
+        """The newest whole checkpoint; None if there is none.
 
         Args:
-            num_processes: of the run. Each of several processes writes its own random state, perhaps after the
-                trainer's state, which is otherwise the last file of a checkpoint.
+            contents: what the run's checkpoints hold.
         """
-        found = sorted(self.checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-        return next((path for path in reversed(found) if _is_complete(path, num_processes)), None)
+        return newest_whole(self.checkpoints, contents)
 
 
 def _can_create(folder: Path) -> bool:
@@ -150,11 +149,3 @@ def _differences(saved: dict[str, Any], wanted: dict[str, Any], table: str = "")
             yield from _differences(was, now, f"{table}{key}.")
         elif was != now:
             yield f"{table}{key} (was {was!r}, now {now!r})"
-
-
-def _is_complete(checkpoint: Path, num_processes: int) -> bool:
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return num_processes == 1 or all((checkpoint / f"rng_state_{k}.pth").exists() for k in range(num_processes))

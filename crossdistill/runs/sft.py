@@ -22,8 +22,13 @@ from crossdistill.train.config import check_training
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
 from crossdistill.train.preflight.models import check_weights, load_tokenizer
 from crossdistill.train.preflight.setup import setting_up
+from crossdistill.train.resumable import ResumableTrainer, ending_together
 
 IGNORED = -100  # label that torch's cross-entropy ignores
+
+
+class ResumableSFTTrainer(ResumableTrainer, SFTTrainer):
+    """TRL's trainer; it goes on from whole checkpoints, and leaves no half-written one on a full disk."""
 
 
 def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, Any]:
@@ -40,6 +45,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     Raises:
         InputError: bad input; found before weights are read if that is possible.
         Interrupted: after SIGINT or SIGTERM, with a checkpoint.
+        OutOfSpaceError: a disk is full; what was saved before is whole.
     """
     folder, identity = RunFolder(output), config.model_dump(mode="json")
     source = row_source(config)
@@ -57,9 +63,9 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         folder.claim(identity)
     stop = StopOnSignal()
     trainer.add_callback(stop)
-    checkpoint = folder.latest_checkpoint(processes.num_processes) if resume else None
+    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents) if resume else None
     with stop:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train(resume_from_checkpoint=checkpoint)
     if stop.received is not None:
         raise Interrupted(stop.received, trainer.state.global_step)
     trainer.save_model(str(folder.model))
@@ -72,8 +78,9 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         "num_examples": len(rows),
         "history": trainer.state.log_history,
     }
-    if processes.is_main_process:
-        write_json(folder.run, run)
+    with ending_together(output):
+        if processes.is_main_process:
+            write_json(folder.run, run)
     return run
 
 
@@ -85,7 +92,7 @@ def sft_trainer(
     checkpoints: Path,
     options: dict[str, Any],
     lora: dict[str, Any] | None = None,
-) -> SFTTrainer:
+) -> "ResumableSFTTrainer":
     """An SFTTrainer whose examples are tokenised like rollouts: prompt and response separately, then the stop token.
 
     Args:
@@ -112,7 +119,7 @@ def sft_trainer(
     check_fits(dataset, min(filter(None, (arguments.max_length, context)), default=None))
     set_seed(arguments.seed)
     with setting_up():
-        trainer = SFTTrainer(
+        trainer = ResumableSFTTrainer(
             student, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
         )
     use_progress_bar(trainer, ProgressBar())

@@ -1,6 +1,7 @@
 """Rows for SFT: prompts with responses that the data set holds, or that a teacher writes first."""
 
 import json
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -141,7 +142,7 @@ def saved_responses(path: Path) -> list[dict[str, Any]]:
     data = path.read_bytes()
     complete = data[: data.rfind(b"\n") + 1]
     if len(complete) < len(data):
-        path.write_bytes(complete)
+        os.truncate(path, len(complete))  # not written anew, which a full disk would end in the middle
     lines = complete.split(b"\n")[:-1]  # str.splitlines would also cut at U+2028 and the like
     return [json.loads(line) for line in lines]
 

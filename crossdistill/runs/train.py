@@ -27,6 +27,7 @@ from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.off_policy import GIVEN
 from crossdistill.train.preflight.setup import setting_up
+from crossdistill.train.resumable import ending_together
 
 _NUM_SAMPLES = 3
 _MAY_CHANGE = (  # so that a run that its coverage guard or its teacher's server stopped can be resumed
@@ -53,6 +54,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
             checkpoint.
         Interrupted: after SIGINT or SIGTERM, with a checkpoint.
         TeacherError: a teacher's server failed the run, with a checkpoint.
+        OutOfSpaceError: a disk is full; what was saved before is whole.
     """
     folder = RunFolder(output)
     for table in config.named_teachers.values():
@@ -69,20 +71,22 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     trainer.add_callback(stop)
     if arguments.objective == AUTO and trainer.accelerator.is_main_process:
         Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
-    checkpoint = folder.latest_checkpoint(arguments.world_size) if resume else None
+    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents) if resume else None
     # without a checkpoint the run starts from the beginning, perhaps with another model behind the server
     evaluates_before = eval_prompts is not None and (checkpoint is None or not folder.before.exists())
     trainer.accelerator.wait_for_everyone()  # every process has read the folder before one writes to it
-    if trainer.accelerator.is_main_process:
-        folder.claim(_identity(config))
+    with ending_together(output):
+        if trainer.accelerator.is_main_process:
+            folder.claim(_identity(config))
     if evaluates_before:
         before = _teacher_gap(trainer)
-        if trainer.accelerator.is_main_process:
-            write_json(folder.before, before)
+        with ending_together(output):
+            if trainer.accelerator.is_main_process:
+                write_json(folder.before, before)
         set_seed(arguments.seed, device_specific=True)  # so that the evaluation does not change the samples of the run
     try:
         with stop:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            trainer.train(resume_from_checkpoint=checkpoint)
     except TeacherError:
         if stop.received is None:
             raise
@@ -178,10 +182,11 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
     run["history"] = trainer.state.log_history
     shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
     samples = fresh_samples(trainer, shown.select(range(min(_NUM_SAMPLES, len(shown)))))
-    if trainer.accelerator.is_main_process:
-        write_json(folder.run, run)
-        write_samples(folder, samples)
-        write_report_if_possible(folder, run, [view for _, view in samples])
+    with ending_together(folder.path):
+        if trainer.accelerator.is_main_process:
+            write_json(folder.run, run)
+            write_samples(folder, samples)
+            write_report_if_possible(folder, run, [view for _, view in samples])
     return run
 
 

@@ -1,32 +1,34 @@
 """Checkpoint state beyond TRL's: usage, warnings, auxiliary heads, identities of the teachers.
 
-Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``train``, ``_save_checkpoint``, ``_save`` and
-``_load_from_checkpoint``.
+Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), in addition to what `resumable` overrides:
+``train``, ``_save`` and ``_load_from_checkpoint``.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import TrainOutput, get_last_checkpoint
+from transformers.trainer_utils import TrainOutput
 
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
+from crossdistill.train.checkpoint import Contents
 from crossdistill.train.generation import GenerationTrainer
 from crossdistill.train.monitor.base import Monitor
+from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
 from crossdistill.train.monitor.usage import Usage
+from crossdistill.train.resumable import ResumableTrainer
 
 TEACHERS_FILE = "teachers.json"
 
 
-class CheckpointingTrainer(GenerationTrainer):
+class CheckpointingTrainer(ResumableTrainer, GenerationTrainer):
     """Resumes as if there had been no interruption. The student that it saves is the plain model.
 
     If a teacher fails (TeacherError, which is raised), the last optimisation step is saved first.
@@ -40,29 +42,28 @@ class CheckpointingTrainer(GenerationTrainer):
     monitors: list[Monitor]
     usage: Usage
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
         """As TRL's `train`.
 
         Args:
-            resume_from_checkpoint: path of a checkpoint, or True for the last one.
+            resume_from_checkpoint: path of a checkpoint, or True for the newest whole one.
             **kwargs: as TRL's.
 
         Raises:
-            InputError: a teacher is not the one that taught up to that checkpoint, or another version wrote it.
+            InputError: the checkpoint is not whole, or there is none; a teacher is not the one that taught up to it.
+            OutOfSpaceError: a disk is full.
         """
-        if isinstance(resume_from_checkpoint, bool):
-            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint else None
+        checkpoint = self._checkpoint_to_resume(resume_from_checkpoint)
         self.usage.start()
-        if resume_from_checkpoint is not None:
-            checkpoint = Path(resume_from_checkpoint)
+        if checkpoint is not None:
             check_identities(self.teachers, checkpoint)
             for monitor in self.monitors:
                 monitor.load(checkpoint)
             state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
             if self._is_over(state):
-                return self._as_it_ended(resume_from_checkpoint, state)
+                return self._as_it_ended(str(checkpoint), state)
         try:
-            return super().train(resume_from_checkpoint, **kwargs)
+            return super().train(checkpoint, **kwargs)
         except TeacherError:
             self._save_last_step()
             raise
@@ -93,15 +94,19 @@ class CheckpointingTrainer(GenerationTrainer):
         """The usage of all processes together; every process must call it."""
         return self.usage.total()
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+    @property
+    def checkpoint_contents(self) -> Contents:
+        has_heads = auxiliary_heads.auxiliary_heads_of(self._student) is not None
+        own = (USAGE_FILE, *([auxiliary_heads.FILE] if has_heads else []))
+        return replace(super().checkpoint_contents, own=own)
+
+    def _save_own_state(self, checkpoint: Path) -> None:
         is_writer = self.accelerator.is_main_process
         for monitor in self.monitors:
             monitor.save(checkpoint, is_writer)
         if is_writer:
             save_identities(self.teachers, checkpoint)
         auxiliary_heads.save(self._student, checkpoint, is_writer)
-        super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         with auxiliary_heads.detached(self._student):
@@ -137,19 +142,3 @@ def check_identities(teachers: Mapping[str, Teacher], checkpoint: Path) -> None:
                 f"the teacher {name!r} is another model than the one that taught the run up to {checkpoint.name}: "
                 f"{difference}. Use the first one again, or begin a new run in another folder."
             )
-
-
-@contextmanager
-def raise_on_all_processes() -> Iterator[None]:
-    """Raise a TeacherError of one process in all, which would wait for it forever. Every process must enter."""
-    failure: TeacherError | None = None
-    try:
-        yield
-    except TeacherError as error:
-        failure = error
-    messages = gather_object([None if failure is None else str(failure)])
-    failed = [message for message in messages if message is not None]
-    if failure is not None:
-        raise failure
-    if failed:
-        raise TeacherError(failed[0])

@@ -8,6 +8,7 @@ distribution, loggers and the hub are inherited.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -22,12 +23,13 @@ from crossdistill.distill import Rollout, ScoredBatch, ScoredResponse
 from crossdistill.distill.checks import scoring_temperature
 from crossdistill.distill.routing import COLUMN
 from crossdistill.distill.student import StudentInputs, check_finite, collate, supervised_states
+from crossdistill.errors import TeacherError
 from crossdistill.objectives import Objective
 from crossdistill.ops import LMHead
 from crossdistill.teachers import Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.assembly import distiller_of
-from crossdistill.train.checkpointing import CheckpointingTrainer, raise_on_all_processes
+from crossdistill.train.checkpointing import CheckpointingTrainer
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.monitor.base import Observation
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
@@ -38,6 +40,7 @@ from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.models import load_teacher
 from crossdistill.train.preflight.setup import Setup
+from crossdistill.train.together import raised_on_all
 from crossdistill.train.vllm import KeepSampledLogprobs
 
 
@@ -214,7 +217,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
                 ends = [position for part in parts for position in part.stop_positions]
                 old_logprobs = self.old_logprobs(rollout, inputs, ends)
             check_finite(old_logprobs.tokens, self.state.global_step)
-            with raise_on_all_processes():
+            with raised_on_all(TeacherError):
                 return inputs, distiller.collect(parts, old_logprobs)
 
     def _compute_loss(
@@ -289,7 +292,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         self._metrics[mode].update({name: [value] for name, value in self.metrics.take(mode).items()})
         super().log(logs, start_time)
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
         self.distiller.timers.take()  # training is timed from here
         result = super().train(resume_from_checkpoint, **kwargs)
         self.coverage_guard.check()

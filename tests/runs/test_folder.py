@@ -18,15 +18,6 @@ def begin(folder: RunFolder, config: dict[str, Any], resume: bool) -> None:
     folder.claim(config)
 
 
-def checkpoint(folder: RunFolder, step: int, state: str | None = "{}") -> Path:
-    path = folder.checkpoints / f"checkpoint-{step}"
-    path.mkdir(parents=True)
-    (path / "model.safetensors").write_bytes(b"weights")
-    if state is not None:
-        (path / "trainer_state.json").write_text(state)
-    return path
-
-
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_new_or_an_empty_folder_is_claimed(tmp_path, exists):
     folder = RunFolder(tmp_path / "a" / "run")
@@ -83,34 +74,6 @@ def test_a_damaged_configuration_is_reported(tmp_path):
     folder.config.write_text('{"student": ')
     with pytest.raises(InputError, match=r"config\.json is damaged"):
         begin(folder, CONFIG, resume=True)
-
-
-def test_the_newest_complete_checkpoint(tmp_path):
-    folder = RunFolder(tmp_path)
-    assert folder.latest_checkpoint() is None
-    checkpoint(folder, 2)
-    expected = checkpoint(folder, 10)
-    checkpoint(folder, 12, state=None)  # killed while it was written
-    checkpoint(folder, 14, state='{"global_step": ')
-    assert folder.latest_checkpoint() == expected
-
-
-def test_no_complete_checkpoint(tmp_path):
-    folder = RunFolder(tmp_path)
-    checkpoint(folder, 2, state=None)
-    assert folder.latest_checkpoint() is None
-
-
-def test_a_checkpoint_of_several_processes_needs_the_random_state_of_each(tmp_path):
-    folder = RunFolder(tmp_path)
-    whole, half = folder.checkpoints / "checkpoint-1", folder.checkpoints / "checkpoint-2"
-    for checkpoint, ranks in ((whole, (0, 1)), (half, (0,))):
-        checkpoint.mkdir(parents=True)
-        (checkpoint / "trainer_state.json").write_text("{}")
-        for rank in ranks:
-            (checkpoint / f"rng_state_{rank}.pth").touch()
-    assert folder.latest_checkpoint(num_processes=2) == whole
-    assert folder.latest_checkpoint() == half
 
 
 @pytest.mark.parametrize("resume", [False, True])

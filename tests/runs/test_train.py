@@ -20,6 +20,7 @@ from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import StopOnSignal
 from crossdistill.runs.run_file import read_run
 from crossdistill.runs.train import train
+from crossdistill.train.checkpoint import Contents
 from tests.models import MESSAGES, Pair
 
 STEPS = 16  # of two prompts' batches an epoch, on each of which two steps are made
@@ -89,7 +90,7 @@ def interrupted(pair: Pair, data: str, tmp_path_factory: pytest.TempPathFactory)
     while waiting and time.monotonic() < deadline:
         for number, process in list(waiting.items()):
             assert process.poll() is None, process.communicate()[1][-3000:]
-            if RunFolder(folder / number.name).latest_checkpoint() is not None:
+            if RunFolder(folder / number.name).latest_checkpoint(Contents()) is not None:
                 process.send_signal(number)
                 del waiting[number]
         time.sleep(0.01)
@@ -107,7 +108,7 @@ def whole(pair: Pair, data: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.mark.slow
 def test_sigterm_saves_and_says_how_to_go_on(interrupted):
-    checkpoint = RunFolder(interrupted["folder"] / "SIGTERM").latest_checkpoint()
+    checkpoint = RunFolder(interrupted["folder"] / "SIGTERM").latest_checkpoint(Contents())
     step = int(checkpoint.name.split("-")[1])
     assert 0 < step < STEPS
     assert step % 2 == 0  # between two batches of rollouts
@@ -129,7 +130,7 @@ def test_an_interrupted_run_ends_as_the_whole_one(pair, data, whole, interrupted
     folder = interrupted["folder"] / name
     if name == "SIGKILL":  # as if it had been killed while it wrote another one
         (folder / "checkpoints" / "checkpoint-999").mkdir()
-    began = int(RunFolder(folder).latest_checkpoint().name.split("-")[1])
+    began = int(RunFolder(folder).latest_checkpoint(Contents()).name.split("-")[1])
     trainer, _ = train(config(pair, data), folder, resume=True)
     assert trainer._step == STEPS - began  # it did go on, and not begin again
     assert outcome(folder) == outcome(whole)

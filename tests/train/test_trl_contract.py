@@ -21,6 +21,7 @@ from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.checkpointing import CheckpointingTrainer
 from crossdistill.train.generation import GenerationTrainer
+from crossdistill.train.resumable import ResumableTrainer
 from tests.train.harness import load, make_trainer, rows
 
 SIGNATURES = {
@@ -39,6 +40,8 @@ SIGNATURES = {
     "_save": "self, output_dir=None, state_dict=None",
     "_load_from_checkpoint": "self, resume_from_checkpoint, model=None",
     "training_step": "self, model, inputs, num_items_in_batch",
+    "_save_rng_state": "self, output_dir",
+    "save_model": "self, output_dir=None, _internal_call=False",
     "__init__": "self, model, teacher_model=None, args=None, train_dataset=None, eval_dataset=None, "
     "processing_class=None, callbacks=None, optimizers=(None, None), quantization_config=None, peft_config=None, "
     "tools=None",
@@ -54,6 +57,8 @@ OVERRIDDEN = {
     "_get_train_sampler",
     "_save_checkpoint",
     "_save",
+    "_save_rng_state",
+    "save_model",
     "_load_from_checkpoint",
     "compute_loss",
     "log",
@@ -84,7 +89,7 @@ def test_signature(name):
 
 
 def test_nothing_else_is_overridden():
-    classes = (GenerationTrainer, CheckpointingTrainer, CrossTokenizerTrainer)
+    classes = (GenerationTrainer, ResumableTrainer, CheckpointingTrainer, CrossTokenizerTrainer)
     ours = {name for kind in classes for name, value in vars(kind).items() if callable(value)}
     assert {name for name in ours if hasattr(DistillationTrainer, name)} == OVERRIDDEN
 

@@ -33,5 +33,5 @@ def command(
     os.environ["HF_HUB_OFFLINE"] = "1"  # set before the libraries read it; everything comes with the package
     from crossdistill.demo.run import DEFAULTS, run_demo
 
-    with reporting_interruption("start it again in a new folder"):
+    with reporting_interruption(output, "start it again in a new folder"):
         run_demo(output, seed, DEFAULTS if steps is None else replace(DEFAULTS, steps=steps), two_teachers)

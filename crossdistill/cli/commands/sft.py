@@ -38,7 +38,7 @@ def command(
     config = read_config(SFTRunConfig, file, overrides, {"student": student, "dataset": dataset, "teacher": teacher})
     from crossdistill.runs.sft import sft
 
-    with reporting_interruption():
+    with reporting_interruption(output):
         sft(config, output, resume)
     Console().print(f"the model is in {output / 'model'}")
     return None

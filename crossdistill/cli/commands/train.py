@@ -53,7 +53,7 @@ def command(
     from crossdistill.report.alignment.terminal import print_warnings
     from crossdistill.runs.train import train
 
-    with reporting_interruption():
+    with reporting_interruption(output):
         _, run = train(config, output, resume)
     console = Console()
     print_warnings(console, run["warnings"])

@@ -1,0 +1,185 @@
+"""Checkpoints on disk: which one a run goes on from, and whether it is whole.
+
+A checkpoint of transformers is whole once its trainer_state.json can be read, because that is written last, by one of
+several processes; later a file can be cut short or removed. FSDP, DeepSpeed and other engines write weights and
+optimizer in layouts of their own, of which only the trainer's state is read here.
+"""
+
+import json
+import logging
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+
+from crossdistill.findings import Kind, Severity, When
+
+NOT_WHOLE = Kind(
+    "checkpoint_not_whole",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the checkpoint {checkpoint} cannot be resumed, because {fault}: name a whole one, or pass True for the newest "
+    "whole one of the run.",
+    "the run would crash, or go on with a new optimizer, random state or count of what it has spent",
+)
+NO_CHECKPOINT = Kind(
+    "no_checkpoint",
+    Severity.REFUSAL,
+    When.LOADING,
+    "there is no checkpoint to resume in {folder}{faults}: train without resume_from_checkpoint to begin anew.",
+    "the run would begin anew in silence",
+)
+PASSED_OVER = Kind(
+    "checkpoint_passed_over",
+    Severity.WARNING,
+    When.LOADING,
+    "the checkpoint {checkpoint} is passed over, because {fault}: the run goes on from an older one, or from its start "
+    "if there is none.",
+    "steps that were trained are trained again",
+)
+
+_LOGGER = logging.getLogger("crossdistill")
+_NAME = re.compile(r"checkpoint-(\d+)")
+_STATE_OF_ONE, _STATE_OF_SEVERAL = "rng_state.pth", "rng_state_{}.pth"
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_OTHER_LAYOUTS = ("pytorch_model_fsdp*", "optimizer_*", "global_step*", "rank*-of-*", "user_content.pt")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a run writes into each of its checkpoints, beyond weights and the trainer's state.
+
+    Attributes:
+        num_processes: of the run; each of several writes its own random state.
+        has_optimizer: whether optimizer, scheduler and random states are written.
+        own: names of further files that must be there.
+    """
+
+    num_processes: int = 1
+    has_optimizer: bool = True
+    own: tuple[str, ...] = ()
+
+    def fault(self, checkpoint: Path) -> str | None:
+        """Why a checkpoint is not whole, as a clause; None if it is."""
+        return next(self._faults(checkpoint), None)
+
+    def _faults(self, checkpoint: Path) -> Iterator[str]:
+        if not checkpoint.is_dir():
+            yield "there is no such folder"
+            return
+        if not isinstance(_json(checkpoint / TRAINER_STATE_NAME), dict):
+            inside = _steps(checkpoint)
+            hint = f" (it holds {inside[-1].name}, which is one)" if inside else ""
+            yield f"its {TRAINER_STATE_NAME} is missing or damaged{hint}"
+        if any(any(checkpoint.glob(pattern)) for pattern in _OTHER_LAYOUTS):
+            return
+        yield from _weight_faults(checkpoint)
+        if self.has_optimizer:
+            yield from _missing(checkpoint, (OPTIMIZER_NAME, SCHEDULER_NAME))
+            yield from self._random_state_faults(checkpoint)
+        yield from _missing(checkpoint, self.own)
+        yield from (f"its {path.name} is damaged" for path in sorted(checkpoint.iterdir()) if _is_damaged(path))
+
+    def _random_state_faults(self, checkpoint: Path) -> Iterator[str]:
+        """A checkpoint of another number of processes can be resumed; one in which a process's state lacks cannot."""
+        if (checkpoint / _STATE_OF_ONE).exists():
+            return
+        several = len(list(checkpoint.glob(_STATE_OF_SEVERAL.format("*"))))
+        if several == 0:
+            yield f"it has no {_STATE_OF_ONE}"
+        elif several < self.num_processes:
+            yield f"it has the random states of {several} processes of {self.num_processes}"
+
+
+def newest_whole(folder: Path, contents: Contents) -> Path | None:
+    """The newest whole checkpoint in a folder, with a warning for each newer one; None if there is none.
+
+    Args:
+        folder: that holds ``checkpoint-N``; it need not exist.
+        contents: what each holds.
+    """
+    for checkpoint in reversed(_steps(folder)):
+        fault = contents.fault(checkpoint)
+        if fault is None:
+            return checkpoint
+        _LOGGER.warning(PASSED_OVER(checkpoint=checkpoint, fault=fault).message)
+    return None
+
+
+def checkpoint_to_resume(wanted: str | Path | bool | None, folder: Path, contents: Contents) -> Path | None:
+    """The checkpoint that a run goes on from; None if it begins anew.
+
+    Args:
+        wanted: path of a checkpoint, or True for the newest whole one; None or False to begin anew.
+        folder: in which the run writes its checkpoints.
+        contents: what each holds.
+
+    Raises:
+        FindingError: the checkpoint is not whole, or there is no whole one.
+    """
+    if wanted is None or wanted is False:
+        return None
+    if wanted is True:
+        newest = newest_whole(folder, contents)
+        if newest is None:
+            faults = "; ".join(f"{path.name}: {contents.fault(path)}" for path in _steps(folder))
+            raise NO_CHECKPOINT.error(folder=folder, faults=f" that is whole ({faults})" if faults else "")
+        return newest
+    fault = contents.fault(Path(wanted))
+    if fault is not None:
+        raise NOT_WHOLE.error(checkpoint=wanted, fault=fault)
+    return Path(wanted)
+
+
+def _steps(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    found = {path: _NAME.fullmatch(path.name) for path in folder.glob("checkpoint-*") if path.is_dir()}
+    numbers = {path: int(match[1]) for path, match in found.items() if match}
+    return sorted(numbers, key=numbers.__getitem__)
+
+
+def _weight_faults(checkpoint: Path) -> Iterator[str]:
+    indexes = [checkpoint / name for name in _INDEXES if (checkpoint / name).exists()]
+    for index in indexes:
+        listed = (_json(index) or {}).get("weight_map", {}).values()
+        yield from _missing(checkpoint, sorted(set(listed)))
+    adapters = [path for name in _WEIGHTS for path in checkpoint.glob(f"*/{name}")]
+    if not indexes and not adapters and not any((checkpoint / name).exists() for name in _WEIGHTS):
+        yield f"it has no weights ({', '.join(_WEIGHTS)})"
+    yield from (f"its {path.relative_to(checkpoint)} is damaged" for path in adapters if _is_damaged(path))
+
+
+def _missing(checkpoint: Path, names: Any) -> Iterator[str]:
+    yield from (f"it has no {name}" for name in names if not (checkpoint / name).exists())
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a file was cut short, as far as its ends tell; tensors are not read."""
+    if path.suffix == ".safetensors":
+        return not _has_whole_header(path)
+    if path.suffix in (".pt", ".pth") or path.match("*_model*.bin"):
+        return not zipfile.is_zipfile(path)  # the directory of a zip file is at its end
+    return path.suffix == ".json" and _json(path) is None
+
+
+def _has_whole_header(path: Path) -> bool:
+    """The header gives the file's length, which a file that was cut contradicts."""
+    try:
+        with safe_open(path, framework="pt"):
+            return True
+    except SafetensorError:
+        return False
+
+
+def _json(path: Path) -> Any:
+    """The content of a JSON file; None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,90 @@
+"""A trainer of transformers that goes on from whole checkpoints only, and leaves none that is not.
+
+Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``train``, ``log``, ``save_model``,
+``_save_checkpoint`` and ``_save_rng_state``.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer
+
+from crossdistill.errors import OutOfSpaceError
+from crossdistill.space import telling_out_of_space
+from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
+from crossdistill.train.together import raised_on_all
+
+
+class ResumableTrainer(Trainer):
+    """Mixed into a trainer of TRL, in front of it.
+
+    If a disk is full, all processes raise OutOfSpaceError; what was half-written is removed, older checkpoints stay.
+    """
+
+    @property
+    def checkpoint_contents(self) -> Contents:
+        """What each checkpoint of this run holds."""
+        return Contents(self.args.world_size, has_optimizer=not self.args.save_only_model)
+
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
+        """As transformers' `train`.
+
+        Args:
+            resume_from_checkpoint: path of a checkpoint, or True for the newest whole one.
+            **kwargs: as transformers'.
+
+        Raises:
+            InputError: the checkpoint is not whole, or there is none.
+            OutOfSpaceError: a disk is full.
+        """
+        checkpoint = self._checkpoint_to_resume(resume_from_checkpoint)
+        with ending_together(Path(self.args.output_dir)):
+            return super().train(None if checkpoint is None else str(checkpoint), **kwargs)
+
+    def _checkpoint_to_resume(self, wanted: str | Path | bool | None) -> Path | None:
+        return checkpoint_to_resume(wanted, Path(self.args.output_dir), self.checkpoint_contents)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        with ending_together(Path(self.args.output_dir)):  # loggers and tables of completions write files
+            super().log(logs, start_time)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        is_new = not folder.exists()
+        try:
+            with ending_together(folder.parent if _internal_call else folder):
+                super().save_model(output_dir, _internal_call)
+        except OutOfSpaceError:
+            self._remove(folder if is_new else None)
+            raise
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        try:
+            with ending_together(checkpoint.parent):
+                self._save_own_state(checkpoint)
+                super()._save_checkpoint(model, trial)
+        except OutOfSpaceError:
+            self._remove(checkpoint)
+            raise
+
+    def _save_own_state(self, checkpoint: Path) -> None:
+        """Write what a resumed run needs beyond transformers' files. Every process calls it."""
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        with ending_together(Path(self.args.output_dir)):  # of all processes, before an older checkpoint is deleted
+            super()._save_rng_state(output_dir)
+
+    def _remove(self, folder: Path | None) -> None:
+        if folder is not None and self.args.should_save:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def ending_together(folder: Path) -> Iterator[None]:
+    """Raise OutOfSpaceError in all processes if one of them has no room in `folder`."""
+    with raised_on_all(OutOfSpaceError), telling_out_of_space(folder):
+        yield

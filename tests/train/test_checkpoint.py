@@ -1,0 +1,172 @@
+"""Which checkpoints are whole, and from which one a run goes on."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from crossdistill import InputError
+from crossdistill.runs.folder import RunFolder
+from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
+
+STATE = {"weight": torch.arange(64.0)}
+
+
+def checkpoint(folder: Path, step: int, num_processes: int = 1) -> Path:
+    """A whole one, as transformers writes it."""
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    save_file(STATE, path / "model.safetensors")
+    for name in ("optimizer.pt", "scheduler.pt", "training_args.bin"):
+        torch.save(STATE, path / name)
+    for rank in range(num_processes):
+        torch.save(STATE, path / ("rng_state.pth" if num_processes == 1 else f"rng_state_{rank}.pth"))
+    (path / "usage.json").write_text("{}")
+    (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    return path
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def shard(path: Path, *names: str) -> None:
+    (path / "model.safetensors").unlink()
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict.fromkeys("ab", names[-1])}))
+    for name in names[:-1]:
+        save_file(STATE, path / name)
+
+
+CONTENTS = Contents(own=("usage.json",))
+
+
+@pytest.mark.parametrize(
+    "name", ["trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "usage.json"]
+)
+@pytest.mark.parametrize("how", ["missing", "cut", "empty"])
+def test_a_file_that_lacks_or_was_cut(tmp_path, name, how):
+    older, newer = checkpoint(tmp_path, 9), checkpoint(tmp_path, 10)
+    if how == "missing":
+        (newer / name).unlink()
+    elif how == "empty" or name.endswith("json"):
+        (newer / name).write_bytes(b"" if how == "empty" else b'{"a": ')
+    else:
+        cut(newer / name)
+    assert name.replace("model.safetensors", "") in CONTENTS.fault(newer)
+    assert CONTENTS.fault(older) is None
+    assert checkpoint_to_resume(True, tmp_path, CONTENTS) == older
+    with pytest.raises(InputError, match=rf"checkpoint-10 cannot be resumed, because .*: name a whole one"):
+        checkpoint_to_resume(str(newer), tmp_path, CONTENTS)
+
+
+def test_what_is_passed_over_is_said(tmp_path, caplog):
+    checkpoint(tmp_path, 1)
+    (checkpoint(tmp_path, 2) / "optimizer.pt").unlink()
+    with caplog.at_level(logging.WARNING, "crossdistill"):
+        checkpoint_to_resume(True, tmp_path, CONTENTS)
+    assert "checkpoint-2 is passed over, because it has no optimizer.pt" in caplog.text
+
+
+def test_newest_by_number(tmp_path):
+    for step in (2, 10, 9):
+        checkpoint(tmp_path, step)
+    for name in ("checkpoint-best", "checkpoint-12.tmp", "checkpoint-"):  # none of transformers
+        (tmp_path / name).mkdir()
+    assert checkpoint_to_resume(True, tmp_path, CONTENTS).name == "checkpoint-10"
+
+
+@pytest.mark.parametrize("wanted", [None, False])
+def test_beginning_anew(tmp_path, wanted):
+    checkpoint(tmp_path, 1)
+    assert checkpoint_to_resume(wanted, tmp_path, CONTENTS) is None
+
+
+def test_no_checkpoint(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError, match="there is no checkpoint to resume in .*: train without resume_from"):
+            checkpoint_to_resume(True, folder, CONTENTS)
+    (checkpoint(tmp_path, 2) / "scheduler.pt").unlink()
+    with pytest.raises(InputError, match=r"that is whole \(checkpoint-2: it has no scheduler.pt\)"):
+        checkpoint_to_resume(True, tmp_path, CONTENTS)
+
+
+def test_a_path_that_is_no_checkpoint(tmp_path):
+    checkpoint(tmp_path, 2)
+    with pytest.raises(InputError, match="there is no such folder"):
+        checkpoint_to_resume(tmp_path / "checkpoint-3", tmp_path, CONTENTS)
+    with pytest.raises(InputError, match=r"\(it holds checkpoint-2, which is one\)"):
+        checkpoint_to_resume(tmp_path, tmp_path, CONTENTS)
+
+
+def test_each_process_needs_its_random_state(tmp_path):
+    whole, half = checkpoint(tmp_path, 1, num_processes=2), checkpoint(tmp_path, 2, num_processes=2)
+    (half / "rng_state_1.pth").unlink()
+    folder = RunFolder(tmp_path)
+    two = Contents(2)
+    assert two.fault(half) == "it has the random states of 1 processes of 2"
+    assert two.fault(whole) is None
+    assert folder.checkpoints == tmp_path / "checkpoints"
+
+
+@pytest.mark.parametrize(("written", "resumed"), [(2, 1), (1, 2)])
+def test_another_number_of_processes_may_go_on(tmp_path, written, resumed):
+    assert Contents(resumed).fault(checkpoint(tmp_path, 1, num_processes=written)) is None
+
+
+def test_a_run_that_saves_weights_alone(tmp_path):
+    path = checkpoint(tmp_path, 1)
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (path / name).unlink()
+    assert Contents(has_optimizer=False).fault(path) is None
+    assert Contents().fault(path) == "it has no optimizer.pt"
+
+
+def test_shards(tmp_path):
+    path = checkpoint(tmp_path, 1)
+    shard(path, "model-1.safetensors", "model-1.safetensors")
+    assert Contents().fault(path) is None
+    shard(checkpoint(tmp_path, 2), "model-1.safetensors", "model-2.safetensors")
+    assert Contents().fault(tmp_path / "checkpoint-2") == "it has no model-2.safetensors"
+    cut(path / "model-1.safetensors")
+    assert Contents().fault(path) == "its model-1.safetensors is damaged"
+
+
+@pytest.mark.parametrize("place", [".", "named"])  # PEFT writes adapters that have names into folders
+def test_adapters(tmp_path, place):
+    path = checkpoint(tmp_path, 1)
+    (path / place).mkdir(exist_ok=True)
+    adapter = (path / "model.safetensors").rename(path / place / "adapter_model.safetensors")
+    assert Contents().fault(path) is None
+    cut(adapter)
+    assert "adapter_model.safetensors is damaged" in Contents().fault(path)
+
+
+LAYOUTS: dict[str, list[str]] = {
+    "fsdp": ["pytorch_model_fsdp_0/.metadata", "optimizer_0/.metadata"],
+    "fsdp in one file": ["pytorch_model_fsdp.bin", "optimizer.bin"],
+    "deepspeed": ["global_step2/mp_rank_00_model_states.pt", "latest", "zero_to_fp32.py"],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_other_engines_are_not_judged(tmp_path, layout):
+    path: Any = checkpoint(tmp_path, 1)
+    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
+        (path / name).unlink()
+    for name in LAYOUTS[layout]:
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_bytes(b"")
+    assert CONTENTS.fault(path) is None
+    (path / "trainer_state.json").unlink()
+    assert "trainer_state.json" in CONTENTS.fault(path)
+
+
+def test_files_of_the_user_are_not_judged(tmp_path):
+    path = checkpoint(tmp_path, 1)
+    (path / "notes.txt").write_text("the best so far")
+    (path / "vocab.bin").write_bytes(b"no zip")
+    assert CONTENTS.fault(path) is None
