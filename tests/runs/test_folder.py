@@ -1,7 +1,6 @@
 """Which run owns an output folder, and from where it resumes."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -59,7 +59,7 @@ def test_a_file_that_lacks_or_was_cut(tmp_path, name, how):
     assert name.replace("model.safetensors", "") in CONTENTS.fault(newer)
     assert CONTENTS.fault(older) is None
     assert checkpoint_to_resume(True, tmp_path, CONTENTS) == older
-    with pytest.raises(InputError, match=rf"checkpoint-10 cannot be resumed, because .*: name a whole one"):
+    with pytest.raises(InputError, match=r"checkpoint-10 cannot be resumed, because .*: name a whole one"):
         checkpoint_to_resume(str(newer), tmp_path, CONTENTS)
 
 
@@ -87,7 +87,7 @@ def test_beginning_anew(tmp_path, wanted):
 
 def test_no_checkpoint(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(InputError, match="there is no checkpoint to resume in .*: train without resume_from"):
+        with pytest.raises(InputError, match=r"there is no checkpoint to resume in .*: train without resume_from"):
             checkpoint_to_resume(True, folder, CONTENTS)
     (checkpoint(tmp_path, 2) / "scheduler.pt").unlink()
     with pytest.raises(InputError, match=r"that is whole \(checkpoint-2: it has no scheduler.pt\)"):
