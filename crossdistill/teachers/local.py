@@ -1,6 +1,6 @@
 """A teacher in this process: a Hugging Face model."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,7 @@ class LocalTeacher(Teacher):
         batch_tokens: tokens, padding included, to run through the model at once.
         temperature: divides the logits of the log-probabilities. Hidden states are those of temperature 1.
         text_tokens: special tokens that are read as text (:meth:`crossdistill.ByteVocab.from_tokenizer`).
+        template_kwargs: keyword arguments of its chat template, for the responses that it writes.
 
     Attributes:
         model: see above.
@@ -68,6 +69,7 @@ class LocalTeacher(Teacher):
         batch_tokens: int = 8192,
         temperature: float = 1.0,
         text_tokens: Collection[str] = (),
+        template_kwargs: Mapping[str, Any] | None = None,
     ):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
@@ -85,6 +87,7 @@ class LocalTeacher(Teacher):
         self._head = LMHead.from_model(model)
         self._head.verify(model)
         self._batch_tokens = batch_tokens
+        self._template_kwargs = template_kwargs
         self.temperature = temperature
 
     def score(
@@ -104,7 +107,14 @@ class LocalTeacher(Teacher):
     ) -> Iterator[WrittenResponse]:
         """Write one response to each prompt, in order, as they become ready. See :meth:`Teacher.write`."""
         return write_responses(
-            self.model, self.tokenizer, prompts, max_new_tokens, temperature, seed=seed, first_row=first_row
+            self.model,
+            self.tokenizer,
+            prompts,
+            max_new_tokens,
+            temperature,
+            seed=seed,
+            first_row=first_row,
+            template_kwargs=self._template_kwargs,
         )
 
     def set_temperature(self, temperature: float) -> None:

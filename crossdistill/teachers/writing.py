@@ -1,6 +1,6 @@
 """Responses that a local model writes: for SFT on a teacher's text, off-policy batches and evaluation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from crossdistill.chat import render_prompt, stop_ids
 from crossdistill.chat.messages import Prompt
+from crossdistill.errors import InputError
 from crossdistill.teachers.base import WrittenResponse
+from crossdistill.teachers.generation_defaults import defaults_set_aside
 
 __all__ = ["WrittenResponse", "write_responses"]
 
@@ -23,8 +25,11 @@ def write_responses(
     batch_size: int = 64,
     seed: int = 0,
     first_row: int = 0,
+    template_kwargs: Mapping[str, Any] | None = None,
 ) -> Iterator[WrittenResponse]:
     """Write one response to each prompt, in order, as they become ready.
+
+    Nothing of the model's own generation defaults has an effect: greedy is greedy, and samples are the model's own.
 
     Args:
         model: a Hugging Face causal language model.
@@ -35,10 +40,17 @@ def write_responses(
         batch_size: prompts that are run through the model at once.
         seed: the sampling of a batch depends on it and on the number of the batch's first row only.
         first_row: number of the first prompt: a call that continues an interrupted one counts the rows of that one.
+        template_kwargs: keyword arguments of the chat template.
+
+    Raises:
+        InputError: the model has no stop token, or does not write one response to each prompt.
     """
     stops = stop_ids(tokenizer, model.generation_config.eos_token_id)
+    if not stops:
+        raise InputError("the model that writes responses has no stop token: set its tokenizer's eos_token.")
     for first in range(0, len(prompts), batch_size):
-        rows = [torch.tensor(render_prompt(tokenizer, prompt)) for prompt in prompts[first : first + batch_size]]
+        batch = prompts[first : first + batch_size]
+        rows = [torch.tensor(render_prompt(tokenizer, prompt, dict(template_kwargs or {}))) for prompt in batch]
         with torch.random.fork_rng():
             torch.manual_seed(int(np.random.SeedSequence([seed, first_row + first]).generate_state(1)[0]))
             generated = _generate(model, rows, stops, max_new_tokens, temperature, tokenizer.pad_token_id)
@@ -55,27 +67,41 @@ def _generate(
     temperature: float,
     pad_id: int | None,
 ) -> torch.Tensor:
+    """The new tokens of each row, padded on the right."""
+    from transformers import GenerationConfig
+
     pad = stops[0] if pad_id is None else pad_id
     input_ids = pad_sequence(rows, batch_first=True, padding_value=pad, padding_side="left").to(model.device)
     ones = [torch.ones_like(row) for row in rows]
     mask = pad_sequence(ones, batch_first=True, padding_side="left").to(model.device)
-    sampling = (
+    sampling: dict[str, Any] = (
         {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
         if temperature
         else {"do_sample": False}
     )
-    output = model.generate(
-        input_ids=input_ids,
-        attention_mask=mask,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=list(stops),
-        pad_token_id=pad,
-        **sampling,
-    )
+    settings = GenerationConfig(max_new_tokens=max_new_tokens, eos_token_id=list(stops), pad_token_id=pad, **sampling)
+    with defaults_set_aside(model):
+        output = model.generate(input_ids=input_ids, attention_mask=mask, generation_config=settings)
+    check_one_each(len(rows), len(output))
     return output[:, input_ids.shape[1] :]
+
+
+def check_one_each(num_prompts: int, num_responses: int) -> None:
+    """Check that a model has answered each prompt once, because answers would stand under other prompts.
+
+    Raises:
+        InputError: it has not; a class of the model's own code, say, may override ``generate``.
+    """
+    if num_responses != num_prompts:
+        raise InputError(
+            f"the model wrote {num_responses} responses to {num_prompts} prompts, so it is unknown which belongs to "
+            "which: use a model whose generate() returns one sequence for each prompt."
+        )
 
 
 def _response(ids: list[int], stops: tuple[int, ...], tokenizer: Any) -> WrittenResponse:
     end = next((k for k, token in enumerate(ids) if token in stops), None)
-    text = tokenizer.decode(ids if end is None else ids[:end], skip_special_tokens=True)
+    # "clean up" would take away spaces that the model wrote
+    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    text = tokenizer.decode(ids if end is None else ids[:end], **options)
     return WrittenResponse(text, len(ids) if end is None else end + 1, end is not None)

@@ -16,6 +16,7 @@ from crossdistill.objectives.base import check_objective
 from crossdistill.signal import Signal
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
+from crossdistill.train.sampling_settings import check_sampling
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Breaking the Tokenizer Barrier, appendix A and its training script. 128 prompts a step on one process:
@@ -181,6 +182,7 @@ class CrossTokenizerConfig(DistillationConfig):
         # an unknown name or option is refused here
         named = None if self.objective == AUTO else self.make_objective()
         check_temperature(named, self.temperature)
+        check_sampling(self)
         check_off_policy(self.on_policy_share, self.off_policy, named)
         check_settings(self.min_coverage, self.low_coverage)
         check_training(self)

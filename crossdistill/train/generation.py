@@ -25,6 +25,8 @@ from crossdistill.distill.student import (
     student_logprobs,
 )
 from crossdistill.teachers import Teacher
+from crossdistill.teachers.generation_defaults import defaults_set_aside
+from crossdistill.teachers.writing import check_one_each
 
 
 class GenerationTrainer(DistillationTrainer):
@@ -110,7 +112,9 @@ class GenerationTrainer(DistillationTrainer):
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, has_tool_images: bool = False
     ) -> Any:
-        completion_ids = super()._generate_single_turn(prompt_ids, images, multimodal_fields, has_tool_images)
+        with defaults_set_aside(self.accelerator.unwrap_model(self.model)):
+            completion_ids = super()._generate_single_turn(prompt_ids, images, multimodal_fields, has_tool_images)
+        check_one_each(len(prompt_ids), len(completion_ids))
         if self.use_vllm:
             self._turn_logprobs.record(prompt_ids, self.vllm_generation.take())
         return completion_ids

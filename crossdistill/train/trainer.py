@@ -118,7 +118,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))
         self.routing = setup.routing
         self.teachers = {
-            name: load_teacher(one.model, one.tokenizer, args, self.accelerator.device)
+            name: load_teacher(one.model, one.tokenizer, args, self.accelerator.device, one.template_kwargs)
             for name, one in setup.teachers.items()
         }
         self.distiller, self.choice = distiller_of(

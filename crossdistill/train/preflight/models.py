@@ -119,7 +119,9 @@ def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any)
     return tokenizer
 
 
-def load_teacher(teacher: Any, tokenizer: Any, args: Any, device: torch.device) -> Teacher:
+def load_teacher(
+    teacher: Any, tokenizer: Any, args: Any, device: torch.device, template_kwargs: dict[str, Any] | None = None
+) -> Teacher:
     """A given Teacher as it is; a folder, a hub id or a model as a local teacher on `device`.
 
     Args:
@@ -127,12 +129,16 @@ def load_teacher(teacher: Any, tokenizer: Any, args: Any, device: torch.device) 
         tokenizer: the model's.
         args: the trainer's configuration.
         device: where the model computes, unless ``teacher_model_init_kwargs`` has a device_map.
+        template_kwargs: keyword arguments of the model's chat template, for the responses that it writes.
     """
     given = given_teacher(teacher)
     if given is not None:
         return given
     model = load_weights(teacher, args, device)
-    return LocalTeacher(model, tokenizer, args.teacher_batch_tokens, text_tokens=args.text_tokens or ())
+    text_tokens = args.text_tokens or ()
+    return LocalTeacher(
+        model, tokenizer, args.teacher_batch_tokens, text_tokens=text_tokens, template_kwargs=template_kwargs
+    )
 
 
 def load_weights(teacher: Any, args: Any, device: torch.device) -> Any:
