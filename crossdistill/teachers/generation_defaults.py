@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -37,6 +38,25 @@ def defaults_set_aside(model: Any) -> Iterator[None]:
     finally:
         for module, config in own:
             module.generation_config = config
+
+
+@contextmanager
+def defaults_kept(model: Any, folder: Path) -> Iterator[None]:
+    """Let a model be saved inside with its generation defaults as they are.
+
+    transformers loads defaults that contradict each other, such as a temperature without sampling, and refuses to save
+    them once another field of them was changed, which every trainer does (the padding token).
+
+    Args:
+        model: a Hugging Face model.
+        folder: that it is saved to.
+    """
+    own = getattr(model, "generation_config", None)
+    with defaults_set_aside(model):
+        yield
+    path = folder / "generation_config.json"
+    if own is not None and path.exists():  # an adapter has none
+        own.to_json_file(path)
 
 
 def _token_ids_of(config: Any) -> Any:

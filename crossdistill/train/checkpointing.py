@@ -18,7 +18,11 @@ from transformers.trainer_utils import TrainOutput
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
+<<<<<<< HEAD
 from crossdistill.train.checkpoint import Contents
+=======
+from crossdistill.teachers.generation_defaults import defaults_kept
+>>>>>>> c6ed06e (Rollouts, evaluations and written responses are tested against every generation default; contradictory ones are saved as they were)
 from crossdistill.train.generation import GenerationTrainer
 from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
@@ -109,7 +113,8 @@ class CheckpointingTrainer(ResumableTrainer, GenerationTrainer):
         auxiliary_heads.save(self._student, checkpoint, is_writer)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        with auxiliary_heads.detached(self._student):
+        folder = Path(output_dir or self.args.output_dir)
+        with auxiliary_heads.detached(self._student), defaults_kept(self._student, folder):
             super()._save(output_dir, None if state_dict is None else auxiliary_heads.without_heads(state_dict))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:

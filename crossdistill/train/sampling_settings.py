@@ -20,7 +20,7 @@ UNKNOWN = Kind(
     "unknown_generation_setting",
     Severity.REFUSAL,
     When.BEFORE_WEIGHTS,
-    "generation_kwargs has the key {name!r}, which {engine} does not know, so it would have no effect: {way_out}",
+    "generation_kwargs has the key {name!r}, which {engine} does not know, so it would have no effect: {way_out}.",
     "the run samples under other settings than it names",
 )
 NOT_HONOURED = Kind(
@@ -168,8 +168,9 @@ def shaping_settings(args: Any) -> Iterator[Finding]:
     Example:
         >>> from crossdistill.train import CrossTokenizerConfig
         >>> args = CrossTokenizerConfig("out", min_p=0.05, use_cpu=True, bf16=False, report_to="none")
-        >>> [str(finding.message).partition(":")[0] for finding in shaping_settings(args)]
-        ['min_p = 0.05 shapes the samples, so they are not drawn from the policy that is trained']
+        >>> [finding] = shaping_settings(args)
+        >>> finding.message[:77]
+        'the samples are shaped by min_p = 0.05, so they are not drawn from the policy'
     """
     shaping = [f"{name} = {_shown(value)}" for name, value in _settings(args).items() if _shapes(name, value)]
     if args.use_vllm and args.vllm_structured_outputs_regex:
@@ -217,7 +218,7 @@ def _check_known(given: Mapping[str, Any], use_vllm: bool) -> None:
         if known and name not in known:
             near = get_close_matches(name, known, n=1)
             fields = "vllm.SamplingParams" if use_vllm else "transformers.GenerationConfig"
-            way_out = f"did you mean {near[0]!r}?" if near else f"take a field of {fields}."
+            way_out = f"perhaps you mean {near[0]!r}" if near else f"take a field of {fields}"
             raise UNKNOWN.error(name=name, engine="vLLM" if use_vllm else "generate()", way_out=way_out)
 
 

@@ -163,8 +163,11 @@ def test_nothing_is_said_of_settings_that_shape_nothing(options):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"temprature": 2.0}, r"the key 'temprature', which generate\(\) does not know.*: did you mean 'temperature'\?$"),
-        ({"topp": 0.9}, r"did you mean 'top_p'\?$"),
+        (
+            {"temprature": 2.0},
+            r"key 'temprature', which generate\(\) does not know.*: perhaps you mean 'temperature'",
+        ),
+        ({"topp": 0.9}, r"perhaps you mean 'top_p'\.$"),
         ({"wishes": 3}, r"take a field of transformers\.GenerationConfig\.$"),
         ({"min_p": 7}, r"min_p = 7 is not possible \(.*\): change it"),
         ({"top_p": "0.9"}, r"top_p = '0\.9' is not possible \(it must be a number\)"),
@@ -204,7 +207,7 @@ def test_what_vllm_cannot_honour(vllm, name):
 
 
 def test_the_keys_of_vllm_are_those_of_its_sampling_parameters(vllm):
-    with pytest.raises(FindingError, match=r"'presense_penalty', which vLLM .* did you mean 'presence_penalty'\?$"):
+    with pytest.raises(FindingError, match=r"'presense_penalty', which vLLM .* perhaps you mean 'presence_penalty'\.$"):
         config(use_vllm=True, generation_kwargs={"presense_penalty": 1.0})
     with pytest.raises(FindingError, match=r"take a field of vllm\.SamplingParams"):
         config(use_vllm=True, generation_kwargs={"no_repeat_ngram_size": 2})

@@ -36,6 +36,7 @@ from crossdistill.train.preflight.models import (
 )
 from crossdistill.train.preflight.served import check_served, served_teacher
 from crossdistill.train.preflight.tool_calling import check_tools
+from crossdistill.train.sampling_settings import shaping_settings
 
 Tools = Sequence[Callable[..., Any]]
 
@@ -138,6 +139,7 @@ class Setup:
 
     def find(self, student: PromptRenderer, args: CrossTokenizerConfig) -> None:
         """Find what `crossdistill inspect` finds, as far as it matters to this run and its data."""
+        self.findings.add_all(shaping_settings(args))
         text_tokens = args.text_tokens or ()
         vocab = ByteVocab.from_tokenizer(self.tokenizer, text_tokens=text_tokens)
         self.findings.add_all(thinking_findings(self.tokenizer, "student", text_tokens))
