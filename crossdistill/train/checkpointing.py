@@ -18,11 +18,8 @@ from transformers.trainer_utils import TrainOutput
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
-<<<<<<< HEAD
-from crossdistill.train.checkpoint import Contents
-=======
 from crossdistill.teachers.generation_defaults import defaults_kept
->>>>>>> c6ed06e (Rollouts, evaluations and written responses are tested against every generation default; contradictory ones are saved as they were)
+from crossdistill.train.checkpoint import Contents
 from crossdistill.train.generation import GenerationTrainer
 from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
