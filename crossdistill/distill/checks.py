@@ -1,18 +1,27 @@
 """Checks of what a distiller is given, before it could do harm in silence."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from crossdistill.distill.noise import named, noise_sources
+from crossdistill.distill.policy_drift import OTHER_ENGINE, OTHER_POLICY, largest_drift, policy_drift
+from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.routing import Routing
 from crossdistill.distill.scorer import MAX_LOGPROB
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import Objective
+from crossdistill.ops import HiddenStates
 from crossdistill.signal import Signal
 from crossdistill.teachers.base import Teacher
+
+_CAUSES = (
+    "Usual causes: dropout or other noise in training mode; states of other tokens than the supervised ones; weights "
+    "that changed after the rollout; old_logprobs of another model, dtype or temperature"
+)
 
 
 def scoring_temperature(objective: Objective, temperature: float) -> float:
@@ -45,6 +54,38 @@ def check_signal(objective: Objective, teacher: Teacher) -> None:
             f"objective {objective.name!r} needs the {objective.top_k} most probable tokens and this teacher gives at "
             f"most {teacher.max_top_k}: lower the objective's top_k, or raise the limit of the teacher's server."
         )
+
+
+def check_policy(
+    responses: Sequence[ScoredResponse],
+    states: HiddenStates,
+    temperatures: Collection[float],
+    is_same_engine: bool,
+    student: Any,
+) -> bool:
+    """Check at the first loss of a loop that the policy that trains is the one that sampled.
+
+    Args:
+        responses: scored.
+        states: those that predict the supervised tokens, [N, H].
+        temperatures: at one of which the old log-probs are.
+        is_same_engine: whether the model in this process computed them.
+        student: the model, whose noise is named; None if it is not known.
+
+    Returns:
+        Whether there was anything to measure.
+
+    Raises:
+        FindingError: it is another one.
+    """
+    drifts = [policy_drift(responses, states, temperature) for temperature in temperatures]
+    drift = min(drifts, key=lambda one: one.mean)
+    largest = largest_drift(states) if is_same_engine else OTHER_ENGINE
+    if drift.mean > largest:
+        noise = named(noise_sources(student)) if student is not None and student.training else ""
+        causes = f"The model has {noise} in training mode: set it to 0" if noise else _CAUSES
+        raise OTHER_POLICY.error(nats=f"{drift.mean:.2g}", largest=largest, way_out=causes)
+    return drift.tokens > 0
 
 
 def check_arguments(

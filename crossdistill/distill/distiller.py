@@ -17,6 +17,7 @@ from crossdistill.chat.messages import Message, Prompt
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.checks import (
     check_arguments,
+    check_policy,
     check_signal,
     check_temperature,
     checked_logprobs,
@@ -82,6 +83,7 @@ class Distiller:
         renderer: renders the student's prompts.
         pairs: both vocabularies, by teacher.
         timers: seconds spent in render, align, teacher and credit.
+        is_verified: whether the first loss has shown that the policy that trains is the one that sampled.
 
     Raises:
         InputError: an objective that needs more than the teacher gives, or has no meaning for the pair; or a tokenizer
@@ -121,6 +123,8 @@ class Distiller:
         self.student = student
         self.temperature = temperature
         self.timers = Timers()
+        self.is_verified = False
+        self._is_same_engine = False
         self.renderer = PromptRenderer(tokenizer, dict(template_kwargs or {}), tools or [])
         self.stop_ids = _stop_ids(tokenizer, student, declared_stops)
         self.pairs = dict(pairs) if pairs else self._pairs(tokenizer, vocab_size, text_tokens, stop_unit)
@@ -260,6 +264,9 @@ class Distiller:
 
         Returns:
             Scalar; exactly 0 with zero gradient if nothing is supervised.
+
+        Raises:
+            FindingError: at the first loss, the policy that trains is not the one that sampled.
         """
         return self.loss_sum(batch, range(len(batch.rollout.prompts)), hidden_states, lm_head).total
 
@@ -277,8 +284,11 @@ class Distiller:
         if hidden_states.dim() == 3:
             mask = batch.loss_mask[list(rows)].to(hidden_states.device)
             hidden_states = hidden_states[:, : mask.shape[1]][mask]
-        states = HiddenStates(hidden_states, LMHead.of(lm_head))
-        return loss_of(self.objective, batch.rows(rows), states, self.temperature)
+        states, responses = HiddenStates(hidden_states, LMHead.of(lm_head)), batch.rows(rows)
+        if not self.is_verified:
+            temperatures = {scoring_temperature(self.objective, self.temperature), self.temperature}
+            self.is_verified = check_policy(responses, states, temperatures, self._is_same_engine, self.student)
+        return loss_of(self.objective, responses, states, self.temperature)
 
     def student_states(self, batch: ScoredBatch) -> HiddenStates:
         """The student's forward pass over a batch, with gradient: the states of the supervised tokens, and the head.
@@ -318,6 +328,7 @@ class Distiller:
         self, pending: PendingBatch, old: Sequence[Any] | Tensor | None, stops: Sequence[float | None] | None
     ) -> StudentLogprobs:
         rollout, positions = pending.rollout, pending.stop_positions
+        self._is_same_engine = old is None
         if old is None:
             temperature = scoring_temperature(self.objective, self.temperature)
             student = self._student_model("no old_logprobs are given")

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from crossdistill.distill.rollout import Rollout
 from crossdistill.errors import InputError
 from crossdistill.ops import HiddenStates, LMHead, last_hidden_states, log_mass, token_logprobs
+from crossdistill.ops.mode import in_mode
 
 
 class StudentInputs(TypedDict):
@@ -66,6 +67,13 @@ def collate(
 def supervised_states(model: Any, inputs: StudentInputs, loss_mask: Tensor) -> HiddenStates:
     """The states that predict the response tokens of bool [B, C] `loss_mask`, row by row: [N, H], with gradient."""
     return HiddenStates(_predicting_states(_hidden(model, inputs), inputs, loss_mask), LMHead.from_model(model))
+
+
+@torch.no_grad()
+def supervised_logprobs(model: Any, inputs: StudentInputs, loss_mask: Tensor, temperature: float) -> Tensor:
+    """Log-probabilities of the response tokens of bool [B, C] `loss_mask`, row by row: nats, [N], without gradient."""
+    states = supervised_states(model, inputs, loss_mask)
+    return token_logprobs(*states, inputs["completion_ids"][loss_mask], temperature).logprobs
 
 
 @torch.no_grad()
@@ -140,12 +148,8 @@ class StudentModel:
         def forward(part: StudentInputs, stop_mask: Tensor) -> tuple[Tensor, Tensor]:
             return logprobs_with_stop_mass(self._model, part, stop_mask, stop_ids, temperature)
 
-        was_training = self._model.training
-        self._model.eval()
-        try:
+        with in_mode(self._model, training=False):
             return student_logprobs(rollout, self._inputs(rollout), stop_positions, len(rollout.prompts), forward)
-        finally:
-            self._model.train(was_training)
 
     def states(self, rollout: Rollout, loss_mask: Tensor) -> HiddenStates:
         """The states that predict the supervised tokens, with gradient; see :func:`supervised_states`."""

@@ -52,7 +52,7 @@ LAYER_NOT_FINITE = Kind(
     "layer_not_finite",
     Severity.REFUSAL,
     When.LOADING,
-    "the activations of {model} are not finite: {layer} is the first layer that overflows, in {dtype}. {way_out}",
+    "the activations of {model} are not finite: {layer} is the first layer that overflows, in {dtype}. {way_out}.",
     "every log-probability would be NaN",
 )
 LOGITS_NOT_FINITE = Kind(
@@ -63,10 +63,10 @@ LOGITS_NOT_FINITE = Kind(
     "every log-probability would be NaN",
 )
 _WIDER: defaultdict[torch.dtype, str] = defaultdict(
-    lambda: "Its weights are too large for any dtype: fetch it again, or use another model.",
+    lambda: "Its weights are too large for any dtype: fetch it again, or use another model",
     {
-        torch.float16: "Load it in bfloat16 or float32, whose range is wider.",
-        torch.bfloat16: "Its weights are damaged, or it was made for float32: fetch it again, or load it in float32.",
+        torch.float16: "Load it in bfloat16 or float32, whose range is wider",
+        torch.bfloat16: "Its weights are damaged, or it was made for float32: fetch it again, or load it in float32",
     },
 )
 

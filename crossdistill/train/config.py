@@ -16,6 +16,7 @@ from crossdistill.objectives.base import check_objective
 from crossdistill.signal import Signal
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
+from crossdistill.train.preflight.noise import NEFTUNE
 from crossdistill.train.sampling_settings import check_sampling
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -186,6 +187,8 @@ class CrossTokenizerConfig(DistillationConfig):
         check_off_policy(self.on_policy_share, self.off_policy, named)
         check_settings(self.min_coverage, self.low_coverage)
         check_training(self)
+        if self.neftune_noise_alpha:
+            raise NEFTUNE.error(alpha=self.neftune_noise_alpha)
         for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens", "rollout_parts"):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")

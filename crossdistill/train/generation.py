@@ -24,6 +24,7 @@ from crossdistill.distill.student import (
     logprobs_with_stop_mass,
     student_logprobs,
 )
+from crossdistill.ops.mode import in_mode
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.generation_defaults import defaults_set_aside
 from crossdistill.teachers.writing import check_one_each
@@ -96,14 +97,18 @@ class GenerationTrainer(DistillationTrainer):
         return student_logprobs(rollout, inputs, stop_positions, size, self._student_forward)
 
     def _student_forward(self, part: StudentInputs, stop_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """A forward pass of the student through the wrappers that DDP and FSDP put around it."""
-        student = self.accelerator.unwrap_model(self.model_wrapped)
-        arguments = (student, part, stop_mask, self.eos_token_ids, self.scoring_temperature)
-        with self.accelerator.autocast():
-            found: tuple[Tensor, Tensor] = self._forward_redirection(
-                self.model_wrapped, student, logprobs_with_stop_mass, *arguments
+        """A forward pass in evaluation mode, as generation's: training mode may add noise."""
+        with in_mode(self.accelerator.unwrap_model(self.model), training=False):
+            found: tuple[Tensor, Tensor] = self.through_wrappers(
+                logprobs_with_stop_mass, part, stop_mask, self.eos_token_ids, self.scoring_temperature
             )
         return found
+
+    def through_wrappers(self, forward: Callable[..., Any], *arguments: Any) -> Any:
+        """``forward(student, *arguments)`` through the wrappers that DDP and FSDP put around the student."""
+        student = self.accelerator.unwrap_model(self.model_wrapped)
+        with self.accelerator.autocast():
+            return self._forward_redirection(self.model_wrapped, student, forward, student, *arguments)
 
     def _tokenize_prompts(self, prompts: list[Prompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
         """The student's prompts by the same rules as the teacher's."""
@@ -112,7 +117,8 @@ class GenerationTrainer(DistillationTrainer):
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, has_tool_images: bool = False
     ) -> Any:
-        with defaults_set_aside(self.accelerator.unwrap_model(self.model)):
+        student = self.accelerator.unwrap_model(self.model)
+        with defaults_set_aside(student), in_mode(student, training=False):
             completion_ids = super()._generate_single_turn(prompt_ids, images, multimodal_fields, has_tool_images)
         check_one_each(len(prompt_ids), len(completion_ids))
         if self.use_vllm:
@@ -137,6 +143,11 @@ class GenerationTrainer(DistillationTrainer):
             seed=self.args.seed,
         )
 
+    @property
+    def micro_batch(self) -> int:
+        """Number of the micro-batch at hand in the use of its rollout, from 0."""
+        return int(self._step % self._window())
+
     def _window(self) -> int:
         """Micro-batches for which one batch of rollouts is used."""
         return self.args.gradient_accumulation_steps * self.args.num_iterations
@@ -145,7 +156,7 @@ class GenerationTrainer(DistillationTrainer):
         if not self.model.training:
             return self._generate_and_score_completions(generation_batch)
         accumulation = self.args.gradient_accumulation_steps
-        if self._step % self._window() == 0 or self._buffered_inputs is None:
+        if self.micro_batch == 0 or self._buffered_inputs is None:
             rollouts = shuffle_sequence_dict(self._generate_and_score_completions(generation_batch))
             self._buffered_inputs = split_tensor_dict(rollouts, accumulation)
         return self._buffered_inputs[self._step % accumulation]

@@ -1,9 +1,9 @@
 """The trainer: TRL's DistillationTrainer as a caller of :class:`crossdistill.distill.Distiller`.
 
-Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), in addition to what the modules `generation` and
-`checkpointing` override: ``_generate_and_score_completions`` (adds the teacher's signal), ``_compute_loss`` (the
-objective instead of a divergence over one vocabulary), ``compute_loss`` and ``log`` (metrics). Generation, tools, PEFT,
-distribution, loggers and the hub are inherited.
+Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), in addition to what the modules `generation`,
+`checkpointing` and `verifying` override: ``_generate_and_score_completions`` (adds the teacher's signal),
+``_compute_loss`` (the objective instead of a divergence over one vocabulary), ``compute_loss`` and ``log`` (metrics).
+Generation, tools, PEFT, distribution, loggers and the hub are inherited.
 """
 
 from collections import Counter
@@ -29,22 +29,24 @@ from crossdistill.ops import LMHead
 from crossdistill.teachers import Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.assembly import distiller_of
-from crossdistill.train.checkpointing import CheckpointingTrainer
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.monitor.base import Observation
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
 from crossdistill.train.monitor.histories import all_teachers, history_counts
+from crossdistill.train.monitor.policy_check import PolicyCheck
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
 from crossdistill.train.monitor.rollout_sums import RolloutSums
 from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.models import load_teacher
+from crossdistill.train.preflight.noise import check_noise, silence
 from crossdistill.train.preflight.setup import Setup
 from crossdistill.train.together import raised_on_all
+from crossdistill.train.verifying import VerifyingTrainer
 from crossdistill.train.vllm import KeepSampledLogprobs
 
 
-class CrossTokenizerTrainer(CheckpointingTrainer):
+class CrossTokenizerTrainer(VerifyingTrainer):
     """Trains a student on its own samples under a teacher with another tokenizer.
 
     Args:
@@ -100,6 +102,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         tokenizers = processing_class, teacher_processing_class
         setup = Setup.of(model, teacher, args, (train_dataset, eval_dataset), tokenizers, tools)
         self.findings = setup.findings
+        check_noise(setup.student, args, peft_config)
         super().__init__(
             model=setup.student,
             teacher_model=None,
@@ -115,6 +118,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         )
         student = self.accelerator.unwrap_model(self.model)
         LMHead.from_model(student).verify(student)
+        self.findings.add_all(silence(student, args))
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))
         self.routing = setup.routing
         self.teachers = {
@@ -124,6 +128,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         self.distiller, self.choice = distiller_of(
             setup, args, self.teachers, student, self.student_renderer, self.eos_token_ids
         )
+        self.distiller.is_verified = True  # by self.policy, which finds the cause
         self.scoring_temperature = scoring_temperature(self.objective, self.temperature)
         self._off_policy = (
             None
@@ -153,6 +158,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             args.stop_unit,
         )
         self.monitors = monitors.all
+        self.policy = PolicyCheck(monitors.watchdog, self.total)
         self.usage, self.metrics, self.watchdog = monitors.usage, monitors.metrics, monitors.watchdog
         use_progress_bar(self, ProgressBar())
         vocabs = [teacher.vocab for teacher in self.teachers.values()]
@@ -229,6 +235,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
             states = supervised_states(unwrapped_student, inputs, mask)
             rows = inputs["row"].tolist()
             loss = self.distiller.loss_sum(batch, rows, *states)
+            self.measure_drift(batch, rows, states)
         self._loss_stats = {"weight": sum(item.weight for item in batch.rows(rows))}
         self._loss_stats.update({name: float(value) for name, value in loss.stats.items()})
         if num_items_in_batch is None:  # in evaluation TRL divides by the units of this process alone
@@ -242,8 +249,7 @@ class CrossTokenizerTrainer(CheckpointingTrainer):
         with self.distiller.timers.timed("render"):
             histories = history_counts(batch, self.student_renderer, self._teacher_renderers)
         values = RolloutSums.of(batch.rollout, batch.responses, batch.coverage, all_teachers(histories)).values()
-        sums = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
-        of_all = RolloutSums(*self.accelerator.reduce(sums, "sum").tolist())
+        of_all = RolloutSums(*self.total(values))
         is_sampled = batch.rollout.is_sampled
         return Observation(
             mode,

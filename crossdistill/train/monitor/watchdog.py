@@ -31,7 +31,7 @@ class RunWarning:
 
     Attributes:
         step: optimisation steps made before.
-        kind: a key of DETECTORS.
+        kind: a key of DETECTORS, or of another monitor's warnings.
         message: the figures and what to try.
     """
 
@@ -74,14 +74,18 @@ class Watchdog(Monitor):
             self._detect(step)
 
     def _detect(self, step: int) -> None:
-        known = {warning.kind for warning in self.warnings}
         for kind, detect in DETECTORS.items():
-            message = None if kind in known else detect(self._start, list(self._recent))
-            if message is None:
-                continue
-            self.warnings.append(RunWarning(step, kind, message))
-            if self._is_main_process:
-                self._emit(f"at step {step}: {message}")
+            message = detect(self._start, list(self._recent))
+            if message is not None:
+                self.warn(step, kind, message)
+
+    def warn(self, step: int, kind: str, message: str) -> None:
+        """Warn of something, once in a run. Every process calls it alike."""
+        if any(warning.kind == kind for warning in self.warnings):
+            return
+        self.warnings.append(RunWarning(step, kind, message))
+        if self._is_main_process:
+            self._emit(f"at step {step}: {message}")
 
     def as_list(self) -> list[dict[str, Any]]:
         """The ``warnings`` of ``run.json``."""

@@ -1,0 +1,90 @@
+"""Policy drift: how far the policy that trains is from the one that sampled.
+
+At the first optimisation step on a rollout both are the same model, so the importance ratio is 1 by definition, up to
+the numerics of the engines that computed the two log-probabilities. Whatever else moves them (noise in training mode,
+another model behind the sampler) is learnt from as if it were the teacher's wish, whether or not an objective computes
+a ratio.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from crossdistill.distill.response import ScoredResponse
+from crossdistill.findings import Kind, Severity, When
+from crossdistill.ops import HiddenStates, token_logprobs
+
+MAX_TOKENS = 1024
+"""Tokens that are measured, at most: so it costs little beside the loss, and the mean is known to a few per cent."""
+EXACT = 1e-5
+"""Mean |log ratio| in nats a token, below which nothing is looked for. TODO"""
+SAME_ENGINE = 1e-3
+"""Largest mean |log ratio| of one engine in float32."""
+SAME_ENGINE_HALF = 0.05
+"""Likewise in bfloat16 or float16, or if a GPU multiplies float32 as TF32."""
+OTHER_ENGINE = 0.25
+"""Likewise if another engine sampled. Reports of vLLM against a training engine in bfloat16 range up to 0.05 for dense
+models and to 0.2 for mixtures of experts, whose routers decide otherwise; a sampler with other weights is at 1 or more.
+"""
+
+OTHER_POLICY = Kind(
+    "other_policy",
+    Severity.REFUSAL,
+    When.FIRST_STEP,
+    "the policy that trains is not the one that sampled: at the first step on a rollout their log-probabilities differ "
+    "by {nats} nats a token, and numerics explain {largest}. {way_out}.",
+    "the student learns from importance ratios that are no matter of its weights",
+)
+
+
+class PolicyDrift(NamedTuple):
+    """Sums over measured tokens, to be added up over processes.
+
+    Attributes:
+        tokens: measured.
+        absolute: sum of |log pi_theta - log pi_old| in nats.
+    """
+
+    tokens: float
+    absolute: float
+
+    @property
+    def mean(self) -> float:
+        """Mean |log ratio|, nats a token; 0 without tokens."""
+        return self.absolute / self.tokens if self.tokens else 0.0
+
+
+@torch.no_grad()
+def policy_drift(
+    responses: Sequence[ScoredResponse], states: HiddenStates, temperature: float, max_tokens: int = MAX_TOKENS
+) -> PolicyDrift:
+    """Measure the drift at evenly spaced supervised tokens.
+
+    Args:
+        responses: scored.
+        states: those that predict the supervised tokens, response by response, [N, H]: of the pass that trains.
+        temperature: of the old log-probs.
+        max_tokens: measured at most.
+    """
+    none = np.zeros(0)
+    ids = np.concatenate([none, *(item.response.ids[item.mask] for item in responses)]).astype(np.int64)
+    old = np.concatenate([none, *(item.student_logprobs[item.mask] for item in responses)])
+    rows = np.linspace(0, len(ids) - 1, min(len(ids), max_tokens)).round().astype(np.int64)
+    at = states.at(torch.from_numpy(rows).to(states.hidden.device))
+    chosen = torch.from_numpy(ids[rows]).to(states.hidden.device)
+    new = token_logprobs(*at, chosen, temperature).logprobs.double().cpu().numpy()
+    return PolicyDrift(float(len(rows)), float(np.abs(new - old[rows]).sum()))
+
+
+def largest_drift(states: HiddenStates) -> float:
+    """The largest mean |log ratio| that the numerics of one engine explain.
+
+    Args:
+        states: of the pass that trains; their dtype and that of autocast tell its precision.
+    """
+    device = states.hidden.device.type
+    is_half = {states.hidden.dtype, states.head.weight.dtype} & {torch.bfloat16, torch.float16}
+    uses_tf32 = device == "cuda" and torch.get_float32_matmul_precision() != "highest"
+    return SAME_ENGINE_HALF if is_half or torch.is_autocast_enabled(device) or uses_tf32 else SAME_ENGINE

@@ -1,0 +1,153 @@
+"""Policy check: at the first step on a rollout, the policy that trains must be the one that sampled.
+
+A run, and a resumed run, is verified once, at its first step: a refusal names the cause. At the first step on each
+later rollout the drift is logged as ``policy_drift``, in nats a token, and is a warning of the watchdog if it grows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from crossdistill.distill import ScoredResponse
+from crossdistill.distill.policy_drift import (
+    EXACT,
+    OTHER_ENGINE,
+    OTHER_POLICY,
+    PolicyDrift,
+    largest_drift,
+    policy_drift,
+)
+from crossdistill.distill.policy_probe import ModeGaps, PolicyProbe
+from crossdistill.findings import Kind, Severity, When
+from crossdistill.ops import HiddenStates
+from crossdistill.train.monitor.watchdog import Watchdog
+
+Sum = Callable[[Sequence[float]], Sequence[float]]
+
+NOISE = Kind(
+    "noise_in_training",
+    Severity.REFUSAL,
+    When.FIRST_STEP,
+    "the policy that trains is not the one that sampled: {source} draws noise in training mode, which moves "
+    "log-probabilities by {nats} nats a token. Switch it off in the model or its configuration.",
+    "the student learns from importance ratios that are noise; the demo's ends at 80 % in place of 98 %",
+)
+BRANCH = Kind(
+    "other_in_training",
+    Severity.REFUSAL,
+    When.FIRST_STEP,
+    "the policy that trains is not the one that sampled: {source} computes something else in training mode, which "
+    "moves log-probabilities by {nats} nats a token. Let it compute the same if `training` is set.",
+    "the student learns for a model that nobody will use",
+)
+KIND = "policy_drift"
+"""Of the watchdog's warning."""
+
+_SAME_ENGINE = (
+    "It is not noise: look for what changes weights or states between scoring and training (callbacks, hooks, a dtype "
+    "that only one of them has)"
+)
+_OTHER_ENGINE = (
+    "Check that vLLM has the student's weights, adapters and dtype, and returns processed log-probabilities at the "
+    "temperature of the run"
+)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    drift: PolicyDrift
+    tolerance: float
+    is_same_engine: bool
+
+    @property
+    def largest(self) -> float:
+        """Mean |log ratio| that numerics explain."""
+        return self.tolerance if self.is_same_engine else OTHER_ENGINE
+
+
+class PolicyCheck:
+    """Verifies a run at its first step, and watches it afterwards. Every process calls it, in the same order.
+
+    Args:
+        watchdog: receives the warning.
+        total: adds numbers up over processes.
+    """
+
+    def __init__(self, watchdog: Watchdog, total: Sum):
+        self._watchdog = watchdog
+        self._total = total
+        self._is_verified = False
+        self._measured: _Measured | None = None
+
+    def begin(self) -> None:
+        """A run begins, or goes on from a checkpoint."""
+        self._is_verified = False
+
+    def measure(
+        self,
+        micro_batch: int,
+        responses: Sequence[ScoredResponse],
+        states: HiddenStates,
+        temperature: float,
+        is_same_engine: bool,
+    ) -> None:
+        """Measure the drift of a micro-batch of the first optimisation step on a rollout.
+
+        Args:
+            micro_batch: its number in the step; after the first one only an unverified run is measured.
+            responses: of this process.
+            states: those that predict the supervised tokens, in the pass that trains.
+            temperature: of the old log-probs.
+            is_same_engine: whether the engine that trains also computed them.
+        """
+        if micro_batch == 0 or not self._is_verified:
+            drift = policy_drift(responses, states, temperature)
+            self._measured = _Measured(drift, largest_drift(states), is_same_engine)
+
+    def judge(self, step: int, probe: PolicyProbe) -> float | None:
+        """Judge what was measured; the passes of a probe are made outside of the one that trains.
+
+        Args:
+            step: optimisation steps made before.
+            probe: finds the cause.
+
+        Returns:
+            Mean |log ratio| over all processes, nats a token; None if nothing was measured.
+
+        Raises:
+            FindingError: in all processes alike, at the first step of the run.
+        """
+        measured, self._measured = self._measured, None
+        if measured is None:
+            return None
+        drift = PolicyDrift(*self._total(measured.drift))
+        if not drift.tokens:
+            return None
+        if self._is_verified:
+            if drift.mean > measured.largest:
+                self._warn(step, drift, measured.largest)
+            return drift.mean
+        if drift.mean > EXACT:
+            self._check_modes(measured.tolerance, probe)
+        if drift.mean > measured.largest:
+            way_out = _SAME_ENGINE if measured.is_same_engine else _OTHER_ENGINE
+            raise OTHER_POLICY.error(nats=f"{drift.mean:.2g}", largest=measured.largest, way_out=way_out)
+        self._is_verified = True
+        return drift.mean
+
+    def _check_modes(self, tolerance: float, probe: PolicyProbe) -> None:
+        """Check that training mode has no noise, and computes what evaluation mode does."""
+        gaps = ModeGaps(*self._total(probe.gaps()))
+        if gaps.is_noisy:
+            raise NOISE.error(source=probe.source_of_noise(), nats=f"{gaps.noise / gaps.tokens:.2g}")
+        if gaps.has_branch(tolerance / 10):  # the same rows in both modes: closer than passes over other batches
+            raise BRANCH.error(source=probe.source_of_branch(), nats=f"{gaps.branch / gaps.tokens:.2g}")
+
+    def _warn(self, step: int, drift: PolicyDrift, largest: float) -> None:
+        self._watchdog.warn(
+            step,
+            KIND,
+            f"the policy that trains is no longer the one that sampled: policy_drift is {drift.mean:.2g} nats a token "
+            f"at the first step on a rollout, and numerics explain {largest:g}. What to try: see that the sampler gets "
+            "the weights of every step (vLLM's synchronisation, adapters); noise or another computation that begins in "
+            "mid-training; a lower learning_rate if logits grow too large for the dtype.",
+        )
