@@ -20,19 +20,21 @@ from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.generation_defaults import defaults_kept
 from crossdistill.train.checkpoint import Contents
-from crossdistill.train.generation import GenerationTrainer
 from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
 from crossdistill.train.monitor.usage import Usage
 from crossdistill.train.resumable import ResumableTrainer
+from crossdistill.train.stream import StreamError
+from crossdistill.train.streaming import StreamingTrainer
 
 TEACHERS_FILE = "teachers.json"
 
 
-class CheckpointingTrainer(ResumableTrainer, GenerationTrainer):
+class CheckpointingTrainer(ResumableTrainer, StreamingTrainer):
     """Resumes as if there had been no interruption. The student that it saves is the plain model.
 
-    If a teacher fails (TeacherError, which is raised), the last optimisation step is saved first.
+    If a teacher fails (TeacherError) or a stream (StreamError), the last optimisation step is saved before the error is
+    raised.
 
     Attributes:
         teachers: by name.
@@ -54,6 +56,8 @@ class CheckpointingTrainer(ResumableTrainer, GenerationTrainer):
             InputError: the checkpoint is not whole, or there is none; a teacher is not the one that taught up to it.
             OutOfSpaceError: a disk is full.
         """
+        if self.train_dataset is None:
+            raise InputError("the training data is missing: pass train_dataset to the trainer.")
         checkpoint = self._checkpoint_to_resume(resume_from_checkpoint)
         self.usage.start()
         if checkpoint is not None:
@@ -65,7 +69,7 @@ class CheckpointingTrainer(ResumableTrainer, GenerationTrainer):
                 return self._as_it_ended(str(checkpoint), state)
         try:
             return super().train(checkpoint, **kwargs)
-        except TeacherError:
+        except (TeacherError, StreamError):
             self._save_last_step()
             raise
 
@@ -83,12 +87,13 @@ class CheckpointingTrainer(ResumableTrainer, GenerationTrainer):
         return TrainOutput(self.state.global_step, 0.0, {})
 
     def _save_last_step(self) -> None:
-        """A teacher fails while rollouts are scored, between two optimisation steps: the last one is whole.
+        """A teacher or a stream fails before rollouts are used, between two optimisation steps: the last one is whole.
 
         Between several steps on one batch an evaluation can fail as well; only an earlier checkpoint can then be
         resumed exactly.
         """
-        if self.state.global_step > 0 and self.state.global_step % self.args.num_iterations == 0:
+        step = self.state.global_step
+        if step > 0 and step % self.args.num_iterations == 0 and step != self.last_saved_step:
             self._save_checkpoint(self.model, None)
 
     def total_usage(self) -> Usage:

@@ -154,12 +154,16 @@ class GenerationTrainer(DistillationTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         if not self.model.training:
-            return self._generate_and_score_completions(generation_batch)
+            return self._generate_and_score_completions(self._opened(generation_batch))
         accumulation = self.args.gradient_accumulation_steps
         if self.micro_batch == 0 or self._buffered_inputs is None:
-            rollouts = shuffle_sequence_dict(self._generate_and_score_completions(generation_batch))
+            rollouts = shuffle_sequence_dict(self._generate_and_score_completions(self._opened(generation_batch)))
             self._buffered_inputs = split_tensor_dict(rollouts, accumulation)
         return self._buffered_inputs[self._step % accumulation]
+
+    def _opened(self, batch: Sequence[Any]) -> Sequence[Any]:
+        """The rows of a batch, just before they are used."""
+        return batch
 
 
 class EpochSampler(RepeatSampler):

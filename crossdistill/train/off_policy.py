@@ -49,8 +49,13 @@ def check_responses(dataset: Any, share: float, source: str) -> None:
             f"{', '.join(dataset.column_names)}: add one (texts), or set off_policy to {BY_TEACHER!r}."
         )
     for row, completion in enumerate(dataset["completion"] if hasattr(dataset, "__len__") else []):
-        if not isinstance(completion, str):
-            raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
+        check_completion(row, completion)
+
+
+def check_completion(row: int, completion: Any) -> None:
+    """Raises InputError for a given response that is no text; the message names `row`."""
+    if not isinstance(completion, str):
+        raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
 
 
 class OffPolicyResponses:

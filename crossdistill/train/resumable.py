@@ -22,7 +22,12 @@ class ResumableTrainer(Trainer):
     """Mixed into a trainer of TRL, in front of it.
 
     If a disk is full, all processes raise OutOfSpaceError; what was half-written is removed, older checkpoints stay.
+
+    Attributes:
+        last_saved_step: of which this trainer has saved a checkpoint; None so far.
     """
+
+    last_saved_step: int | None = None
 
     @property
     def checkpoint_contents(self) -> Contents:
@@ -67,6 +72,7 @@ class ResumableTrainer(Trainer):
             with ending_together(checkpoint.parent):
                 self._save_own_state(checkpoint)
                 super()._save_checkpoint(model, trial)
+            self.last_saved_step = self.state.global_step
         except OutOfSpaceError:
             self._remove(checkpoint)
             raise

@@ -38,6 +38,7 @@ from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_ba
 from crossdistill.train.monitor.rollout_sums import RolloutSums
 from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
+from crossdistill.train.preflight.datasets import as_data, as_eval_data, as_read
 from crossdistill.train.preflight.models import load_teacher
 from crossdistill.train.preflight.noise import check_noise, silence
 from crossdistill.train.preflight.setup import Setup
@@ -100,15 +101,16 @@ class CrossTokenizerTrainer(VerifyingTrainer):
     ):
         args = args or CrossTokenizerConfig("crossdistill-output")
         tokenizers = processing_class, teacher_processing_class
-        setup = Setup.of(model, teacher, args, (train_dataset, eval_dataset), tokenizers, tools)
-        self.findings = setup.findings
+        train_data, eval_data = as_data(train_dataset, "the training data"), as_eval_data(eval_dataset)
+        setup = Setup.of(model, teacher, args, (train_data, eval_data), tokenizers, tools)
+        self.findings, self.row_check = setup.findings, setup.row_check
         check_noise(setup.student, args, peft_config)
         super().__init__(
             model=setup.student,
             teacher_model=None,
             args=args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            train_dataset=as_read(train_data),
+            eval_dataset=as_read(eval_data),
             processing_class=setup.tokenizer,
             callbacks=callbacks,
             optimizers=optimizers,

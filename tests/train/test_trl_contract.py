@@ -22,6 +22,7 @@ from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.checkpointing import CheckpointingTrainer
 from crossdistill.train.generation import GenerationTrainer
 from crossdistill.train.resumable import ResumableTrainer
+from crossdistill.train.streaming import StreamingTrainer
 from tests.train.harness import load, make_trainer, rows
 
 SIGNATURES = {
@@ -41,6 +42,8 @@ SIGNATURES = {
     "_load_from_checkpoint": "self, resume_from_checkpoint, model=None",
     "training_step": "self, model, inputs, num_items_in_batch",
     "_save_rng_state": "self, output_dir",
+    "evaluate": "self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'",
+    "get_batch_samples": "self, epoch_iterator, num_batches, device",
     "save_model": "self, output_dir=None, _internal_call=False",
     "__init__": "self, model, teacher_model=None, args=None, train_dataset=None, eval_dataset=None, "
     "processing_class=None, callbacks=None, optimizers=(None, None), quantization_config=None, peft_config=None, "
@@ -58,6 +61,8 @@ OVERRIDDEN = {
     "_save_checkpoint",
     "_save",
     "_save_rng_state",
+    "evaluate",
+    "get_batch_samples",
     "save_model",
     "_load_from_checkpoint",
     "compute_loss",
@@ -89,7 +94,7 @@ def test_signature(name):
 
 
 def test_nothing_else_is_overridden():
-    classes = (GenerationTrainer, ResumableTrainer, CheckpointingTrainer, CrossTokenizerTrainer)
+    classes = (GenerationTrainer, StreamingTrainer, ResumableTrainer, CheckpointingTrainer, CrossTokenizerTrainer)
     ours = {name for kind in classes for name, value in vars(kind).items() if callable(value)}
     assert {name for name in ours if hasattr(DistillationTrainer, name)} == OVERRIDDEN
 

@@ -9,6 +9,7 @@ from crossdistill.chat.messages import Prompt
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.errors import InputError
 from crossdistill.train.off_policy import check_responses
+from crossdistill.train.stream import Stream
 
 _NUM_FIRST, _NUM_LONGEST = 1000, 100
 _UNREAD_COLUMNS = ("chat_template_kwargs", "tools")
@@ -61,6 +62,21 @@ def check_prompts(dataset: Any, what: str) -> None:
                 )
         for row, prompt in _numbered_prompts(part):
             check_prompt(row, prompt)
+        for row in part.ahead() if isinstance(part, Stream) else []:
+            check_row(0, row)
+
+
+def check_row(number: int, row: Any) -> None:
+    """Check that a row holds a prompt.
+
+    Raises:
+        InputError: it does not; the message names `number`.
+    """
+    if not isinstance(row, Mapping):
+        raise InputError(f"row {number} is {row!r}: each row must be a dict with a 'prompt'.")
+    if "prompt" not in row:
+        raise InputError(f"row {number} has no 'prompt', only {', '.join(row) or 'nothing'}: each row must have one.")
+    check_prompt(number, row["prompt"])
 
 
 def check_prompt(row: int, prompt: Any) -> None:
@@ -102,6 +118,8 @@ def check_batches(dataset: Any, args: Any) -> None:
                 f"num_iterations = {args.num_iterations} cannot be used with streamed training data, which is read "
                 "once: set it to 1, or load the data without streaming."
             )
+        if args.max_steps <= 0:
+            raise InputError("of streamed training data the length is not known: set max_steps.")
         return
     needed = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     if len(dataset) < needed:
@@ -124,7 +142,8 @@ def all_rows(datasets: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
 def rows_to_render(datasets: Iterable[Any]) -> list[tuple[int, Mapping[str, Any]]]:
     """The rows whose prompts are rendered before a run, each with its number in its data set."""
     every = [part for dataset in datasets for part in _parts(dataset)]
-    return [(number, part[number]) for part in every for number, _ in prompts_to_render(part)]
+    first = [(0, row) for part in every if isinstance(part, Stream) for row in part.ahead()]
+    return first + [(number, part[number]) for part in every for number, _ in prompts_to_render(part)]
 
 
 def prompts_to_render(dataset: Any) -> list[tuple[int, Prompt]]:

@@ -26,7 +26,7 @@ from crossdistill.teachers.base import given_teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.monitor.template_warnings import PairWarnings
-from crossdistill.train.preflight.data import all_rows, check_conversations, check_data, rows_to_render
+from crossdistill.train.preflight.data import all_rows, check_data, rows_to_render
 from crossdistill.train.preflight.models import (
     check_budget,
     check_weights,
@@ -34,6 +34,7 @@ from crossdistill.train.preflight.models import (
     hub_options,
     load_tokenizer,
 )
+from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.served import check_served, served_teacher
 from crossdistill.train.preflight.tool_calling import check_tools
 from crossdistill.train.sampling_settings import shaping_settings
@@ -82,6 +83,7 @@ class Setup:
         routing: which of them scores what.
         checked_rows: rows of the data whose prompts were rendered.
         findings: what was found that does not end the run.
+        row_check: what a row of the data must be.
     """
 
     student: Any
@@ -90,6 +92,7 @@ class Setup:
     routing: Routing
     checked_rows: list[Mapping[str, Any]]
     findings: FindingLog
+    row_check: RowCheck
 
     @classmethod
     def of(
@@ -123,7 +126,8 @@ class Setup:
         teachers = {name: _teacher(name, models, args, tokenizers[1]) for name in models}
         _check_teachers(teachers.values(), student.renderer, args, objective)
         rows = rows_to_render(datasets)
-        _check_conversations(student, teachers, routing, rows, args.max_completion_length)
+        row_check = _row_check(student, teachers, routing, args.max_completion_length)
+        row_check.check_conversations(rows)
         setup = cls(
             model,
             student.renderer.tokenizer,
@@ -131,6 +135,7 @@ class Setup:
             routing,
             [row for _, row in rows],
             FindingLog(is_emitter=args.process_index == 0),
+            row_check,
         )
         setup.find(student.renderer, args)
         for one in (model, *models.values()):
@@ -280,18 +285,10 @@ def _routing(
     return routing
 
 
-def _check_conversations(
-    student: _Student,
-    teachers: Mapping[str, TeacherSetup],
-    routing: Routing,
-    rows: Sequence[tuple[int, Mapping[str, Any]]],
-    budget: int,
-) -> None:
-    """Check that the student can render every prompt in `rows`, and each teacher those that it is asked about."""
-    check_conversations("student", student.renderer, student.context, rows, budget)
-    for name, one in teachers.items():
-        own = [(number, row) for number, row in rows if name in routing.of(row)]
-        check_conversations(one.label, one.renderer(student.renderer.tools), one.context, own, budget)
+def _row_check(student: _Student, teachers: Mapping[str, TeacherSetup], routing: Routing, budget: int) -> RowCheck:
+    tools = student.renderer.tools
+    readers = {name: Reader(one.label, one.renderer(tools), one.context) for name, one in teachers.items()}
+    return RowCheck(Reader("student", student.renderer, student.context), readers, routing, budget)
 
 
 # ---- the objective --------------------------------------------------------------------------------------------------

@@ -1,0 +1,138 @@
+"""What may be given as data: data sets of `datasets` and of torch, and lists of rows."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from crossdistill.findings import Kind, Severity, When
+from crossdistill.train.stream import Stream
+
+SEVERAL_SPLITS = Kind(
+    "several_splits",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "{what} is a {kind} with the splits {splits}: pass one of them, such as data[{first!r}], or load it with "
+    "split={first!r}.",
+    "its splits would be taken for its rows",
+)
+NO_DATA_SET = Kind(
+    "no_data_set",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "{what} is {kind}: give a datasets.Dataset or IterableDataset, a torch data set, or a list of rows, each a dict "
+    "with a 'prompt'{hint}.",
+    "the run would crash",
+)
+NO_ROW = Kind(
+    "no_row",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "row {number} of {what} is {row}: each row must be a dict with a 'prompt'.",
+    "the run would crash",
+)
+_HINTS = {
+    "str": "; load a file or a data set of the hub with datasets.load_dataset",
+    "DataFrame": "; datasets.Dataset.from_pandas makes one of it",
+    "DataLoader": "; give the data set that it reads",
+    "dict": "; datasets.Dataset.from_dict makes one of columns",
+    "generator": "; datasets.IterableDataset.from_generator makes one of a function that yields rows",
+}
+
+
+class GivenRows(torch.utils.data.Dataset[Any]):
+    """Rows as they were given: a table of Arrow would refuse rows of different shapes, or fill their gaps with nulls.
+
+    Args:
+        rows: a list of rows, or a data set of torch.
+        what: what messages call it, such as "the training data".
+
+    Attributes:
+        column_names: of all rows.
+
+    Raises:
+        InputError: a row is no dict.
+
+    Example:
+        >>> rows = GivenRows([{"prompt": "a"}, {"prompt": "b", "teacher": "first"}], "the training data")
+        >>> rows["prompt"], rows.column_names
+        (['a', 'b'], ['prompt', 'teacher'])
+    """
+
+    def __init__(self, rows: Any, what: str):
+        self._rows = rows
+        self.column_names: list[str] = []
+        for number in range(len(rows)):
+            row = rows[number]
+            if not isinstance(row, Mapping):
+                raise NO_ROW.error(number=number, what=what, row=_shown(row))
+            self.column_names += [name for name in row if name not in self.column_names]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: Any) -> Any:
+        """A row by its number, or a column by its name, with None for rows that lack it."""
+        return [row.get(key) for row in self] if isinstance(key, str) else copy.deepcopy(dict(self._rows[key]))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[number] for number in range(len(self)))
+
+
+def as_data(given: Any, what: str) -> Any:
+    """A data set that can be checked and trained on.
+
+    Args:
+        given: a ``datasets.Dataset`` or ``IterableDataset``, a data set of torch, a list of rows, or None.
+        what: what messages call it.
+
+    Returns:
+        A ``datasets.Dataset``, :class:`GivenRows` or a :class:`Stream`; None for None.
+
+    Raises:
+        InputError: something else.
+    """
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+
+    if given is None or isinstance(given, Dataset | GivenRows | Stream):
+        return given
+    if isinstance(given, DatasetDict | IterableDatasetDict):
+        splits = list(given) or ["train"]
+        first = "train" if "train" in splits else splits[0]
+        raise SEVERAL_SPLITS.error(what=what, kind=type(given).__name__, splits=", ".join(splits), first=first)
+    if isinstance(given, IterableDataset):
+        return Stream.behind(given) or Stream(given, what)
+    if isinstance(given, torch.utils.data.IterableDataset):
+        return Stream(given, what, can_peek=False)  # it may wait for rows, or give them to its first reader alone
+    is_torchs = isinstance(given, torch.utils.data.Dataset) and hasattr(given, "__len__")
+    if is_torchs or (isinstance(given, Sequence) and not isinstance(given, str | bytes)):
+        return GivenRows(given, what)
+    raise NO_DATA_SET.error(what=what, kind=_kind(given), hint=_HINTS.get(type(given).__name__, ""))
+
+
+def as_eval_data(given: Any, what: str = "the evaluation data") -> Any:
+    """As :func:`as_data`; or several data sets by name."""
+    if not isinstance(given, dict):
+        return as_data(given, what)
+    if not given or "prompt" in given:
+        raise NO_DATA_SET.error(what=what, kind="a dict", hint=", or a dict of such data sets by name")
+    return {name: as_data(one, f"{what} {name!r}") for name, one in given.items()}
+
+
+def as_read(data: Any) -> Any:
+    """What a trainer reads of data that :func:`as_data` or :func:`as_eval_data` returned."""
+    if isinstance(data, dict):
+        return {name: as_read(one) for name, one in data.items()}
+    return data.dataset if isinstance(data, Stream) else data
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"the text {value!r}" if isinstance(value, str) else f"an object of type {type(value).__name__}"
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) < 80 else f"{shown[:77]}..."
