@@ -151,12 +151,13 @@ def accuracy(model: str, test: list[Problem], settings: DemoSettings) -> Proport
         test: problems to solve.
         settings: of the demo, for the length of responses.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     from crossdistill.teachers.writing import write_responses
+    from crossdistill.train.loading import load_model
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    weights = AutoModelForCausalLM.from_pretrained(model).eval()
+    weights = load_model(f"the model {model!r}", model, {"device_map": None}).eval()
     prompts = [message(problem) for problem in test]
     responses = write_responses(weights, tokenizer, prompts, settings.max_completion_length, batch_size=200)
     graded = (grade(problem, response.text) for problem, response in zip(test, responses, strict=True))

@@ -8,15 +8,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from crossdistill.chat import stop_ids, token_name
 from crossdistill.errors import InputError
+from crossdistill.findings import Kind, Severity, When
 from crossdistill.inspection.model_info import ModelInfo
 from crossdistill.tokens import ByteVocab
+
+LIBRARY_ERRORS = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, ImportError),
+    *(AssertionError, EOFError, StrictDataclassError, SafetensorError, UnpicklingError),
+)
+"""What libraries raise for files of a model that are damaged, or that they do not know."""
+
+POINTER = Kind(
+    "git_lfs_pointer",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "{path} is a git-lfs pointer, not the file itself: run `git lfs pull` in its folder, or fetch the model with "
+    "`hf download`.",
+    "nothing can be read",
+)
+_POINTER_START = b"version https://git-lfs.github.com/spec/"
+_MOST_OF_A_POINTER = 1024  # bytes; the rest of it names a hash and a size
 
 
 @contextmanager
@@ -34,14 +54,31 @@ def reading(what: str, name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
-        lines = str(error).strip().splitlines()
-        relevant = lines if isinstance(error, StrictDataclassError) else lines[:1]
-        reason = " ".join(map(str.strip, relevant)).rstrip(".")
+    except LIBRARY_ERRORS as error:
+        check_pointers(Path(name))
         raise InputError(
-            f"{what} of {name!r} cannot be read ({reason}): give a model's folder, or a hub id that this machine can "
-            "reach."
+            f"{what} of {name!r} cannot be read ({reason_of(error)}): give a model's folder, or a hub id that this "
+            "machine can reach."
         ) from None
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library's error says, in one line; the name of the error if it says nothing."""
+    lines = str(error).strip().splitlines()
+    relevant = lines if isinstance(error, StrictDataclassError) else lines[:1]
+    return " ".join(map(str.strip, relevant)).rstrip(".") or type(error).__name__
+
+
+def check_pointers(folder: Path) -> None:
+    """Check that the files of a folder are themselves and not pointers of git-lfs; anything else passes.
+
+    Raises:
+        FindingError: the folder was cloned by a git without git-lfs.
+    """
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        is_small = path.is_file() and path.stat().st_size < _MOST_OF_A_POINTER
+        if is_small and path.read_bytes().startswith(_POINTER_START):
+            raise POINTER.error(path=path)
 
 
 def read_tokenizer(name: str, **options: Any) -> PreTrainedTokenizerBase:
@@ -101,17 +138,35 @@ def config_of(model: Any, **hub: Any) -> Any:
     Raises:
         InputError: it cannot be read, or the folder holds an adapter alone.
     """
-    if not isinstance(model, str):
-        return model.config.get_text_config()
+    return (read_config(model, **hub) if isinstance(model, str) else model.config).get_text_config()
+
+
+def read_config(model: str, **hub: Any) -> PreTrainedConfig:
+    """The whole configuration in a folder or on the hub; that of a multimodal model has one for each modality.
+
+    Args:
+        model: a folder or hub id.
+        hub: keyword arguments of ``AutoConfig.from_pretrained``, such as ``revision``.
+
+    Raises:
+        InputError: it cannot be read, or the folder holds an adapter alone.
+    """
     if (Path(model) / "adapter_config.json").exists() and not (Path(model) / "config.json").exists():
         raise InputError(f"{model!r} is an adapter, not a model: merge it into its base first and give the result.")
     with reading("the configuration", model):
-        return AutoConfig.from_pretrained(model, **hub).get_text_config()
+        return AutoConfig.from_pretrained(model, **hub)
 
 
 def vocab_size(model: str, **hub: Any) -> int:
-    """Number of token ids that a model in a folder or on the hub can emit."""
-    return config_of(model, **hub).vocab_size
+    """Number of token ids that a model in a folder or on the hub can emit.
+
+    Raises:
+        InputError: its configuration cannot be read, or is not that of a language model.
+    """
+    size: int | None = getattr(config_of(model, **hub), "vocab_size", None)
+    if size is None:
+        raise InputError(f"the configuration of {model!r} names no vocab_size: give a language model.")
+    return size
 
 
 def declared_stops(name: str, size: int | None = None, revision: str | None = None) -> list[int]:

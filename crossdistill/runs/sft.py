@@ -19,9 +19,11 @@ from crossdistill.runs.sft_data import row_source
 from crossdistill.runs.train import lora_config
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import check_training
+from crossdistill.train.loading import student_for_trl, student_options
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
-from crossdistill.train.preflight.models import check_weights, load_tokenizer
+from crossdistill.train.preflight.models import load_tokenizer
 from crossdistill.train.preflight.setup import setting_up
+from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.resumable import ResumableTrainer, ending_together
 
 IGNORED = -100  # label that torch's cross-entropy ignores
@@ -56,7 +58,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         folder.check(identity, resume)
     arguments = sft_arguments(folder.checkpoints, config.train)
     source.check()
-    check_weights(config.student)
+    check_weights("student", config.student, student_options(arguments))
     rows = source.rows(folder, arguments.seed)
     trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
     if processes.is_main_process:
@@ -118,9 +120,9 @@ def sft_trainer(
     context = getattr(config_of(student), "max_position_embeddings", None)
     check_fits(dataset, min(filter(None, (arguments.max_length, context)), default=None))
     set_seed(arguments.seed)
-    with setting_up():
+    with setting_up(), student_for_trl(student, arguments) as model:
         trainer = ResumableSFTTrainer(
-            student, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
+            **model, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
         )
     use_progress_bar(trainer, ProgressBar())
     return trainer

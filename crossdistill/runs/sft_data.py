@@ -9,18 +9,21 @@ from typing import Any, Protocol
 
 from accelerate import PartialState
 from rich.progress import track
-from transformers import AutoModelForCausalLM
 
 from crossdistill.chat import ensure_template
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.errors import InputError
-from crossdistill.inspection.model_files import check_pair, read_tokenizer, reading
+from crossdistill.inspection.model_files import check_pair, read_tokenizer
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.teachers.writing import write_responses
+from crossdistill.train.loading import load_model, moved
 from crossdistill.train.preflight.data import check_conversations, check_prompt, rows_to_render
-from crossdistill.train.preflight.models import check_budget, check_weights, context_of
+from crossdistill.train.preflight.models import check_budget, context_of
+from crossdistill.train.preflight.weights import check_weights
+
+_TEACHER_OPTIONS = {"dtype": "auto", "device_map": None}
 
 
 class RowSource(Protocol):
@@ -95,7 +98,7 @@ class TeacherResponses:
         """
         from datasets import Dataset
 
-        check_weights(self._teacher)
+        check_weights("teacher", self._teacher, _TEACHER_OPTIONS)
         processes = PartialState()
         with processes.main_process_first():
             if processes.is_main_process:
@@ -124,8 +127,8 @@ class TeacherResponses:
         return responses
 
     def _write(self, prompts: Any, seed: int, first_row: int) -> Iterator[dict[str, Any]]:
-        with reading("the weights", self._teacher):
-            model = AutoModelForCausalLM.from_pretrained(self._teacher).to(PartialState().device).eval()
+        what = f"the teacher {self._teacher!r}"
+        model = moved(load_model(what, self._teacher, _TEACHER_OPTIONS), what, PartialState().device).eval()
         config = self._config
         sampling = (config.max_new_tokens, config.temperature, config.batch_size, seed, first_row)
         responses = write_responses(model, self._tokenizer, prompts, *sampling)

@@ -30,6 +30,7 @@ from crossdistill.teachers import Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.assembly import distiller_of
 from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.loading import load_teacher, student_for_trl
 from crossdistill.train.monitor.base import Observation
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
 from crossdistill.train.monitor.histories import all_teachers, history_counts
@@ -39,7 +40,6 @@ from crossdistill.train.monitor.rollout_sums import RolloutSums
 from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.datasets import as_data, as_eval_data, as_read
-from crossdistill.train.preflight.models import load_teacher
 from crossdistill.train.preflight.noise import check_noise, silence
 from crossdistill.train.preflight.setup import Setup
 from crossdistill.train.together import raised_on_all
@@ -102,29 +102,29 @@ class CrossTokenizerTrainer(VerifyingTrainer):
         args = args or CrossTokenizerConfig("crossdistill-output")
         tokenizers = processing_class, teacher_processing_class
         train_data, eval_data = as_data(train_dataset, "the training data"), as_eval_data(eval_dataset)
-        setup = Setup.of(model, teacher, args, (train_data, eval_data), tokenizers, tools)
+        setup = Setup.of(model, teacher, args, (train_data, eval_data), tokenizers, tools, quantization_config)
         self.findings, self.row_check = setup.findings, setup.row_check
         check_noise(setup.student, args, peft_config)
-        super().__init__(
-            model=setup.student,
-            teacher_model=None,
-            args=args,
-            train_dataset=as_read(train_data),
-            eval_dataset=as_read(eval_data),
-            processing_class=setup.tokenizer,
-            callbacks=callbacks,
-            optimizers=optimizers,
-            quantization_config=quantization_config,
-            peft_config=peft_config,
-            tools=tools,
-        )
+        with student_for_trl(setup.student, args, quantization_config) as student_arguments:
+            super().__init__(
+                **student_arguments,
+                teacher_model=None,
+                args=args,
+                train_dataset=as_read(train_data),
+                eval_dataset=as_read(eval_data),
+                processing_class=setup.tokenizer,
+                callbacks=callbacks,
+                optimizers=optimizers,
+                peft_config=peft_config,
+                tools=tools,
+            )
         student = self.accelerator.unwrap_model(self.model)
         LMHead.from_model(student).verify(student)
         self.findings.add_all(silence(student, args))
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))
         self.routing = setup.routing
         self.teachers = {
-            name: load_teacher(one.model, one.tokenizer, args, self.accelerator.device, one.template_kwargs)
+            name: load_teacher(one.model, one.label, one.tokenizer, args, self.accelerator.device, one.template_kwargs)
             for name, one in setup.teachers.items()
         }
         self.distiller, self.choice = distiller_of(

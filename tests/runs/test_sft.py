@@ -259,7 +259,7 @@ def test_settings_that_fail_late_are_refused_before_the_folder_is_claimed(pair, 
 
 
 def test_a_prompt_that_leaves_the_teacher_no_room_is_refused_before_it_is_loaded(pair, tmp_path, output, monkeypatch):
-    monkeypatch.setattr(sft_data, "AutoModelForCausalLM", None)
+    monkeypatch.setattr(sft_data, "load_model", None)
     path = tmp_path / "long.jsonl"
     path.write_text(json.dumps({"prompt": "word " * 5000}) + "\n")
     with pytest.raises(InputError, match=r"prompt 0 has .* exceeds the teacher.s context"):

@@ -37,7 +37,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("the student was loaded")
 
-    monkeypatch.setattr("trl.trainer.distillation_trainer.create_model_from_path", refuse)
+    monkeypatch.setattr("crossdistill.train.loading.load_model", refuse)
 
 
 def test_there_is_one_objective_of_each_class():

@@ -546,8 +546,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("trl.trainer.distillation_trainer.create_model_from_path", refuse)
-    monkeypatch.setattr("crossdistill.train.preflight.models.AutoModelForCausalLM.from_pretrained", refuse)
+    monkeypatch.setattr("crossdistill.train.loading.load_model", refuse)
 
 
 @pytest.mark.usefixtures("no_weights")

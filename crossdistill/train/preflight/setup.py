@@ -25,18 +25,14 @@ from crossdistill.teachers import Teacher
 from crossdistill.teachers.base import given_teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.loading import student_options, teacher_options
 from crossdistill.train.monitor.template_warnings import PairWarnings
 from crossdistill.train.preflight.data import all_rows, check_data, rows_to_render
-from crossdistill.train.preflight.models import (
-    check_budget,
-    check_weights,
-    context_of,
-    hub_options,
-    load_tokenizer,
-)
+from crossdistill.train.preflight.models import check_budget, context_of, hub_options, load_tokenizer
 from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.served import check_served, served_teacher
 from crossdistill.train.preflight.tool_calling import check_tools
+from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.sampling_settings import shaping_settings
 
 Tools = Sequence[Callable[..., Any]]
@@ -103,6 +99,7 @@ class Setup:
         datasets: tuple[Any, Any],
         tokenizers: tuple[Any, Any],
         tools: list[Callable[..., Any]] | None,
+        quantization_config: Any = None,
     ) -> "Setup":
         """Check a run, the cheapest first.
 
@@ -113,6 +110,7 @@ class Setup:
             datasets: of training and evaluation.
             tokenizers: of student and teacher, None if not given; the teacher's by name if there are several.
             tools: functions that the student may call.
+            quantization_config: with which the student is loaded, if any.
 
         Raises:
             InputError: something that cannot work.
@@ -138,8 +136,9 @@ class Setup:
             row_check,
         )
         setup.find(student.renderer, args)
-        for one in (model, *models.values()):
-            check_weights(one)
+        check_weights("student", model, student_options(args, quantization_config))
+        for one in teachers.values():
+            check_weights(one.label, one.model, teacher_options(args))
         return setup
 
     def find(self, student: PromptRenderer, args: CrossTokenizerConfig) -> None:

@@ -12,7 +12,7 @@ def no_weights(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("trl.trainer.distillation_trainer.create_model_from_path", refuse)
+    monkeypatch.setattr("crossdistill.train.loading.load_model", refuse)
 
 
 async def later() -> int:

@@ -1,0 +1,153 @@
+"""The files of a model's weights, checked without reading the weights: which ones are read, and whether they are whole.
+
+The order in which transformers looks for them: one file of safetensors, its shards, one file of torch, its shards.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from crossdistill.findings import Kind, Severity, When
+from crossdistill.inspection.model_files import check_pointers
+
+NO_WEIGHTS = Kind(
+    "no_weights",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "the folder {folder!r} holds no weights that can be loaded ({found}): give one with model.safetensors, or with all "
+    "of its shards and their model.safetensors.index.json.",
+    "there is nothing to load",
+)
+MISSING_SHARDS = Kind(
+    "missing_shards",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "{index} names {number} that the folder lacks ({some}): fetch them, or fetch or save the whole model again.",
+    "the model cannot be loaded",
+)
+DAMAGED = Kind(
+    "damaged_weights",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "the weights {path} are damaged ({reason}): fetch or save them again.",
+    "the model cannot be loaded, or is loaded in part",
+)
+
+_SAFETENSORS, _TORCH = "model.safetensors", "pytorch_model.bin"
+_INDEX = ".index.json"
+_LIKE_WEIGHTS = {".safetensors", ".bin", ".gguf", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".onnx"}
+_NUM_NAMED = 3
+
+
+def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
+    """The files that transformers reads the weights from, each of them whole.
+
+    Args:
+        folder: of the model.
+        variant: part of their names, as in ``model.fp16.safetensors``.
+
+    Raises:
+        FindingError: there are none, one is missing, or one is damaged.
+    """
+    check_pointers(folder)
+    for name in (_SAFETENSORS, _TORCH):
+        single, index = (_with_variant(folder / end, variant) for end in (name, name + _INDEX))
+        if single.is_file() or index.is_file():
+            files = [single] if single.is_file() else _shards(index)
+            for path in files:
+                _check_whole(path)
+            if not single.is_file():
+                _check_index(index)
+            return files
+    raise NO_WEIGHTS.error(folder=str(folder), found=_found(folder))
+
+
+def empty_tensors(files: Iterable[Path]) -> dict[str, Tensor]:
+    """Tensors of the names and shapes in files of safetensors, on the meta device: no weights are read."""
+    found = {}
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 the file is no mapping
+                found[name] = torch.empty(file.get_slice(name).get_shape(), device="meta")
+    return found
+
+
+def some(names: Sequence[Any]) -> str:
+    """The first few of some names."""
+    return ", ".join(map(str, names[:_NUM_NAMED])) + (", ..." if len(names) > _NUM_NAMED else "")
+
+
+def _with_variant(path: Path, variant: str | None) -> Path:
+    if variant is None:
+        return path
+    stem, *rest = path.name.split(".")
+    return path.with_name(".".join([stem, *rest[:-1], variant, rest[-1]]))
+
+
+def _found(folder: Path) -> str:
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in _LIKE_WEIGHTS)
+    return f"only {some(others)}" if others else "no file of weights"
+
+
+def _shards(index: Path) -> list[Path]:
+    files = [index.parent / name for name in sorted(set(_weight_map(index).values()))]
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        number = f"{len(missing)} file" + "s" * (len(missing) > 1)
+        raise MISSING_SHARDS.error(index=index, number=number, some=some(missing))
+    return files
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Name of a tensor -> name of its file."""
+    try:
+        found = json.loads(index.read_bytes())["weight_map"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DAMAGED.error(path=index, reason=f"it is no index: {type(error).__name__}: {error}") from None
+    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
+        raise DAMAGED.error(path=index, reason="its weight_map does not name a file for each tensor")
+    return found
+
+
+def _check_index(index: Path) -> None:
+    """Check that each file of safetensors holds the tensors that an index looks for in it."""
+    weight_map = _weight_map(index)
+    for name in sorted(name for name in set(weight_map.values()) if name.endswith(".safetensors")):
+        with safe_open(index.parent / name, framework="pt") as file:
+            lacking = sorted({key for key, at in weight_map.items() if at == name} - set(file.keys()))
+        if lacking:
+            raise DAMAGED.error(path=index.parent / name, reason=f"{index.name} looks in it for {some(lacking)}")
+
+
+def _check_whole(path: Path) -> None:
+    """A file that was cut short (by a full disk, say) contradicts its header or lacks its directory at the end."""
+    if path.stat().st_size == 0:
+        raise DAMAGED.error(path=path, reason="it is empty")
+    if path.suffix == ".safetensors":
+        _check_header(path)
+    else:
+        _check_archive(path)
+
+
+def _check_header(path: Path) -> None:
+    try:
+        with safe_open(path, framework="pt"):
+            return
+    except SafetensorError as error:
+        raise DAMAGED.error(path=path, reason=error) from None
+
+
+def _check_archive(path: Path) -> None:
+    """Files of torch are zip archives, those of releases before 1.6 pickles; neither is unpickled here."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == b"PK" and not zipfile.is_zipfile(path):
+        raise DAMAGED.error(path=path, reason="it was cut short")
+    if start != b"PK" and start[:1] != b"\x80":
+        raise DAMAGED.error(path=path, reason="it is no file of torch")

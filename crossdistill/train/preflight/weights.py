@@ -1,0 +1,133 @@
+"""A model's weights before they are read: its files are whole, and their tensors are those of its architecture."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers.utils import logging as transformers_logging
+
+from crossdistill.findings import Kind, Severity, When
+from crossdistill.inspection.model_files import LIBRARY_ERRORS, read_config, reason_of
+from crossdistill.train.preflight.architecture import architecture_of, is_quantised
+from crossdistill.train.preflight.fit import check_fit
+from crossdistill.train.preflight.weight_files import empty_tensors, weight_files
+
+UNREADABLE = Kind(
+    "unreadable_weights",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the weights of {what} cannot be read ({reason}): fetch or save the model again, or correct the options that it is "
+    "loaded with.",
+    "the model cannot be loaded",
+)
+TOO_LARGE = Kind(
+    "too_large_for_its_device",
+    Severity.REFUSAL,
+    When.LOADING,
+    "{what} does not fit into memory ({reason}): free some, or take a smaller model, a smaller dtype or more devices.",
+    "the model cannot be loaded",
+)
+
+_LOADER = logging.getLogger("transformers.modeling_utils")
+REPORTS = ("LOAD REPORT", "checkpoint seem corrupted")
+"""What transformers says of tensors that do not fit, which is an error here."""
+
+
+def check_weights(side: str, model: Any, options: Mapping[str, Any]) -> None:
+    """Check that a model can be loaded, as far as its files tell without their weights; objects pass.
+
+    On the hub only its configuration is read.
+
+    Args:
+        side: what messages call it: "student", or a teacher's label.
+        model: a folder, a hub id or an object.
+        options: keyword arguments of ``from_pretrained``.
+
+    Raises:
+        InputError: it cannot be loaded, or some weights would not be those of the files.
+    """
+    if not isinstance(model, str) or "gguf_file" in options:
+        return
+    what = f"the {side} {model!r}"
+    hub = {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
+    config = read_config(model, **hub)
+    architecture = architecture_of(what, config)
+    quantised = is_quantised(what, config, dict(options))
+    folder = Path(model) / options.get("subfolder", "")
+    if not folder.is_dir():
+        return
+    files = weight_files(folder, options.get("variant"))
+    is_plain = files[0].suffix == ".safetensors" and not quantised and not is_deepspeed_zero3_enabled()
+    if is_plain and issubclass(architecture, PreTrainedModel):
+        check_fit(what, architecture.__name__, config, loading_info(what, architecture, config, files))
+
+
+def loading_info(what: str, architecture: Any, config: PreTrainedConfig, files: list[Path]) -> dict[str, Any]:
+    """What transformers would report of loading files of safetensors: found by loading tensors without content.
+
+    Args:
+        what: what messages call the model.
+        architecture: its class.
+        config: of the model.
+        files: with its weights.
+
+    Raises:
+        FindingError: the model cannot be made of its configuration.
+    """
+    with loading(what), without_reports(everything=True):
+        _, info = architecture.from_pretrained(
+            None,
+            config=config,
+            state_dict=empty_tensors(files),
+            device_map={"": "meta"},
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    found: dict[str, Any] = info
+    return found
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Turn a library's errors while it loads a model into one sentence.
+
+    Args:
+        what: what messages call the model.
+
+    Raises:
+        FindingError: it cannot be loaded.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise TOO_LARGE.error(what=what, reason=reason_of(error)) from None
+    except LIBRARY_ERRORS as error:
+        raise UNREADABLE.error(what=what, reason=reason_of(error)) from None
+
+
+@contextmanager
+def without_reports(everything: bool = False) -> Iterator[None]:
+    """Keep transformers' table of tensors that do not fit out of the log.
+
+    Args:
+        everything: keep all warnings about loading out, and progress bars.
+    """
+    shows_progress = transformers_logging.is_progress_bar_enabled()
+
+    def is_kept(record: logging.LogRecord) -> bool:
+        return not everything and not any(text in record.getMessage() for text in REPORTS)
+
+    _LOADER.addFilter(is_kept)
+    if everything:
+        transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        _LOADER.removeFilter(is_kept)
+        if shows_progress:
+            transformers_logging.enable_progress_bar()
