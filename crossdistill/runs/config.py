@@ -102,8 +102,9 @@ class RunConfig(_File):
     @classmethod
     def _known_train_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
         from crossdistill.train.config import CrossTokenizerConfig
+        from crossdistill.train.unsupported import UNSUPPORTED
 
-        return _checked(value, "train", CrossTokenizerConfig, train_fields())
+        return _checked(value, "train", CrossTokenizerConfig, {**train_fields(), **UNSUPPORTED})
 
     def trainer_arguments(self) -> dict[str, Any]:
         """Arguments of CrossTokenizerConfig: those of the preset, overridden by the file's.
@@ -145,7 +146,9 @@ class SFTRunConfig(_File):
     def _known_train_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
         from trl import SFTConfig
 
-        return _checked(value, "train", SFTConfig, sft_fields())
+        from crossdistill.train.unsupported import UNSUPPORTED_IN_SFT
+
+        return _checked(value, "train", SFTConfig, {**sft_fields(), **UNSUPPORTED_IN_SFT})
 
 
 def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], named: dict[str, Any]) -> T:
@@ -197,15 +200,20 @@ def build(kind: Callable[..., K], table: str, arguments: dict[str, Any]) -> K:
 def train_fields() -> dict[str, str]:
     """Keys of the [train] table of a run file -> their meaning."""
     from crossdistill.train.config import CrossTokenizerConfig
+    from crossdistill.train.unsupported import UNSUPPORTED
 
-    return {name: text for name, text in _described(CrossTokenizerConfig) if name not in _NOT_IN_TRAIN}
+    absent = {*_NOT_IN_TRAIN, *UNSUPPORTED}
+    return {name: text for name, text in _described(CrossTokenizerConfig) if name not in absent}
 
 
 def sft_fields() -> dict[str, str]:
     """Keys of the [train] table of an SFT file -> their meaning."""
     from trl import SFTConfig
 
-    return {name: text for name, text in _described(SFTConfig) if name != "output_dir"}
+    from crossdistill.train.unsupported import UNSUPPORTED_IN_SFT
+
+    absent = {"output_dir", *UNSUPPORTED_IN_SFT}
+    return {name: text for name, text in _described(SFTConfig) if name not in absent}
 
 
 def lora_fields() -> dict[str, str]:
@@ -216,8 +224,8 @@ def lora_fields() -> dict[str, str]:
 
 
 _NOT_IN_TRAIN = {
-    *("output_dir", "objective", "objective_options", "teacher_model_name_or_path"),  # set elsewhere
-    *("beta", "pad_to_multiple_of", "max_tool_calling_iterations"),  # not used by our trainer
+    *("output_dir", "objective", "objective_options"),  # set elsewhere
+    "max_tool_calling_iterations",  # tools are functions, which only Python can give
 }
 
 

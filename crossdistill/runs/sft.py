@@ -10,10 +10,12 @@ from trl import SFTConfig, SFTTrainer
 from crossdistill.chat import ensure_template, render_prompt
 from crossdistill.chat.stop import taught_stop
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingLog
 from crossdistill.inspection.model_files import config_of, vocab_size
 from crossdistill.runs.config import SFTRunConfig, build
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.packing import check_apart, check_packing_strategy
 from crossdistill.runs.run_file import versions, write_json
 from crossdistill.runs.sft_data import row_source
 from crossdistill.runs.train import lora_config
@@ -22,15 +24,24 @@ from crossdistill.train.config import check_training
 from crossdistill.train.loading import student_for_trl, student_options
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
 from crossdistill.train.preflight.models import load_tokenizer
+from crossdistill.train.preflight.schedule import schedule_findings
 from crossdistill.train.preflight.setup import setting_up
+from crossdistill.train.preflight.trainable import trainable_findings
 from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.resumable import ResumableTrainer, ending_together
+from crossdistill.train.unsupported import UNSUPPORTED_IN_SFT, check_unsupported
 
 IGNORED = -100  # label that torch's cross-entropy ignores
 
 
 class ResumableSFTTrainer(ResumableTrainer, SFTTrainer):
-    """TRL's trainer; it goes on from whole checkpoints, and leaves no half-written one on a full disk."""
+    """TRL's trainer; it goes on from whole checkpoints, and leaves no half-written one on a full disk.
+
+    Attributes:
+        findings: what was found that does not end the run.
+    """
+
+    findings: FindingLog
 
 
 def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, Any]:
@@ -78,6 +89,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         "versions": versions(),
         "config": identity,
         "num_examples": len(rows),
+        "findings": trainer.findings.as_list(),
         "history": trainer.state.log_history,
     }
     with ending_together(output):
@@ -125,6 +137,11 @@ def sft_trainer(
             **model, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
         )
     use_progress_bar(trainer, ProgressBar())
+    trainer.findings = FindingLog(is_emitter=arguments.process_index == 0)
+    trainer.findings.add_all(schedule_findings(arguments, len(dataset)))
+    trainer.findings.add_all(trainable_findings(trainer.model, arguments))
+    if trainer.padding_free:
+        check_apart(trainer.model, trainer.data_collator, dataset[0]["input_ids"])
     return trainer
 
 
@@ -149,7 +166,9 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
         "gradient_checkpointing": None,
     }
     arguments = build(SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **options})
+    check_unsupported(arguments, UNSUPPORTED_IN_SFT)
     check_training(arguments)
+    check_packing_strategy(arguments)
     return arguments
 
 

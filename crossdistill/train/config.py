@@ -18,6 +18,7 @@ from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
 from crossdistill.train.preflight.noise import NEFTUNE
 from crossdistill.train.sampling_settings import check_sampling
+from crossdistill.train.unsupported import UNSUPPORTED, check_unsupported
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Breaking the Tokenizer Barrier, appendix A and its training script. 128 prompts a step on one process:
@@ -52,9 +53,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 class CrossTokenizerConfig(DistillationConfig):
     """Configuration of :class:`CrossTokenizerTrainer`.
 
-    Every field of ``trl.DistillationConfig`` holds as there (generation, vLLM, checkpoints, loggers, ...), except
-    `beta`, which belongs to TRL's own divergence, and `teacher_model_name_or_path`: the teacher is an argument of the
-    trainer. The fields below are added.
+    Every field of ``trl.DistillationConfig`` holds as there (generation, vLLM, checkpoints, loggers, ...), except those
+    that are refused (:data:`crossdistill.train.unsupported.UNSUPPORTED`). The fields below are added.
     """
 
     disable_dropout: bool = field(
@@ -172,6 +172,7 @@ class CrossTokenizerConfig(DistillationConfig):
         if self.gradient_checkpointing is False:
             self.activation_checkpointing = False  # whose default is on
         super().__post_init__()
+        check_unsupported(self, UNSUPPORTED)
         for template_kwargs in (self.chat_template_kwargs, self.teacher_chat_template_kwargs):
             check_template_kwargs(cast(dict[str, Any] | None, template_kwargs))
         self._take_objective()
@@ -241,8 +242,13 @@ def check_training(args: TrainingArguments) -> None:
             "per_device_train_batch_size and gradient_accumulation_steps must be at least 1, not "
             f"{args.per_device_train_batch_size} and {args.gradient_accumulation_steps}."
         )
-    if not math.isfinite(args.learning_rate):
-        raise InputError(f"learning_rate must be a number, not {args.learning_rate}.")
+    if not 0 < args.learning_rate < math.inf:
+        raise InputError(f"learning_rate must be above 0 and finite, not {args.learning_rate}.")
+    if args.max_steps == 0 or (args.max_steps < 0 and args.num_train_epochs <= 0):
+        raise InputError(
+            f"max_steps = {args.max_steps} and num_train_epochs = {args.num_train_epochs} leave no step: set one "
+            "of them above 0."
+        )
     for logger in args.report_to or []:
         if logger not in get_available_reporting_integrations():
             raise InputError(f"report_to names {logger!r}, which is not installed here: install it, or name another.")

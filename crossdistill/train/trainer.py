@@ -42,6 +42,7 @@ from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.datasets import as_data, as_eval_data, as_read
 from crossdistill.train.preflight.noise import check_noise, silence
 from crossdistill.train.preflight.setup import Setup
+from crossdistill.train.preflight.trainable import trainable_findings
 from crossdistill.train.together import raised_on_all
 from crossdistill.train.verifying import VerifyingTrainer
 from crossdistill.train.vllm import KeepSampledLogprobs
@@ -119,6 +120,8 @@ class CrossTokenizerTrainer(VerifyingTrainer):
                 tools=tools,
             )
         student = self.accelerator.unwrap_model(self.model)
+        if optimizers[0] is None:  # else the weights and their precision are the caller's
+            self.findings.add_all(trainable_findings(student, args))
         LMHead.from_model(student).verify(student)
         self.findings.add_all(silence(student, args))
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))

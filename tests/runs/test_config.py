@@ -63,7 +63,6 @@ def test_no_file_is_needed(tmp_path):
         (WHOLE, ["train.learning_rat=1"], r"\[train\] has no key 'learning_rat'; did you mean 'learning_rate'\?"),
         (WHOLE, ["train.xyzzy=1"], r"\[train\] has no key 'xyzzy'; --keys lists them all"),
         (WHOLE, ["train.output_dir=x"], r"\[train\] has no key 'output_dir'"),
-        (WHOLE, ["train.beta=1"], r"\[train\] has no key 'beta'"),
         (WHOLE, ["lora.rr=1"], r"\[lora\] has no key 'rr'; did you mean 'r'\?"),
         (WHOLE, ["train=3"], r"'train': input should be a valid dictionary, got 3"),
         (WHOLE, ["student=3"], r"'student': input should be a valid string, got 3"),

@@ -244,7 +244,7 @@ def test_packing_has_a_length(tmp_path):
             {"train": {**TRAIN, "per_device_train_batch_size": 0}},
             "per_device_train_batch_size and .* at least 1, not 0",
         ),
-        ({"train": {**TRAIN, "learning_rate": float("nan")}}, "learning_rate must be a number, not nan"),
+        ({"train": {**TRAIN, "learning_rate": float("nan")}}, "learning_rate must be above 0 and finite, not nan"),
         ({"train": {**TRAIN, "report_to": ["wandb"]}}, "report_to names 'wandb', which is not installed here"),
         (
             {"lora": {"target_modules": ["nothing_like_it"]}},

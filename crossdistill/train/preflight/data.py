@@ -139,6 +139,11 @@ def all_rows(datasets: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
             yield from part if hasattr(part, "__len__") else ()
 
 
+def num_rows(dataset: Any) -> int | None:
+    """The number of rows of a data set; None if there is no data set, or a stream."""
+    return len(dataset) if hasattr(dataset, "__len__") else None
+
+
 def rows_to_render(datasets: Iterable[Any]) -> list[tuple[int, Mapping[str, Any]]]:
     """The rows whose prompts are rendered before a run, each with its number in its data set."""
     every = [part for dataset in datasets for part in _parts(dataset)]

@@ -27,9 +27,10 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import student_options, teacher_options
 from crossdistill.train.monitor.template_warnings import PairWarnings
-from crossdistill.train.preflight.data import all_rows, check_data, rows_to_render
+from crossdistill.train.preflight.data import all_rows, check_data, num_rows, rows_to_render
 from crossdistill.train.preflight.models import check_budget, context_of, hub_options, load_tokenizer
 from crossdistill.train.preflight.rows import Reader, RowCheck
+from crossdistill.train.preflight.schedule import schedule_findings
 from crossdistill.train.preflight.served import check_served, served_teacher
 from crossdistill.train.preflight.tool_calling import check_tools
 from crossdistill.train.preflight.weights import check_weights
@@ -135,6 +136,7 @@ class Setup:
             FindingLog(is_emitter=args.process_index == 0),
             row_check,
         )
+        setup.findings.add_all(schedule_findings(args, num_rows(datasets[0])))
         setup.find(student.renderer, args)
         check_weights("student", model, student_options(args, quantization_config))
         for one in teachers.values():

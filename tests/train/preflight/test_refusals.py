@@ -232,7 +232,7 @@ def test_the_last_checkpoint_is_resumed_from(pair, output):
         ({"temperature": float("nan")}, "temperature must be above 0"),
         ({"max_completion_length": None}, "max_completion_length must be at least 1, not None"),
         ({"report_to": "no-such-logger"}, "report_to names .no-such-logger., which is not installed here"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a number, not nan"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0 and finite, not nan"),
         (
             {"objective_options": {"clip_low": "abc"}},
             "'clip_low' of objective 'dpca' must be a number, not 'abc'",

@@ -1,0 +1,63 @@
+"""Settings of TRL and transformers that a run cannot honour: they are refused if set, so that it does what it says."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from crossdistill.errors import InputError
+
+_HALF = (
+    "an evaluation before training would leave the student's own weights in half precision: leave it out, bf16 = true "
+    "evaluates in bfloat16 as well"
+)
+_TOKENISED = "examples are tokenised as rollouts are"
+_COMPLETION = "the loss is always that of the completion alone: leave it out"
+
+UNSUPPORTED = {
+    "beta": "it belongs to the divergence of TRL's own trainer: choose an objective and its options",
+    "bf16_full_eval": _HALF,
+    "data_seed": "the order of the prompts follows seed: set seed",
+    "fp16_full_eval": _HALF,
+    "label_smoothing_factor": "a teacher's signal has no labels to smooth: leave it out",
+    "pad_to_multiple_of": "a batch is padded to its longest row: leave it out",
+    "teacher_model_name_or_path": "the teacher is an argument of the trainer, or a run file's `teacher`: name it there",
+    "train_sampling_strategy": "prompts come in random order, or in that of the data if shuffle_dataset = false",
+}
+"""Fields of ``CrossTokenizerConfig`` -> why they are refused, and what to do."""
+
+UNSUPPORTED_IN_SFT = {
+    "assistant_only_loss": _COMPLETION,
+    "chat_template_path": f"{_TOKENISED}, with the student's own template: change that of its folder",
+    "completion_only_loss": _COMPLETION,
+    "dataset_kwargs": f"{_TOKENISED}: leave it out",
+    "dataset_text_field": f"{_TOKENISED}: name the columns by prompt_column and completion_column",
+    "eos_token": f"{_TOKENISED}, with the student's own end of a turn: change its tokenizer",
+    "truncation_mode": "no example is cut, because a cut one would teach the student never to stop: leave it out",
+}
+"""Fields of ``trl.SFTConfig`` -> the same."""
+
+_SAME_AS_DEFAULT = {"completion_only_loss": True, "pad_to_multiple_of": None}
+
+
+def check_unsupported(args: Any, unsupported: Mapping[str, str]) -> None:
+    """Check that settings that cannot be honoured are left as they are.
+
+    Args:
+        args: a configuration.
+        unsupported: names of its fields -> why they are refused, and what to do.
+
+    Raises:
+        InputError: one is set.
+
+    Example:
+        >>> from crossdistill.train import CrossTokenizerConfig
+        >>> check_unsupported(CrossTokenizerConfig("out", bf16=False), UNSUPPORTED)
+    """
+    for field in fields(args):
+        if field.name in unsupported and _is_set(field, getattr(args, field.name)):
+            raise InputError(f"{field.name} cannot be set here: {unsupported[field.name]}.")
+
+
+def _is_set(field: Field[Any], value: Any) -> bool:
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return bool(value != default and value != _SAME_AS_DEFAULT.get(field.name, default))

@@ -1,0 +1,65 @@
+"""Settings that a run cannot honour are refused if they are set, and only then."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trl import SFTConfig
+
+from crossdistill.errors import InputError
+from crossdistill.runs.config import sft_fields, train_fields
+from crossdistill.runs.sft import sft_arguments
+from crossdistill.train import CrossTokenizerConfig
+from crossdistill.train.unsupported import UNSUPPORTED, UNSUPPORTED_IN_SFT
+
+SET: dict[str, Any] = {
+    "beta": 0.5,
+    "bf16_full_eval": True,
+    "data_seed": 7,
+    "fp16_full_eval": True,
+    "label_smoothing_factor": 0.1,
+    "pad_to_multiple_of": 8,
+    "teacher_model_name_or_path": "org/another",
+    "train_sampling_strategy": "group_by_length",
+}
+SET_IN_SFT: dict[str, Any] = {
+    "assistant_only_loss": True,
+    "chat_template_path": "template.jinja",
+    "completion_only_loss": False,
+    "dataset_kwargs": {"skip_prepare_dataset": True},
+    "dataset_text_field": "prompt",
+    "eos_token": "<|user|>",
+    "truncation_mode": "none",
+}
+
+
+def test_there_is_a_value_for_each() -> None:
+    assert (set(SET), set(SET_IN_SFT)) == (set(UNSUPPORTED), set(UNSUPPORTED_IN_SFT))
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_refused_of_the_trainer(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{name} cannot be set here: "):
+        CrossTokenizerConfig(str(tmp_path), bf16=False, use_cpu=True, **{name: SET[name]})
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED_IN_SFT)
+def test_refused_of_sft(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{name} cannot be set here: "):
+        sft_arguments(tmp_path, {"use_cpu": True, "bf16": False, name: SET_IN_SFT[name]})
+
+
+def test_what_a_run_does_anyway_may_be_set(tmp_path: Path) -> None:
+    cpu = {"use_cpu": True, "bf16": False}
+    CrossTokenizerConfig(str(tmp_path), beta=1.0, pad_to_multiple_of=None, train_sampling_strategy="random", **cpu)
+    sft_arguments(tmp_path, {**cpu, "completion_only_loss": True, "label_smoothing_factor": 0.1, "loss_type": "dft"})
+
+
+def test_they_are_no_keys_of_a_run_file() -> None:
+    assert set(UNSUPPORTED).isdisjoint(train_fields())
+    assert set(UNSUPPORTED_IN_SFT).isdisjoint(sft_fields())
+
+
+def test_they_are_fields_of_the_configurations() -> None:
+    assert set(UNSUPPORTED) <= set(CrossTokenizerConfig.__dataclass_fields__)
+    assert set(UNSUPPORTED_IN_SFT) <= set(SFTConfig.__dataclass_fields__)
