@@ -1,7 +1,7 @@
 """A trainer of transformers that goes on from whole checkpoints only, and leaves none that is not.
 
 Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``train``, ``log``, ``save_model``,
-``_save_checkpoint`` and ``_save_rng_state``.
+``_save_checkpoint``, ``_save_rng_state``, ``_load_from_checkpoint`` and ``_load_best_model``.
 """
 
 import shutil
@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer
+from accelerate.utils import is_peft_model
+from transformers import PreTrainedModel, Trainer
 
 from crossdistill.errors import OutOfSpaceError
 from crossdistill.space import telling_out_of_space
 from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
+from crossdistill.train.restoring import check_adapter, restore
 from crossdistill.train.together import raised_on_all
 
 
@@ -83,6 +85,28 @@ class ResumableTrainer(Trainer):
     def _save_rng_state(self, output_dir: str) -> None:
         with ending_together(Path(self.args.output_dir)):  # of all processes, before an older checkpoint is deleted
             super()._save_rng_state(output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        student, checkpoint = self.accelerator.unwrap_model(self.model), Path(resume_from_checkpoint)
+        if is_peft_model(student):
+            check_adapter(student, checkpoint)
+        if self._is_plain:
+            restore(student, checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        if self._is_plain:
+            self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+        else:
+            super()._load_best_model()
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether checkpoints hold the whole model in the layout of transformers."""
+        student = self.accelerator.unwrap_model(self.model)
+        has_own_layout = self.is_fsdp_enabled or self.is_deepspeed_enabled or is_peft_model(student)
+        return isinstance(student, PreTrainedModel) and not has_own_layout
 
     def _remove(self, folder: Path | None) -> None:
         if folder is not None and self.args.should_save:
