@@ -2,9 +2,10 @@
 
 from crossdistill.chat.effects import TemplateEffects, template_effects
 from crossdistill.chat.findings import mismatch_findings, template_findings
+from crossdistill.chat.refusal import TemplateRefusalError
 from crossdistill.chat.response import Response, split_response
 from crossdistill.chat.stop import stop_ids, token_name
-from crossdistill.chat.template import PLAIN_TEMPLATE, TemplateRefusalError, ensure_template, render_prompt
+from crossdistill.chat.template import PLAIN_TEMPLATE, ensure_template, render_prompt
 
 __all__ = [
     "PLAIN_TEMPLATE",

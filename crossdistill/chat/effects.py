@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from crossdistill.chat.messages import Message
-from crossdistill.chat.template import TemplateRefusalError, render_text, shows_system
+from crossdistill.chat.refusal import TemplateRefusalError
+from crossdistill.chat.template import render_text, shows_system
 
 _QUESTION, _AGAIN, _ANSWER, _REASON = "Qz1question", "Qz2again", "Qz3answer", "Qz4reason"
 _TOOL, _ARGUMENT, _RESULT = "qz5_tool", "Qz6argument", "Qz7result"

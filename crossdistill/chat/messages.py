@@ -13,12 +13,44 @@ Prompt = str | list[Message]
 
 
 def plain_messages(messages: Sequence[Message]) -> list[Message]:
-    """Messages with their text parts joined, because most templates accept only text, and with ids for tool calls."""
-    joined = [{**message, "content": text_of(message)} for message in messages]
-    return _with_call_ids(joined) if any(message.get("tool_calls") for message in joined) else joined
+    """Messages in their plain form (:func:`plain_message`), with ids for tool calls."""
+    plain = [plain_message(message) for message in messages]
+    return _with_call_ids(plain) if any(message.get("tool_calls") for message in plain) else plain
 
 
-def text_of(message: Message) -> str | None:
+def plain_message(message: Mapping[str, Any]) -> Message:
+    """A message without what is empty: templates take the presence of a key for its use.
+
+    Its text parts are joined, because most templates accept only text; no content is the empty text. A null in the
+    arguments of a tool call is left out: Arrow gives each call the arguments of all others as nulls.
+    """
+    kept = {key: value for key, value in message.items() if key == "content" or not _is_empty(value)}
+    plain = {**{key: _without_nulls(value) for key, value in kept.items()}, "content": text_of(message) or ""}
+    if "tool_calls" in plain:
+        plain["tool_calls"] = [_with_arguments(call) for call in plain["tool_calls"]]
+    return plain
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | Sequence | Mapping) and not value)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return [_without_nulls(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _with_arguments(call: Message) -> Message:
+    """A call without arguments has empty ones."""
+    function = call.get("function", call)
+    if not isinstance(function, Mapping) or function.get("arguments", "") != "":
+        return call
+    named = {**function, "arguments": {}}
+    return {**call, "function": named} if "function" in call else named
+
+
+def text_of(message: Mapping[str, Any]) -> str | None:
     """The text of a message, with its parts joined if it has parts; any other list (a tool's result) as ``str``."""
     content = message.get("content")
     if content is None or isinstance(content, str):

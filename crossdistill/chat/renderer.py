@@ -6,7 +6,8 @@ from typing import Any
 
 from crossdistill.chat.history import changed_answers
 from crossdistill.chat.messages import Prompt
-from crossdistill.chat.template import TemplateRefusalError, render_prompt
+from crossdistill.chat.refusal import TemplateRefusalError
+from crossdistill.chat.template import render_prompt
 
 
 @dataclass(frozen=True)

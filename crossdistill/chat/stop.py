@@ -31,7 +31,7 @@ def stop_ids(tokenizer: Any, declared: int | Iterable[int] | None = None) -> tup
         >>> stop_ids(ByT5Tokenizer(extra_ids=0), declared=[7])
         (1, 7)
     """
-    ids = {declared} if isinstance(declared, int) else set(declared or ())
+    ids = {declared} if isinstance(declared, int) else {one for one in declared or () if one is not None}
     if not all(isinstance(token_id, int) for token_id in ids):
         raise InputError(f"the model's generation_config names the stop tokens {declared!r}: they must be token ids.")
     if tokenizer.eos_token_id is not None:
@@ -40,6 +40,31 @@ def stop_ids(tokenizer: Any, declared: int | Iterable[int] | None = None) -> tup
     if end_of_turn is not None:
         ids.add(end_of_turn)
     return tuple(sorted(ids))
+
+
+def adopt_end(tokenizer: Any, declared: Iterable[int] = ()) -> bool:
+    """Give a tokenizer without an end-of-text token the one with which its model ends a turn.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        declared: the ids that the model declares, the most important one first.
+
+    Returns:
+        Whether it has one now.
+
+    Example:
+        >>> from transformers import ByT5Tokenizer
+        >>> tokenizer = ByT5Tokenizer(extra_ids=0)
+        >>> tokenizer.eos_token = None
+        >>> adopt_end(tokenizer), adopt_end(tokenizer, [1])
+        (False, True)
+    """
+    if tokenizer.eos_token_id is None:
+        added = tokenizer.added_tokens_decoder
+        end = next((one for one in (*declared, *stop_ids(tokenizer)) if one in added), None)
+        if end is not None:
+            tokenizer.eos_token = added[end].content
+    return tokenizer.eos_token_id is not None
 
 
 def taught_stop(tokenizer: Any) -> int:

@@ -8,6 +8,14 @@ from jinja2 import TemplateError
 
 from crossdistill.chat import control_names
 from crossdistill.chat.messages import Message, Prompt, fold_system, plain_messages, with_json_arguments
+from crossdistill.chat.prompts import as_prompt
+from crossdistill.chat.refusal import (
+    CANNOT_CONTINUE,
+    TEMPLATE_REFUSES,
+    check_end,
+    is_continued,
+    refusal,
+)
 from crossdistill.errors import InputError
 from crossdistill.tokens.special_tokens import control_tokens
 
@@ -44,10 +52,6 @@ _RESERVED = {
 }  # fmt: skip
 
 
-class TemplateRefusalError(InputError):
-    """A chat template refuses a conversation."""
-
-
 def ensure_template(tokenizer: Any) -> bool:
     """Give a tokenizer the plain chat template (:data:`PLAIN_TEMPLATE`) if it has none.
 
@@ -76,14 +80,15 @@ def render_prompt(
 ) -> list[int]:
     """Token ids of a prompt, up to the start of the response.
 
-    Messages go through the tokenizer's own chat template with its generation prompt; if the template accepts no system
-    message, its text is put before the first user message. A text is tokenised as it is, with the tokenizer's own
-    begin-of-text token and without an end-of-text token. The response is tokenised separately, so no token crosses the
+    Messages go through the tokenizer's own chat template with its generation prompt, or up to the end of the last
+    message if that is the assistant's, which the response then continues. If the template accepts no system message,
+    its text is put before the first user message. A text is tokenised as it is, with one begin-of-text token if the
+    tokenizer adds one, and without an end-of-text token. The response is tokenised separately, so no token crosses the
     border between prompt and response.
 
     Args:
         tokenizer: a Hugging Face tokenizer; with a chat template, if the prompt has messages.
-        prompt: a text, or the messages before the response.
+        prompt: a text, or the messages before the response, in any form that :func:`as_prompt` reads.
         template_kwargs: keyword arguments of the template, such as ``enable_thinking``.
         tools: functions or JSON schemas, which the template shows to the model in its own way.
         has_sampled_text: whether a model wrote some of the messages: names of control tokens in them stay text.
@@ -93,6 +98,7 @@ def render_prompt(
 
     Raises:
         InputError: the prompt has no tokens, or `template_kwargs` has a reserved name.
+        FindingError: the last message is the assistant's and cannot be continued.
         TemplateRefusalError: the chat template refuses the messages.
 
     Example:
@@ -104,11 +110,11 @@ def render_prompt(
         >>> tokenizer.decode(ids)
         'User:\\nHi!\\n\\nAssistant:\\n'
     """
+    prompt = as_prompt(prompt) if isinstance(prompt, str) else plain_messages(prompt)
     if isinstance(prompt, str):
-        ids = list(tokenizer(prompt)["input_ids"])
-        if _appends_eos(tokenizer):
-            ids.pop()
+        ids = _text_ids(tokenizer, prompt)
     else:
+        check_end(prompt, tools)
         # only if needed: it sets marks in the text, which hide what some templates search for
         keeps_names = has_sampled_text and _names_control(tokenizer, prompt)
         ids = _rendered_ids(tokenizer, prompt, template_kwargs, tools, keeps_names)
@@ -134,14 +140,16 @@ def render_text(
         messages: the conversation.
         template_kwargs: keyword arguments of the template.
         tools: as for :func:`render_prompt`.
-        add_generation_prompt: whether to end with the header of the assistant's next message.
+        add_generation_prompt: whether to end where a response begins: with the header of the assistant's next message,
+            or with the last message itself if that is the assistant's.
 
     Raises:
         InputError: `template_kwargs` has a reserved name.
         TemplateRefusalError: the chat template refuses the messages.
     """
-    options = {"tokenize": False, "add_generation_prompt": add_generation_prompt}
-    return str(_apply(tokenizer, messages, template_kwargs, tools, **options))
+    plain = plain_messages(messages)
+    options = _opening(plain) if add_generation_prompt else {"add_generation_prompt": False}
+    return str(_apply(tokenizer, plain, template_kwargs, tools, tokenize=False, **options))
 
 
 def check_template_kwargs(template_kwargs: Mapping[str, Any] | None) -> None:
@@ -190,15 +198,21 @@ def _rendered_ids(
     keeps_names: bool,
 ) -> list[int]:
     """keeps_names: names of control tokens in the messages stay text."""
+    opening = _opening(messages)
     if keeps_names and not control_names.are_kept_by(tokenizer):
         marked, tools = control_names.marked(tokenizer, [list(messages), tools])
-        text = _apply(tokenizer, marked, template_kwargs, tools, add_generation_prompt=True, tokenize=False)
+        text = _apply(tokenizer, marked, template_kwargs, tools, tokenize=False, **opening)
         try:
             return control_names.encode(tokenizer, text)
         except ValueError as error:
-            raise _refusal(tokenizer, messages, error) from None
+            raise refusal(TEMPLATE_REFUSES, tokenizer, messages, error) from None
     options = {"tokenize": True, "return_dict": True, **({"sanitize_control_tokens": True} if keeps_names else {})}
-    return list(_apply(tokenizer, messages, template_kwargs, tools, add_generation_prompt=True, **options)["input_ids"])
+    return list(_apply(tokenizer, messages, template_kwargs, tools, **opening, **options)["input_ids"])
+
+
+def _opening(messages: Sequence[Message]) -> dict[str, bool]:
+    """The options with which a template ends where the response begins."""
+    return {"continue_final_message": True} if is_continued(messages) else {"add_generation_prompt": True}
 
 
 def _apply(
@@ -208,21 +222,29 @@ def _apply(
     tools: Sequence[Any] | None,
     **options: Any,
 ) -> Any:
+    """The template's rendering of plain messages."""
     check_template_kwargs(template_kwargs)
     options = {**options, **(template_kwargs or {}), "tools": list(tools) if tools else None}
-    messages = plain_messages(messages)
-    if folds_system(tokenizer, messages, template_kwargs, tools):
+    if folds_system(tokenizer, list(messages), template_kwargs, tools):
         messages = fold_system(messages)
     has_calls = any(message.get("tool_calls") for message in messages)
+    forms = [messages, with_json_arguments(messages)] if has_calls else [messages]
+    for form in forms:
+        try:
+            return tokenizer.apply_chat_template(form, **options)
+        except REFUSALS as error:
+            last = error
+    if options.pop("continue_final_message", False) and _is_rendered(tokenizer, forms[-1], options):
+        raise refusal(CANNOT_CONTINUE, tokenizer, messages)
+    raise refusal(TEMPLATE_REFUSES, tokenizer, messages, last)
+
+
+def _is_rendered(tokenizer: Any, messages: Sequence[Message], options: Mapping[str, Any]) -> bool:
     try:
-        return tokenizer.apply_chat_template(messages, **options)
-    except REFUSALS as error:
-        if not has_calls:
-            raise _refusal(tokenizer, messages, error) from None
-    try:
-        return tokenizer.apply_chat_template(with_json_arguments(messages), **options)
-    except REFUSALS as error:
-        raise _refusal(tokenizer, messages, error) from None
+        tokenizer.apply_chat_template(messages, **options)
+    except REFUSALS:
+        return False
+    return True
 
 
 def _names_control(tokenizer: Any, messages: Sequence[Message]) -> bool:
@@ -232,13 +254,12 @@ def _names_control(tokenizer: Any, messages: Sequence[Message]) -> bool:
     return any(token in text for token in control)
 
 
-def _refusal(tokenizer: Any, messages: Sequence[Message], error: Exception) -> TemplateRefusalError:
-    roles = ", ".join(str(message["role"]) for message in messages)
-    return TemplateRefusalError(
-        f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of {roles} ({error}): write "
-        "prompts that it accepts, or give the tokenizer another chat_template."
-    )
-
-
-def _appends_eos(tokenizer: Any) -> bool:
-    return tokenizer(_TEXT)["input_ids"][-1:] == [tokenizer.eos_token_id]
+def _text_ids(tokenizer: Any, text: str) -> list[int]:
+    """Ids of a text with one begin token if the tokenizer adds one, also if the text spells it, and no end token."""
+    ids, around = list(tokenizer(text)["input_ids"]), tokenizer(_TEXT)["input_ids"]
+    if around[-1] == tokenizer.eos_token_id:
+        ids.pop()
+    if around[0] == tokenizer.bos_token_id:
+        while ids[1:2] == ids[:1] == around[:1]:
+            ids.pop(0)
+    return ids

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from crossdistill.chat import Response, ensure_template, split_response, stop_ids
 from crossdistill.chat.messages import Message, Prompt
+from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.checks import (
     check_arguments,
@@ -150,6 +151,7 @@ class Distiller:
         Returns:
             The loss, divided by the batch's items, to call ``backward`` on; and the scored batch.
         """
+        prompts = _as_prompts(prompts)
         completion_ids = sample(prompts)
         batch = self.score(prompts, completion_ids)
         states, head = self.student_states(batch)
@@ -201,6 +203,7 @@ class Distiller:
             raise InputError("there is nothing to score: give at least one prompt and its completion.")
         if old_logprobs is None and stop_logprobs is not None:
             raise InputError("stop_logprobs belong to old_logprobs: give both, or neither.")
+        prompts = _as_prompts(prompts)
         prompt_ids = [self.renderer.render(prompt) for prompt in prompts]
         rollout = Rollout.of(prompts, prompt_ids, completion_ids, sampled_masks, conversations, is_sampled, teachers)
         self._check_ends(rollout)
@@ -357,6 +360,10 @@ class Distiller:
         if self.student is None:
             raise InputError(f"the Distiller has no student and {why}: make it with student=MODEL.")
         return StudentModel(self.student)
+
+
+def _as_prompts(prompts: Sequence[Any]) -> list[Prompt]:
+    return [as_prompt(prompt, prompt_name(number)) for number, prompt in enumerate(prompts)]
 
 
 def _stop_ids(tokenizer: Any, student: Any, declared: int | Sequence[int] | None) -> tuple[int, ...]:

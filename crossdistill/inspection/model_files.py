@@ -16,8 +16,11 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from crossdistill.chat import stop_ids, token_name
+from crossdistill.chat.determinism import make_deterministic
+from crossdistill.chat.ids import DECLARED, check_ids
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.errors import InputError
-from crossdistill.findings import Kind, Severity, When
+from crossdistill.findings import FindingLog, Kind, Severity, When
 from crossdistill.inspection.model_info import ModelInfo
 from crossdistill.tokens import ByteVocab
 
@@ -169,6 +172,37 @@ def vocab_size(model: str, **hub: Any) -> int:
     return size
 
 
+def num_ids(model: Any, **hub: Any) -> int:
+    """Number of token ids that a model has embeddings for; of a model in memory, those that it really has.
+
+    Args:
+        model: a model object, a folder or a hub id.
+        hub: as for :func:`config_of`.
+    """
+    if isinstance(model, str):
+        return vocab_size(model, **hub)
+    # sharded weights are empty until they are gathered
+    return model.get_input_embeddings().weight.shape[0] or config_of(model).vocab_size
+
+
+def declared_ids(model: Any, **hub: Any) -> dict[str, Any]:
+    """The special ids of a model's generation configuration, or of its configuration if it has no other.
+
+    Args:
+        model: a model object, a folder or a hub id.
+        hub: as for :func:`config_of`.
+
+    Returns:
+        Name, such as "eos_token_id" -> an id, a list of ids or None.
+    """
+    if isinstance(model, str):
+        declared = _generation_config(model, hub.get("revision")) or config_of(model, **hub).to_dict()
+    else:
+        config = getattr(model, "generation_config", None) or model.config.get_text_config()
+        declared = config.to_dict()
+    return {name: declared.get(name) for name in DECLARED}
+
+
 def declared_stops(name: str, size: int | None = None, revision: str | None = None) -> list[int]:
     """Token ids that end a model's turns by its generation configuration; empty if it declares none.
 
@@ -271,12 +305,16 @@ def read_model_info(name: str, role: str, template_kwargs: dict[str, Any] | None
         InputError: a file cannot be read, or the tokenizer's bytes cannot be verified.
     """
     tokenizer, config = read_tokenizer(name), None if _is_tokenizer_alone(name) else config_of(name)
+    log = FindingLog(emit=lambda _: None)  # a report says them
+    log.add_all(make_deterministic(tokenizer, role))
     try:
         vocab = ByteVocab.from_tokenizer(tokenizer, size=getattr(config, "vocab_size", None))
     except InputError as error:
         raise InputError(f"the {role} {name!r} cannot be used: {error}") from None
-    context = getattr(config, "max_position_embeddings", None)
-    return ModelInfo(name, tokenizer, vocab, context, declared_stops(name, len(vocab)), template_kwargs)
+    context, stops = getattr(config, "max_position_embeddings", None), declared_stops(name, len(vocab))
+    declared = {} if config is None else declared_ids(name)
+    log.add_all(check_ids(PromptRenderer(tokenizer, template_kwargs or {}, []), len(vocab), role, declared))
+    return ModelInfo(name, tokenizer, vocab, context, stops, template_kwargs, tuple(log.findings))
 
 
 def _is_tokenizer_alone(name: str) -> bool:

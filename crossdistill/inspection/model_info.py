@@ -1,6 +1,6 @@
 """One model of a pair, without its weights: what is read of it, and the facts that follow from that."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from crossdistill.chat import ensure_template, stop_ids, token_name
 from crossdistill.chat.effects import TemplateEffects, template_effects
+from crossdistill.findings import Finding
 from crossdistill.inspection.vocab_findings import THINKING_TAGS
 from crossdistill.tokens import ByteVocab
 
@@ -23,6 +24,7 @@ class ModelInfo:
         context: in tokens; None if its configuration states no limit.
         declared_stops: token ids that its generation configuration names as stops.
         template_kwargs: keyword arguments of its chat template.
+        findings: about its tokenizer, as far as it was changed or harms nothing at once.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ModelInfo:
     context: int | None = None
     declared_stops: int | Iterable[int] | None = None
     template_kwargs: dict[str, Any] | None = None
+    findings: Sequence[Finding] = ()
 
 
 @dataclass(frozen=True)

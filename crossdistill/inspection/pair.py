@@ -127,7 +127,7 @@ def inspect_pair(
 
 def model_findings(model: ModelInfo, known: ModelFacts, side: str) -> list[Finding]:
     """What a run would warn of, or note, about one model of a pair."""
-    return [*template_findings(known.effects, side), *thinking_findings(model.tokenizer, side)]
+    return [*model.findings, *template_findings(known.effects, side), *thinking_findings(model.tokenizer, side)]
 
 
 def _largest(

@@ -17,15 +17,15 @@ from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.packing import check_apart, check_packing_strategy
 from crossdistill.runs.run_file import versions, write_json
-from crossdistill.runs.sft_data import row_source
+from crossdistill.runs.sft_data import reader_of, row_source
 from crossdistill.runs.train import lora_config
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import check_training
 from crossdistill.train.loading import student_for_trl, student_options
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
-from crossdistill.train.preflight.models import load_tokenizer
 from crossdistill.train.preflight.schedule import schedule_findings
 from crossdistill.train.preflight.setup import setting_up
+from crossdistill.train.preflight.tokenizers import load_tokenizer
 from crossdistill.train.preflight.trainable import trainable_findings
 from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.resumable import ResumableTrainer, ending_together
@@ -68,7 +68,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     if processes.is_main_process:
         folder.check(identity, resume)
     arguments = sft_arguments(folder.checkpoints, config.train)
-    source.check()
+    source.check(reader_of(config.student, "student", tokenizer))
     check_weights("student", config.student, student_options(arguments))
     rows = source.rows(folder, arguments.seed)
     trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)

@@ -11,16 +11,19 @@ from accelerate import PartialState
 from rich.progress import track
 
 from crossdistill.chat import ensure_template
+from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.errors import InputError
-from crossdistill.inspection.model_files import check_pair, read_tokenizer
+from crossdistill.inspection.model_files import check_pair, num_ids
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.teachers.writing import write_responses
 from crossdistill.train.loading import load_model, moved
-from crossdistill.train.preflight.data import check_conversations, check_prompt, rows_to_render
+from crossdistill.train.preflight.data import check_prompts, rows_to_render, spelled_rows
 from crossdistill.train.preflight.models import check_budget, context_of
+from crossdistill.train.preflight.rows import Reader, RowCheck
+from crossdistill.train.preflight.tokenizers import load_tokenizer
 from crossdistill.train.preflight.weights import check_weights
 
 _TEACHER_OPTIONS = {"dtype": "auto", "device_map": None}
@@ -29,8 +32,11 @@ _TEACHER_OPTIONS = {"dtype": "auto", "device_map": None}
 class RowSource(Protocol):
     """Where the rows come from. Creating a source loads and checks what the data set holds."""
 
-    def check(self) -> None:
+    def check(self, student: Reader) -> None:
         """Check everything else that can be checked without weights.
+
+        Args:
+            student: as a reader of the prompts.
 
         Raises:
             InputError: the rows cannot be made.
@@ -62,8 +68,9 @@ class GivenResponses:
             if not isinstance(completion, str):
                 raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
 
-    def check(self) -> None:
-        """Nothing is left to check."""
+    def check(self, student: Reader) -> None:
+        """Check that the student can read the prompts."""
+        check_prompts_of(self._rows, RowCheck(student))
 
     def rows(self, folder: RunFolder, seed: int) -> Any:
         """The rows of the data set."""
@@ -80,16 +87,14 @@ class TeacherResponses:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        tokenizer = read_tokenizer(self._teacher)
-        ensure_template(tokenizer)
-        return tokenizer
+        return load_tokenizer(self._teacher, "teacher")
 
-    def check(self) -> None:
-        """Check that the teacher can read the prompts and has room for `max_new_tokens` after each."""
+    def check(self, student: Reader) -> None:
+        """Check that both can read the prompts, and that the teacher has room for `max_new_tokens` after each."""
         budget, context = self._config.max_new_tokens, context_of(self._teacher)
         check_budget(context, budget, "teacher", "max_new_tokens")
-        renderer = PromptRenderer(self._tokenizer, {}, [])
-        check_conversations("teacher", renderer, context, rows_to_render([self._prompts]), budget)
+        teacher = reader_of(self._teacher, "teacher", self._tokenizer, context)
+        check_prompts_of(self._prompts, RowCheck(student, {"teacher": teacher}, budget))
 
     def rows(self, folder: RunFolder, seed: int) -> Any:
         """The responses that ended within `max_new_tokens`; the others stay in the file only.
@@ -138,6 +143,31 @@ class TeacherResponses:
         )
 
 
+def reader_of(model: str, label: str, tokenizer: Any, context: int | None = None) -> Reader:
+    """A model as a reader of the prompts; its tokenizer gets the plain chat template if it has none.
+
+    Args:
+        model: a folder or a hub id.
+        label: what messages call it.
+        tokenizer: the model's.
+        context: tokens of prompt and response together; None if they are counted elsewhere.
+    """
+    ensure_template(tokenizer)
+    return Reader(label, PromptRenderer(tokenizer, {}, []), context, num_ids(model))
+
+
+def check_prompts_of(rows: Any, check: RowCheck) -> None:
+    """Check what every prompt spells, and render the ones that show whether all can be rendered.
+
+    Raises:
+        InputError: a model cannot read one.
+    """
+    for number, spelled in spelled_rows([rows]):
+        check.check_text(prompt_name(number), spelled)
+    for number, row in rows_to_render([rows]):
+        check.check_rendering(prompt_name(number), row)
+
+
 def saved_responses(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a responses file; an incomplete last line (after a kill) is cut off the file."""
     if not path.exists():
@@ -152,6 +182,5 @@ def saved_responses(path: Path) -> list[dict[str, Any]]:
 
 def _load(config: SFTRunConfig, columns: dict[str, str]) -> Any:
     rows = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
-    for row, prompt in enumerate(rows["prompt"]):
-        check_prompt(row, prompt)
+    check_prompts(rows, "the data")
     return rows

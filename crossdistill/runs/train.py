@@ -9,6 +9,7 @@ from typing import Any
 from accelerate.utils import set_seed
 from rich.console import Console
 
+from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import TeacherError
@@ -151,7 +152,8 @@ def fresh_samples(trainer: CrossTokenizerTrainer, rows: Any) -> list[Sample]:
         trainer: of the run.
         rows: rows of a data set: ``prompt`` and, if the trainer routes by it, the column of teacher names.
     """
-    prompts, names = list(rows["prompt"]), list(rows[COLUMN]) if trainer.routing.takes_column else None
+    prompts = [as_prompt(prompt, prompt_name(number)) for number, prompt in enumerate(rows["prompt"])]
+    names = list(rows[COLUMN]) if trainer.routing.takes_column else None
     scored_rows = zip(trainer.score_prompts(prompts, names), prompts, strict=True)
     return [(sample_row(scored, prompt), response_view(trainer, scored, prompt)) for scored, prompt in scored_rows]
 

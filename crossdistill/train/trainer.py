@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
+from crossdistill.chat.prompts import as_prompt, prompt_name, with_prompt
 from crossdistill.costs import Part, matmul_parameters
 from crossdistill.distill import Rollout, ScoredBatch, ScoredResponse
 from crossdistill.distill.checks import scoring_temperature
@@ -190,6 +191,7 @@ class CrossTokenizerTrainer(VerifyingTrainer):
 
     def _generate_and_score_completions(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Sample -> score: a batch of rollouts as tensors for the loss."""
+        rows = [with_prompt(row) for row in rows]
         mode = "train" if self.model.training else "eval"
         given = None
         if self._off_policy is not None and mode == "train":
@@ -278,7 +280,9 @@ class CrossTokenizerTrainer(VerifyingTrainer):
         """
         was_training = self.model.training
         self.model.eval()
-        rows: list[dict[str, Any]] = [{"prompt": prompt} for prompt in prompts]
+        rows: list[dict[str, Any]] = [
+            {"prompt": as_prompt(prompt, prompt_name(number))} for number, prompt in enumerate(prompts)
+        ]
         for row, name in zip(rows, names or (), strict=names is not None):
             row[COLUMN] = name
         _, batch = self._sample_and_score(rows)

@@ -97,8 +97,18 @@ def test_the_plain_template_begins_like_plain_text(adds, bos, eos, begins):
 def test_a_text_is_continued_as_it_is(adds, bos, eos, prompt):
     """With the begin token that the tokenizer adds, without the end token that it adds, with one in the text kept."""
     made = tokenizer(adds=adds, bos=bos, eos=eos)
-    begin = [made.bos_token_id] if adds.index("$A") > 0 else []
+    adds_begin = adds.index("$A") > 0
+    begin = [made.bos_token_id] if adds_begin and not (prompt == END and bos == END) else []
     assert render_prompt(made, prompt) == begin + made(prompt, add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize("spelled", ["", START, START * 2])
+def test_a_text_begins_with_one_begin_token_if_the_tokenizer_adds_one(spelled):
+    """A text that was rendered before spells it."""
+    made = tokenizer(adds=f"{START} $A")
+    assert text_of(made, render_prompt(made, f"{spelled}two + two?")) == f"{START}two + two?"
+    as_it_is = tokenizer(adds="$A")
+    assert text_of(as_it_is, render_prompt(as_it_is, f"{spelled}two + two?")) == f"{spelled}two + two?"
 
 
 def test_an_empty_text_is_only_the_begin_token():

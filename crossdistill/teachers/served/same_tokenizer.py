@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from crossdistill.chat.template import TemplateRefusalError, render_text
+from crossdistill.chat.refusal import TemplateRefusalError
+from crossdistill.chat.template import render_text
 from crossdistill.errors import InputError
 from crossdistill.teachers.served.api.answers import field
 from crossdistill.teachers.served.api.token_names import Form, TokenNames

@@ -1,12 +1,14 @@
-"""The data of a run: prompts of the right shape, enough of them, and ones that both models can render."""
+"""The data of a run: prompts of the right shape, and enough of them; the choice of those that are rendered before."""
 
 import heapq
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
 from typing import Any
 
 from crossdistill.chat.messages import Prompt
-from crossdistill.chat.renderer import PromptRenderer
+from crossdistill.chat.prompts import as_prompt, prompt_name, with_prompt
+from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import InputError
 from crossdistill.train.off_policy import check_responses
 from crossdistill.train.stream import Stream
@@ -46,7 +48,7 @@ def check_prompts(dataset: Any, what: str) -> None:
     Raises:
         InputError: a data set or a row that is not so.
     """
-    for part in _parts(dataset):
+    for part in parts_of(dataset):
         if part.column_names is not None and "prompt" not in part.column_names:
             raise InputError(
                 f"{what} has no 'prompt' column, only {', '.join(part.column_names) or 'none'}: rename the column that "
@@ -60,48 +62,23 @@ def check_prompts(dataset: Any, what: str) -> None:
                     f"the column {column!r} of {what} is not read: set chat_template_kwargs, "
                     "teacher_chat_template_kwargs and tools for the whole run."
                 )
-        for row, prompt in _numbered_prompts(part):
-            check_prompt(row, prompt)
+        for _ in numbered_prompts(part):
+            """Each is looked at."""
         for row in part.ahead() if isinstance(part, Stream) else []:
-            check_row(0, row)
+            checked_row(0, row)
 
 
-def check_row(number: int, row: Any) -> None:
-    """Check that a row holds a prompt.
+def checked_row(number: int, row: Any) -> dict[str, Any]:
+    """A row with its prompt as :func:`crossdistill.chat.prompts.as_prompt` reads it.
 
     Raises:
-        InputError: it does not; the message names `number`.
+        InputError: it holds none; the message names `number`.
     """
     if not isinstance(row, Mapping):
         raise InputError(f"row {number} is {row!r}: each row must be a dict with a 'prompt'.")
     if "prompt" not in row:
         raise InputError(f"row {number} has no 'prompt', only {', '.join(row) or 'nothing'}: each row must have one.")
-    check_prompt(number, row["prompt"])
-
-
-def check_prompt(row: int, prompt: Any) -> None:
-    """Check that a prompt is a text, or messages that each have a role and a text (whole or in text parts).
-
-    Raises:
-        InputError: it is not; the message names `row`.
-    """
-    if isinstance(prompt, str):
-        return
-    if not isinstance(prompt, list) or not prompt or not all(map(_is_message, prompt)):
-        shown = repr(prompt)
-        raise InputError(
-            f"prompt {row} is {shown if len(shown) < 80 else shown[:77] + '...'}: a prompt must be a text or a list of "
-            "messages, each with a 'role' and a text as its 'content'."
-        )
-
-
-def _is_message(message: Any) -> bool:
-    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        return False
-    content = message.get("content")
-    if isinstance(content, list):
-        return all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content)
-    return content is None or isinstance(content, str)
+    return with_prompt(row, prompt_name(number))
 
 
 def check_batches(dataset: Any, args: Any) -> None:
@@ -135,8 +112,19 @@ def check_batches(dataset: Any, args: Any) -> None:
 def all_rows(datasets: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
     """All rows of several data sets, one after the other; none of a stream, which is read forwards only."""
     for dataset in datasets:
-        for part in _parts(dataset):
-            yield from part if hasattr(part, "__len__") else ()
+        for part in parts_of(dataset):
+            yield from map(with_prompt, part if hasattr(part, "__len__") else ())
+
+
+def spelled_rows(datasets: Iterable[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The prompt of every row, with what routes it and its number in its data set; of a stream, its first row."""
+    for part in (part for dataset in datasets for part in parts_of(dataset)):
+        if isinstance(part, Stream):
+            yield from ((0, with_prompt(row)) for row in part.ahead())
+            continue
+        names = part[COLUMN] if COLUMN in (part.column_names or ()) and hasattr(part, "__len__") else repeat(None)
+        for (number, prompt), name in zip(numbered_prompts(part), names, strict=False):
+            yield number, {"prompt": prompt, COLUMN: name}
 
 
 def num_rows(dataset: Any) -> int | None:
@@ -146,9 +134,9 @@ def num_rows(dataset: Any) -> int | None:
 
 def rows_to_render(datasets: Iterable[Any]) -> list[tuple[int, Mapping[str, Any]]]:
     """The rows whose prompts are rendered before a run, each with its number in its data set."""
-    every = [part for dataset in datasets for part in _parts(dataset)]
-    first = [(0, row) for part in every if isinstance(part, Stream) for row in part.ahead()]
-    return first + [(number, part[number]) for part in every for number, _ in prompts_to_render(part)]
+    every = [part for dataset in datasets for part in parts_of(dataset)]
+    first = [(0, with_prompt(row)) for part in every if isinstance(part, Stream) for row in part.ahead()]
+    return first + [(number, with_prompt(part[number])) for part in every for number, _ in prompts_to_render(part)]
 
 
 def prompts_to_render(dataset: Any) -> list[tuple[int, Prompt]]:
@@ -160,25 +148,30 @@ def prompts_to_render(dataset: Any) -> list[tuple[int, Prompt]]:
     """
     by_roles: dict[tuple[str, ...] | None, int] = {}
     sizes = []
-    for row, prompt in _numbered_prompts(dataset):
+    for row, prompt in numbered_prompts(dataset):
         by_roles.setdefault(_roles(prompt), row)
         sizes.append((_num_chars(prompt), row))
     longest = [row for _, row in heapq.nlargest(_NUM_LONGEST, sizes)]
     chosen = {*range(min(_NUM_FIRST, len(sizes))), *longest, *by_roles.values()}
     prompts = dataset["prompt"] if chosen else []
-    return [(row, prompts[row]) for row in sorted(chosen)]
+    return [(row, as_prompt(prompts[row])) for row in sorted(chosen)]
 
 
-def _parts(dataset: Any) -> list[Any]:
+def parts_of(dataset: Any) -> list[Any]:
     """The data sets in `dataset`: none, one, or several by name."""
     if dataset is None:
         return []
     return list(dataset.values()) if isinstance(dataset, dict) else [dataset]
 
 
-def _numbered_prompts(dataset: Any) -> Iterator[tuple[int, Prompt]]:
-    """All prompts; none of a stream, which is read forwards only."""
-    return enumerate(dataset["prompt"]) if hasattr(dataset, "__len__") else iter(())
+def numbered_prompts(dataset: Any) -> Iterator[tuple[int, Prompt]]:
+    """All prompts; none of a stream, which is read forwards only.
+
+    Raises:
+        FindingError: one is no prompt; the message names its row.
+    """
+    values = dataset["prompt"] if hasattr(dataset, "__len__") else ()
+    return ((row, as_prompt(value, prompt_name(row))) for row, value in enumerate(values))
 
 
 def _roles(prompt: Prompt) -> tuple[str, ...] | None:
@@ -187,42 +180,3 @@ def _roles(prompt: Prompt) -> tuple[str, ...] | None:
 
 def _num_chars(prompt: Prompt) -> int:
     return len(prompt) if isinstance(prompt, str) else sum(len(str(message.get("content"))) for message in prompt)
-
-
-# ---- rendering ------------------------------------------------------------------------------------------------------
-
-
-def check_conversations(
-    name: str,
-    renderer: PromptRenderer,
-    context: int | None,
-    rows: Iterable[tuple[int, Mapping[str, Any]]],
-    budget: int,
-) -> None:
-    """Check that a model can render prompts within its context.
-
-    Args:
-        name: what messages call the model, such as "student".
-        renderer: renders its prompts.
-        context: tokens of prompt and response together; None if there is no limit.
-        rows: with their numbers.
-        budget: tokens of a response.
-
-    Raises:
-        InputError: a prompt that does not fit, that the template refuses, or that is a text while tools are called.
-    """
-    for number, row in rows:
-        _check_rendering(name, renderer, number, row["prompt"], budget, context)
-
-
-def _check_rendering(
-    name: str, renderer: PromptRenderer, row: int, prompt: Prompt, budget: int, context: int | None
-) -> None:
-    if renderer.tools and isinstance(prompt, str):
-        raise InputError(f"prompt {row} is a text, and tools need messages: give a list of messages, or no tools.")
-    length = len(renderer.render(prompt))
-    if context is not None and length + budget > context:
-        raise InputError(
-            f"prompt {row} has {length} tokens, which with a response of {budget} tokens "
-            f"exceeds the {name}'s context of {context} tokens: lower the budget or drop the long prompts."
-        )

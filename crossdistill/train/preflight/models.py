@@ -1,12 +1,9 @@
-"""The configurations and tokenizers of a run's models."""
+"""The configurations of a run's models."""
 
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
 from crossdistill.errors import InputError
-from crossdistill.inspection.model_files import config_of, read_tokenizer, vocab_size
-from crossdistill.tokens import ByteVocab
+from crossdistill.inspection.model_files import config_of
 
 
 def hub_options(args: Any, side: str) -> dict[str, Any]:
@@ -51,31 +48,3 @@ def check_budget(context: int | None, budget: int | None, side: str, name: str =
             f"{name} = {budget} tokens does not fit the {side}'s context of {context} tokens: lower it, "
             f"or use a {side} with a longer context."
         )
-
-
-def load_tokenizer(model: Any, side: str, tokenizer: Any = None, **options: Any) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model: the given one, or that of its folder or hub id.
-
-    If the weights are not loaded yet, its bytes are verified against the vocabulary size in the model's configuration.
-
-    Args:
-        model: a folder, a hub id or a model.
-        side: what messages call the model: "student", or a teacher's label.
-        tokenizer: the given one, if any.
-        **options: of ``AutoTokenizer.from_pretrained``.
-
-    Raises:
-        InputError: there is no tokenizer, or it cannot be verified.
-    """
-    if tokenizer is None and isinstance(model, str):
-        tokenizer = read_tokenizer(model, **options)
-    if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        parameter = "processing_class" if side == "student" else "teacher_processing_class"
-        raise InputError(f"the {side} needs its tokenizer: pass {parameter} along with a model that is loaded.")
-    if isinstance(model, str):
-        try:
-            hub = {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
-            ByteVocab.from_tokenizer(tokenizer, size=vocab_size(model, **hub))
-        except InputError as error:
-            raise InputError(f"the {side} {model!r} cannot be used: {error}") from None
-    return tokenizer

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from crossdistill.chat import ensure_template
+from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.distill.checks import check_signal, check_temperature
@@ -17,7 +18,7 @@ from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.inspection.choice import AUTO, Choice, choose
 from crossdistill.inspection.measure import Measure, read_documents
-from crossdistill.inspection.model_files import check_pair, is_url
+from crossdistill.inspection.model_files import check_pair, is_url, num_ids
 from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
 from crossdistill.objectives import Objective, VocabPair
 from crossdistill.signal import Signal
@@ -27,11 +28,12 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import student_options, teacher_options
 from crossdistill.train.monitor.template_warnings import PairWarnings
-from crossdistill.train.preflight.data import all_rows, check_data, num_rows, rows_to_render
-from crossdistill.train.preflight.models import check_budget, context_of, hub_options, load_tokenizer
+from crossdistill.train.preflight.data import all_rows, check_data, num_rows, rows_to_render, spelled_rows
+from crossdistill.train.preflight.models import check_budget, context_of, hub_options
 from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.schedule import schedule_findings
 from crossdistill.train.preflight.served import check_served, served_teacher
+from crossdistill.train.preflight.tokenizers import load_tokenizer
 from crossdistill.train.preflight.tool_calling import check_tools
 from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.sampling_settings import shaping_settings
@@ -51,6 +53,7 @@ class TeacherSetup:
         template_kwargs: keyword arguments of its chat template.
         label: what messages call it.
         context: tokens of prompt and response together; None if there is no limit.
+        num_ids: token ids that it has embeddings for.
     """
 
     model: Any
@@ -58,6 +61,7 @@ class TeacherSetup:
     template_kwargs: dict[str, Any]
     label: str
     context: int | None
+    num_ids: int
 
     def renderer(self, tools: Tools | None) -> PromptRenderer:
         """The renderer of this teacher's prompts."""
@@ -118,22 +122,26 @@ class Setup:
         """
         model, models = _plain(model), _models_by_name(teacher)
         objective = None if args.objective == AUTO else args.make_objective()
+        log = FindingLog(is_emitter=args.process_index == 0)
         check_data(args, *datasets)
         _check_models(model, models, args)
         routing = _routing(models, args, datasets, objective)
-        student = _student(model, args, tokenizers[0], tools)
-        teachers = {name: _teacher(name, models, args, tokenizers[1]) for name in models}
+        student = _student(model, args, tokenizers[0], tools, log)
+        teachers = {name: _teacher(name, models, args, tokenizers[1], log) for name in models}
         _check_teachers(teachers.values(), student.renderer, args, objective)
+        row_check = _row_check(student, teachers, routing, args, log)
+        for number, spelled in spelled_rows(datasets):
+            row_check.check_text(prompt_name(number), spelled)
         rows = rows_to_render(datasets)
-        row_check = _row_check(student, teachers, routing, args.max_completion_length)
-        row_check.check_conversations(rows)
+        for number, row in rows:
+            row_check.check_rendering(prompt_name(number), row)
         setup = cls(
             model,
             student.renderer.tokenizer,
             teachers,
             routing,
             [row for _, row in rows],
-            FindingLog(is_emitter=args.process_index == 0),
+            log,
             row_check,
         )
         setup.findings.add_all(schedule_findings(args, num_rows(datasets[0])))
@@ -229,30 +237,36 @@ def _teacher_context(model: Any, args: CrossTokenizerConfig) -> int | None:
 class _Student:
     renderer: PromptRenderer
     context: int | None
+    num_ids: int
 
 
-def _student(model: Any, args: CrossTokenizerConfig, tokenizer: Any, tools: Tools | None) -> _Student:
-    tokenizer = load_tokenizer(model, "student", tokenizer, padding_side="left", **hub_options(args, "student"))
+def _student(model: Any, args: CrossTokenizerConfig, tokenizer: Any, tools: Tools | None, log: FindingLog) -> _Student:
+    options = {"padding_side": "left", **hub_options(args, "student")}
+    tokenizer = load_tokenizer(model, "student", tokenizer, log, **options)
     ensure_template(tokenizer)
     template_kwargs = cast(dict[str, Any], args.chat_template_kwargs or {})
-    return _Student(PromptRenderer(tokenizer, template_kwargs, tools or []), _student_context(model, args))
+    renderer = PromptRenderer(tokenizer, template_kwargs, tools or [])
+    return _Student(renderer, _student_context(model, args), num_ids(model, **hub_options(args, "student")))
 
 
 # ---- the teachers ---------------------------------------------------------------------------------------------------
 
 
-def _teacher(name: str, models: Mapping[str, Any], args: CrossTokenizerConfig, tokenizers: Any) -> TeacherSetup:
+def _teacher(
+    name: str, models: Mapping[str, Any], args: CrossTokenizerConfig, tokenizers: Any, log: FindingLog
+) -> TeacherSetup:
     model, label, tokenizer = models[name], _label(name, models), _value_of(name, models, tokenizers)
     if is_url(model):
         model = served_teacher(model, label, tokenizer, args, _value_of(name, models, args.teacher_server) or {})
     given = given_teacher(model)
     if given is None:
-        tokenizer = load_tokenizer(model, label, tokenizer, **hub_options(args, "teacher"))
+        tokenizer = load_tokenizer(model, label, tokenizer, log, **hub_options(args, "teacher"))
     else:
         tokenizer = given.tokenizer
     ensure_template(tokenizer)
     template_kwargs = _value_of(name, models, args.teacher_chat_template_kwargs) or {}
-    return TeacherSetup(model, tokenizer, template_kwargs, label, _teacher_context(model, args))
+    size = num_ids(model, **hub_options(args, "teacher")) if given is None else len(given.vocab)
+    return TeacherSetup(model, tokenizer, template_kwargs, label, _teacher_context(model, args), size)
 
 
 def _check_teachers(
@@ -286,10 +300,20 @@ def _routing(
     return routing
 
 
-def _row_check(student: _Student, teachers: Mapping[str, TeacherSetup], routing: Routing, budget: int) -> RowCheck:
-    tools = student.renderer.tools
-    readers = {name: Reader(one.label, one.renderer(tools), one.context) for name, one in teachers.items()}
-    return RowCheck(Reader("student", student.renderer, student.context), readers, routing, budget)
+def _row_check(
+    student: _Student,
+    teachers: Mapping[str, TeacherSetup],
+    routing: Routing,
+    args: CrossTokenizerConfig,
+    log: FindingLog,
+) -> RowCheck:
+    """The check of rows by the models that read them."""
+    words, tools = tuple(args.text_tokens or ()), student.renderer.tools
+    readers = {
+        name: Reader(one.label, one.renderer(tools), one.context, one.num_ids, words) for name, one in teachers.items()
+    }
+    reader = Reader("student", student.renderer, student.context, student.num_ids, words)
+    return RowCheck(reader, readers, args.max_completion_length, routing, log)
 
 
 # ---- the objective --------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from trl.chat_template_utils import (
 )
 
 from crossdistill.chat.effects import TOOL_CONVERSATION
+from crossdistill.chat.refusal import TemplateRefusalError
 from crossdistill.chat.renderer import PromptRenderer
-from crossdistill.chat.template import TemplateRefusalError, render_text
+from crossdistill.chat.template import render_text
 from crossdistill.errors import InputError
 
 

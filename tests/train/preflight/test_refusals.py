@@ -8,11 +8,12 @@ from transformers import AutoConfig, AutoTokenizer
 
 from crossdistill import InputError
 from crossdistill.chat import render_prompt
+from crossdistill.chat.prompts import as_prompt
 from crossdistill.teachers import LocalTeacher
 from crossdistill.teachers.base import given_teacher
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.preflight import data
-from crossdistill.train.preflight.data import check_prompt, check_prompts, prompts_to_render
+from crossdistill.train.preflight.data import check_prompts, prompts_to_render
 from crossdistill.train.preflight.models import hub_options
 from tests.models import MESSAGES
 from tests.train.harness import arguments, load, make_trainer
@@ -25,7 +26,7 @@ USER = {"role": "user", "content": "Hi"}
     ["a text", [USER], [USER, {"role": "assistant", "content": None}], [{"role": "user", "content": [{"text": "Hi"}]}]],
 )
 def test_prompts_that_work(prompt):
-    check_prompt(0, prompt)
+    as_prompt(prompt)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_prompts_that_work(prompt):
 )
 def test_prompts_that_do_not(prompt):
     with pytest.raises(InputError, match=r"prompt 4 is .*: a prompt must be a text or a list of messages, each with"):
-        check_prompt(4, prompt)
+        as_prompt(prompt, "prompt 4")
 
 
 @pytest.fixture
