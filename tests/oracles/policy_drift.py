@@ -1,0 +1,17 @@
+"""Mean |log ratio|, token by token in float64."""
+
+import math
+from collections.abc import Sequence
+
+
+def mean_drift(
+    logits: Sequence[Sequence[float]], ids: Sequence[int], old: Sequence[float], temperature: float
+) -> float:
+    """Nats a token, from the logits of each token's position."""
+    total = 0.0
+    for row, token, before in zip(logits, ids, old, strict=True):
+        scaled = [value / temperature for value in row]
+        largest = max(scaled)
+        log_sum = largest + math.log(sum(math.exp(value - largest) for value in scaled))
+        total += abs(scaled[token] - log_sum - before)
+    return total / len(ids)
