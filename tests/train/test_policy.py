@@ -225,7 +225,9 @@ def test_dropout_is_switched_off_said_and_saved(pair, tmp_path, output, p, caplo
 def test_the_dropout_of_adapters_is_switched_off_and_said(pair, output):
     lora = LoraConfig(r=2, lora_dropout=0.05, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
     trainer = make_trainer(pair, output, trainer_options={"peft_config": lora})
-    assert [finding.message[:40] for finding in trainer.findings.findings] == ["lora_dropout = 0.05 is switched off for "]
+    assert [finding.message[:40] for finding in trainer.findings.findings] == [
+        "lora_dropout = 0.05 is switched off for "
+    ]
     trainer.train()
     assert trainer.steps[0]["ratio"] == pytest.approx(1, abs=1e-5)
 
