@@ -20,6 +20,7 @@ from crossdistill.runs.run_file import versions, write_json
 from crossdistill.runs.sft_data import reader_of, row_source
 from crossdistill.runs.train import lora_config
 from crossdistill.tokens import ByteVocab
+from crossdistill.train.completions import Completions
 from crossdistill.train.config import check_training
 from crossdistill.train.loading import student_for_trl, student_options
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
@@ -68,10 +69,12 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     if processes.is_main_process:
         folder.check(identity, resume)
     arguments = sft_arguments(folder.checkpoints, config.train)
-    source.check(reader_of(config.student, "student", tokenizer))
+    findings = FindingLog(is_emitter=processes.is_main_process)
+    source.check(reader_of(config.student, "student", tokenizer), findings)
     check_weights("student", config.student, student_options(arguments))
-    rows = source.rows(folder, arguments.seed)
-    trainer = sft_trainer(config.student, tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora)
+    rows = source.rows(folder, arguments.seed, findings)
+    parts = tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora, findings
+    trainer = sft_trainer(config.student, *parts)
     if processes.is_main_process:
         folder.claim(identity)
     stop = StopOnSignal()
@@ -106,6 +109,7 @@ def sft_trainer(
     checkpoints: Path,
     options: dict[str, Any],
     lora: dict[str, Any] | None = None,
+    findings: FindingLog | None = None,
 ) -> "ResumableSFTTrainer":
     """An SFTTrainer whose examples are tokenised like rollouts: prompt and response separately, then the stop token.
 
@@ -117,14 +121,21 @@ def sft_trainer(
         checkpoints: folder to write checkpoints to.
         options: fields of ``trl.SFTConfig``.
         lora: fields of ``peft.LoraConfig``, to train an adapter.
+        findings: takes up what is found in the completions.
 
     Raises:
-        InputError: settings that cannot work, or an example that does not fit the student's context.
+        InputError: settings that cannot work, completions that teach what nobody wants, or an example that does not
+            fit the student's context.
     """
     ensure_template(tokenizer)
     stop = taught_stop(tokenizer)
+    completions = Completions(tokenizer)
+    texts = [completions.read(completion) for completion in rows["completion"]]
+    findings = findings or FindingLog()
+    findings.add_all(completions.findings())
     dataset = rows.map(
-        lambda row: sft_example(tokenizer, vocab, row["prompt"], row["completion"], stop),
+        lambda row, number: sft_example(tokenizer, vocab, row["prompt"], texts[number], stop),
+        with_indices=True,
         remove_columns=rows.column_names,
         load_from_cache_file=False,
     )
@@ -137,7 +148,7 @@ def sft_trainer(
             **model, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
         )
     use_progress_bar(trainer, ProgressBar())
-    trainer.findings = FindingLog(is_emitter=arguments.process_index == 0)
+    trainer.findings = findings
     trainer.findings.add_all(schedule_findings(arguments, len(dataset)))
     trainer.findings.add_all(trainable_findings(trainer.model, arguments))
     if trainer.padding_free:

@@ -1,7 +1,5 @@
 """Rows for SFT: prompts with responses that the data set holds, or that a teacher writes first."""
 
-import json
-import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +12,15 @@ from crossdistill.chat import ensure_template
 from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingLog
 from crossdistill.inspection.model_files import check_pair, num_ids
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.responses_file import ResponsesFile, Row
+from crossdistill.teachers.base import WrittenResponse
 from crossdistill.teachers.writing import write_responses
+from crossdistill.train.completions import NOTHING_WRITTEN, completion_text
 from crossdistill.train.loading import load_model, moved
 from crossdistill.train.preflight.data import check_prompts, rows_to_render, spelled_rows
 from crossdistill.train.preflight.models import check_budget, context_of
@@ -32,22 +34,24 @@ _TEACHER_OPTIONS = {"dtype": "auto", "device_map": None}
 class RowSource(Protocol):
     """Where the rows come from. Creating a source loads and checks what the data set holds."""
 
-    def check(self, student: Reader) -> None:
+    def check(self, student: Reader, findings: FindingLog) -> None:
         """Check everything else that can be checked without weights.
 
         Args:
             student: as a reader of the prompts.
+            findings: takes up what does not end the run.
 
         Raises:
             InputError: the rows cannot be made.
         """
 
-    def rows(self, folder: RunFolder, seed: int) -> Any:
+    def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
         """The rows, a ``datasets.Dataset`` with ``prompt`` and ``completion``.
 
         Args:
             folder: of the run.
             seed: of sampled responses.
+            findings: takes up what does not end the run.
 
         Raises:
             InputError: there are none to learn from.
@@ -65,14 +69,13 @@ class GivenResponses:
     def __init__(self, config: SFTRunConfig):
         self._rows = _load(config, {"prompt": config.prompt_column, "completion": config.completion_column})
         for row, completion in enumerate(self._rows["completion"]):
-            if not isinstance(completion, str):
-                raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
+            completion_text(row, completion)
 
-    def check(self, student: Reader) -> None:
+    def check(self, student: Reader, findings: FindingLog) -> None:
         """Check that the student can read the prompts."""
-        check_prompts_of(self._rows, RowCheck(student))
+        check_prompts_of(self._rows, RowCheck(student, log=findings))
 
-    def rows(self, folder: RunFolder, seed: int) -> Any:
+    def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
         """The rows of the data set."""
         return self._rows
 
@@ -89,14 +92,14 @@ class TeacherResponses:
     def _tokenizer(self) -> Any:
         return load_tokenizer(self._teacher, "teacher")
 
-    def check(self, student: Reader) -> None:
+    def check(self, student: Reader, findings: FindingLog) -> None:
         """Check that both can read the prompts, and that the teacher has room for `max_new_tokens` after each."""
         budget, context = self._config.max_new_tokens, context_of(self._teacher)
         check_budget(context, budget, "teacher", "max_new_tokens")
         teacher = reader_of(self._teacher, "teacher", self._tokenizer, context)
-        check_prompts_of(self._prompts, RowCheck(student, {"teacher": teacher}, budget))
+        check_prompts_of(self._prompts, RowCheck(student, {"teacher": teacher}, budget, log=findings))
 
-    def rows(self, folder: RunFolder, seed: int) -> Any:
+    def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
         """The responses that ended within `max_new_tokens`; the others stay in the file only.
 
         The main process claims the folder and writes what is missing, also after an interruption; the others wait.
@@ -108,39 +111,40 @@ class TeacherResponses:
         with processes.main_process_first():
             if processes.is_main_process:
                 folder.claim(self._config.model_dump(mode="json"))
-            responses = self._complete(folder.path / "responses.jsonl", seed)
-        finished = [row for row in responses if row["stopped"]]
+            responses = self._complete(self._file(folder.path / "responses.jsonl", seed), seed)
+        silent = [number for number, row in enumerate(responses) if not row["completion"].strip()]
+        if silent:
+            prompts = f"{len(responses)} prompts (the first in row {silent[0]})"
+            findings.add(NOTHING_WRITTEN(count=len(silent), prompts=prompts))
+        finished = [row for row in responses if row["stopped"] and row["completion"].strip()]
         if not finished:
             raise InputError(
                 f"none of the teacher's {len(responses)} responses ended within max_new_tokens = "
-                f"{self._config.max_new_tokens}: raise it, or use a teacher that ends its turns."
+                f"{self._config.max_new_tokens} and holds a text: raise it, or use a teacher that answers and ends its "
+                "turns."
             )
         return Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in finished])
 
-    def _complete(self, path: Path, seed: int) -> list[dict[str, Any]]:
+    def _file(self, path: Path, seed: int) -> ResponsesFile:
+        names = ("teacher", "temperature", "max_new_tokens", "batch_size")
+        settings = {name: getattr(self._config, name) for name in names}
+        return ResponsesFile(path, self._prompts["prompt"], {**settings, "seed": seed})
+
+    def _complete(self, file: ResponsesFile, seed: int) -> list[Row]:
         """All responses: those in the file, then the missing ones, appended to it as they come."""
-        responses = saved_responses(path)
-        remaining = self._prompts["prompt"][len(responses) :]
-        if not len(remaining):
-            return responses
-        new = self._write(remaining, seed, first_row=len(responses))
-        with path.open("a") as file:
-            for row in track(new, "teacher's responses", len(remaining)):
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                file.flush()
-                responses.append(row)
+        responses = file.read()
+        first_row, num_prompts = len(responses), len(file.prompts)
+        if first_row < num_prompts:
+            new = file.append(self._write(file.prompts[first_row:], seed, first_row), first_row)
+            responses += track(new, "teacher's responses", num_prompts - first_row)
         return responses
 
-    def _write(self, prompts: Any, seed: int, first_row: int) -> Iterator[dict[str, Any]]:
+    def _write(self, prompts: Any, seed: int, first_row: int) -> Iterator[WrittenResponse]:
         what = f"the teacher {self._teacher!r}"
         model = moved(load_model(what, self._teacher, _TEACHER_OPTIONS), what, PartialState().device).eval()
         config = self._config
         sampling = (config.max_new_tokens, config.temperature, config.batch_size, seed, first_row)
-        responses = write_responses(model, self._tokenizer, prompts, *sampling)
-        return (
-            {"prompt": prompt, "completion": response.text, "stopped": response.stopped}
-            for prompt, response in zip(prompts, responses, strict=True)
-        )
+        return write_responses(model, self._tokenizer, prompts, *sampling)
 
 
 def reader_of(model: str, label: str, tokenizer: Any, context: int | None = None) -> Reader:
@@ -166,18 +170,6 @@ def check_prompts_of(rows: Any, check: RowCheck) -> None:
         check.check_text(prompt_name(number), spelled)
     for number, row in rows_to_render([rows]):
         check.check_rendering(prompt_name(number), row)
-
-
-def saved_responses(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a responses file; an incomplete last line (after a kill) is cut off the file."""
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    complete = data[: data.rfind(b"\n") + 1]
-    if len(complete) < len(data):
-        os.truncate(path, len(complete))  # not written anew, which a full disk would end in the middle
-    lines = complete.split(b"\n")[:-1]  # str.splitlines would also cut at U+2028 and the like
-    return [json.loads(line) for line in lines]
 
 
 def _load(config: SFTRunConfig, columns: dict[str, str]) -> Any:

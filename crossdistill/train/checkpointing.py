@@ -18,7 +18,6 @@ from transformers.trainer_utils import TrainOutput
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
-from crossdistill.teachers.generation_defaults import defaults_kept
 from crossdistill.train.checkpoint import Contents
 from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
@@ -115,8 +114,7 @@ class CheckpointingTrainer(ResumableTrainer, StreamingTrainer):
         auxiliary_heads.save(self._student, checkpoint, is_writer)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
-        with auxiliary_heads.detached(self._student), defaults_kept(self._student, folder):
+        with auxiliary_heads.detached(self._student):
             super()._save(output_dir, None if state_dict is None else auxiliary_heads.without_heads(state_dict))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:

@@ -18,9 +18,12 @@ from crossdistill.costs import Part
 from crossdistill.distill.rollout import Rollout
 from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import InputError
+from crossdistill.findings import Finding, FindingLog
 from crossdistill.objectives import Objective
 from crossdistill.teachers import Teacher
+from crossdistill.teachers.writing import check_one_each
 from crossdistill.tokens import ByteVocab
+from crossdistill.train.completions import NOTHING_WRITTEN, Completions, completion_text
 
 GIVEN, BY_TEACHER = "given", "teacher"
 SOURCES = (GIVEN, BY_TEACHER)
@@ -49,13 +52,21 @@ def check_responses(dataset: Any, share: float, source: str) -> None:
             f"{', '.join(dataset.column_names)}: add one (texts), or set off_policy to {BY_TEACHER!r}."
         )
     for row, completion in enumerate(dataset["completion"] if hasattr(dataset, "__len__") else []):
-        check_completion(row, completion)
+        completion_text(row, completion)
 
 
-def check_completion(row: int, completion: Any) -> None:
-    """Raises InputError for a given response that is no text; the message names `row`."""
-    if not isinstance(completion, str):
-        raise InputError(f"the completion of row {row} is {completion!r}: it must be a text (quote numbers).")
+def completion_findings(args: Any, dataset: Any, completions: Completions) -> Iterator[Finding]:
+    """What is to be said of the responses that a data set gives; those of a stream are read as they come.
+
+    Args:
+        args: the trainer's configuration.
+        dataset: of training; None if there is none.
+        completions: reads them.
+    """
+    if args.on_policy_share < 1 and args.off_policy == GIVEN and hasattr(dataset, "__len__"):
+        for completion in dataset["completion"]:
+            completions.read(completion)
+        yield from completions.findings()
 
 
 class OffPolicyResponses:
@@ -66,17 +77,28 @@ class OffPolicyResponses:
         student: renders the student's prompts.
         vocab: the student's.
         teachers: the only one writes, if `off_policy` says so.
+        findings: takes up what is found in written responses; given ones were read before.
 
     Raises:
         InputError: a teacher is to write and cannot, or tools are called.
     """
 
-    def __init__(self, args: Any, student: PromptRenderer, vocab: ByteVocab, teachers: Sequence[Teacher]):
+    def __init__(
+        self,
+        args: Any,
+        student: PromptRenderer,
+        vocab: ByteVocab,
+        teachers: Sequence[Teacher],
+        findings: FindingLog,
+    ):
         self._args = args
         self._student = student
         self._vocab = vocab
         self._teacher = teachers[0]
         self._stop = taught_stop(student.tokenizer)
+        self._completions = Completions(student.tokenizer, text_tokens=args.text_tokens or ())
+        self._findings = findings
+        self._has_told_of_empty = False
         if student.tools:
             raise InputError("given or written responses call no tools: set on_policy_share to 1, or give no tools.")
         if args.off_policy == BY_TEACHER and (len(teachers) > 1 or not self._teacher.can_write):
@@ -96,15 +118,16 @@ class OffPolicyResponses:
             return None
         prompts: list[Prompt] = [row["prompt"] for row in rows]
         prompt_ids = [self._student.render(prompt) for prompt in prompts]
-        completions = [self._ids(text, ended) for text, ended in self._texts(rows, prompts, step)]
+        if self.written_by is None:
+            texts = [completion_text(number, row["completion"]) for number, row in enumerate(rows)]
+            completions = [self._ids(self._completions.without_own_end(text), ended=True) for text in texts]
+        else:
+            completions = [self._ids(text, ended) for text, ended in self._written(prompts, step)]
         names = [row.get(COLUMN) for row in rows]
         return Rollout.of(prompts, prompt_ids, completions, is_sampled=False, teachers=names)
 
-    def _texts(self, rows: Sequence[Mapping[str, Any]], prompts: list[Prompt], step: int) -> Iterator[tuple[str, bool]]:
-        """Each response, and whether it ended."""
-        if self.written_by is None:
-            yield from ((row["completion"], True) for row in rows)
-            return
+    def _written(self, prompts: list[Prompt], step: int) -> list[tuple[str, bool]]:
+        """Each response, and whether it ended. Of an empty one nothing is learned."""
         written = self._teacher.write(
             prompts,
             self._args.max_completion_length,
@@ -112,7 +135,13 @@ class OffPolicyResponses:
             seed=self._args.seed + self._args.process_index,
             first_row=step * len(prompts),
         )
-        yield from ((response.text, response.stopped) for response in written)
+        texts = [(self._completions.without_own_end(one.text), one.stopped) for one in written]
+        check_one_each(len(prompts), len(texts))
+        empty = sum(not text.strip() for text, _ in texts)
+        if empty and not self._has_told_of_empty:
+            self._has_told_of_empty = True
+            self._findings.add(NOTHING_WRITTEN(count=empty, prompts=f"{len(texts)} prompts of step {step}"))
+        return [(text, ended) if text.strip() else ("", False) for text, ended in texts]
 
     def _ids(self, text: str, ended: bool) -> list[int]:
         """A response in the student's tokens, cut to the budget as a sample would be."""

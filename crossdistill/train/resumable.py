@@ -1,7 +1,8 @@
 """A trainer of transformers that goes on from whole checkpoints only, and leaves none that is not.
 
 Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``train``, ``log``, ``save_model``,
-``_save_checkpoint``, ``_save_rng_state``, ``_load_from_checkpoint`` and ``_load_best_model``.
+``_save`` (keeps the generation defaults), ``_save_checkpoint``, ``_save_rng_state``, ``_load_from_checkpoint`` and
+``_load_best_model``.
 """
 
 import shutil
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel, Trainer
 
 from crossdistill.errors import OutOfSpaceError
 from crossdistill.space import telling_out_of_space
+from crossdistill.teachers.generation_defaults import defaults_kept
 from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
 from crossdistill.train.restoring import check_adapter, restore
 from crossdistill.train.together import raised_on_all
@@ -67,6 +69,11 @@ class ResumableTrainer(Trainer):
         except OutOfSpaceError:
             self._remove(folder if is_new else None)
             raise
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        model = self.accelerator.unwrap_model(self.model)
+        with defaults_kept(model, Path(output_dir or self.args.output_dir)):
+            super()._save(output_dir, state_dict)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"

@@ -136,11 +136,10 @@ class CrossTokenizerTrainer(VerifyingTrainer):
         )
         self.distiller.is_verified = True  # by self.policy, which finds the cause
         self.scoring_temperature = scoring_temperature(self.objective, self.temperature)
-        self._off_policy = (
-            None
-            if args.on_policy_share == 1
-            else OffPolicyResponses(args, self.student_renderer, self.student_vocab, list(self.teachers.values()))
-        )
+        self._off_policy = None
+        if args.on_policy_share < 1:
+            parts = self.student_renderer, self.student_vocab, list(self.teachers.values())
+            self._off_policy = OffPolicyResponses(args, *parts, self.findings)
         if self.use_vllm:
             self.vllm_generation = KeepSampledLogprobs(self.vllm_generation, student)
         self.scored: list[ScoredResponse] = []

@@ -17,7 +17,6 @@ from crossdistill.runs import sft_data
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.interrupt import Interrupted
 from crossdistill.runs.sft import IGNORED, sft, sft_example, sft_trainer
-from crossdistill.runs.sft_data import saved_responses
 from crossdistill.teachers.writing import WrittenResponse
 from tests.models import MESSAGES, TEXTS, Pair
 
@@ -139,7 +138,7 @@ def test_the_real_teacher_writes(pair, data, output):
         sft(chosen, output)
     except InputError as error:  # a random model may never end
         assert "none of the teacher's 8 responses ended within max_new_tokens = 24" in str(error)
-    written = saved_responses(output / "responses.jsonl")
+    written = [json.loads(line) for line in (output / "responses.jsonl").read_text().splitlines()]
     assert len(written) == len(TEXTS)
     assert len({row["completion"] for row in written}) > 1
 
@@ -157,17 +156,6 @@ def test_writing_goes_on_after_a_kill(pair, data, output, fixed_teacher):
     assert fixed_teacher[1] == (MESSAGES[3:], 3)
     sft(chosen, output, resume=True)
     assert len(fixed_teacher) == 2  # nothing is left to write
-
-
-def test_saved_responses(tmp_path):
-    path = tmp_path / "responses.jsonl"
-    assert saved_responses(path) == []
-    path.write_bytes(b'{"a": 1}')
-    assert saved_responses(path) == []
-    assert path.read_bytes() == b""
-    line = json.dumps({"a": "one\u2028two\x85three"}, ensure_ascii=False) + "\n"  # line breaks to Unicode, not to JSON
-    path.write_text(line + line + "{")
-    assert saved_responses(path) == [json.loads(line)] * 2
 
 
 def test_a_teacher_that_never_ends_is_refused(pair, data, output, monkeypatch):
@@ -264,3 +252,73 @@ def test_a_prompt_that_leaves_the_teacher_no_room_is_refused_before_it_is_loaded
     path.write_text(json.dumps({"prompt": "word " * 5000}) + "\n")
     with pytest.raises(InputError, match=r"prompt 0 has .* exceeds the teacher.s context"):
         sft(config(pair, str(path), teacher=pair.teacher), output)
+
+
+# --- given and written texts
+
+
+def rows_file(folder: Path, completions: list[Any]) -> str:
+    path = folder / "rows.jsonl"
+    rows = [{"prompt": m, "completion": c} for m, c in zip(MESSAGES, completions, strict=False)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_a_completions_own_end_is_taught_once(pair, output, tmp_path, caplog):
+    data = rows_file(tmp_path, ["three<|end|>"] * 8)
+    run = sft(config(pair, data, train={**TRAIN, "max_steps": 1}), output)
+    assert [finding["kind"] for finding in run["findings"]] == ["own_end_cut"]
+    assert "8 of 8 completions end in <|end|>" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("completions", "said"),
+    [
+        (["one", "", " \n"], r"2 of 3 completions are empty \(rows 1, 2\): leave these rows out"),
+        (["one<|eot_id|>", "two<|eot_id|>"], r"2 of 2 completions begin or end with <\|eot_id\|>"),
+        ([[{"role": "user", "content": "one"}]], r"the completion of row 0 is \[.*: it must be a text"),
+    ],
+)
+def test_completions_that_teach_what_nobody_wants_are_refused(pair, output, tmp_path, monkeypatch, completions, said):
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", None)
+    with pytest.raises(InputError, match=said):
+        sft(config(pair, rows_file(tmp_path, completions)), output)
+    assert not (output / "config.json").exists()
+
+
+def test_completions_as_messages(pair, output, tmp_path):
+    """The conversational form of TRL."""
+    tokenizer = AutoTokenizer.from_pretrained(pair.student)
+    vocab = ByteVocab.from_tokenizer(tokenizer)
+    taught = []
+    for completions in (["four"] * 2, [[{"role": "assistant", "content": "four"}]] * 2):
+        rows = Dataset.from_json(rows_file(tmp_path, completions))
+        trainer = sft_trainer(pair.student, tokenizer, vocab, rows, output, {**TRAIN, "max_steps": 1})
+        taught.append(list(trainer.train_dataset["labels"]))
+    assert taught[0] == taught[1]
+
+
+def test_what_a_teacher_leaves_empty_is_left_out(pair, data, output, monkeypatch, caplog):
+    texts = ["", "one", " \n", *["two"] * 5]
+    written = lambda *_, **__: iter([WrittenResponse(text, 2, stopped=True) for text in texts])  # noqa: E731
+    monkeypatch.setattr(sft_data, "write_responses", written)
+    run = sft(config(pair, data, teacher=pair.teacher, train={**TRAIN, "max_steps": 1}), output)
+    assert run["num_examples"] == 6
+    assert [finding["kind"] for finding in run["findings"]] == ["nothing_written"]
+    assert "in answer to 2 of 8 prompts (the first in row 0)" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["reordered", "edited prompt", "foreign"])
+def test_a_resume_with_other_pairs_is_refused(pair, data, output, fixed_teacher, damage):
+    chosen = config(pair, data, teacher=pair.teacher, train={**TRAIN, "max_steps": 1})
+    sft(chosen, output)
+    path = Path(data) if damage == "edited prompt" else output / "responses.jsonl"
+    lines = path.read_text().splitlines()
+    if damage == "foreign":
+        lines = [json.dumps({"prompt": "one", "completion": "two", "stopped": True})]
+    else:
+        lines = lines[1:] + lines[:1] if damage == "reordered" else [lines[0].replace("Add 12", "Add 13"), *lines[1:]]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"row 0 of .*responses\.jsonl .*: restore the data set and the file"):
+        sft(chosen, output, resume=True)
+    assert len(fixed_teacher) == 1

@@ -12,11 +12,12 @@ from crossdistill import InputError
 from crossdistill.costs import Part
 from crossdistill.objectives import LossInputs, LossSum, Objective
 from crossdistill.signal import Signal
+from crossdistill.teachers.base import WrittenResponse
 from crossdistill.teachers.writing import write_responses
 from tests.models import MESSAGES
 from tests.train.harness import BATCH, RecordingTrainer, arguments, load, sampled_logprobs
 
-ANSWERS = ["It is 42.", "jumps over", "naïve déjà vu", "世界你好", "Ответ: сорок два", "🤗", "", "return x * x"]
+ANSWERS = ["It is 42.", "jumps over", "naïve déjà vu", "世界你好", "Ответ: сорок два", "🤗", ".", "return x * x"]
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,85 @@ def test_a_completion_that_is_no_text_is_named(pair, output):
     args = arguments(output, objective=LIKELIHOOD, on_policy_share=0.5)
     with pytest.raises(InputError, match="the completion of row 0 is 0: it must be a text"):
         RecordingTrainer(pair.student, pair.teacher, args, train_dataset=rows)
+
+
+# --- given and written texts
+
+
+def dataset_of(completions: list) -> Dataset:
+    return Dataset.from_dict({"prompt": list(MESSAGES), "completion": completions})
+
+
+def off_policy_trainer(pair, output, dataset, **options) -> RecordingTrainer:
+    args = arguments(output, objective=LIKELIHOOD, on_policy_share=0.0, max_completion_length=24, **options)
+    return RecordingTrainer(pair.student, pair.teacher, args, train_dataset=dataset)
+
+
+def test_the_students_own_end_is_taught_once(pair, output, caplog):
+    trainer = off_policy_trainer(pair, output, dataset_of([f"{text}<|end|>\n" for text in ANSWERS]), max_steps=1)
+    trainer.train()
+    stop, vocab = trainer.processing_class.eos_token_id, trainer.student_vocab
+    taught = {tuple(item.response.ids.tolist()) for item in trainer.rollouts[0]}
+    assert taught <= {(*vocab.encode(text).ids.tolist(), stop) for text in ANSWERS}
+    assert [finding.kind.name for finding in trainer.findings.findings] == ["own_end_cut"]
+    assert caplog.text.count("8 of 8 completions end in <|end|>") == 1
+
+
+@pytest.mark.parametrize(
+    ("completions", "said"),
+    [
+        (["x", "", *["x"] * 6], r"1 of 8 completions are empty \(rows 1\)"),
+        (["x<stop>"] * 8, "8 of 8 completions begin or end with <stop>"),
+        ([[{"role": "user", "content": "x"}]] * 8, "the completion of row 0 is .*: it must be a text"),
+    ],
+)
+def test_completions_that_teach_what_nobody_wants_are_refused_before_weights(
+    pair, output, monkeypatch, completions, said
+):
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", None)
+    with pytest.raises(InputError, match=said):
+        off_policy_trainer(pair, output, dataset_of(completions))
+
+
+@pytest.mark.parametrize(("completion", "kinds"), [("x<|end|>", ["own_end_cut"]), ("x", [])])
+def test_completions_of_a_stream_are_read_as_they_come(pair, output, completion, kinds):
+    stream = dataset_of([completion] * 8).to_iterable_dataset()
+    trainer = off_policy_trainer(pair, output, stream, max_steps=2)
+    trainer.train()
+    assert [finding.kind.name for finding in trainer.findings.findings] == kinds
+    stop, vocab = trainer.processing_class.eos_token_id, trainer.student_vocab
+    assert trainer.rollouts[1][0].response.ids.tolist() == [*vocab.encode("x").ids.tolist(), stop]
+
+
+@pytest.mark.parametrize("completion", ["", "x<|im_end|>", 7])
+def test_a_stream_whose_completions_teach_what_nobody_wants_ends_the_run(pair, output, completion):
+    stream = dataset_of([completion] * 8).to_iterable_dataset()
+    with pytest.raises(InputError, match="completion"):
+        off_policy_trainer(pair, output, stream, max_steps=2).train()
+
+
+@pytest.mark.parametrize("texts", [["", "one", "two", " "], [""] * 4])
+def test_nothing_is_learned_of_an_empty_response(pair, output, monkeypatch, caplog, texts):
+    trainer = trainer_of(pair, output, given=False, off_policy="teacher", max_steps=1)
+    written = [WrittenResponse(text, 2, stopped=True) for text in texts]
+    monkeypatch.setattr(trainer.teacher, "write", lambda *_, **__: iter(written))
+    trainer.train()
+    lengths = [len(item.response.ids) for item in trainer.rollouts[0]]
+    assert sorted(map(bool, lengths)) == sorted(bool(text.strip()) for text in texts)
+    assert f"in answer to {sum(not text.strip() for text in texts)} of 4 prompts of step 0" in caplog.text
+
+
+def test_the_teachers_template_arguments_hold_for_what_it_writes(pair, output, monkeypatch):
+    trainer = trainer_of(
+        pair, output, given=False, off_policy="teacher", teacher_chat_template_kwargs={"marker": "x"}, max_steps=1
+    )
+    asked = []
+    monkeypatch.setattr(
+        "crossdistill.teachers.writing.render_prompt",
+        lambda tokenizer, prompt, kwargs: asked.append(kwargs) or [5, 6],
+    )
+    trainer.train()
+    assert asked == [{"marker": "x"}] * BATCH
 
 
 def test_a_student_that_has_overflowed_stops_the_run(pair, output):

@@ -14,7 +14,7 @@ from crossdistill.chat.stop import token_name
 from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingError, FindingLog, Kind, Severity, When
-from crossdistill.train.off_policy import check_completion
+from crossdistill.train.completions import Completions
 from crossdistill.train.preflight.data import checked_row
 
 ID_BEYOND_MODEL = Kind(
@@ -123,6 +123,12 @@ class RowCheck:
     log: FindingLog = field(default_factory=FindingLog)
     _told: set[tuple[str, str]] = field(default_factory=set)
 
+    @cached_property
+    def completions(self) -> Completions:
+        """Reads given responses, and finds what is odd about them."""
+        others = [teacher.renderer.tokenizer for teacher in self.teachers.values()]
+        return Completions(self.student.renderer.tokenizer, others, self.student.text_tokens)
+
     def check(self, number: int, row: Any, needs_completion: bool = False) -> None:
         """Check one row in every respect, as a stream gives them.
 
@@ -136,7 +142,8 @@ class RowCheck:
         """
         name, row = prompt_name(number), checked_row(number, row)
         if needs_completion:
-            check_completion(number, row.get("completion"))
+            self.completions.read(row.get("completion"), number)
+            self.log.add_all(self.completions.findings())
         self.check_text(name, row)
         self.check_rendering(name, row)
 

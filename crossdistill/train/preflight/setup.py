@@ -28,6 +28,7 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import student_options, teacher_options
 from crossdistill.train.monitor.template_warnings import PairWarnings
+from crossdistill.train.off_policy import completion_findings
 from crossdistill.train.preflight.data import all_rows, check_data, num_rows, rows_to_render, spelled_rows
 from crossdistill.train.preflight.models import check_budget, context_of, hub_options
 from crossdistill.train.preflight.rows import Reader, RowCheck
@@ -146,6 +147,7 @@ class Setup:
         )
         setup.findings.add_all(schedule_findings(args, num_rows(datasets[0])))
         setup.find(student.renderer, args)
+        setup.findings.add_all(completion_findings(args, datasets[0], row_check.completions))
         check_weights("student", model, student_options(args, quantization_config))
         for one in teachers.values():
             check_weights(one.label, one.model, teacher_options(args))
