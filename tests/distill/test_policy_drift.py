@@ -132,9 +132,9 @@ def test_small_dropout_is_refused(distiller, student, completions, p):
     for layer in student.model.layers:
         layer.self_attn.attention_dropout = p
     batch = distiller.score(PROMPTS, completions)
-    with pytest.raises(FindingError, match="numerics explain 0.001"):
+    with pytest.raises(FindingError, match=r"numerics explain 0\.001"):
         distiller.step(PROMPTS, lambda prompts: completions)
-    with pytest.raises(FindingError, match="numerics explain 0.001"):
+    with pytest.raises(FindingError, match=r"numerics explain 0\.001"):
         distiller.loss_sum(batch, [0, 1, 2], *distiller.student_states(batch))
 
 
