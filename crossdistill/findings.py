@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from crossdistill.errors import InputError
 
@@ -114,6 +114,9 @@ class FindingError(InputError):
     def __init__(self, finding: Finding):
         super().__init__(finding.message)
         self.finding = finding
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Finding]]:
+        return type(self), (self.finding,)
 
 
 @dataclass

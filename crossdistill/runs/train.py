@@ -27,7 +27,6 @@ from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.off_policy import GIVEN
-from crossdistill.train.preflight.setup import setting_up
 from crossdistill.train.resumable import ending_together
 
 _NUM_SAMPLES = 3
@@ -101,16 +100,15 @@ def _trainer(
 ) -> CrossTokenizerTrainer:
     teachers = {name: table.model for name, table in config.named_teachers.items()}
     tokenizers = {name: table.tokenizer for name, table in config.named_teachers.items()}
-    with setting_up():
-        return CrossTokenizerTrainer(
-            config.student,
-            teachers if config.teachers else config.teacher,
-            arguments,
-            train_dataset=prompts,
-            eval_dataset=eval_prompts,
-            teacher_processing_class=tokenizers if config.teachers else config.teacher_tokenizer,
-            peft_config=lora_config(config.lora),
-        )
+    return CrossTokenizerTrainer(
+        config.student,
+        teachers if config.teachers else config.teacher,
+        arguments,
+        train_dataset=prompts,
+        eval_dataset=eval_prompts,
+        teacher_processing_class=tokenizers if config.teachers else config.teacher_tokenizer,
+        peft_config=lora_config(config.lora),
+    )
 
 
 def _identity(config: RunConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from crossdistill.errors import InputError
-from crossdistill.findings import Kind, Severity, When
+from crossdistill.findings import FindingError, Kind, Severity, When
 
 BAD_ROW = Kind(
     "row_of_a_stream",
@@ -28,7 +28,7 @@ NUMBER, ROW = "number", "row"
 _STREAM = "_crossdistill_stream"
 
 
-class StreamError(InputError):
+class StreamError(FindingError):
     """A stream cannot go on. What was trained before is saved."""
 
 
@@ -92,15 +92,15 @@ class Stream:
         """The first row, read before it is needed: the first iteration begins with it. None if it may not be read so.
 
         Raises:
-            StreamError: the stream is empty, or fails.
+            InputError: the stream is empty, or fails.
         """
         if self._can_peek and not self._ahead:
             rows = self._read()
             first = next(rows, None)
             if first is None:
-                raise StreamError(f"{self.what} is empty: give at least one row with a prompt.")
+                raise InputError(f"{self.what} is empty: give at least one row with a prompt.")
             if isinstance(first[ROW], Unreadable):
-                raise StreamError(f"{self.what} cannot be read ({first[ROW].reason}): repair what makes its rows.")
+                raise InputError(f"{self.what} cannot be read ({first[ROW].reason}): repair what makes its rows.")
             self._ahead, self._begun = [first[ROW]], chain([first], rows)
         return self._ahead
 

@@ -36,7 +36,7 @@ class StreamingTrainer(GenerationTrainer):
             a_step = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
             steps = self.args.max_steps
             values = {"seen": stream.num_rows, "steps": steps, "needed": steps * a_step, "a_step": a_step}
-            raise StreamError(TOO_SHORT(what=stream.what, **values).message)
+            raise StreamError(TOO_SHORT(what=stream.what, **values))
         return batches, num_items
 
     def _opened(self, batch: Sequence[Any]) -> Sequence[Any]:
@@ -60,5 +60,5 @@ class StreamingTrainer(GenerationTrainer):
             steps = self.state.global_step
             saved = f"The {steps} steps that were trained are in a checkpoint" if steps else "No step was trained"
             way_out = "resume" if steps else "begin again"
-            told = BAD_ROW(number=number, what=what, reason=error, saved=saved, way_out=way_out)
-            raise StreamError(told.message) from error
+            found = BAD_ROW(number=number, what=what, reason=error, saved=saved, way_out=way_out)
+            raise StreamError(found) from error

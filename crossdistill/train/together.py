@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from accelerate.utils import gather_object
 
@@ -26,12 +27,18 @@ def raised_on_all(*kinds: type[Exception]) -> Iterator[None]:
         if getattr(error, _KNOWN_TO_ALL, False):
             raise
         failure = error
-    told = failure and (next(k for k, kind in enumerate(kinds) if isinstance(failure, kind)), str(failure))
+    told = failure and (next(k for k, kind in enumerate(kinds) if isinstance(failure, kind)), _arguments(failure))
     failures = [one for one in gather_object([told]) if one is not None]
     if not failures:
         return
     if failure is None:
-        number, message = failures[0]
-        failure = kinds[number](message)
+        number, arguments = failures[0]
+        failure = kinds[number](*arguments)
     setattr(failure, _KNOWN_TO_ALL, True)
     raise failure
+
+
+def _arguments(error: Exception) -> tuple[Any, ...]:
+    """What an error is made of, as its class says for pickle."""
+    reduced = error.__reduce__()
+    return reduced[1] if isinstance(reduced, tuple) else error.args

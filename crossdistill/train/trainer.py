@@ -40,9 +40,10 @@ from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_ba
 from crossdistill.train.monitor.rollout_sums import RolloutSums
 from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
+from crossdistill.train.preflight.arguments import check_arguments
 from crossdistill.train.preflight.datasets import as_data, as_eval_data, as_read
 from crossdistill.train.preflight.noise import check_noise, silence
-from crossdistill.train.preflight.setup import Setup
+from crossdistill.train.preflight.setup import Setup, setting_up
 from crossdistill.train.preflight.trainable import trainable_findings
 from crossdistill.train.together import raised_on_all
 from crossdistill.train.verifying import VerifyingTrainer
@@ -58,9 +59,9 @@ class CrossTokenizerTrainer(VerifyingTrainer):
             :class:`crossdistill.teachers.Teacher`; or several by name (:class:`crossdistill.distill.Routing`).
         args: the configuration.
         train_dataset: rows with a ``prompt``: a text, which both models continue as it stands, or a list of messages,
-            which each model's own chat template renders.
-        eval_dataset: likewise.
-        processing_class: the student's tokenizer; loaded from its folder if left out.
+            which each model's own chat template renders. A data set of `datasets` or torch, or a list of rows.
+        eval_dataset: likewise; or several by name.
+        processing_class: the student's tokenizer, or its name; that of the model's folder if left out.
         teacher_processing_class: the teacher's; likewise. By name if there are several.
         callbacks, optimizers, quantization_config, peft_config: as for TRL's trainer.
         tools: functions that the student may call, as for TRL's trainer. Its turns are supervised one by one; the
@@ -93,21 +94,22 @@ class CrossTokenizerTrainer(VerifyingTrainer):
         args: CrossTokenizerConfig | None = None,
         train_dataset: Any = None,
         eval_dataset: Any = None,
-        processing_class: PreTrainedTokenizerBase | None = None,
-        teacher_processing_class: PreTrainedTokenizerBase | Mapping[str, PreTrainedTokenizerBase] | None = None,
+        processing_class: PreTrainedTokenizerBase | str | Path | None = None,
+        teacher_processing_class: PreTrainedTokenizerBase | str | Path | Mapping[str, Any] | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
         quantization_config: Any = None,
         peft_config: Any = None,
         tools: list[Callable[..., Any]] | None = None,
     ):
-        args = args or CrossTokenizerConfig("crossdistill-output")
+        args = CrossTokenizerConfig("crossdistill-output") if args is None else args
+        check_arguments(model, teacher, args, callbacks, optimizers, peft_config, tools)
         tokenizers = processing_class, teacher_processing_class
         train_data, eval_data = as_data(train_dataset, "the training data"), as_eval_data(eval_dataset)
         setup = Setup.of(model, teacher, args, (train_data, eval_data), tokenizers, tools, quantization_config)
         self.findings, self.row_check = setup.findings, setup.row_check
         check_noise(setup.student, args, peft_config)
-        with student_for_trl(setup.student, args, quantization_config) as student_arguments:
+        with setting_up(), student_for_trl(setup.student, args, quantization_config) as student_arguments:
             super().__init__(
                 **student_arguments,
                 teacher_model=None,
@@ -115,7 +117,7 @@ class CrossTokenizerTrainer(VerifyingTrainer):
                 train_dataset=as_read(train_data),
                 eval_dataset=as_read(eval_data),
                 processing_class=setup.tokenizer,
-                callbacks=callbacks,
+                callbacks=None if callbacks is None else list(callbacks),
                 optimizers=optimizers,
                 peft_config=peft_config,
                 tools=tools,

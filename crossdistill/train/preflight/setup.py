@@ -257,7 +257,9 @@ def _student(model: Any, args: CrossTokenizerConfig, tokenizer: Any, tools: Tool
 def _teacher(
     name: str, models: Mapping[str, Any], args: CrossTokenizerConfig, tokenizers: Any, log: FindingLog
 ) -> TeacherSetup:
-    model, label, tokenizer = models[name], _label(name, models), _value_of(name, models, tokenizers)
+    model, label = models[name], _label(name, models)
+    is_table = isinstance(tokenizers, Mapping) and tokenizers.keys() <= models.keys()
+    tokenizer = tokenizers.get(name) if is_table else _value_of(name, models, tokenizers)
     if is_url(model):
         model = served_teacher(model, label, tokenizer, args, _value_of(name, models, args.teacher_server) or {})
     given = given_teacher(model)

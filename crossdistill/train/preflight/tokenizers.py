@@ -12,6 +12,7 @@ from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingLog, Kind, Severity, When
 from crossdistill.inspection.model_files import declared_ids, declared_stops, num_ids, read_tokenizer, vocab_size
 from crossdistill.tokens import ByteVocab
+from crossdistill.train.preflight.given import given_tokenizer
 
 NO_END = Kind(
     "no_end",
@@ -33,17 +34,20 @@ def load_tokenizer(
     Args:
         model: a folder, a hub id or a model.
         side: what messages call the model: "student", or a teacher's label.
-        tokenizer: the given one, if any.
+        tokenizer: the given one, if any, or its name.
         log: receives what is found.
         **options: of ``AutoTokenizer.from_pretrained``.
 
     Raises:
         InputError: there is no tokenizer, it cannot be verified, or it does not belong to the model.
     """
-    if tokenizer is None and isinstance(model, str):
+    parameter = "processing_class" if side == "student" else "teacher_processing_class"
+    if tokenizer is not None:
+        of_another = {name: value for name, value in options.items() if name != "revision"}
+        tokenizer = given_tokenizer(tokenizer, parameter, **(options if tokenizer == model else of_another))
+    elif isinstance(model, str):
         tokenizer = read_tokenizer(model, **options)
-    if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        parameter = "processing_class" if side == "student" else "teacher_processing_class"
+    else:
         raise InputError(f"the {side} needs its tokenizer: pass {parameter} along with a model that is loaded.")
     hub = {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
     log = log or FindingLog()
