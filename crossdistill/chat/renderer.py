@@ -24,6 +24,11 @@ class PromptRenderer:
     template_kwargs: dict[str, Any]
     tools: Sequence[Any]
 
+    @property
+    def chat_template(self) -> Any:
+        """The source of the template; several by name for some tokenizers."""
+        return self.template_kwargs.get("chat_template", self.tokenizer.chat_template)
+
     def render(self, prompt: Prompt, has_sampled_text: bool = False) -> list[int]:
         """Token ids of a prompt; see :func:`crossdistill.chat.render_prompt`."""
         return render_prompt(self.tokenizer, prompt, self.template_kwargs, self.tools, has_sampled_text)

@@ -80,9 +80,10 @@ class Contents:
         if any(any(checkpoint.glob(pattern)) for pattern in _OTHER_LAYOUTS):
             return
         yield from _weight_faults(checkpoint)
-        if self.has_optimizer:
-            yield from _missing(checkpoint, (OPTIMIZER_NAME, SCHEDULER_NAME))
-            yield from self._random_state_faults(checkpoint)
+        if not self.has_optimizer:
+            yield "it holds the model alone (save_only_model), and its learning rate would begin anew"
+        yield from _missing(checkpoint, (OPTIMIZER_NAME, SCHEDULER_NAME))
+        yield from self._random_state_faults(checkpoint)
         yield from _missing(checkpoint, self.own)
         yield from (f"its {path.name} is damaged" for path in sorted(checkpoint.iterdir()) if _is_damaged(path))
 

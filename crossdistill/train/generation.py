@@ -2,7 +2,8 @@
 is used.
 
 Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``_tokenize_prompts`` (one renderer for both
-sides), ``_generate_single_turn`` and ``_tool_call_loop`` (they keep what TRL discards), the sampler and
+sides), ``_generate_single_turn`` and ``_tool_call_loop`` (they keep what TRL discards),
+``_set_signature_columns_if_needed`` (the columns that a run reads), the sampler and
 ``_prepare_inputs`` (several optimisation steps a rollout).
 """
 
@@ -131,6 +132,10 @@ class GenerationTrainer(DistillationTrainer):
         result = super()._tool_call_loop(prompts, prompt_ids, completion_ids, completions, images, multimodal_fields)
         self._conversations = result[1]
         return result
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """The columns that stay with `remove_unused_columns`."""
+        self._signature_columns = ["prompt", "completion", COLUMN]
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return EpochSampler(

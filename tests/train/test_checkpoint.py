@@ -118,10 +118,11 @@ def test_another_number_of_processes_may_go_on(tmp_path, written, resumed):
 
 
 def test_a_run_that_saves_weights_alone(tmp_path):
+    """transformers would go on from them with a new optimizer and a learning rate that begins anew."""
     path = checkpoint(tmp_path, 1)
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
         (path / name).unlink()
-    assert Contents(has_optimizer=False).fault(path) is None
+    assert "it holds the model alone (save_only_model)" in Contents(has_optimizer=False).fault(path)
     assert Contents().fault(path) == "it has no optimizer.pt"
 
 

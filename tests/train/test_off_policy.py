@@ -48,8 +48,9 @@ def ids_of(trainer: RecordingTrainer, batch: int) -> list[list[int]]:
     return [item.response.ids.tolist() for item in trainer.rollouts[batch]]
 
 
-def test_given_responses_are_learned_with_their_end(pair, output):
-    trainer = trainer_of(pair, output, max_steps=1)
+@pytest.mark.parametrize("remove_unused_columns", [False, True])
+def test_given_responses_are_learned_with_their_end(pair, output, remove_unused_columns):
+    trainer = trainer_of(pair, output, max_steps=1, remove_unused_columns=remove_unused_columns)
     trainer.train()
     by_prompt = {str(prompt): answer for prompt, answer in zip(MESSAGES, ANSWERS, strict=True)}
     stop, vocab = trainer.processing_class.eos_token_id, trainer.student_vocab

@@ -10,6 +10,7 @@ from crossdistill.chat.markers import Markers, marker_findings, texts_of
 from crossdistill.chat.messages import Prompt
 from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
+from crossdistill.chat.roles import role_findings
 from crossdistill.chat.stop import token_name
 from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
@@ -82,6 +83,8 @@ class Reader:
         """
         if self.renderer.tools and isinstance(prompt, str):
             raise InputError(f"{name} is a text, and tools need messages: give a list of messages, or no tools.")
+        for finding in role_findings(prompt, name, self.label, self.renderer.chat_template):
+            raise FindingError(finding)
         ids = self._rendered(prompt, name)
         if self.context is not None and len(ids) + budget > self.context:
             raise InputError(
