@@ -135,6 +135,10 @@ class SFTRunConfig(_File):
     teacher: str | None = Field(
         default=None, description="Teacher that writes the responses first: a folder or a hub id."
     )
+    text_tokens: list[str] = Field(
+        default_factory=list,
+        description="Special tokens of student or teacher that are words of a response, such as <think>.",
+    )
     max_new_tokens: int = Field(default=512, gt=0, description="Longest response that the teacher may write.")
     temperature: float = Field(default=1.0, ge=0, description="Sampling temperature of the teacher; 0 is greedy.")
     batch_size: int = Field(default=16, gt=0, description="Responses that the teacher writes at once.")

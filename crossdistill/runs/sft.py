@@ -1,5 +1,6 @@
 """The SFT warm start, on TRL's SFTTrainer."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +65,17 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     folder, identity = RunFolder(output), config.model_dump(mode="json")
     source = row_source(config)
     tokenizer = load_tokenizer(config.student, "student")
-    vocab = ByteVocab.from_tokenizer(tokenizer, size=vocab_size(config.student))
+    vocab = ByteVocab.from_tokenizer(tokenizer, vocab_size(config.student), config.text_tokens)
     processes = PartialState()
     if processes.is_main_process:
         folder.check(identity, resume)
     arguments = sft_arguments(folder.checkpoints, config.train)
     findings = FindingLog(is_emitter=processes.is_main_process)
-    source.check(reader_of(config.student, "student", tokenizer), findings)
+    source.check(reader_of(config.student, "student", tokenizer, text_tokens=config.text_tokens), findings)
     check_weights("student", config.student, student_options(arguments))
     rows = source.rows(folder, arguments.seed, findings)
     parts = tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora, findings
-    trainer = sft_trainer(config.student, *parts)
+    trainer = sft_trainer(config.student, *parts, text_tokens=config.text_tokens)
     if processes.is_main_process:
         folder.claim(identity)
     stop = StopOnSignal()
@@ -110,6 +111,7 @@ def sft_trainer(
     options: dict[str, Any],
     lora: dict[str, Any] | None = None,
     findings: FindingLog | None = None,
+    text_tokens: Collection[str] = (),
 ) -> "ResumableSFTTrainer":
     """An SFTTrainer whose examples are tokenised like rollouts: prompt and response separately, then the stop token.
 
@@ -122,6 +124,7 @@ def sft_trainer(
         options: fields of ``trl.SFTConfig``.
         lora: fields of ``peft.LoraConfig``, to train an adapter.
         findings: takes up what is found in the completions.
+        text_tokens: special tokens that are words of a response, as for `vocab`.
 
     Raises:
         InputError: settings that cannot work, completions that teach what nobody wants, or an example that does not
@@ -129,7 +132,7 @@ def sft_trainer(
     """
     ensure_template(tokenizer)
     stop = taught_stop(tokenizer)
-    completions = Completions(tokenizer)
+    completions = Completions(tokenizer, text_tokens=text_tokens)
     texts = [completions.read(completion) for completion in rows["completion"]]
     findings = findings or FindingLog()
     findings.add_all(completions.findings())

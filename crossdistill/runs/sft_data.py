@@ -1,6 +1,6 @@
 """Rows for SFT: prompts with responses that the data set holds, or that a teacher writes first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from rich.progress import track
 from crossdistill.chat import ensure_template
 from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
+from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.inspection.model_files import check_pair, num_ids
@@ -19,7 +20,7 @@ from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.responses_file import ResponsesFile, Row
 from crossdistill.teachers.base import WrittenResponse
-from crossdistill.teachers.writing import write_responses
+from crossdistill.teachers.writing import left_out_findings, write_responses
 from crossdistill.train.completions import NOTHING_WRITTEN, completion_text
 from crossdistill.train.loading import load_model, moved
 from crossdistill.train.preflight.data import check_prompts, rows_to_render, spelled_rows
@@ -73,6 +74,7 @@ class GivenResponses:
 
     def check(self, student: Reader, findings: FindingLog) -> None:
         """Check that the student can read the prompts."""
+        check_text_tokens(student.text_tokens, {"student": student.renderer.tokenizer})
         check_prompts_of(self._rows, RowCheck(student, log=findings))
 
     def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
@@ -96,7 +98,9 @@ class TeacherResponses:
         """Check that both can read the prompts, and that the teacher has room for `max_new_tokens` after each."""
         budget, context = self._config.max_new_tokens, context_of(self._teacher)
         check_budget(context, budget, "teacher", "max_new_tokens")
-        teacher = reader_of(self._teacher, "teacher", self._tokenizer, context)
+        tokenizers = {"student": student.renderer.tokenizer, "teacher": self._tokenizer}
+        check_text_tokens(student.text_tokens, tokenizers)
+        teacher = reader_of(self._teacher, "teacher", self._tokenizer, context, self._config.text_tokens)
         check_prompts_of(self._prompts, RowCheck(student, {"teacher": teacher}, budget, log=findings))
 
     def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
@@ -111,7 +115,7 @@ class TeacherResponses:
         with processes.main_process_first():
             if processes.is_main_process:
                 folder.claim(self._config.model_dump(mode="json"))
-            responses = self._complete(self._file(folder.path / "responses.jsonl", seed), seed)
+            responses = self._complete(self._file(folder.path / "responses.jsonl", seed), seed, findings)
         silent = [number for number, row in enumerate(responses) if not row["completion"].strip()]
         if silent:
             prompts = f"{len(responses)} prompts (the first in row {silent[0]})"
@@ -130,24 +134,28 @@ class TeacherResponses:
         settings = {name: getattr(self._config, name) for name in names}
         return ResponsesFile(path, self._prompts["prompt"], {**settings, "seed": seed})
 
-    def _complete(self, file: ResponsesFile, seed: int) -> list[Row]:
+    def _complete(self, file: ResponsesFile, seed: int, findings: FindingLog) -> list[Row]:
         """All responses: those in the file, then the missing ones, appended to it as they come."""
         responses = file.read()
         first_row, num_prompts = len(responses), len(file.prompts)
         if first_row < num_prompts:
-            new = file.append(self._write(file.prompts[first_row:], seed, first_row), first_row)
+            new = file.append(self._write(file.prompts[first_row:], seed, first_row, findings), first_row)
             responses += track(new, "teacher's responses", num_prompts - first_row)
         return responses
 
-    def _write(self, prompts: Any, seed: int, first_row: int) -> Iterator[WrittenResponse]:
+    def _write(self, prompts: Any, seed: int, first_row: int, findings: FindingLog) -> Iterator[WrittenResponse]:
         what = f"the teacher {self._teacher!r}"
         model = moved(load_model(what, self._teacher, _TEACHER_OPTIONS), what, PartialState().device).eval()
         config = self._config
         sampling = (config.max_new_tokens, config.temperature, config.batch_size, seed, first_row)
-        return write_responses(model, self._tokenizer, prompts, *sampling)
+        for response in write_responses(model, self._tokenizer, prompts, *sampling, text_tokens=config.text_tokens):
+            findings.add_all(left_out_findings([response]))
+            yield response
 
 
-def reader_of(model: str, label: str, tokenizer: Any, context: int | None = None) -> Reader:
+def reader_of(
+    model: str, label: str, tokenizer: Any, context: int | None = None, text_tokens: Sequence[str] = ()
+) -> Reader:
     """A model as a reader of the prompts; its tokenizer gets the plain chat template if it has none.
 
     Args:
@@ -155,9 +163,10 @@ def reader_of(model: str, label: str, tokenizer: Any, context: int | None = None
         label: what messages call it.
         tokenizer: the model's.
         context: tokens of prompt and response together; None if they are counted elsewhere.
+        text_tokens: special tokens that are words of a response.
     """
     ensure_template(tokenizer)
-    return Reader(label, PromptRenderer(tokenizer, {}, []), context, num_ids(model))
+    return Reader(label, PromptRenderer(tokenizer, {}, []), context, num_ids(model), tuple(text_tokens))
 
 
 def check_prompts_of(rows: Any, check: RowCheck) -> None:

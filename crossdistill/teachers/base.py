@@ -68,9 +68,10 @@ class WrittenResponse:
     """A response that a model wrote.
 
     Attributes:
-        text: without special tokens.
+        text: without control tokens.
         num_tokens: generated tokens, the stop token included.
         stopped: whether the model ended it.
+        left_out: names of the control tokens within it, in order.
 
     Example:
         >>> WrittenResponse("The answer is 42.", num_tokens=6, stopped=True).text
@@ -80,6 +81,7 @@ class WrittenResponse:
     text: str
     num_tokens: int
     stopped: bool
+    left_out: tuple[str, ...] = ()
 
 
 class Teacher(ABC):

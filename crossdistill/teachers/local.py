@@ -76,6 +76,7 @@ class LocalTeacher(Teacher):
         ensure_template(tokenizer)
         size = model.get_input_embeddings().weight.shape[0]
         self.vocab = ByteVocab.from_tokenizer(tokenizer, size, text_tokens)
+        self._text_tokens = tuple(text_tokens)
         self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
         if not self.stop_ids:
             raise InputError(
@@ -115,6 +116,7 @@ class LocalTeacher(Teacher):
             seed=seed,
             first_row=first_row,
             template_kwargs=self._template_kwargs,
+            text_tokens=self._text_tokens,
         )
 
     def set_temperature(self, temperature: float) -> None:

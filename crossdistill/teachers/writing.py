@@ -1,6 +1,6 @@
 """Responses that a local model writes: for SFT on a teacher's text, off-policy batches and evaluation."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,21 @@ from torch.nn.utils.rnn import pad_sequence
 from crossdistill.chat import render_prompt, stop_ids
 from crossdistill.chat.messages import Prompt
 from crossdistill.errors import InputError
+from crossdistill.findings import Finding, Kind, Severity, When
 from crossdistill.teachers.base import WrittenResponse
 from crossdistill.teachers.generation_defaults import defaults_set_aside
+from crossdistill.tokens.special_tokens import control_tokens
 
 __all__ = ["WrittenResponse", "write_responses"]
+
+CONTROL_TOKENS_LEFT_OUT = Kind(
+    "control_tokens_left_out",
+    Severity.WARNING,
+    When.DURING,
+    "the teacher wrote its control token {token!r} within a response, which is taught without it: if it is a word of "
+    "the response, list it in text_tokens.",
+    "the student is taught answers whose parts run into each other, such as reasoning and its result",
+)
 
 
 def write_responses(
@@ -26,6 +37,7 @@ def write_responses(
     seed: int = 0,
     first_row: int = 0,
     template_kwargs: Mapping[str, Any] | None = None,
+    text_tokens: Collection[str] = (),
 ) -> Iterator[WrittenResponse]:
     """Write one response to each prompt, in order, as they become ready.
 
@@ -41,6 +53,7 @@ def write_responses(
         seed: the sampling of a batch depends on it and on the number of the batch's first row only.
         first_row: number of the first prompt: a call that continues an interrupted one counts the rows of that one.
         template_kwargs: keyword arguments of the chat template.
+        text_tokens: special tokens that are words of a response.
 
     Raises:
         InputError: the model has no stop token, or does not write one response to each prompt.
@@ -55,7 +68,19 @@ def write_responses(
             torch.manual_seed(int(np.random.SeedSequence([seed, first_row + first]).generate_state(1)[0]))
             generated = _generate(model, rows, stops, max_new_tokens, temperature, tokenizer.pad_token_id)
         for ids in generated.tolist():
-            yield _response(ids, stops, tokenizer)
+            yield _response(ids, stops, tokenizer, text_tokens)
+
+
+def left_out_findings(responses: Iterable[WrittenResponse]) -> Iterator[Finding]:
+    """A warning for each control token that responses are taught without.
+
+    Example:
+        >>> [finding] = left_out_findings([WrittenResponse("4", 3, stopped=True, left_out=("<think>",))])
+        >>> finding.kind.name
+        'control_tokens_left_out'
+    """
+    for token in dict.fromkeys(token for response in responses for token in response.left_out):
+        yield CONTROL_TOKENS_LEFT_OUT(token=token)
 
 
 @torch.no_grad()
@@ -99,9 +124,15 @@ def check_one_each(num_prompts: int, num_responses: int) -> None:
         )
 
 
-def _response(ids: list[int], stops: tuple[int, ...], tokenizer: Any) -> WrittenResponse:
+def _response(
+    ids: list[int], stops: tuple[int, ...], tokenizer: Any, text_tokens: Collection[str] = ()
+) -> WrittenResponse:
     end = next((k for k, token in enumerate(ids) if token in stops), None)
+    written = ids if end is None else ids[:end]
+    names, control = tokenizer.convert_ids_to_tokens(written), control_tokens(tokenizer, text_tokens)
+    kept = [token for token, name in zip(written, names, strict=True) if name not in control]
     # "clean up" would take away spaces that the model wrote
-    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-    text = tokenizer.decode(ids if end is None else ids[:end], **options)
-    return WrittenResponse(text, len(ids) if end is None else end + 1, end is not None)
+    options = {"skip_special_tokens": not text_tokens, "clean_up_tokenization_spaces": False}
+    text = tokenizer.decode(kept, **options)
+    left_out = tuple(name for name in names if name in control)
+    return WrittenResponse(text, len(written) + (end is not None), end is not None, left_out)

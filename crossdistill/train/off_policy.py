@@ -21,7 +21,7 @@ from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingLog
 from crossdistill.objectives import Objective
 from crossdistill.teachers import Teacher
-from crossdistill.teachers.writing import check_one_each
+from crossdistill.teachers.writing import check_one_each, left_out_findings
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.completions import NOTHING_WRITTEN, Completions, completion_text
 
@@ -128,13 +128,16 @@ class OffPolicyResponses:
 
     def _written(self, prompts: list[Prompt], step: int) -> list[tuple[str, bool]]:
         """Each response, and whether it ended. Of an empty one nothing is learned."""
-        written = self._teacher.write(
-            prompts,
-            self._args.max_completion_length,
-            self._args.temperature,
-            seed=self._args.seed + self._args.process_index,
-            first_row=step * len(prompts),
+        written = list(
+            self._teacher.write(
+                prompts,
+                self._args.max_completion_length,
+                self._args.temperature,
+                seed=self._args.seed + self._args.process_index,
+                first_row=step * len(prompts),
+            )
         )
+        self._findings.add_all(left_out_findings(written))
         texts = [(self._completions.without_own_end(one.text), one.stopped) for one in written]
         check_one_each(len(prompts), len(texts))
         empty = sum(not text.strip() for text, _ in texts)

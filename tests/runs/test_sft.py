@@ -45,7 +45,15 @@ def fixed_teacher(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
 
     def write(
-        model: Any, tokenizer: Any, prompts: Any, budget: int, temperature: float, batch: int, seed: int, first_row: int
+        model: Any,
+        tokenizer: Any,
+        prompts: Any,
+        budget: int,
+        temperature: float,
+        batch: int,
+        seed: int,
+        first_row: int,
+        text_tokens: Any,
     ) -> Any:
         calls.append((list(prompts), first_row))
         for number in range(first_row, first_row + len(prompts)):

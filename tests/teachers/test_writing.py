@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 
 from crossdistill import InputError
 from crossdistill.teachers.generation_defaults import defaults_kept, defaults_set_aside
-from crossdistill.teachers.writing import WrittenResponse, write_responses
+from crossdistill.teachers.writing import WrittenResponse, _response, left_out_findings, write_responses
 from tests.models import MESSAGES, teacher_model, teacher_tokenizer
 
 HOSTILE: list[dict[str, Any]] = [
@@ -133,3 +133,30 @@ def test_contradictory_defaults_are_saved_as_they_are(model, tmp_path):
         model.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "generation_config.json").read_text())
     assert (saved["temperature"], saved["do_sample"]) == (0.3, False)
+
+
+def thinking(tokenizer: Any) -> list[int]:
+    """`<turn>` stands for a tag of reasoning: it is a special token."""
+    tag, text = tokenizer.convert_tokens_to_ids("<turn>"), tokenizer("a b", add_special_tokens=False)["input_ids"]
+    return [tag, *text, tag, *text, tokenizer.eos_token_id, tokenizer.pad_token_id]
+
+
+def test_control_tokens_are_left_out_and_told(tokenizer):
+    written = _response(thinking(tokenizer), (tokenizer.eos_token_id,), tokenizer)
+    assert "<turn>" not in written.text
+    assert written.left_out == ("<turn>", "<turn>")
+    (finding,) = left_out_findings([written, written])
+    assert "its control token '<turn>'" in finding.message
+
+
+def test_text_tokens_are_words(tokenizer):
+    ids, stops = thinking(tokenizer), (tokenizer.eos_token_id,)
+    written = _response(ids, stops, tokenizer, ["<turn>"])
+    assert written.text == "<turn>a b<turn>a b"
+    assert written.left_out == ()
+    assert (written.num_tokens, written.stopped) == (len(ids) - 1, True)
+
+
+def test_a_text_without_control_tokens_is_the_same_with_text_tokens(tokenizer):
+    ids = tokenizer("The quick  brown fox .", add_special_tokens=False)["input_ids"]
+    assert _response(ids, (), tokenizer) == _response(ids, (), tokenizer, ["<turn>"])
