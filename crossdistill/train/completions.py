@@ -30,8 +30,8 @@ OWN_END_CUT = Kind(
     "own_end_cut",
     Severity.WARNING,
     When.BEFORE_WEIGHTS,
-    "{count} of {total} completions end in {name}, the student's own end of a turn (the first in row {row}): it is cut "
-    "off there, because every completion is ended with the token itself.",
+    "{count} of {total} completions end in {name} (the first in row {row}), which the student's tokenizer itself puts "
+    "after a text: it is cut off, because every completion is ended with the stop token, not with its name.",
     "the student is taught to write the name of its stop token before it stops",
 )
 RENDERED = Kind(
@@ -63,7 +63,7 @@ _TURN_MARK = r"<\|[^\s|<>]+\|>|<｜[^\s｜]+｜>|</?s>|<(?:bos|eos)>|<(?:start|e
 """Marks of turns and texts in the templates of well-known families."""
 _ENDS = {"<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>"}
 """Of these, a tokenizer may have several, of which it declares one."""
-_AMBIGUOUS = {"<s>", "</s>"}  # HTML has them too
+_AMBIGUOUS = {"<s>", "</s>", "<unk>"}  # HTML and code have them too
 _RENDERED_SHARE = 0.1
 """From here on it is no coincidence that completions begin or end with markup."""
 _MORE_THAN_TEXT = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
@@ -131,8 +131,8 @@ class Completions:
 
     def __init__(self, tokenizer: Any, others: Sequence[Any] = (), text_tokens: Collection[str] = ()):
         control = [control_tokens(one, text_tokens) for one in (tokenizer, *others)]
-        self._own_ends = (_turn_edges(tokenizer) | _ENDS) & control[0]
-        edges = [name for one in (tokenizer, *others) for name in _turn_edges(one)]
+        self._own_ends = (_text_ends(tokenizer) | _ENDS) & control[0]
+        edges = [name for one in (tokenizer, *others) for name in (*_text_ends(one), one.bos_token or "")]
         edge = f"{_any_of(frozenset(edges).intersection(frozenset().union(*control)))}|{_TURN_MARK}"
         self._edges = re.compile(rf"\A\s*({edge})|({edge})\s*\Z")
         self._inside = re.compile(_any_of(frozenset().union(*control) - _AMBIGUOUS))
@@ -201,10 +201,10 @@ class _Seen:
     count: int = 0
 
 
-def _turn_edges(tokenizer: Any) -> set[str]:
-    """Names of the tokens that begin and end a tokenizer's texts and turns."""
+def _text_ends(tokenizer: Any) -> set[str]:
+    """Names of the tokens after a tokenizer's turns and texts."""
     stops = map(tokenizer.convert_ids_to_tokens, stop_ids(tokenizer))
-    return {name for name in (*stops, tokenizer.bos_token, tokenizer.eos_token) if name}
+    return {name for name in (*stops, tokenizer.pad_token) if name}
 
 
 def _any_of(names: Collection[str]) -> str:

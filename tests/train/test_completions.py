@@ -10,7 +10,17 @@ from crossdistill.findings import FindingError, FindingLog
 from crossdistill.train.completions import Completions, completion_text
 from tests.models import student_tokenizer, teacher_tokenizer
 
-PLAIN = ["It is 42.", "你好 🤗", "f <| x |> g", "a <|> b", "if a < b | c > d: pass", "<b>bold</b>", " lead", "trail\n"]
+PLAIN = [
+    "It is 42.",
+    "你好 🤗",
+    "f <| x |> g",
+    "a <|> b",
+    "if a < b | c > d: pass",
+    "an <unk> here",
+    "<b>bold</b>",
+    " lead",
+    "trail\n",
+]
 OTHERS_ENDS = ["four<|im_end|>", "four<|eot_id|>\n", "four<｜end▁of▁sentence｜>", "four</s>", "four<stop>"]
 HEADERS = ["<|im_start|>assistant\nfour", "<|assistant|>four", "<bos>four", "[INST] four", "<s>four"]
 
@@ -51,6 +61,7 @@ def test_plain_texts_are_not_touched(student, teacher):
         ("four <|end|>", "four "),
         ("four\n<|end|> \n\n", "four\n"),
         ("four<|end|><|end|>", "four"),
+        ("four<|end|><|pad|><|pad|>", "four"),
         ("the mark <|end|> ends a turn.<|end|>", "the mark <|end|> ends a turn."),
     ],
 )
@@ -65,7 +76,7 @@ def test_it_is_said_once_with_the_count(student):
     read_all = [completions.read(text) for text in ("plain", "a<|end|>", "b<|end|>\n")]
     assert read_all == ["plain", "a", "b"]
     (finding,) = completions.findings()
-    start = "2 of 3 completions end in <|end|>, the student's own end of a turn (the first in row 1)"
+    start = "2 of 3 completions end in <|end|> (the first in row 1), which the student's tokenizer itself puts after"
     assert finding.message.startswith(start)
     completions.read("c<|end|>")
     assert list(completions.findings()) == []
