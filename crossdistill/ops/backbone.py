@@ -18,6 +18,23 @@ def causal_lm(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def backbone_of(model: Any) -> Any:
+    """A Hugging Face causal language model without its head; of a multimodal one that has no such part, of its text.
+
+    Args:
+        model: without a PEFT wrapper.
+
+    Example:
+        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> sizes = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+        >>> model = LlamaForCausalLM(LlamaConfig(vocab_size=8, **sizes))
+        >>> backbone_of(model) is model.model
+        True
+    """
+    base = model.get_decoder() if model.base_model is model else model.base_model
+    return base if base.get_output_embeddings() is None else base.model
+
+
 def last_hidden_states(model: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
     """The last hidden states of a causal language model.
 
@@ -38,5 +55,5 @@ def last_hidden_states(model: Any, input_ids: Tensor, attention_mask: Tensor) ->
         >>> tuple(last_hidden_states(model, torch.tensor([[1, 2, 3]]), torch.ones(1, 3)).shape)
         (1, 3, 4)
     """
-    backbone = causal_lm(model).base_model
+    backbone = backbone_of(causal_lm(model))
     return backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state

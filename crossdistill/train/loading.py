@@ -14,6 +14,7 @@ from crossdistill.teachers.base import given_teacher
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.preflight.architecture import architecture_of
 from crossdistill.train.preflight.fit import check_fit
+from crossdistill.train.preflight.modalities import look_for_unreached
 from crossdistill.train.preflight.models import hub_options
 from crossdistill.train.preflight.weights import loading, without_reports
 
@@ -95,9 +96,11 @@ def student_for_trl(student: Any, args: Any, quantization_config: Any = None) ->
         InputError: the student's weights cannot be read, or do not fit its architecture.
     """
     if not isinstance(student, str):
+        look_for_unreached(args, student.config)
         yield {"model": student, "quantization_config": quantization_config}
         return
     model = load_model(f"the student {student!r}", student, student_options(args, quantization_config))
+    look_for_unreached(args, model.config)
     options, args.model_init_kwargs = args.model_init_kwargs, None
     try:
         yield {"model": model}

@@ -42,6 +42,7 @@ from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.arguments import check_arguments
 from crossdistill.train.preflight.datasets import as_data, as_eval_data, as_read
+from crossdistill.train.preflight.modalities import unreached_findings
 from crossdistill.train.preflight.noise import check_noise, silence
 from crossdistill.train.preflight.setup import Setup, setting_up
 from crossdistill.train.preflight.trainable import trainable_findings
@@ -125,6 +126,7 @@ class CrossTokenizerTrainer(VerifyingTrainer):
         student = self.accelerator.unwrap_model(self.model)
         if optimizers[0] is None:  # else the weights and their precision are the caller's
             self.findings.add_all(trainable_findings(student, args))
+        self.findings.add_all(unreached_findings(student))
         LMHead.from_model(student).verify(student)
         self.findings.add_all(silence(student, args))
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))
