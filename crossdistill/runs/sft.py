@@ -147,6 +147,7 @@ def sft_trainer(
     check_fits(dataset, min(filter(None, (arguments.max_length, context)), default=None))
     set_seed(arguments.seed)
     with setting_up(), student_for_trl(student, arguments) as model:
+        check_has_backbone(model["model"])
         trainer = ResumableSFTTrainer(
             **model, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
         )
@@ -157,6 +158,22 @@ def sft_trainer(
     if trainer.padding_free:
         check_apart(trainer.model, trainer.data_collator, dataset[0]["input_ids"])
     return trainer
+
+
+def check_has_backbone(student: Any) -> None:
+    """Check that the student has a part without its head, on which TRL computes the loss.
+
+    Args:
+        student: a model.
+
+    Raises:
+        InputError: it has none, as Llama 4 with its vision tower.
+    """
+    if student.base_model is student:
+        raise InputError(
+            f"{type(student).__name__} has no part without its head, which TRL's SFT needs: train it with "
+            "`crossdistill train` alone, or fine-tune another student."
+        )
 
 
 def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:

@@ -10,7 +10,12 @@ from tests.train.harness import make_trainer
 
 def main(student: str, teacher: str, output: Path) -> None:
     trainer = make_trainer(
-        Pair(student, teacher), output, per_device_train_batch_size=2, max_steps=2, weight_decay=0.1, low_coverage="ignore"
+        Pair(student, teacher),
+        output,
+        per_device_train_batch_size=2,
+        max_steps=2,
+        weight_decay=0.1,
+        low_coverage="ignore",
     )
     trainer.train()
     if trainer.accelerator.is_main_process:
