@@ -140,7 +140,9 @@ class SFTRunConfig(_File):
         description="Special tokens of student or teacher that are words of a response, such as <think>.",
     )
     max_new_tokens: int = Field(default=512, gt=0, description="Longest response that the teacher may write.")
-    temperature: float = Field(default=1.0, ge=0, description="Sampling temperature of the teacher; 0 is greedy.")
+    temperature: float = Field(
+        default=1.0, ge=0, allow_inf_nan=False, description="Sampling temperature of the teacher; 0 is greedy."
+    )
     batch_size: int = Field(default=16, gt=0, description="Responses that the teacher writes at once.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of trl.SFTConfig.")
     lora: LoraTable = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")

@@ -59,7 +59,14 @@ NOTHING_WRITTEN = Kind(
     "the student is taught to be silent",
 )
 
-_TURN_MARK = r"<\|[^\s|<>]+\|>|<｜[^\s｜]+｜>|</?s>|<(?:bos|eos)>|<(?:start|end)_of_turn>|\[/?INST\]"
+_NAMES = (  # not every <|...|> is a mark: some data sets have <|begin_of_thought|> as words
+    "im_start im_end im_sep endoftext startoftext begin_of_text end_of_text eot_id eom_id eot eom start_header_id "
+    "end_header_id header_start header_end start end return call channel message system user assistant tool "
+    "observation start_of_turn end_of_turn start_of_role end_of_role START_OF_TURN_TOKEN END_OF_TURN_TOKEN bos eos pad"
+)
+_TURN_MARK = (
+    rf"<\|(?:{_NAMES.replace(' ', '|')})\|>|<｜[^\s｜]+｜>|</?s>|<(?:bos|eos)>|<(?:start|end)_of_turn>|\[/?INST\]"
+)
 """Marks of turns and texts in the templates of well-known families."""
 _ENDS = {"<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>"}
 """Of these, a tokenizer may have several, of which it declares one."""

@@ -21,6 +21,7 @@ PLAIN = [
     " lead",
     "trail\n",
 ]
+THOUGHT = "<|begin_of_thought|>\n2 + 2\n<|end_of_thought|>\n<|begin_of_solution|>\n4\n<|end_of_solution|>"
 OTHERS_ENDS = ["four<|im_end|>", "four<|eot_id|>\n", "four<｜end▁of▁sentence｜>", "four</s>", "four<stop>"]
 HEADERS = ["<|im_start|>assistant\nfour", "<|assistant|>four", "<bos>four", "[INST] four", "<s>four"]
 
@@ -48,6 +49,11 @@ def among_others(text: Any, number: int = 19) -> list[Any]:
 
 def test_plain_texts_are_not_touched(student, teacher):
     assert read(Completions(student, [teacher]), PLAIN) == (PLAIN, [])
+
+
+def test_words_in_the_form_of_marks_are_words(student, teacher):
+    """As in OpenThoughts, whose reasoning and answer are set apart so."""
+    assert read(Completions(student, [teacher]), [THOUGHT] * 9) == ([THOUGHT] * 9, [])
 
 
 # --- the student's own end
