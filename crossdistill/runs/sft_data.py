@@ -130,7 +130,7 @@ class TeacherResponses:
         return Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in finished])
 
     def _file(self, path: Path, seed: int) -> ResponsesFile:
-        names = ("teacher", "temperature", "max_new_tokens", "batch_size")
+        names = ("teacher", "temperature", "max_new_tokens", "batch_size", "text_tokens")
         settings = {name: getattr(self._config, name) for name in names}
         return ResponsesFile(path, self._prompts["prompt"], {**settings, "seed": seed})
 
