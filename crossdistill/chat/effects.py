@@ -8,11 +8,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from crossdistill.chat.messages import Message
 from crossdistill.chat.refusal import TemplateRefusalError
 from crossdistill.chat.template import render_text, shows_system
+from crossdistill.tokens.special_tokens import control_tokens
 
 _QUESTION, _AGAIN, _ANSWER, _REASON = "Qz1question", "Qz2again", "Qz3answer", "Qz4reason"
 _TOOL, _ARGUMENT, _RESULT = "qz5_tool", "Qz6argument", "Qz7result"
@@ -80,6 +82,8 @@ class TemplateEffects:
         end_of_turn: text after the last answer, without white space around it.
         tools: on the descriptions of tools.
         tool_results: on a tool call and its result.
+        preamble: text before a first question that no system message precedes, such as a system message of its own.
+        reads_clock: whether it writes the date or the time.
 
     Example:
         >>> from transformers import ByT5Tokenizer
@@ -108,6 +112,8 @@ class TemplateEffects:
     end_of_turn: str
     tools: Fate
     tool_results: Fate
+    preamble: str = ""
+    reads_clock: bool = False
 
 
 def template_effects(
@@ -161,6 +167,8 @@ def template_effects(
         end_of_turn=(last or ("", ""))[1].strip(),
         tools=probe.fate([_user(_QUESTION)], _TOOL, tools=[*(tools or ()), _SCHEMA]),
         tool_results=probe.tool_results(),
+        preamble=probe.preamble(),
+        reads_clock=probe.reads_clock(),
     )
 
 
@@ -207,6 +215,21 @@ class _Probe:
         followed = self.text([question, _user(_AGAIN)]) or prompt
         return prompt != plain or not followed.startswith(prompt)
 
+    def preamble(self) -> str:
+        """What stands before a first question and not before a second; nothing if it is control tokens alone."""
+        first = (self.text([_user(_QUESTION)]) or "").partition(_QUESTION)[0]
+        again = (self.text([_user(_QUESTION), _answer(), _user(_AGAIN)]) or "").partition(_AGAIN)[0]
+        own = first[: len(first) - _length_of_common_end(first, again)]
+        words = own
+        for token in sorted(control_tokens(self._tokenizer), key=len, reverse=True):
+            words = words.replace(token, "")
+        return own if any(map(str.isalpha, words)) else ""
+
+    def reads_clock(self) -> bool:
+        """Whether the template calls for the time, unless an argument of it, such as Llama's, takes its place."""
+        source = (self._kwargs or {}).get("chat_template", self._tokenizer.chat_template)
+        return "strftime_now" in str(source) and "date_string" not in (self._kwargs or {})
+
     def system(self) -> Fate:
         shown = shows_system(self._tokenizer, self._kwargs, self._tools)
         return Fate.REFUSED if shown is None else Fate.KEPT if shown else Fate.DROPPED
@@ -239,6 +262,11 @@ def _differences(header: str, prompt: str) -> tuple[str, str]:
     if tag >= 0 and ">" not in header[tag:common] and common < max(len(header), len(prompt)):
         common = tag
     return header[common:], prompt[common:]
+
+
+def _length_of_common_end(one: str, other: str) -> int:
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _inserted(past: tuple[str, str] | None, last: tuple[str, str] | None) -> str:

@@ -17,6 +17,21 @@ SYSTEM_FOLDED = Kind(
     "the {side}'s chat template takes no system message: it is written into the first user message.",
     "without folding, the template would refuse the message or leave it out",
 )
+PREAMBLE = Kind(
+    "preamble",
+    Severity.NOTICE,
+    _BEFORE,
+    "the {side}'s chat template writes {text!r} before a conversation without a system message.",
+    "nothing if the model was trained so; to show both models the same, give a system message",
+)
+READS_CLOCK = Kind(
+    "reads_clock",
+    Severity.NOTICE,
+    _BEFORE,
+    "the {side}'s chat template writes the date (strftime_now), so that the run reads other prompts on another day: if "
+    "the template has an argument for it, such as date_string, set that.",
+    "a resumed run, or the same run on another day, reads other prompts; scores in a cache are not found",
+)
 ANSWERS_CHANGED = Kind(
     "answers_changed",
     Severity.NOTICE,
@@ -215,6 +230,10 @@ def mismatch_findings(
 
 
 def _system(effects: TemplateEffects, side: str, uses: Uses) -> Iterator[Finding]:
+    if effects.preamble:
+        yield PREAMBLE(side=side, text=effects.preamble)
+    if effects.reads_clock:
+        yield READS_CLOCK(side=side)
     if uses.system and effects.system is not Fate.KEPT:
         yield SYSTEM_FOLDED(side=side)
 

@@ -22,8 +22,11 @@ PLAIN = {
     "reasoning": Opening.NONE,
     "end_of_turn": "<|im_end|>",
     "tools": Fate.DROPPED,
+    "preamble": "",
     "tool_results": Fate.CHANGED,  # the result is there, the call is not
 }
+CLOCK = "Today is {{ date_string if date_string is defined else strftime_now('%d %b %Y') }}. "
+DEFAULT_SYSTEM = "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are Q.<|im_end|>\n{% endif %}"
 THOUGHT_OPEN, THOUGHT_CLOSED = "<think>\n", "<think>\n\n</think>\n\n"
 SHOWS_TOOLS = {
     "tools": Fate.KEPT,
@@ -43,6 +46,9 @@ SHOWS_TOOLS = {
         (t.CHATML.replace("m.content", "m.content.lstrip(' ')"), {}, {"strips_leading": True}),  # part of it
         (t.CHATML.replace("m.content", "m.content.rstrip(' ')"), {}, {"strips_trailing": True}),
         (t.NO_SYSTEM, {}, {"system": Fate.REFUSED}),
+        (DEFAULT_SYSTEM + t.CHATML, {}, {"preamble": "<|im_start|>system\nYou are Q."}),
+        ("<|im_end|>" + t.CHATML, {}, {}),  # as templates begin that write a control token
+        (CLOCK + t.CHATML, {"date_string": "26 Jul 2024"}, {"preamble": "Today is 26 Jul 2024. "}),
         (t.IGNORES_SYSTEM, {}, {"system": Fate.DROPPED}),
         (
             t.HYBRID,
@@ -143,3 +149,10 @@ def test_tools_of_the_run_are_shown_to_templates_that_need_some():
     tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
     assert template_effects(t.with_template(needs)).past is Fate.REFUSED
     assert template_effects(t.with_template(needs), None, [tool]).past is Fate.KEPT
+
+
+def test_a_template_that_reads_the_clock():
+    effects = template_effects(t.with_template(CLOCK + t.CHATML))
+    assert effects.reads_clock
+    assert effects.preamble.startswith("Today is ")
+    assert not template_effects(t.with_template(t.CHATML)).reads_clock

@@ -97,6 +97,12 @@ def test_habits_on_earlier_answers_matter_if_there_are_some():
     assert habits.isdisjoint(finding.kind.name for finding in template_findings(ODD, "student", Uses.of([prefilled])))
 
 
+def test_what_a_template_adds_is_noted():
+    effects = replace(PLAIN, preamble="system: You are Q.", reads_clock=True)
+    assert [finding.kind.name for finding in template_findings(effects, "student")] == ["preamble", "reads_clock"]
+    assert template_findings(effects, "student", Uses.of(["a text"])) == []
+
+
 def test_a_pair_that_begins_its_responses_differently_gets_the_way_out():
     plain, reasoner = (template_effects(t.with_template(template)) for template in (t.CHATML, t.REASONER))
     hybrid = template_effects(t.with_template(t.HYBRID), {"enable_thinking": False})
