@@ -22,7 +22,7 @@ from crossdistill.train.checkpoint import Contents
 from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
 from crossdistill.train.monitor.usage import Usage
-from crossdistill.train.resumable import ResumableTrainer
+from crossdistill.train.resumable import ResumableTrainer, ending_together
 from crossdistill.train.stream import StreamError
 from crossdistill.train.streaming import StreamingTrainer
 
@@ -108,10 +108,12 @@ class CheckpointingTrainer(ResumableTrainer, StreamingTrainer):
     def _save_own_state(self, checkpoint: Path) -> None:
         is_writer = self.accelerator.is_main_process
         for monitor in self.monitors:
-            monitor.save(checkpoint, is_writer)
-        if is_writer:
-            save_identities(self.teachers, checkpoint)
-        auxiliary_heads.save(self._student, checkpoint, is_writer)
+            with ending_together(checkpoint.parent):  # one by one, because some add up over processes
+                monitor.save(checkpoint, is_writer)
+        with ending_together(checkpoint.parent):
+            if is_writer:
+                save_identities(self.teachers, checkpoint)
+            auxiliary_heads.save(self._student, checkpoint, is_writer)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         with auxiliary_heads.detached(self._student):
