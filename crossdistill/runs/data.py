@@ -5,6 +5,7 @@ from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.extras import require
+from crossdistill.space import telling_out_of_space
 
 _READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
@@ -41,6 +42,7 @@ def load_rows(source: str, split: str = "train", name: str | None = None, column
 
 def _from_file(path: Path, split: str) -> Any:
     from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+    from datasets.config import HF_DATASETS_CACHE
     from datasets.exceptions import DatasetGenerationError
 
     if not path.exists():
@@ -66,7 +68,8 @@ def _from_file(path: Path, split: str) -> Any:
             raise InputError(f"the data set {path} is empty: give at least one row.")
     kind = _READERS[path.suffix]
     try:
-        return load_dataset(kind, data_files=str(path), split="train")
+        with telling_out_of_space(HF_DATASETS_CACHE):  # the rows are converted to a table there
+            return load_dataset(kind, data_files=str(path), split="train")
     except (DatasetGenerationError, ValueError) as error:
         if "corresponds to no data" in str(error):
             return Dataset.from_dict({})  # a table without rows, such as a CSV file with headings only

@@ -29,6 +29,7 @@ from crossdistill.ops.mode import in_mode
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.generation_defaults import defaults_set_aside
 from crossdistill.teachers.writing import check_one_each
+from crossdistill.train.stream import NUMBER, ROW
 
 
 class GenerationTrainer(DistillationTrainer):
@@ -135,7 +136,7 @@ class GenerationTrainer(DistillationTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         """The columns that stay with `remove_unused_columns`."""
-        self._signature_columns = ["prompt", "completion", COLUMN]
+        self._signature_columns = ["prompt", "completion", COLUMN, NUMBER, ROW]
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return EpochSampler(

@@ -1,5 +1,6 @@
 """Runs that do not depend on chance, for one process or several: STUDENT TEACHER OUTPUT PROMPTS_A_PROCESS."""
 
+import errno
 import json
 import os
 import signal
@@ -9,14 +10,16 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from transformers import TrainerCallback
+from datasets import IterableDataset
+from transformers import Trainer, TrainerCallback
 
-from crossdistill.errors import TeacherError, TeacherUnavailableError
+from crossdistill.errors import OutOfSpaceError, TeacherError, TeacherUnavailableError
 from crossdistill.runs import train as runs
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.interrupt import Interrupted
+from crossdistill.train.stream import StreamError
 from tests.models import MESSAGES, Pair
-from tests.train.harness import RecordingTrainer, make_trainer, rows
+from tests.train.harness import RecordingTrainer, arguments, make_trainer, rows
 
 
 def train(pair: Pair, output: Path, batch: int) -> dict[str, Any]:
@@ -96,6 +99,41 @@ def fail_in_one(pair: Pair, output: Path) -> dict[str, Any]:
     }
 
 
+def run_out_of_space_in_one(pair: Pair, output: Path) -> dict[str, Any]:
+    """A run whose last process alone has no room for its part of the second checkpoint."""
+    trainer = make_trainer(pair, output, max_steps=3, save_strategy="steps", save_steps=1, save_total_limit=1)
+    save, calls = Trainer._save_rng_state, []
+
+    def full(self: Any, folder: str) -> None:
+        calls.append(folder)
+        if len(calls) == 2 and trainer.accelerator.process_index == trainer.accelerator.num_processes - 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, folder)
+
+    Trainer._save_rng_state = full
+    told = []
+    try:
+        trainer.train()
+    except OutOfSpaceError as error:
+        told = [str(error).partition(" the disk")[0]]
+    Trainer._save_rng_state = save
+    return {"told": gather_object(told), "checkpoints": [path.name for path in output.glob("checkpoint-*")]}
+
+
+def meet_a_bad_row_in_one(pair: Pair, output: Path) -> dict[str, Any]:
+    """A run on a stream whose fourth row, which the second of two processes reads, is no prompt."""
+    given = [{"prompt": prompt} for prompt in MESSAGES[:3]] + [{"prompt": None}]
+    stream = IterableDataset.from_generator(lambda: iter(given))
+    options = {"max_steps": 2, "per_device_train_batch_size": 1, "shuffle_dataset": False}
+    trainer = RecordingTrainer(pair.student, pair.teacher, arguments(output, **options), train_dataset=stream)
+    told = []
+    try:
+        trainer.train()
+    except StreamError as error:
+        told = [str(error).partition(":")[0]]
+    return {"told": gather_object(told), "checkpoints": [path.name for path in output.glob("checkpoint-*")]}
+
+
 class _OneProcessIsStopped(TrainerCallback):
     """Patches the run so that its last process gets SIGTERM in its first step."""
 
@@ -121,6 +159,8 @@ def main(student: str, teacher: str, folder: str, batch: str) -> None:
     if result["processes"] > 1:
         result["interruption"] = interrupt_and_resume(pair, output / "run", output / "prompts.jsonl")
         result["failure"] = fail_in_one(pair, output / "failed")
+        result["full disk"] = run_out_of_space_in_one(pair, output / "full")
+        result["bad row"] = meet_a_bad_row_in_one(pair, output / "bad")
         torch.distributed.barrier()
         if torch.distributed.get_rank() > 0:
             return

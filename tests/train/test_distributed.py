@@ -96,6 +96,18 @@ def test_a_teacher_that_one_process_loses_stops_all_after_a_checkpoint(outcomes)
     assert {"rng_state_0.pth", "rng_state_1.pth", "trainer_state.json"} <= set(failure["checkpoints"]["checkpoint-2"])
 
 
+def test_a_full_disk_of_one_process_stops_all_and_older_checkpoints_stay(outcomes):
+    found = outcomes[1]["full disk"]
+    assert found["told"] == ["no space is left on"] * 2
+    assert found["checkpoints"] == ["checkpoint-1"]
+
+
+def test_a_bad_row_of_one_process_stops_all_after_a_checkpoint(outcomes):
+    found = outcomes[1]["bad row"]
+    assert found["told"] == ["row 3 of the training data cannot be used"] * 2
+    assert found["checkpoints"] == ["checkpoint-1"]
+
+
 def test_a_signal_to_one_process_stops_all_and_the_run_goes_on(outcomes):
     two = outcomes[1]
     assert two["interruption"] == "stopped by SIGTERM after step 1"

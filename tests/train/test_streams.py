@@ -77,6 +77,14 @@ def test_the_number_is_the_sources_if_rows_are_shuffled(pair, tmp_path):
 
 
 @pytest.mark.slow
+def test_columns_that_are_not_used_may_be_removed(pair, tmp_path):
+    given = [{**row, "question": "?"} for row in ROWS]
+    trainer = make(pair, tmp_path, stream(given), remove_unused_columns=True, max_steps=1)
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
+@pytest.mark.slow
 def test_micro_batches(pair, tmp_path):
     options = {"per_device_train_batch_size": BATCH // 2, "gradient_accumulation_steps": 2}
     trainer = make(pair, tmp_path, stream(with_row(9, {"prompt": None})), **options)
