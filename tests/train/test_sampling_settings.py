@@ -42,6 +42,7 @@ NOT_SHAPING = {
     "renormalize_logits": True,
     "temperature": 1.0,
 }
+NOT_SHAPING = {name: value for name, value in NOT_SHAPING.items() if hasattr(GenerationConfig(), name)}
 REFUSED = {
     "max_length": 9,
     "max_new_tokens": 9,
