@@ -1,6 +1,6 @@
 """Token ids that a model reads or writes besides those of text: each needs a row of its embeddings."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from crossdistill.chat.effects import TOOL_CONVERSATION
@@ -8,7 +8,7 @@ from crossdistill.chat.messages import Prompt
 from crossdistill.chat.refusal import TemplateRefusalError
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.stop import stop_ids, token_name
-from crossdistill.findings import Finding, Kind, Severity, When
+from crossdistill.findings import Finding, FindingError, Kind, Severity, When
 
 SPECIAL_ID_BEYOND_MODEL = Kind(
     "special_id_beyond_model",
@@ -72,6 +72,21 @@ def check_ids(
         )
         for token_id, what in beyond.items()
     ]
+
+
+def refuse_ids(renderer: PromptRenderer, size: int | None, side: str, stops: Sequence[int]) -> None:
+    """Check the special ids of a model that is given as an object.
+
+    Args:
+        renderer, size, side: as for :func:`check_ids`.
+        stops: its stop tokens.
+
+    Raises:
+        FindingError: one is beyond the model.
+    """
+    for finding in check_ids(renderer, size, side, {"eos_token_id": list(stops)}):
+        if finding.kind.severity is Severity.REFUSAL:
+            raise FindingError(finding)
 
 
 def tokens_beyond(tokenizer: Any, size: int | None) -> dict[str, int]:

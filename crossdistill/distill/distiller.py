@@ -13,6 +13,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from crossdistill.chat import Response, ensure_template, split_response, stop_ids
+from crossdistill.chat.determinism import make_deterministic
+from crossdistill.chat.ids import refuse_ids
 from crossdistill.chat.messages import Message, Prompt
 from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.chat.renderer import PromptRenderer
@@ -33,6 +35,7 @@ from crossdistill.distill.scorer import PendingScores, ResponseScorer, pair_of
 from crossdistill.distill.student import StudentLogprobs, StudentModel
 from crossdistill.distill.timers import Timers
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingLog
 from crossdistill.objectives.base import LossSum, Objective, check_objective
 from crossdistill.objectives.registry import get
 from crossdistill.objectives.shared.vocab_pair import VocabPair
@@ -118,6 +121,7 @@ class Distiller:
     ):
         named = teacher if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
         check_arguments(named, student, temperature, routing, teacher_template_kwargs)
+        FindingLog().add_all(make_deterministic(tokenizer, "student"))
         ensure_template(tokenizer)
         self.objective = check_objective(get(objective) if isinstance(objective, str) else objective)
         self.teachers = {name: check_teacher(one) for name, one in named.items()}
@@ -130,6 +134,7 @@ class Distiller:
         self.stop_ids = _stop_ids(tokenizer, student, declared_stops)
         self.pairs = dict(pairs) if pairs else self._pairs(tokenizer, vocab_size, text_tokens, stop_unit)
         self.vocab = next(iter(self.pairs.values())).student
+        refuse_ids(self.renderer, len(self.vocab), "student", self.stop_ids)
         self._routing = routing or Routing(tuple(self.teachers))
         self._routing.check((), self.objective)
         scorers = {name: self._scorer(name, teacher_template_kwargs, tools) for name in self.teachers}

@@ -10,8 +10,12 @@ from torch import Tensor
 
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.chat.determinism import make_deterministic
+from crossdistill.chat.ids import refuse_ids
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.costs import matmul_parameters
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingLog
 from crossdistill.ops import (
     HiddenStates,
     LMHead,
@@ -73,6 +77,7 @@ class LocalTeacher(Teacher):
     ):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
+        FindingLog().add_all(make_deterministic(tokenizer, "teacher"))
         ensure_template(tokenizer)
         size = model.get_input_embeddings().weight.shape[0]
         self.vocab = ByteVocab.from_tokenizer(tokenizer, size, text_tokens)
@@ -83,6 +88,7 @@ class LocalTeacher(Teacher):
                 "the teacher declares no stop token, so the end of a response has no probability: set its tokenizer's "
                 "eos_token."
             )
+        refuse_ids(PromptRenderer(tokenizer, {}, []), size, "teacher", self.stop_ids)
         self.max_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.num_params = matmul_parameters(model)
         self._head = LMHead.from_model(model)

@@ -14,7 +14,9 @@ import torch
 
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template, stop_ids
+from crossdistill.chat.determinism import make_deterministic
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingLog
 from crossdistill.ops import TopLogprobs
 from crossdistill.signal import Signal
 from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore
@@ -80,6 +82,7 @@ class ServedTeacher(Teacher):
                 "or use a local teacher."
             )
         self.tokenizer = tokenizer
+        FindingLog().add_all(make_deterministic(tokenizer, "teacher"))
         ensure_template(tokenizer)
         self.vocab = ByteVocab.from_tokenizer(tokenizer, _num_ids(tokenizer) + _MOST_PADDING, text_tokens)
         self.stop_ids = stop_ids(tokenizer, declared_stops)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
+from crossdistill.chat.determinism import make_deterministic
+from crossdistill.chat.ids import refuse_ids
+from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.checks import scoring_temperature
 from crossdistill.errors import InputError
 from crossdistill.extras import require
+from crossdistill.findings import FindingLog
 from crossdistill.inspection.choice import AUTO
-from crossdistill.inspection.model_files import declared_stops, is_url, read_tokenizer
+from crossdistill.inspection.model_files import declared_stops, is_url, num_ids, read_tokenizer
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.preflight.models import hub_options
 
@@ -35,7 +39,12 @@ def check_served(teachers: Mapping[str, Any], args: CrossTokenizerConfig) -> Non
 
 
 def served_teacher(
-    url: str, label: str, tokenizer: Any, args: CrossTokenizerConfig, options: Mapping[str, Any]
+    url: str,
+    label: str,
+    tokenizer: Any,
+    args: CrossTokenizerConfig,
+    options: Mapping[str, Any],
+    log: FindingLog | None = None,
 ) -> "ServedTeacher":
     """Probe a server and make a teacher of it.
 
@@ -45,6 +54,7 @@ def served_teacher(
         tokenizer: the teacher's, or a folder or hub id that holds it.
         args: the trainer's configuration.
         options: fields of :class:`crossdistill.teachers.ServedOptions`.
+        log: receives what is found about the tokenizer.
 
     Raises:
         InputError: settings that cannot work, no tokenizer, a server that cannot teach, or a missing extra ``served``.
@@ -55,17 +65,28 @@ def served_teacher(
     stops: list[int] = []
     if isinstance(tokenizer, str | Path):
         hub = hub_options(args, "teacher")
-        stops = declared_stops(str(tokenizer), revision=hub["revision"])
-        tokenizer = read_tokenizer(str(tokenizer), **hub)
+        name, size = str(tokenizer), _num_ids(str(tokenizer), hub)
+        stops = declared_stops(name, size, hub["revision"])
+        tokenizer = read_tokenizer(name, **hub)
+        refuse_ids(PromptRenderer(tokenizer, {}, []), size, label, stops)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise InputError(
             f"the {label} at {url} needs its tokenizer on this machine: name its folder or hub id (teacher_tokenizer "
             "in a run file, teacher_processing_class in Python)."
         )
+    (log or FindingLog()).add_all(make_deterministic(tokenizer, label))
     cache = None if args.teacher_cache is None else ScoreCache(Path(args.teacher_cache), args.teacher_cache_mib)
     parsed = served_options(options)
     _check_waits(parsed, args)
     return ServedTeacher(url, tokenizer, parsed, args.text_tokens or (), _temperature(args), cache, stops)
+
+
+def _num_ids(name: str, hub: Mapping[str, Any]) -> int | None:
+    """The embeddings of the model whose tokenizer it is; None if only the tokenizer is here."""
+    try:
+        return num_ids(name, **hub)
+    except InputError:
+        return None
 
 
 def served_options(values: Mapping[str, Any]) -> "ServedOptions":

@@ -261,7 +261,8 @@ def _teacher(
     is_table = isinstance(tokenizers, Mapping) and tokenizers.keys() <= models.keys()
     tokenizer = tokenizers.get(name) if is_table else _value_of(name, models, tokenizers)
     if is_url(model):
-        model = served_teacher(model, label, tokenizer, args, _value_of(name, models, args.teacher_server) or {})
+        options = _value_of(name, models, args.teacher_server) or {}
+        model = served_teacher(model, label, tokenizer, args, options, log)
     given = given_teacher(model)
     if given is None:
         tokenizer = load_tokenizer(model, label, tokenizer, log, **hub_options(args, "teacher"))
