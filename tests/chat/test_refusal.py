@@ -15,7 +15,8 @@ CALL = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name":
 DROPS = t.CHATML.replace("{{ m.content }}", "{{ m.content if m.role == 'user' else 'An answer.' }}")
 NO_ANSWER = t.CHATML.replace(
     "{% for m in messages %}",
-    "{% if messages[-1].role == 'assistant' %}{{ raise_exception('end with a user') }}{% endif %}{% for m in messages %}",
+    "{% if messages[-1].role == 'assistant' %}{{ raise_exception('end with a user') }}{% endif %}"
+    "{% for m in messages %}",
 )
 
 
