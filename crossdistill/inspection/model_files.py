@@ -68,7 +68,8 @@ def reading(what: str, name: str) -> Iterator[None]:
 def reason_of(error: BaseException) -> str:
     """What a library's error says, in one line; the name of the error if it says nothing."""
     lines = str(error).strip().splitlines()
-    relevant = lines if isinstance(error, StrictDataclassError) else lines[:1]
+    is_in_parts = isinstance(error, StrictDataclassError) or bool(lines and lines[0].rstrip().endswith(":"))
+    relevant = lines if is_in_parts else lines[:1]
     return " ".join(map(str.strip, relevant)).rstrip(".") or type(error).__name__
 
 
@@ -94,8 +95,18 @@ def read_tokenizer(name: str, **options: Any) -> PreTrainedTokenizerBase:
     Raises:
         InputError: it cannot be read.
     """
-    with reading("the tokenizer", name):
-        return AutoTokenizer.from_pretrained(name, **options)
+    try:
+        with reading("the tokenizer", name):
+            return AutoTokenizer.from_pretrained(name, **options)
+    except InputError:
+        if (Path(name) / "config.json").is_file():
+            read_config(name, **_hub(options))  # says so if it is to blame
+        raise
+
+
+def _hub(options: dict[str, Any]) -> dict[str, Any]:
+    """Those keyword arguments that a configuration is read with, too."""
+    return {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
 
 
 @dataclass(frozen=True)

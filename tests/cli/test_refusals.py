@@ -1,6 +1,7 @@
 """Bad input ends in one sentence and exit code 2 before weights are read: the folders here hold none."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,40 @@ def test_missing_keys_are_named():
 def test_objectives_and_presets(weightless, data, output, argument, message):
     assert message in train(weightless, data, output, argument).message
     assert not output.exists()
+
+
+@COMMANDS
+def test_one_sentence_for_a_damaged_configuration(weightless, data, output, command, tmp_path):
+    """It is read for the tokenizer, too, which is not to blame; `inspect` says the same."""
+    folder = shutil.copytree(weightless.student, tmp_path / "model")
+    (folder / "config.json").write_text("{")
+    expected = f"the configuration of {str(folder)!r} cannot be read ("
+    assert command(weightless, data, output, student=str(folder)).message.startswith(expected)
+    assert run("inspect", str(folder), weightless.teacher).message.startswith(expected)
+
+
+@COMMANDS
+def test_a_tokenizer_that_git_did_not_fetch(weightless, data, output, command, tmp_path):
+    folder = shutil.copytree(weightless.student, tmp_path / "model")
+    (folder / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    expected = f"{folder / 'tokenizer.json'} is a git-lfs pointer, not the file itself: run `git lfs pull`"
+    assert command(weightless, data, output, student=str(folder)).message.startswith(expected)
+    assert run("inspect", str(folder), weightless.teacher).message.startswith(expected)
+
+
+@COMMANDS
+def test_weights_of_another_shape(pair, data, output, command, tmp_path):
+    folder = shutil.copytree(pair.student, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 100}))
+    message = command(pair, data, output, student=str(folder)).message
+    assert message.startswith(f"the weights of the student {str(folder)!r} do not fit LlamaForCausalLM (")
+    assert message.endswith("config.json says hidden_size = 100 and the weights say 32; correct config.json.")
+    assert not output.exists()
+
+
+def test_weights_of_a_teacher_that_writes(pair, data, output, tmp_path):
+    folder = shutil.copytree(pair.teacher, tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"")
+    message = sft(pair, data, output, "--teacher", str(folder), "--set=max_new_tokens=20").message
+    assert message == f"the weights {folder / 'model.safetensors'} are damaged (it is empty): fetch or save them again."

@@ -53,8 +53,9 @@ def load_tokenizer(
     log = log or FindingLog()
     log.add_all(make_deterministic(tokenizer, side))
     if isinstance(model, str):
+        size = vocab_size(model, **hub)
         try:
-            ByteVocab.from_tokenizer(tokenizer, size=vocab_size(model, **hub))
+            ByteVocab.from_tokenizer(tokenizer, size=size)
         except InputError as error:
             raise InputError(f"the {side} {model!r} cannot be used: {error}") from None
     log.add_all(special_findings(model, side, tokenizer, **hub))

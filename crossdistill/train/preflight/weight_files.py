@@ -92,7 +92,9 @@ def _with_variant(path: Path, variant: str | None) -> Path:
 
 def _found(folder: Path) -> str:
     others = sorted(path.name for path in folder.iterdir() if path.suffix in _LIKE_WEIGHTS)
-    return f"only {some(others)}" if others else "no file of weights"
+    by_name = ", which is read if gguf_file in the model_init_kwargs of its side names it"
+    hint = by_name if others and others[0].endswith(".gguf") else ""
+    return f"only {some(others)}{hint}" if others else "no file of weights"
 
 
 def _shards(index: Path) -> list[Path]:

@@ -134,6 +134,10 @@ FAULTS: dict[str, tuple[Change, str]] = {
         lambda folder: (folder / "model.safetensors").rename(folder / "model.onnx"),
         r"holds no weights that can be loaded \(only model.onnx\): give one",
     ),
+    "GGUF alone": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "model.gguf"),
+        r"\(only model.gguf, which is read if gguf_file in the model_init_kwargs of its side names it\)",
+    ),
     "no index": (
         lambda folder: [sharded(folder), (folder / "model.safetensors.index.json").unlink()],
         r"holds no weights that can be loaded \(only model-00001-of-",
