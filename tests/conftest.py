@@ -16,6 +16,7 @@ from tests.tokenizers_in_process import NAMES, build
 
 ABOVE_THE_CORE = {
     "train": [
+        "architectures",
         "train",
         "runs",
         "demo",

@@ -4,6 +4,17 @@ from typing import Any
 
 from torch import Tensor
 
+from crossdistill.findings import Kind, Severity, When
+
+NO_STATES = Kind(
+    "no_hidden_states",
+    Severity.REFUSAL,
+    When.LOADING,
+    "{model} has no part that gives its last hidden states: this architecture is not supported; use one whose head is "
+    "linear with an optional bias, logit scale and soft cap.",
+    "there is nothing to compute log-probabilities from",
+)
+
 
 def causal_lm(model: Any) -> Any:
     """The Hugging Face model inside a PEFT wrapper, with its adapters in place; any other model itself.
@@ -32,7 +43,7 @@ def backbone_of(model: Any) -> Any:
         True
     """
     base = model.get_decoder() if model.base_model is model else model.base_model
-    return base if base.get_output_embeddings() is None else base.model
+    return base if base.get_output_embeddings() is None else getattr(base, "model", base)
 
 
 def last_hidden_states(model: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -47,6 +58,9 @@ def last_hidden_states(model: Any, input_ids: Tensor, attention_mask: Tensor) ->
     Returns:
         [B, L, H]; the state at position t predicts the token at t + 1.
 
+    Raises:
+        FindingError: the model has no part that gives them.
+
     Example:
         >>> import torch
         >>> from transformers import LlamaConfig, LlamaForCausalLM
@@ -55,5 +69,7 @@ def last_hidden_states(model: Any, input_ids: Tensor, attention_mask: Tensor) ->
         >>> tuple(last_hidden_states(model, torch.tensor([[1, 2, 3]]), torch.ones(1, 3)).shape)
         (1, 3, 4)
     """
-    backbone = backbone_of(causal_lm(model))
-    return backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    output = backbone_of(causal_lm(model))(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+    if not hasattr(output, "last_hidden_state"):
+        raise NO_STATES.error(model=type(causal_lm(model)).__name__)
+    return output.last_hidden_state

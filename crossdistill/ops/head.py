@@ -25,6 +25,15 @@ OTHER_HEAD = Kind(
     "architecture is not supported; use one whose head is linear with an optional bias, logit scale and soft cap.",
     "every log-probability would be wrong",
 )
+OTHER_WIDTH = Kind(
+    "unsupported_head_width",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the last hidden states of {model} have {states} features and its output layer takes {head}, so something is "
+    "between them: this architecture is not supported; use one whose head is linear with an optional bias, logit scale "
+    "and soft cap.",
+    "there is nothing to compute log-probabilities from",
+)
 TOO_COARSE = Kind(
     "coarse_logits",
     Severity.REFUSAL,
@@ -79,7 +88,7 @@ class LMHead:
         weight: [V, H].
         bias: [V], or None.
         scale: the logit scale of Cohere's and Granite's models.
-        softcap: the soft cap of Gemma's models, or None.
+        softcap: the soft cap of Gemma's and xLSTM's models, or None.
 
     Example:
         >>> head = LMHead(weight=torch.eye(3), scale=2.0)
@@ -114,7 +123,7 @@ class LMHead:
             full_tensor(layer.weight),
             None if bias is None else full_tensor(bias),
             scale,
-            getattr(config, "final_logit_softcapping", None),
+            getattr(config, "final_logit_softcapping", None) or getattr(config, "output_logit_soft_cap", None),
         )
 
     @classmethod
@@ -151,6 +160,7 @@ class LMHead:
             FindingError: they differ, so log-probabilities computed from this head would be wrong; or they cannot be
                 compared, because they are not finite, random in evaluation mode, or too coarse in their dtype.
         """
+        named = type(causal_lm(model)).__name__
         ids = torch.arange(4, device=self.weight.device)[None] % self.vocab_size
         mask = torch.ones_like(ids)
 
@@ -160,6 +170,8 @@ class LMHead:
 
         with in_mode(model, training=False):
             hidden, logits = last_hidden_states(model, ids, mask)[0], own()
+            if hidden.shape[-1] != self.weight.shape[1]:
+                raise OTHER_WIDTH.error(model=named, states=hidden.shape[-1], head=self.weight.shape[1])
             ours = self.logits(hidden)
             if not bool(ours.isfinite().all()):
                 raise not_finite(model, own)
@@ -171,7 +183,7 @@ class LMHead:
             random = first_difference(causal_lm(model), own, own)
         if random is not None:
             raise RANDOM.error(layer=random)
-        values = {"model": type(causal_lm(model)).__name__, "difference": f"{difference:.3g}"}
+        values = {"model": named, "difference": f"{difference:.3g}"}
         if difference <= 4 * _rounding(coarsest) * self._largest_norm(hidden):
             raise TOO_COARSE.error(**values, dtype=name_of(coarsest))
         raise OTHER_HEAD.error(**values)

@@ -82,6 +82,21 @@ def first_weight_not_finite(model: nn.Module) -> tuple[str, torch.dtype] | None:
     return None
 
 
+def where_not_finite(model: nn.Module, forward: Forward) -> str | None:
+    """The weight or layer that is the first with NaN or infinity, in words; None if there is none.
+
+    Example:
+        >>> model = nn.Linear(2, 2)
+        >>> _ = nn.init.constant_(model.bias, torch.nan)
+        >>> where_not_finite(model, lambda: model(torch.ones(1, 2)))
+        'the weight bias (float32)'
+    """
+    for kind, found in (("weight", first_weight_not_finite(model)), ("layer", first_not_finite(model, forward))):
+        if found is not None:
+            return f"the {kind} {found[0]} ({str(found[1]).removeprefix('torch.')})"
+    return None
+
+
 def _is_finite(fingerprint: tuple[float, ...]) -> bool:
     return all(abs(value) < float("inf") for value in fingerprint)
 

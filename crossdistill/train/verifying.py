@@ -1,18 +1,21 @@
-"""The policy that trains is the policy that sampled: measured at the first step on each rollout.
+"""The policy that trains is the policy that sampled: measured at the first step on each rollout; and it is finite.
 
 Overrides ``train`` and ``compute_loss`` of TRL 1.16 (pinned by tests/train/test_trl_contract.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from crossdistill.distill import ScoredBatch
+from crossdistill.distill import Rollout, ScoredBatch
 from crossdistill.distill.policy_probe import PolicyProbe
-from crossdistill.distill.student import supervised_logprobs
+from crossdistill.distill.student import NOT_FINITE, StudentInputs, collate, supervised_logprobs
 from crossdistill.ops import HiddenStates
+from crossdistill.ops.head import name_of
+from crossdistill.ops.mode import in_mode
+from crossdistill.ops.trace import first_weight_not_finite, where_not_finite
 from crossdistill.train.checkpointing import CheckpointingTrainer
 from crossdistill.train.monitor.policy_check import PolicyCheck
 
@@ -50,6 +53,34 @@ class VerifyingTrainer(CheckpointingTrainer):
             self._metrics["train"]["policy_drift"].append(drift)
         return result
 
+    def sample(self, rows: Sequence[Mapping[str, Any]]) -> Rollout:
+        """As :meth:`GenerationTrainer.sample`; of weights or logits that have overflowed it says where.
+
+        Raises:
+            FindingError: they have; in all processes alike if it is the weights.
+        """
+        weight = first_weight_not_finite(self._student)
+        if any(self.total([weight is not None])):
+            where = "another process's weights" if weight is None else f"the weight {weight[0]} ({name_of(weight[1])})"
+            raise NOT_FINITE.error(step=self.state.global_step, where=where)
+        try:
+            return super().sample(rows)
+        except RuntimeError as error:
+            if "probability tensor contains" not in str(error):  # torch's words for NaN or infinity
+                raise
+            ids = [self.student_renderer.render(row["prompt"]) for row in rows]
+            inputs = collate(ids, [[] for _ in ids], self._tokenizer.pad_token_id, self.accelerator.device)
+            where = self.where_not_finite(inputs) or "its logits"
+            raise NOT_FINITE.error(step=self.state.global_step, where=where) from None
+
+    def where_not_finite(self, inputs: StudentInputs) -> str | None:
+        """The weight or layer that has overflowed, as far as this process can find it by itself."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # a pass is one of all processes
+            return None
+        student, passed = self._student, (inputs["input_ids"], inputs["attention_mask"])
+        with in_mode(student, training=False), self.accelerator.autocast():
+            return where_not_finite(student, lambda: student(input_ids=passed[0], attention_mask=passed[1]))
+
     def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
         self.policy.begin()
         self._step, self._buffered_inputs = 0, None  # as the order of the data, rollouts begin anew
@@ -63,5 +94,4 @@ class VerifyingTrainer(CheckpointingTrainer):
 
     def _probe(self, inputs: Any) -> PolicyProbe:
         arguments = inputs, inputs["loss_mask"], self.scoring_temperature
-        student = self.accelerator.unwrap_model(self.model)
-        return PolicyProbe(student, lambda: self.through_wrappers(supervised_logprobs, *arguments))
+        return PolicyProbe(self._student, lambda: self.through_wrappers(supervised_logprobs, *arguments))

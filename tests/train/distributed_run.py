@@ -14,6 +14,7 @@ from datasets import IterableDataset
 from transformers import Trainer, TrainerCallback
 
 from crossdistill.errors import OutOfSpaceError, TeacherError, TeacherUnavailableError
+from crossdistill.findings import FindingError
 from crossdistill.runs import train as runs
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.interrupt import Interrupted
@@ -134,6 +135,20 @@ def meet_a_bad_row_in_one(pair: Pair, output: Path) -> dict[str, Any]:
     return {"told": gather_object(told), "checkpoints": [path.name for path in output.glob("checkpoint-*")]}
 
 
+def noise_in_one(pair: Pair, output: Path) -> list[str]:
+    """A run in whose last process alone the student has noise; what each process was told."""
+    trainer = make_trainer(pair, output, max_steps=1)
+    if trainer.accelerator.process_index == trainer.accelerator.num_processes - 1:
+        layer = trainer.model.model.layers[0].mlp
+        layer.register_forward_hook(lambda module, _, out: torch.dropout(out, 0.5, module.training))
+    told = ["nothing"]
+    try:
+        trainer.train()
+    except FindingError as error:
+        told = [error.finding.kind.name]
+    return gather_object(told)
+
+
 class _OneProcessIsStopped(TrainerCallback):
     """Patches the run so that its last process gets SIGTERM in its first step."""
 
@@ -158,6 +173,7 @@ def main(student: str, teacher: str, folder: str, batch: str) -> None:
     result = train(pair, output / "trained", int(batch))
     if result["processes"] > 1:
         result["interruption"] = interrupt_and_resume(pair, output / "run", output / "prompts.jsonl")
+        result["noise"] = noise_in_one(pair, output / "noisy")
         result["failure"] = fail_in_one(pair, output / "failed")
         result["full disk"] = run_out_of_space_in_one(pair, output / "full")
         result["bad row"] = meet_a_bad_row_in_one(pair, output / "bad")

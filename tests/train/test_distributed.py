@@ -116,3 +116,7 @@ def test_a_signal_to_one_process_stops_all_and_the_run_goes_on(outcomes):
     assert set(run["metrics"]) == {"before", "after"}
     assert (two["folder"] / "run" / "report.html").exists()
     assert (two["folder"] / "run" / "model" / "model.safetensors").exists()
+
+
+def test_noise_in_one_process_stops_all(outcomes):
+    assert outcomes[1]["noise"] == ["noise_in_training"] * 2

@@ -248,3 +248,32 @@ def test_dropout_that_is_not_there_may_be_kept(pair, output):
     trainer = make_trainer(pair, output, disable_dropout=False, max_steps=1)
     trainer.train()
     assert trainer.steps[0]["ratio"] == pytest.approx(1, abs=1e-5)
+
+
+# ---- numbers that are not finite ------------------------------------------------------------------------------------
+
+
+class _Spoils(TrainerCallback):
+    def __init__(self, weight: torch.Tensor, value: float):
+        self.weight, self.value = weight, value
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        with torch.no_grad():
+            self.weight.fill_(self.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        (torch.nan, r"the weight model\.layers\.0\.mlp\.up_proj\.weight \(float32\)"),
+        (3e38, r"the layer model\.layers\.0\.mlp\.up_proj \(Linear\) \(float32\)"),
+    ],
+    ids=["weights", "activations"],
+)
+@pytest.mark.parametrize("top_k", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_overflow_in_mid_run_is_told_with_its_place(pair, output, value, where, top_k):
+    student = load(pair.student)
+    callbacks = {"callbacks": [_Spoils(student.model.layers[0].mlp.up_proj.weight, value)]}
+    trainer = trainer_of(pair, output, student, max_steps=2, top_k=top_k, trainer_options=callbacks)
+    with pytest.raises(FindingError, match=f"are not finite after step 1: {where} overflowed. Go back to an earlier"):
+        trainer.train()
