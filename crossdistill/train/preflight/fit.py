@@ -34,7 +34,8 @@ _HARMLESS = re.compile(
     r"|(^|\.)(inv_freq|position_ids|rope\.freqs|num_batches_tracked)$"
     r"|(^|\.)mtp(_|\.|\d|$)"
 )
-_CACHE_SCALE = re.compile(r"(^|\.)((k|v|q|kv|output|prob)_(scale|zero_point))$")  # of a quantised cache
+# scales of a cache that is not quantised here, and the zeros that GPTQ writes for layers without a bias
+_OF_A_QUANTISER = re.compile(r"(^|\.)(((k|v|q|kv|output|prob)_(scale|zero_point))|(\w+_proj\.bias))$")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _is_harmless(key: str, config: Any) -> bool:
     if further and any(layers <= number < layers + further for number in _layers([key])):
         return True
     quantised = getattr(config, "quantization_config", None) or getattr(text, "quantization_config", None)
-    return bool(_HARMLESS.search(key) or (quantised and _CACHE_SCALE.search(key)))
+    return bool(_HARMLESS.search(key) or (quantised and _OF_A_QUANTISER.search(key)))
 
 
 # ---- likely causes --------------------------------------------------------------------------------------------------

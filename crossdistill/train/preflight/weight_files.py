@@ -38,6 +38,14 @@ DAMAGED = Kind(
     "the weights {path} are damaged ({reason}): fetch or save them again.",
     "the model cannot be loaded, or is loaded in part",
 )
+ADAPTER_BESIDE = Kind(
+    "adapter_beside_a_model",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "the folder {folder!r} holds an adapter (adapter_config.json) beside a model, and transformers would lay it over the "
+    "adapter's own base: take it out of the folder, or merge it into its base and give the result.",
+    "other weights than those of the folder are loaded",
+)
 
 _SAFETENSORS, _TORCH = "model.safetensors", "pytorch_model.bin"
 _INDEX = ".index.json"
@@ -53,17 +61,17 @@ def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
         variant: part of their names, as in ``model.fp16.safetensors``.
 
     Raises:
-        FindingError: there are none, one is missing, or one is damaged.
+        FindingError: there are none, one is missing or damaged, or an adapter would change them.
     """
     check_pointers(folder)
+    if (folder / "adapter_config.json").exists():
+        raise ADAPTER_BESIDE.error(folder=str(folder))
     for name in (_SAFETENSORS, _TORCH):
         single, index = (_with_variant(folder / end, variant) for end in (name, name + _INDEX))
         if single.is_file() or index.is_file():
             files = [single] if single.is_file() else _shards(index)
             for path in files:
                 _check_whole(path)
-            if not single.is_file():
-                _check_index(index)
             return files
     raise NO_WEIGHTS.error(folder=str(folder), found=_found(folder))
 
@@ -76,6 +84,25 @@ def empty_tensors(files: Iterable[Path]) -> dict[str, Tensor]:
             for name in file.keys():  # noqa: SIM118 the file is no mapping
                 found[name] = torch.empty(file.get_slice(name).get_shape(), device="meta")
     return found
+
+
+def check_index(files: Sequence[Path]) -> None:
+    """Check that each file of safetensors holds the tensors that an index looks for in it.
+
+    An index may name more than a model needs, so this tells why tensors are missing, not whether they are.
+
+    Args:
+        files: as :func:`weight_files` returns them.
+
+    Raises:
+        FindingError: one holds others.
+    """
+    for path in files:
+        for index in path.parent.glob(f"*{path.suffix}{_INDEX}"):
+            with safe_open(path, framework="pt") as file:
+                lacking = {key for key, at in _weight_map(index).items() if at == path.name} - set(file.keys())
+            if lacking:
+                raise DAMAGED.error(path=path, reason=f"{index.name} looks in it for {some(sorted(lacking))}")
 
 
 def some(names: Sequence[Any]) -> str:
@@ -115,16 +142,6 @@ def _weight_map(index: Path) -> dict[str, str]:
     if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
         raise DAMAGED.error(path=index, reason="its weight_map does not name a file for each tensor")
     return found
-
-
-def _check_index(index: Path) -> None:
-    """Check that each file of safetensors holds the tensors that an index looks for in it."""
-    weight_map = _weight_map(index)
-    for name in sorted(name for name in set(weight_map.values()) if name.endswith(".safetensors")):
-        with safe_open(index.parent / name, framework="pt") as file:
-            lacking = sorted({key for key, at in weight_map.items() if at == name} - set(file.keys()))
-        if lacking:
-            raise DAMAGED.error(path=index.parent / name, reason=f"{index.name} looks in it for {some(lacking)}")
 
 
 def _check_whole(path: Path) -> None:

@@ -15,7 +15,7 @@ from crossdistill.findings import Kind, Severity, When
 from crossdistill.inspection.model_files import LIBRARY_ERRORS, read_config, reason_of
 from crossdistill.train.preflight.architecture import architecture_of, is_quantised
 from crossdistill.train.preflight.fit import check_fit
-from crossdistill.train.preflight.weight_files import empty_tensors, weight_files
+from crossdistill.train.preflight.weight_files import check_index, empty_tensors, weight_files
 
 UNREADABLE = Kind(
     "unreadable_weights",
@@ -64,7 +64,10 @@ def check_weights(side: str, model: Any, options: Mapping[str, Any]) -> None:
     files = weight_files(folder, options.get("variant"))
     is_plain = files[0].suffix == ".safetensors" and not quantised and not is_deepspeed_zero3_enabled()
     if is_plain and issubclass(architecture, PreTrainedModel):
-        check_fit(what, architecture.__name__, config, loading_info(what, architecture, config, files))
+        info = loading_info(what, architecture, config, files)
+        if info["missing_keys"]:
+            check_index(files)
+        check_fit(what, architecture.__name__, config, info)
 
 
 def loading_info(what: str, architecture: Any, config: PreTrainedConfig, files: list[Path]) -> dict[str, Any]:

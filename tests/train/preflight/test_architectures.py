@@ -1,7 +1,7 @@
 """The architectures of transformers, tiny and saved by it: their weights fit, by headers and as they are loaded.
 
-What is here is what can be built from sizes alone. Left out are families whose sizes follow rules of their own (falcon,
-nemotron, gemma3n, gemma4, ministral, hunyuan, zamba, mamba2, qwen3_5, xlstm and the like) or that need further libraries.
+What is here is what can be built from sizes alone. Left out are families whose sizes follow rules of their own
+(falcon, nemotron, gemma3n, gemma4, ministral, hunyuan, zamba, mamba2, qwen3_5, xlstm and the like).
 """
 
 from collections.abc import Iterator

@@ -134,6 +134,10 @@ FAULTS: dict[str, tuple[Change, str]] = {
         lambda folder: (folder / "model.safetensors").rename(folder / "model.onnx"),
         r"holds no weights that can be loaded \(only model.onnx\): give one",
     ),
+    "an adapter's configuration": (
+        lambda folder: (folder / "adapter_config.json").write_text("{}"),
+        r"holds an adapter \(adapter_config.json\) beside a model, and .*: take it out of the folder, or merge it",
+    ),
     "GGUF alone": (
         lambda folder: (folder / "model.safetensors").rename(folder / "model.gguf"),
         r"\(only model.gguf, which is read if gguf_file in the model_init_kwargs of its side names it\)",
@@ -262,6 +266,25 @@ def test_tables_and_heads_that_take_no_part_pass(pair: Pair, tmp_path: Path, nam
     added(*names)(folder)
     check_weights("teacher", str(folder), {})
     load_model("the teacher", str(folder), {})
+
+
+def test_an_index_may_name_more_than_there_is(pair: Pair, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pair.teacher, tmp_path / "model"))
+    first, *_ = sharded(folder)
+    index = folder / "model.safetensors.index.json"
+    entries = json.loads(index.read_text())
+    entries["weight_map"]["model.layers.0.self_attn.rotary_emb.inv_freq"] = first.name
+    index.write_text(json.dumps(entries))
+    check_weights("teacher", str(folder), {})
+
+
+def test_gpt2_as_it_was_published(tmp_path: Path) -> None:
+    """Without the prefix of the model with a head, and with the masks that it made then."""
+    tiny_models.build("gpt2").save_pretrained(tmp_path)
+    renamed(lambda name: name.removeprefix("transformer."))(tmp_path)
+    added("h.0.attn.bias", "h.1.attn.bias")(tmp_path)
+    check_weights("student", str(tmp_path), {})
+    load_model("the student", str(tmp_path), {})
 
 
 def test_layers_that_predict_further_tokens_pass(pair: Pair, tmp_path: Path) -> None:
