@@ -21,6 +21,7 @@ ABOVE_THE_CORE = {
         "runs",
         "demo",
         "cli/test_coverage.py",
+        "cli/test_full_disk.py",
         "cli/test_refusals.py",
         "cli/test_served.py",
         "distill/test_own_loop.py",

@@ -18,7 +18,7 @@ from crossdistill.inspection.model_files import check_pair, num_ids
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
-from crossdistill.runs.responses_file import ResponsesFile, Row
+from crossdistill.runs.responses_file import ResponsesFile
 from crossdistill.teachers.base import WrittenResponse
 from crossdistill.teachers.writing import left_out_findings, write_responses
 from crossdistill.train.completions import NOTHING_WRITTEN, completion_text
@@ -28,6 +28,7 @@ from crossdistill.train.preflight.models import check_budget, context_of
 from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.tokenizers import load_tokenizer
 from crossdistill.train.preflight.weights import check_weights
+from crossdistill.train.resumable import ending_together
 
 _TEACHER_OPTIONS = {"dtype": "auto", "device_map": None}
 
@@ -111,11 +112,12 @@ class TeacherResponses:
         from datasets import Dataset
 
         check_weights("teacher", self._teacher, _TEACHER_OPTIONS)
-        processes = PartialState()
-        with processes.main_process_first():
-            if processes.is_main_process:
+        file = self._file(folder.path / "responses.jsonl", seed)
+        with ending_together(folder.path):
+            if PartialState().is_main_process:
                 folder.claim(self._config.model_dump(mode="json"))
-            responses = self._complete(self._file(folder.path / "responses.jsonl", seed), seed, findings)
+                self._complete(file, seed, findings)
+        responses = file.read()
         silent = [number for number, row in enumerate(responses) if not row["completion"].strip()]
         if silent:
             prompts = f"{len(responses)} prompts (the first in row {silent[0]})"
@@ -134,14 +136,13 @@ class TeacherResponses:
         settings = {name: getattr(self._config, name) for name in names}
         return ResponsesFile(path, self._prompts["prompt"], {**settings, "seed": seed})
 
-    def _complete(self, file: ResponsesFile, seed: int, findings: FindingLog) -> list[Row]:
-        """All responses: those in the file, then the missing ones, appended to it as they come."""
-        responses = file.read()
-        first_row, num_prompts = len(responses), len(file.prompts)
+    def _complete(self, file: ResponsesFile, seed: int, findings: FindingLog) -> None:
+        """Write the responses that the file lacks, each as it comes."""
+        first_row, num_prompts = len(file.read()), len(file.prompts)
         if first_row < num_prompts:
             new = file.append(self._write(file.prompts[first_row:], seed, first_row, findings), first_row)
-            responses += track(new, "teacher's responses", num_prompts - first_row)
-        return responses
+            for _ in track(new, "teacher's responses", num_prompts - first_row):
+                pass
 
     def _write(self, prompts: Any, seed: int, first_row: int, findings: FindingLog) -> Iterator[WrittenResponse]:
         what = f"the teacher {self._teacher!r}"

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import TrainOutput
 
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.objectives.shared import auxiliary_heads
@@ -63,27 +60,11 @@ class CheckpointingTrainer(ResumableTrainer, StreamingTrainer):
             check_identities(self.teachers, checkpoint)
             for monitor in self.monitors:
                 monitor.load(checkpoint)
-            state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-            if self._is_over(state):
-                return self._as_it_ended(str(checkpoint), state)
         try:
             return super().train(checkpoint, **kwargs)
         except (TeacherError, StreamError):
             self._save_last_step()
             raise
-
-    def _is_over(self, state: TrainerState) -> bool:
-        """Whether no step is left after a checkpoint's: transformers would make one more."""
-        if self.args.max_steps <= 0 and self.args.num_train_epochs != state.num_train_epochs:
-            return False
-        steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
-        return state.global_step >= steps and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
-
-    def _as_it_ended(self, checkpoint: str, state: TrainerState) -> TrainOutput:
-        self._load_from_checkpoint(checkpoint)
-        self._load_rng_state(checkpoint)
-        self.state = state
-        return TrainOutput(self.state.global_step, 0.0, {})
 
     def _save_last_step(self) -> None:
         """A teacher or a stream fails before rollouts are used, between two optimisation steps: the last one is whole.

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import is_peft_model
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel, Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import TrainOutput
 
 from crossdistill.errors import OutOfSpaceError
 from crossdistill.space import telling_out_of_space
@@ -50,8 +52,25 @@ class ResumableTrainer(Trainer):
             OutOfSpaceError: a disk is full.
         """
         checkpoint = self._checkpoint_to_resume(resume_from_checkpoint)
+        if checkpoint is not None:
+            state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+            if self._is_over(state):
+                return self._as_it_ended(str(checkpoint), state)
         with ending_together(Path(self.args.output_dir)):
             return super().train(None if checkpoint is None else str(checkpoint), **kwargs)
+
+    def _is_over(self, state: TrainerState) -> bool:
+        """Whether no step is left after a checkpoint's: transformers would make one more."""
+        if self.args.max_steps <= 0 and self.args.num_train_epochs != state.num_train_epochs:
+            return False
+        steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
+        return state.global_step >= steps and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    def _as_it_ended(self, checkpoint: str, state: TrainerState) -> TrainOutput:
+        self._load_from_checkpoint(checkpoint)
+        self._load_rng_state(checkpoint)
+        self.state = state
+        return TrainOutput(self.state.global_step, 0.0, {})
 
     def _checkpoint_to_resume(self, wanted: str | Path | bool | None) -> Path | None:
         return checkpoint_to_resume(wanted, Path(self.args.output_dir), self.checkpoint_contents)
