@@ -42,8 +42,8 @@ ADAPTER_BESIDE = Kind(
     "adapter_beside_a_model",
     Severity.REFUSAL,
     When.BEFORE_WEIGHTS,
-    "the folder {folder!r} holds an adapter (adapter_config.json) beside a model, and transformers would lay it over the "
-    "adapter's own base: take it out of the folder, or merge it into its base and give the result.",
+    "the folder {folder!r} holds an adapter (adapter_config.json) beside a model, and transformers would load the "
+    "adapter's base in its place: take it out of the folder, or merge it into its base and give the result.",
     "other weights than those of the folder are loaded",
 )
 
