@@ -154,3 +154,15 @@ def test_rows_of_a_batch_in_any_order(sides, tokenizer, completions):
         assert found.total.item() == pytest.approx(float(expected), rel=1e-6, abs=1e-7)
     assert distiller.loss_sum(batch, [1], states[[1]], head).total.item() == 0
     assert whole.item() == pytest.approx(distiller.loss_sum(batch, [2, 1, 0], states[[2, 1, 0]], head).total.item())
+
+
+def test_prompts_of_any_form_are_read_alike(sides, tokenizer, completions):
+    distiller = Distiller(tokenizer, FakeTeacher(*sides["gemma"]), "dpca")
+    message = {"role": "user", "content": "two + two?"}
+    forms = [[message], f"{[message]}", [{**message, "name": None, "tool_calls": []}]]
+    logprobs = [[-1.0] * len(ids) for ids in completions]
+    batch = distiller.score(forms, completions, logprobs)
+    assert batch.rollout.prompts == [[message]] * 3
+    assert [item.prompt for item in batch.responses] == [[message]] * 3
+    with pytest.raises(InputError, match="prompt 1 is a text that begins like a conversation"):
+        distiller.score(["a", '[{"role": "user"', "b"], completions, logprobs)
