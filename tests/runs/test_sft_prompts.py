@@ -54,17 +54,16 @@ def test_examples_of_any_form_are_rendered_alike(pair, prompt):
 
 @pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize(
-    ("prompt", "options", "message"),
+    ("prompt", "has_teacher", "message"),
     [
-        (json.dumps(MESSAGES[0])[:-1], {}, "prompt 1 is a text that begins like a conversation"),
-        (RENDERED, {"teacher": "pair.teacher"}, "prompt 1 was rendered with a chat template before"),
+        (json.dumps(MESSAGES[0])[:-1], False, "prompt 1 is a text that begins like a conversation"),
+        (RENDERED, True, "prompt 1 was rendered with a chat template before"),
     ],
 )
-def test_what_is_refused(pair, output, tmp_path, prompt, options, message):
+def test_what_is_refused(pair, output, tmp_path, prompt, has_teacher, message):
     path = table(tmp_path / "rows.csv", ["a text", prompt])
-    given = {name: pair.teacher for name in options}
     with pytest.raises(InputError, match=message):
-        sft(config(pair, path, **given), output)
+        sft(config(pair, path, teacher=pair.teacher if has_teacher else None), output)
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -47,9 +47,7 @@ def bare(make):
 @pytest.mark.parametrize("value", [9999, [3, 9999]])
 def test_a_declared_end_beyond_the_model(pair, output, no_weights, copy, side, value):
     folder = with_declared(copy(side), eos_token_id=value)
-    with pytest.raises(
-        InputError, match=r"generation_config.json of .* names 9999 as eos_token_id, which is not one of"
-    ):
+    with pytest.raises(InputError, match=r"generation_config.json of .* names 9999 as eos_token_id, which is not"):
         make_trainer(pair, output, **{side: str(folder)})
 
 
@@ -78,9 +76,7 @@ def test_a_pad_token_beyond_the_model(pair, output, no_weights, side):
     made = make()
     made.add_special_tokens({"additional_special_tokens": [f"<unused{k}>" for k in range(8)]})  # past any padding
     made.add_special_tokens({"pad_token": "[PAD]"})
-    with pytest.raises(
-        InputError, match=rf"the pad_token of the {side} is '\[PAD\]' with the id \d+, and the model has"
-    ):
+    with pytest.raises(InputError, match=rf"the pad_token of the {side} is '\[PAD\]' with the id \d+, and the"):
         load_tokenizer(model, side, made)
     model.resize_token_embeddings(len(made))
     assert load_tokenizer(model, side, made) is made
@@ -97,7 +93,8 @@ def test_inspect_refuses_and_tells_the_same(copy, pair, side):
     made.save_pretrained(folder)
     models = read_pair(*(str(folder) if name == side else getattr(pair, name) for name in SIDES))
     found = inspect_pair(*models, [Document("sums", "one", b"one and two")]).findings
-    assert [one.message for one in found if one.kind.name == "tokenizer_sampling_off"][0].startswith(f"the {side}'s")
+    (told,) = (one.message for one in found if one.kind.name == "tokenizer_sampling_off")
+    assert told.startswith(f"the {side}'s")
 
 
 @pytest.mark.parametrize("make", [student_tokenizer, teacher_tokenizer])
@@ -115,7 +112,9 @@ def test_without_any_end_the_tokenizer_is_blamed():
     model.generation_config.eos_token_id = None
     made = bare(student_tokenizer)
     made.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    with pytest.raises(InputError, match="the student's tokenizer .* names no end-of-text token, and neither its chat"):
+    with pytest.raises(
+        InputError, match=r"the student's tokenizer .* names no end-of-text token, and neither its chat"
+    ):
         load_tokenizer(model, "student", made)
 
 
