@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingLog
 from crossdistill.runs.run_file import write_json
 from crossdistill.train.checkpoint import Contents, newest_whole
 
@@ -124,13 +125,14 @@ class RunFolder:
                 "the same one, or start a new run in another folder."
             )
 
-    def latest_checkpoint(self, contents: Contents) -> Path | None:
+    def latest_checkpoint(self, contents: Contents, log: FindingLog | None = None) -> Path | None:
         """The newest whole checkpoint; None if there is none.
 
         Args:
             contents: what the run's checkpoints hold.
+            log: receives a warning for each newer one that is not whole.
         """
-        return newest_whole(self.checkpoints, contents)
+        return newest_whole(self.checkpoints, contents, log)
 
 
 def _can_create(folder: Path) -> bool:

@@ -80,7 +80,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         folder.claim(identity)
     stop = StopOnSignal()
     trainer.add_callback(stop)
-    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents) if resume else None
+    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents, findings) if resume else None
     with stop:
         trainer.train(resume_from_checkpoint=checkpoint)
     if stop.received is not None:

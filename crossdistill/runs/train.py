@@ -71,7 +71,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     trainer.add_callback(stop)
     if arguments.objective == AUTO and trainer.accelerator.is_main_process:
         Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
-    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents) if resume else None
+    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents, trainer.findings) if resume else None
     # without a checkpoint the run starts from the beginning, perhaps with another model behind the server
     evaluates_before = eval_prompts is not None and (checkpoint is None or not folder.before.exists())
     trainer.accelerator.wait_for_everyone()  # every process has read the folder before one writes to it

@@ -6,7 +6,6 @@ optimizer in layouts of their own, of which only the trainer's state is read her
 """
 
 import json
-import logging
 import re
 import zipfile
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 
-from crossdistill.findings import Kind, Severity, When
+from crossdistill.findings import FindingLog, Kind, Severity, When
 
 NOT_WHOLE = Kind(
     "checkpoint_not_whole",
@@ -43,7 +42,6 @@ PASSED_OVER = Kind(
     "steps that were trained are trained again",
 )
 
-_LOGGER = logging.getLogger("crossdistill")
 _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE_OF_ONE, _STATE_OF_SEVERAL = "rng_state.pth", "rng_state_{}.pth"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")
@@ -98,28 +96,33 @@ class Contents:
             yield f"it has the random states of {several} processes of {self.num_processes}"
 
 
-def newest_whole(folder: Path, contents: Contents) -> Path | None:
+def newest_whole(folder: Path, contents: Contents, log: FindingLog | None = None) -> Path | None:
     """The newest whole checkpoint in a folder, with a warning for each newer one; None if there is none.
 
     Args:
         folder: that holds ``checkpoint-N``; it need not exist.
         contents: what each holds.
+        log: receives the warnings.
     """
+    log = log or FindingLog()
     for checkpoint in reversed(_steps(folder)):
         fault = contents.fault(checkpoint)
         if fault is None:
             return checkpoint
-        _LOGGER.warning(PASSED_OVER(checkpoint=checkpoint, fault=fault).message)
+        log.add(PASSED_OVER(checkpoint=checkpoint, fault=fault))
     return None
 
 
-def checkpoint_to_resume(wanted: str | Path | bool | None, folder: Path, contents: Contents) -> Path | None:
+def checkpoint_to_resume(
+    wanted: str | Path | bool | None, folder: Path, contents: Contents, log: FindingLog | None = None
+) -> Path | None:
     """The checkpoint that a run goes on from; None if it begins anew.
 
     Args:
         wanted: path of a checkpoint, or True for the newest whole one; None or False to begin anew.
         folder: in which the run writes its checkpoints.
         contents: what each holds.
+        log: receives warnings of checkpoints that are passed over.
 
     Raises:
         FindingError: the checkpoint is not whole, or there is no whole one.
@@ -127,7 +130,7 @@ def checkpoint_to_resume(wanted: str | Path | bool | None, folder: Path, content
     if wanted is None or wanted is False:
         return None
     if wanted is True:
-        newest = newest_whole(folder, contents)
+        newest = newest_whole(folder, contents, log)
         if newest is None:
             faults = "; ".join(f"{path.name}: {contents.fault(path)}" for path in _steps(folder))
             raise NO_CHECKPOINT.error(folder=folder, faults=f" that is whole ({faults})" if faults else "")

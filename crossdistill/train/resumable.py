@@ -17,6 +17,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 
 from crossdistill.errors import OutOfSpaceError
+from crossdistill.findings import FindingLog
 from crossdistill.space import telling_out_of_space
 from crossdistill.teachers.generation_defaults import defaults_kept
 from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
@@ -30,9 +31,11 @@ class ResumableTrainer(Trainer):
     If a disk is full, all processes raise OutOfSpaceError; what was half-written is removed, older checkpoints stay.
 
     Attributes:
+        findings: receives warnings.
         last_saved_step: of which this trainer has saved a checkpoint; None so far.
     """
 
+    findings: FindingLog
     last_saved_step: int | None = None
 
     @property
@@ -73,7 +76,7 @@ class ResumableTrainer(Trainer):
         return TrainOutput(self.state.global_step, 0.0, {})
 
     def _checkpoint_to_resume(self, wanted: str | Path | bool | None) -> Path | None:
-        return checkpoint_to_resume(wanted, Path(self.args.output_dir), self.checkpoint_contents)
+        return checkpoint_to_resume(wanted, Path(self.args.output_dir), self.checkpoint_contents, self.findings)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         with ending_together(Path(self.args.output_dir)):  # loggers and tables of completions write files
