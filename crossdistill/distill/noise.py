@@ -23,6 +23,8 @@ from crossdistill.ops.mode import in_mode
 _NAME = re.compile(r"^(?!.*(keep|step|num_)).*(drop|jitter|noise|noisy)", re.IGNORECASE)
 _NAMES_IN_A_LAYER = ("p", "prob", "rate", "std", "sigma", "alpha")
 _LIST_SIZE = 4
+_DRASTIC = 0.9
+"""As large as this, a number shows in evaluation mode if that reads it at all, be it to break ties alone."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def switch_off(model: nn.Module) -> list[NoiseSource]:
 
 
 def _set_to_zero(sources: list[NoiseSource], evaluated: Callable[[], Tensor]) -> list[NoiseSource]:
-    """Set all to 0; if that changes what the model computes in evaluation mode, only those names that do not."""
+    """Set layers of dropout to 0, and those numbers by name that evaluation mode does not depend on."""
     layers = [source for source in sources if source.is_layer]
     groups: dict[str, list[NoiseSource]] = {}
     for source in sources:
@@ -133,14 +135,18 @@ def _set_to_zero(sources: list[NoiseSource], evaluated: Callable[[], Tensor]) ->
     found = layers
     before = evaluated() if groups else None
     for group in groups.values():
-        for source in group:
-            source.set(0.0)
-        if before is not None and _is_same(evaluated(), before):
+        if before is not None and all(_is_same(_with(value, group, evaluated), before) for value in (_DRASTIC, 0.0)):
             found += group
             continue
         for source in group:
             source.set(source.value)
     return found
+
+
+def _with(value: float, sources: Iterable[NoiseSource], evaluated: Callable[[], Tensor]) -> Tensor:
+    for source in sources:
+        source.set(value)
+    return evaluated()
 
 
 def _hide(model: nn.Module, evaluated: Callable[[], Tensor]) -> list[NoiseSource]:
@@ -149,14 +155,12 @@ def _hide(model: nn.Module, evaluated: Callable[[], Tensor]) -> list[NoiseSource
     readers = [module for module in model.modules() if module not in tops and "config" in vars(module)]
     before, configs = evaluated(), [module.config for module in readers]
     quiet = copy.deepcopy({id(config): config for config in configs})
-    sources = numbers_of(model)
-    for config in quiet.values():
-        for source in _numbers(config):
-            source.set(0.0)
+    hidden = [source for config in quiet.values() for source in _numbers(config)]
     for module, config in zip(readers, configs, strict=True):
         module.config = quiet[id(config)]
-    if _is_same(evaluated(), before) and not _is_random(model):
-        return sources
+    is_free = all(_is_same(_with(value, hidden, evaluated), before) for value in (_DRASTIC, 0.0))
+    if is_free and not _is_random(model):
+        return numbers_of(model)
     for module, config in zip(readers, configs, strict=True):
         module.config = config
     return []

@@ -48,7 +48,7 @@ OTHER_HEADS: tuple[str, ...] = (
 """Refused: they do more between the last hidden states and the logits than a linear layer does."""
 NUMBERS: tuple[str, ...] = (
     *("bart", "bigbird_pegasus", "biogpt", "blenderbot", "blenderbot-small", "gpt_bigcode", "marian", "mbart", "mvp"),
-    *("opt", "pegasus", "plbart", "prophetnet", "seed_oss", "trocr", "xglm", "xlm"),
+    *("opt", "pegasus", "plbart", "seed_oss", "trocr", "xglm", "xlm"),
 )
 """Their default configuration has dropout as a number, which is switched off and said."""
 BY_CHANCE = {"control_token_sampled"}  # random weights sample any token
@@ -67,12 +67,14 @@ def tokenizer() -> Any:
 def trainer_of(name: str, tokenizer: Any, output: Path) -> CrossTokenizerTrainer:
     ids = {"vocab_size": len(tokenizer), "vocab_size_per_layer_input": len(tokenizer)}
     special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    model = build(name, ids | special | {"bos_token_id": tokenizer.eos_token_id})
     args = CrossTokenizerConfig(
         str(output),
         per_device_train_batch_size=4,
         max_steps=1,
         max_completion_length=16,
         low_coverage="ignore",  # random weights sample control tokens
+        activation_checkpointing=model.supports_gradient_checkpointing,
         use_cpu=True,
         bf16=False,
         report_to="none",
@@ -81,7 +83,7 @@ def trainer_of(name: str, tokenizer: Any, output: Path) -> CrossTokenizerTrainer
         disable_tqdm=True,
     )
     return CrossTokenizerTrainer(
-        build(name, ids | special | {"bos_token_id": tokenizer.eos_token_id}),
+        model,
         str(ASSETS / "teacher"),
         args,
         train_dataset=Dataset.from_list(PROMPTS),

@@ -147,9 +147,18 @@ class Selecting(nn.Module):
         return self.inner(x) * (1 + self.router_jitter_noise)
 
 
-def test_a_number_that_evaluation_needs_is_kept():
+class BreakingTies(Selecting):
+    """The like of PhiMoE's router: two experts that are nearly as good as each other are both used."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = torch.tensor([1.0, 0.5])  # no near ties in these tokens, but in others
+        return self.inner(x) * ((scores.max() - scores) <= self.router_jitter_noise).sum()
+
+
+@pytest.mark.parametrize("kind", [Selecting, BreakingTies])
+def test_a_number_that_evaluation_needs_is_kept(kind):
     model = llama(0.1)
-    model.model.layers[0].mlp = Selecting(model.model.layers[0].mlp)
+    model.model.layers[0].mlp = kind(model.model.layers[0].mlp)
     before = evaluated(model)
     assert {source.label for source in switch_off(model)} == {"attention_dropout"}
     assert model.model.layers[0].mlp.router_jitter_noise == 0.3
