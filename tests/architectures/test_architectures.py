@@ -41,6 +41,7 @@ OTHER_HEADS: tuple[str, ...] = (
         "xlm-roberta-xl",
         "inkling_text",
         "modernbert-decoder",
+        "prophetnet",
         "roc_bert",
         "xmod",
     ),
