@@ -1,7 +1,8 @@
 """Settings of TRL and transformers that a run cannot honour: they are refused if set, so that it does what it says."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any
 
 from crossdistill.errors import InputError
@@ -36,6 +37,7 @@ UNSUPPORTED_IN_SFT = {
 }
 """Fields of ``trl.SFTConfig`` -> the same."""
 
+_OF_TOKENIZERS_TOO = {"revision", "trust_remote_code"}  # with which a tokenizer that is named is read
 _SAME_AS_DEFAULT = {"completion_only_loss": True, "pad_to_multiple_of": None}
 
 
@@ -56,6 +58,28 @@ def check_unsupported(args: Any, unsupported: Mapping[str, str]) -> None:
     for field in fields(args):
         if field.name in unsupported and _is_set(field, getattr(args, field.name)):
             raise InputError(f"{field.name} cannot be set here: {unsupported[field.name]}.")
+
+
+def check_loading(name: str, options: Any, models: Iterable[Any]) -> None:
+    """Check that options of loading come with a model that is yet to be loaded.
+
+    Args:
+        name: of the setting.
+        options: keyword arguments of ``from_pretrained``; None if there are none.
+        models: that they apply to.
+
+    Raises:
+        InputError: all of these are loaded already.
+
+    Example:
+        >>> check_loading("model_init_kwargs", {"dtype": "bfloat16"}, ["org/model"])
+    """
+    ignored = sorted(set(options or ()) - _OF_TOKENIZERS_TOO)
+    if ignored and not any(isinstance(model, str | Path) for model in models):
+        raise InputError(
+            f"{name} sets {', '.join(ignored)} of a model that is loaded already: load it so, or give its folder "
+            "or hub id in place of the model."
+        )
 
 
 def _is_set(field: Field[Any], value: Any) -> bool:

@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 from trl import SFTConfig
 
 from crossdistill.errors import InputError
 from crossdistill.runs.config import sft_fields, train_fields
 from crossdistill.runs.sft import sft_arguments
 from crossdistill.train import CrossTokenizerConfig
-from crossdistill.train.unsupported import UNSUPPORTED, UNSUPPORTED_IN_SFT
+from crossdistill.train.unsupported import UNSUPPORTED, UNSUPPORTED_IN_SFT, check_loading
+from tests.models import Pair
+from tests.train.harness import load, make_trainer
 
 SET: dict[str, Any] = {
     "beta": 0.5,
@@ -63,3 +66,25 @@ def test_they_are_no_keys_of_a_run_file() -> None:
 def test_they_are_fields_of_the_configurations() -> None:
     assert set(UNSUPPORTED) <= set(CrossTokenizerConfig.__dataclass_fields__)
     assert set(UNSUPPORTED_IN_SFT) <= set(SFTConfig.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("side", ["", "teacher_"])
+def test_options_of_loading_with_a_model_that_is_loaded(side: str) -> None:
+    name, loaded = f"{side}model_init_kwargs", object()
+    with pytest.raises(InputError, match=f"{name} sets attn_implementation, dtype of a model that is loaded already"):
+        check_loading(name, {"dtype": "float16", "attn_implementation": "eager", "revision": "a"}, [loaded])
+    check_loading(name, {"dtype": "float16"}, [loaded, "org/model"])
+    check_loading(name, {"revision": "a"}, [loaded])
+    check_loading(name, None, [loaded])
+
+
+def test_a_run_with_a_loaded_student_and_options_of_loading_is_refused(pair: Pair, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(pair.student)
+    with pytest.raises(InputError, match="model_init_kwargs sets dtype"):
+        make_trainer(
+            pair,
+            tmp_path,
+            student=load(pair.student),
+            trainer_options={"processing_class": tokenizer},
+            model_init_kwargs={"dtype": "bfloat16"},
+        )

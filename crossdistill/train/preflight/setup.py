@@ -38,6 +38,7 @@ from crossdistill.train.preflight.tokenizers import load_tokenizer
 from crossdistill.train.preflight.tool_calling import check_tools
 from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.sampling_settings import shaping_settings
+from crossdistill.train.unsupported import check_loading
 
 Tools = Sequence[Callable[..., Any]]
 
@@ -213,6 +214,8 @@ def _value_of(name: str, models: Mapping[str, Any], values: Any) -> Any:
 
 def _check_models(student: Any, models: Mapping[str, Any], args: CrossTokenizerConfig) -> None:
     """Check what configurations tell; a server is asked later."""
+    check_loading("model_init_kwargs", args.model_init_kwargs, [student])
+    check_loading("teacher_model_init_kwargs", args.teacher_model_init_kwargs, models.values())
     for model in models.values():
         check_pair(student, model)
     budget = args.max_completion_length
