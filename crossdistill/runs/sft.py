@@ -154,7 +154,8 @@ def sft_trainer(
     use_progress_bar(trainer, ProgressBar())
     trainer.findings = findings
     trainer.findings.add_all(schedule_findings(arguments, len(dataset)))
-    trainer.findings.add_all(trainable_findings(trainer.model, arguments))
+    is_sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    trainer.findings.add_all(trainable_findings(trainer.model, arguments, is_sharded))
     if trainer.padding_free:
         check_apart(trainer.model, trainer.data_collator, dataset[0]["input_ids"])
     return trainer

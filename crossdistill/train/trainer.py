@@ -125,7 +125,7 @@ class CrossTokenizerTrainer(VerifyingTrainer):
             )
         student = self.accelerator.unwrap_model(self.model)
         if optimizers[0] is None:  # else the weights and their precision are the caller's
-            self.findings.add_all(trainable_findings(student, args))
+            self.findings.add_all(trainable_findings(student, args, self.is_fsdp_enabled or self.is_deepspeed_enabled))
         self.findings.add_all(unreached_findings(student))
         LMHead.from_model(student).verify(student)
         self.findings.add_all(silence(student, args))

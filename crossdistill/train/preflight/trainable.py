@@ -30,12 +30,13 @@ _MOST = 0.5  # share of the weights that may be rounded away without a word
 _SAMPLE = 65_536  # weights of a parameter that are looked at
 
 
-def trainable_findings(model: nn.Module, args: Any) -> Iterator[Finding]:
+def trainable_findings(model: nn.Module, args: Any, is_sharded: bool = False) -> Iterator[Finding]:
     """What keeps training from changing a model.
 
     Args:
         model: the student, perhaps with adapters.
         args: the trainer's configuration.
+        is_sharded: whether FSDP or DeepSpeed trains it, which step on weights of their own in float32.
 
     Yields:
         A refusal if nothing is trainable; a warning if most weights would not change.
@@ -43,18 +44,13 @@ def trainable_findings(model: nn.Module, args: Any) -> Iterator[Finding]:
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trainable:
         yield NOTHING_TRAINABLE(count=sum(parameter.numel() for parameter in model.parameters()))
-    if not trainable or _keeps_float32(args):
+    if not trainable or is_sharded or "stochastic" in str(args.optim_args):
         return
     total = sum(parameter.numel() for parameter in trainable)
     fixed = sum(_share_fixed(parameter, args.learning_rate) * parameter.numel() for parameter in trainable)
     if fixed > _MOST * total:
         dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in trainable})
         yield STEPS_ROUNDED_AWAY(dtype=" and ".join(dtypes), share=fixed / total, rate=args.learning_rate)
-
-
-def _keeps_float32(args: Any) -> bool:
-    """Whether something else than the parameters holds the weights that the optimiser steps on, or rounds by chance."""
-    return bool(args.deepspeed or args.fsdp or "stochastic" in str(args.optim_args))
 
 
 def _share_fixed(parameter: Tensor, rate: float) -> float:

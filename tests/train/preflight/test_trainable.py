@@ -51,6 +51,7 @@ def test_an_optimiser_that_rounds_stochastically(pair: Pair, tmp_path: Path) -> 
     model = student(pair, torch.bfloat16)
     assert kinds(model, tmp_path, **rate) == [STEPS_ROUNDED_AWAY]
     assert kinds(model, tmp_path, optim_args="bf16_stochastic_round=True", **rate) == []
+    assert list(trainable_findings(model, arguments(tmp_path, **rate), is_sharded=True)) == []
 
 
 def test_a_frozen_student_in_half_precision_with_trainable_weights_in_float32(pair: Pair, tmp_path: Path) -> None:
