@@ -6,13 +6,12 @@ belongs to response token c, not to the state that predicts it.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from crossdistill.chat import Response, ensure_template, split_response, stop_ids
+from crossdistill.chat import ensure_template, split_response, stop_ids
 from crossdistill.chat.determinism import make_deterministic
 from crossdistill.chat.ids import refuse_ids
 from crossdistill.chat.messages import Message, Prompt
@@ -23,15 +22,16 @@ from crossdistill.distill.checks import (
     check_policy,
     check_signal,
     check_temperature,
-    checked_logprobs,
     scoring_temperature,
 )
+from crossdistill.distill.given_logprobs import check_ends, given_logprobs
 from crossdistill.distill.loss import loss_of
-from crossdistill.distill.multi_teacher import MultiTeacherScorer, PendingOfSeveral
+from crossdistill.distill.multi_teacher import MultiTeacherScorer
+from crossdistill.distill.pending import PendingBatch
 from crossdistill.distill.response import ONE_TEACHER, ScoredBatch, ScoredResponse
 from crossdistill.distill.rollout import Rollout, pad
 from crossdistill.distill.routing import COLUMN, Routing
-from crossdistill.distill.scorer import PendingScores, ResponseScorer, pair_of
+from crossdistill.distill.scorer import ResponseScorer, pair_of
 from crossdistill.distill.student import StudentLogprobs, StudentModel
 from crossdistill.distill.timers import Timers
 from crossdistill.errors import InputError
@@ -45,20 +45,6 @@ from crossdistill.tokens import ByteVocab
 
 TemplateKwargs = Mapping[str, Any]
 Sample = Callable[[Sequence[Prompt]], Sequence[Sequence[int]]]
-
-
-@dataclass(frozen=True)
-class PendingBatch:
-    """A rollout that was submitted to its teachers, and its turns as responses."""
-
-    rollout: Rollout
-    responses: list[Response]
-    scores: PendingScores | PendingOfSeveral
-
-    @property
-    def stop_positions(self) -> list[int | None]:
-        """Position of each turn's stop token in the turn, None if it has none."""
-        return [response.stop_position for response in self.responses]
 
 
 class Distiller:
@@ -211,7 +197,7 @@ class Distiller:
         prompts = _as_prompts(prompts)
         prompt_ids = [self.renderer.render(prompt) for prompt in prompts]
         rollout = Rollout.of(prompts, prompt_ids, completion_ids, sampled_masks, conversations, is_sampled, teachers)
-        self._check_ends(rollout)
+        check_ends(rollout, self.stop_ids)
         with self.cancelled_on_error():
             pending = self.submit(rollout)
             student = self._student_logprobs(pending, old_logprobs, stop_logprobs)
@@ -220,14 +206,15 @@ class Distiller:
     def submit(self, rollout: Rollout) -> PendingBatch:
         """Begin to score a rollout; a teacher that computes elsewhere works from now on."""
         responses = [split_response(turn.ids, self.vocab, self.stop_ids) for turn in rollout.turns]
+        stops = [response.stop_position for response in responses]
         if isinstance(self._scorer_of_all, ResponseScorer):
-            return PendingBatch(rollout, responses, self._scorer_of_all.submit(rollout.turns, responses))
+            return PendingBatch(rollout, stops, self._scorer_of_all.submit(rollout.turns, responses))
         rows = [
             self._routing.of({"prompt": prompt, COLUMN: name})
             for prompt, name in zip(rollout.prompts, rollout.teachers, strict=True)
         ]
         weights = [rows[turn.row] for turn in rollout.turns]
-        return PendingBatch(rollout, responses, self._scorer_of_all.submit(rollout.turns, responses, weights))
+        return PendingBatch(rollout, stops, self._scorer_of_all.submit(rollout.turns, responses, weights))
 
     def collect(self, parts: Sequence[PendingBatch], student: StudentLogprobs) -> ScoredBatch:
         """Wait for the teachers of submitted rollouts, and assign credit.
@@ -238,7 +225,7 @@ class Distiller:
         """
         responses: list[ScoredResponse] = []
         for part in parts:
-            own = slice(len(responses), len(responses) + len(part.responses))
+            own = slice(len(responses), len(responses) + len(part.stop_positions))
             logprobs = StudentLogprobs(student.tokens[own], student.stops[own])
             responses += self._scorer_of_all.collect(part.scores, logprobs)  # type: ignore[arg-type]
         rollout = Rollout.concatenate([part.rollout for part in parts])
@@ -337,29 +324,10 @@ class Distiller:
     ) -> StudentLogprobs:
         rollout, positions = pending.rollout, pending.stop_positions
         self._is_same_engine = old is None
-        if old is None:
-            temperature = scoring_temperature(self.objective, self.temperature)
-            student = self._student_model("no old_logprobs are given")
-            return student.logprobs(rollout, positions, self.stop_ids, temperature)
-        if len(old) != len(rollout.completion_ids):
-            raise InputError(f"old_logprobs has {len(old)} rows for {len(rollout.completion_ids)} completions.")
-        completions = rollout.completion_ids
-        rows = [checked_logprobs(old[row], ids, row) for row, ids in enumerate(completions)]
-        tokens = rollout.gather(rows)
-        if stops is None:
-            stops = [None if k is None else float(row[k]) for row, k in zip(tokens, positions, strict=True)]
-        if [stop is None for stop in stops] != [k is None for k in positions]:
-            raise InputError("stop_logprobs must hold a value for each turn that stopped, and None for each other one.")
-        return StudentLogprobs(tokens, stops)
-
-    def _check_ends(self, rollout: Rollout) -> None:
-        """An engine ends a turn at its first stop token; what follows is padding, which would be taught."""
-        for turn in rollout.turns:
-            if any(token in self.stop_ids for token in turn.ids[:-1]):
-                raise InputError(
-                    f"the completion of row {turn.row} goes on after a stop token: give what was sampled, up to the "
-                    "stop token and without padding."
-                )
+        if old is not None:
+            return given_logprobs(rollout, positions, old, stops)
+        temperature = scoring_temperature(self.objective, self.temperature)
+        return self._student_model("no old_logprobs are given").logprobs(rollout, positions, self.stop_ids, temperature)
 
     def _student_model(self, why: str) -> StudentModel:
         if self.student is None:

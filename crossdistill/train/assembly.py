@@ -12,7 +12,8 @@ from crossdistill.objectives import get
 from crossdistill.teachers import Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
-from crossdistill.train.preflight.setup import Setup, choice_for
+from crossdistill.train.preflight.objective import choice_for
+from crossdistill.train.preflight.setup import Setup
 
 
 def distiller_of(

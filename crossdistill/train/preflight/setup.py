@@ -1,10 +1,8 @@
 """Everything about a run that is known before weights are read: the student, the teachers, the data."""
 
-import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, cast
 
 from crossdistill.chat import ensure_template
@@ -12,17 +10,13 @@ from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.distill.checks import check_signal, check_temperature
-from crossdistill.distill.response import ONE_TEACHER
 from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
-from crossdistill.inspection.choice import AUTO, Choice, choose
-from crossdistill.inspection.measure import Measure, read_documents
+from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import check_pair, is_url, num_ids
 from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
-from crossdistill.objectives import Objective, VocabPair
-from crossdistill.signal import Signal
-from crossdistill.teachers import Teacher
+from crossdistill.objectives import Objective
 from crossdistill.teachers.base import given_teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
@@ -33,46 +27,21 @@ from crossdistill.train.preflight.data import all_rows, check_data, num_rows, ro
 from crossdistill.train.preflight.models import check_budget, context_of, hub_options
 from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.schedule import schedule_findings
-from crossdistill.train.preflight.served import check_served, served_teacher
+from crossdistill.train.preflight.served import check_served
+from crossdistill.train.preflight.teachers import (
+    TeacherSetup,
+    Tools,
+    label_of,
+    models_by_name,
+    plain_name,
+    teacher_context,
+    teacher_setup,
+)
 from crossdistill.train.preflight.tokenizers import load_tokenizer
 from crossdistill.train.preflight.tool_calling import check_tools
 from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.sampling_settings import shaping_settings
 from crossdistill.train.unsupported import check_loading
-
-Tools = Sequence[Callable[..., Any]]
-
-_LOGGER = logging.getLogger("crossdistill")
-
-
-@dataclass(frozen=True)
-class TeacherSetup:
-    """A teacher of the run.
-
-    Attributes:
-        model: a folder, a hub id, a model or a Teacher; of a URL, the Teacher that was made of it.
-        tokenizer: the teacher's.
-        template_kwargs: keyword arguments of its chat template.
-        label: what messages call it.
-        context: tokens of prompt and response together; None if there is no limit.
-        num_ids: token ids that it has embeddings for.
-    """
-
-    model: Any
-    tokenizer: Any
-    template_kwargs: dict[str, Any]
-    label: str
-    context: int | None
-    num_ids: int
-
-    def renderer(self, tools: Tools | None) -> PromptRenderer:
-        """The renderer of this teacher's prompts."""
-        return PromptRenderer(self.tokenizer, self.template_kwargs, tools or [])
-
-    def vocab(self, text_tokens: Collection[str]) -> ByteVocab:
-        """The bytes of the teacher's tokens, perhaps without the padding of its model."""
-        given = given_teacher(self.model)
-        return ByteVocab.from_tokenizer(self.tokenizer, text_tokens=text_tokens) if given is None else given.vocab
 
 
 @dataclass(frozen=True)
@@ -122,14 +91,14 @@ class Setup:
         Raises:
             InputError: something that cannot work.
         """
-        model, models = _plain(model), _models_by_name(teacher)
+        model, models = plain_name(model), models_by_name(teacher)
         objective = None if args.objective == AUTO else args.make_objective()
         log = FindingLog(is_emitter=args.process_index == 0)
         check_data(args, *datasets)
         _check_models(model, models, args)
         routing = _routing(models, args, datasets, objective)
         student = _student(model, args, tokenizers[0], tools, log)
-        teachers = {name: _teacher(name, models, args, tokenizers[1], log) for name in models}
+        teachers = {name: teacher_setup(name, models, args, tokenizers[1], log) for name in models}
         _check_teachers(teachers.values(), student.renderer, args, objective)
         row_check = _row_check(student, teachers, routing, args, log)
         for number, spelled in spelled_rows(datasets):
@@ -181,37 +150,6 @@ def setting_up() -> Iterator[None]:
 # ---- names and contexts ---------------------------------------------------------------------------------------------
 
 
-def _plain(model: Any) -> Any:
-    return str(model) if isinstance(model, Path) else model
-
-
-def _models_by_name(teacher: Any) -> dict[str, Any]:
-    """The given teachers, each of a known kind."""
-    models = teacher if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
-    if not models:
-        raise InputError("the run names no teacher: give at least one.")
-    named = {str(name): _plain(model) for name, model in models.items()}
-    for model in named.values():
-        given_teacher(model)
-    return named
-
-
-def _label(name: str, models: Mapping[str, Any]) -> str:
-    return ONE_TEACHER if len(models) == 1 else f"teacher {name!r}"
-
-
-def _value_of(name: str, models: Mapping[str, Any], values: Any) -> Any:
-    """One teacher's value of an option that is a table by name if there are several teachers."""
-    if len(models) == 1 or values is None:
-        return values
-    if not isinstance(values, Mapping) or not values.keys() <= models.keys():
-        raise InputError(
-            "with several teachers, teacher_chat_template_kwargs, teacher_server and teacher_processing_class are "
-            f"tables by their names: {', '.join(models)}."
-        )
-    return values.get(name)
-
-
 def _check_models(student: Any, models: Mapping[str, Any], args: CrossTokenizerConfig) -> None:
     """Check what configurations tell; a server is asked later."""
     check_loading("model_init_kwargs", args.model_init_kwargs, [student])
@@ -222,17 +160,12 @@ def _check_models(student: Any, models: Mapping[str, Any], args: CrossTokenizerC
     check_budget(_student_context(student, args), budget, "student")
     for name, model in models.items():
         if not is_url(model):
-            check_budget(_teacher_context(model, args), budget, _label(name, models))
+            check_budget(teacher_context(model, args), budget, label_of(name, models))
     check_served(models, args)
 
 
 def _student_context(model: Any, args: CrossTokenizerConfig) -> int | None:
     return context_of(model, **hub_options(args, "student"))
-
-
-def _teacher_context(model: Any, args: CrossTokenizerConfig) -> int | None:
-    given = given_teacher(model)
-    return context_of(model, **hub_options(args, "teacher")) if given is None else given.max_length
 
 
 # ---- the student ----------------------------------------------------------------------------------------------------
@@ -255,26 +188,6 @@ def _student(model: Any, args: CrossTokenizerConfig, tokenizer: Any, tools: Tool
 
 
 # ---- the teachers ---------------------------------------------------------------------------------------------------
-
-
-def _teacher(
-    name: str, models: Mapping[str, Any], args: CrossTokenizerConfig, tokenizers: Any, log: FindingLog
-) -> TeacherSetup:
-    model, label = models[name], _label(name, models)
-    is_table = isinstance(tokenizers, Mapping) and tokenizers.keys() <= models.keys()
-    tokenizer = tokenizers.get(name) if is_table else _value_of(name, models, tokenizers)
-    if is_url(model):
-        options = _value_of(name, models, args.teacher_server) or {}
-        model = served_teacher(model, label, tokenizer, args, options, log)
-    given = given_teacher(model)
-    if given is None:
-        tokenizer = load_tokenizer(model, label, tokenizer, log, **hub_options(args, "teacher"))
-    else:
-        tokenizer = given.tokenizer
-    ensure_template(tokenizer)
-    template_kwargs = _value_of(name, models, args.teacher_chat_template_kwargs) or {}
-    size = num_ids(model, **hub_options(args, "teacher")) if given is None else len(given.vocab)
-    return TeacherSetup(model, tokenizer, template_kwargs, label, _teacher_context(model, args), size)
 
 
 def _check_teachers(
@@ -322,36 +235,3 @@ def _row_check(
     }
     reader = Reader("student", student.renderer, student.context, student.num_ids, words)
     return RowCheck(reader, readers, args.max_completion_length, routing, log)
-
-
-# ---- the objective --------------------------------------------------------------------------------------------------
-
-
-def choice_for(args: CrossTokenizerConfig, teachers: Sequence[tuple[Teacher, VocabPair]]) -> Choice:
-    """The objective that the configuration names, or the one that suits all teachers if it says "auto".
-
-    Args:
-        args: the trainer's configuration.
-        teachers: each with its and the student's vocabulary.
-    """
-    if args.objective != AUTO:
-        return Choice(args.objective, "named in the configuration", cast(dict[str, Any], args.objective_options or {}))
-    any_text = args.on_policy_share < 1
-    found = [_choice(teacher, pair, any_text) for teacher, pair in teachers]
-    agree = all((one.objective, one.options) == (found[0].objective, found[0].options) for one in found)
-    chosen = found[0] if agree and not args.teacher_weights else _common_choice(teachers[0][1], any_text)
-    _LOGGER.info("objective %s: %s", chosen.objective, chosen.reason)
-    return chosen
-
-
-def _choice(teacher: Teacher, pair: VocabPair, any_text: bool) -> Choice:
-    def measure() -> Measure:
-        return Measure.of(read_documents(pair.student, pair.teacher))
-
-    return choose(teacher.signal, teacher.max_top_k, pair, measure, any_text)
-
-
-def _common_choice(pair: VocabPair, any_text: bool) -> Choice:
-    """An objective that needs no more than any teacher gives, whatever its tokenizer."""
-    choice = choose(Signal.SAMPLED, None, pair, Measure, any_text)
-    return replace(choice, reason=f"one for all teachers of the run: {choice.reason}")
