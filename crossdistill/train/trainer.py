@@ -26,7 +26,6 @@ from crossdistill.distill.routing import COLUMN
 from crossdistill.distill.student import StudentInputs, check_finite, collate, supervised_states
 from crossdistill.errors import TeacherError
 from crossdistill.objectives import Objective
-from crossdistill.ops import LMHead
 from crossdistill.teachers import Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.assembly import distiller_of
@@ -34,18 +33,16 @@ from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import load_teacher, student_for_trl
 from crossdistill.train.monitor.base import Observation
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
-from crossdistill.train.monitor.histories import all_teachers, history_counts
+from crossdistill.train.monitor.histories import history_counts
 from crossdistill.train.monitor.policy_check import PolicyCheck
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
-from crossdistill.train.monitor.rollout_sums import RolloutSums
 from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.arguments import check_arguments
 from crossdistill.train.preflight.datasets import as_data, as_eval_data, as_read
-from crossdistill.train.preflight.modalities import unreached_findings
-from crossdistill.train.preflight.noise import check_noise, silence
+from crossdistill.train.preflight.noise import check_noise
 from crossdistill.train.preflight.setup import Setup, setting_up
-from crossdistill.train.preflight.trainable import trainable_findings
+from crossdistill.train.preflight.student import made_ready
 from crossdistill.train.together import raised_on_all
 from crossdistill.train.verifying import VerifyingTrainer
 from crossdistill.train.vllm import KeepSampledLogprobs
@@ -124,11 +121,8 @@ class CrossTokenizerTrainer(VerifyingTrainer):
                 tools=tools,
             )
         student = self.accelerator.unwrap_model(self.model)
-        if optimizers[0] is None:  # else the weights and their precision are the caller's
-            self.findings.add_all(trainable_findings(student, args, self.is_fsdp_enabled or self.is_deepspeed_enabled))
-        self.findings.add_all(unreached_findings(student))
-        LMHead.from_model(student).verify(student)
-        self.findings.add_all(silence(student, args))
+        is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        self.findings.add_all(made_ready(student, args, is_sharded, has_optimizer=optimizers[0] is not None))
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))
         self.routing = setup.routing
         self.teachers = {
@@ -258,18 +252,10 @@ class CrossTokenizerTrainer(VerifyingTrainer):
         """A batch as monitors see it. Every process must call it."""
         with self.distiller.timers.timed("render"):
             histories = history_counts(batch, self.student_renderer, self._teacher_renderers)
-        values = RolloutSums.of(batch.rollout, batch.responses, batch.coverage, all_teachers(histories)).values()
-        of_all = RolloutSums(*self.total(values))
         is_sampled = batch.rollout.is_sampled
-        return Observation(
-            mode,
-            self.state.global_step,
-            batch,
-            of_all,
-            histories,
-            written_by=Part.STUDENT_ROLLOUT if is_sampled or not self._off_policy else self._off_policy.written_by,
-            rescored=not (self.use_vllm and is_sampled),
-        )
+        written_by = Part.STUDENT_ROLLOUT if is_sampled or not self._off_policy else self._off_policy.written_by
+        rescored = not (self.use_vllm and is_sampled)
+        return Observation.of(mode, self.state.global_step, batch, histories, self.total, written_by, rescored)
 
     def score_prompts(self, prompts: Sequence[Prompt], names: Sequence[str] | None = None) -> list[ScoredResponse]:
         """Sample a response to each prompt and score it, without training: for evaluation and reports.

@@ -1,13 +1,13 @@
 """A monitor sees what happens in a run; the step never asks it anything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crossdistill.costs import Part
 from crossdistill.distill import Rollout, ScoredBatch
-from crossdistill.train.monitor.histories import HistoryCounts
+from crossdistill.train.monitor.histories import HistoryCounts, all_teachers
 from crossdistill.train.monitor.rollout_sums import RolloutSums
 
 
@@ -32,6 +32,26 @@ class Observation:
     histories: Mapping[str, HistoryCounts]
     written_by: Part | None
     rescored: bool
+
+    @classmethod
+    def of(
+        cls,
+        mode: str,
+        step: int,
+        batch: ScoredBatch,
+        histories: Mapping[str, HistoryCounts],
+        total: Callable[[Sequence[float]], Sequence[float]],
+        written_by: Part | None,
+        rescored: bool,
+    ) -> "Observation":
+        """A batch with its figures. Every process must call it.
+
+        Args:
+            mode, step, batch, histories, written_by, rescored: as the attributes.
+            total: adds numbers up over processes.
+        """
+        own = RolloutSums.of(batch.rollout, batch.responses, batch.coverage, all_teachers(histories))
+        return cls(mode, step, batch, RolloutSums(*total(own.values())), histories, written_by, rescored)
 
     @property
     def rollout(self) -> Rollout:
