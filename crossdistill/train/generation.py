@@ -37,7 +37,7 @@ class GenerationTrainer(DistillationTrainer):
 
     Attributes:
         teachers: by name.
-        student_renderer: renders the student's prompts.
+        student_side: renders the student's prompts.
         scoring_temperature: of the student's log-probabilities.
     """
 
@@ -50,7 +50,7 @@ class GenerationTrainer(DistillationTrainer):
         template_kwargs = dict(self.chat_template_kwargs)
         if self.chat_template is not None:  # with tools TRL takes one that renders earlier turns alike at any time
             template_kwargs["chat_template"] = self.chat_template
-        self.student_renderer = PromptRenderer(self._tokenizer, template_kwargs, self.tools)
+        self.student_side = PromptRenderer(self._tokenizer, template_kwargs, self.tools)
         self.scoring_temperature = self.temperature
         self._conversations: list[list[Message]] | None = None
         self._turn_logprobs = TurnLogprobs()
@@ -114,7 +114,7 @@ class GenerationTrainer(DistillationTrainer):
 
     def _tokenize_prompts(self, prompts: list[Prompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
         """The student's prompts by the same rules as the teacher's."""
-        return [self.student_renderer.render(prompt) for prompt in prompts], None, {}
+        return [self.student_side.render(prompt) for prompt in prompts], None, {}
 
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, has_tool_images: bool = False

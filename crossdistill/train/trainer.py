@@ -130,13 +130,13 @@ class CrossTokenizerTrainer(VerifyingTrainer):
             for name, one in setup.teachers.items()
         }
         self.distiller, self.choice = distiller_of(
-            setup, args, self.teachers, student, self.student_renderer, self.eos_token_ids
+            setup, args, self.teachers, student, self.student_side, self.eos_token_ids
         )
         self.distiller.is_verified = True  # by self.policy, which finds the cause
         self.scoring_temperature = scoring_temperature(self.objective, self.temperature)
         self._off_policy = None
         if args.on_policy_share < 1:
-            parts = self.student_renderer, self.student_vocab, list(self.teachers.values())
+            parts = self.student_side, self.student_vocab, list(self.teachers.values())
             self._off_policy = OffPolicyResponses(args, *parts, self.findings)
         if self.use_vllm:
             self.vllm_generation = KeepSampledLogprobs(self.vllm_generation, student)
@@ -251,7 +251,7 @@ class CrossTokenizerTrainer(VerifyingTrainer):
     def _observation(self, mode: str, batch: ScoredBatch) -> Observation:
         """A batch as monitors see it. Every process must call it."""
         with self.distiller.timers.timed("render"):
-            histories = history_counts(batch, self.student_renderer, self._teacher_renderers)
+            histories = history_counts(batch, self.student_side, self._teacher_renderers)
         is_sampled = batch.rollout.is_sampled
         written_by = Part.STUDENT_ROLLOUT if is_sampled or not self._off_policy else self._off_policy.written_by
         rescored = not (self.use_vllm and is_sampled)

@@ -68,7 +68,7 @@ class VerifyingTrainer(CheckpointingTrainer):
         except RuntimeError as error:
             if "probability tensor contains" not in str(error):  # torch's words for NaN or infinity
                 raise
-            ids = [self.student_renderer.render(row["prompt"]) for row in rows]
+            ids = [self.student_side.render(row["prompt"]) for row in rows]
             inputs = collate(ids, [[] for _ in ids], self._tokenizer.pad_token_id, self.accelerator.device)
             where = self.where_not_finite(inputs) or "its logits"
             raise NOT_FINITE.error(step=self.state.global_step, where=where) from None

@@ -59,7 +59,7 @@ def test_given_responses_are_learned_with_their_end(pair, output, remove_unused_
         answer = by_prompt[str(item.prompt)]
         assert item.response.ids.tolist() == [*vocab.encode(answer).ids.tolist(), stop]
         assert item.mask.all()
-        prompt_ids = trainer.student_renderer.render(item.prompt)
+        prompt_ids = trainer.student_side.render(item.prompt)
         with torch.no_grad():
             nll += (-sampled_logprobs(model, prompt_ids, item.response.ids.tolist())).tolist()
     step = trainer.steps[0]

@@ -251,4 +251,4 @@ def test_the_students_prompt_is_rendered_by_the_template_that_trl_takes_for_tool
     )
     assert ids == expected
     assert ids != student.apply_chat_template(talk, tools=[use.add], add_generation_prompt=True, return_dict=False)
-    assert trainer.student_renderer.changes(talk) is False
+    assert trainer.student_side.changes(talk) is False

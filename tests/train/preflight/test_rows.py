@@ -122,7 +122,7 @@ def test_conversations_in_a_table_are_trained_on_as_messages(pair, output):
 def test_a_last_answer_is_continued_by_both_models(pair, output):
     trainer = make_trainer(pair, output, prompts=[[USER, {"role": "assistant", "content": "Ho"}]] * 4)
     (scored,) = trainer.score_prompts([[USER, {"role": "assistant", "content": "Ho"}]])
-    for renderer in (trainer.student_renderer, trainer._teacher_renderers["teacher"]):
+    for renderer in (trainer.student_side, trainer._teacher_renderers["teacher"]):
         assert renderer.tokenizer.decode(renderer.render(scored.prompt)).endswith(("<|assistant|>Ho", "assistant\nHo"))
 
 
