@@ -27,9 +27,11 @@ NEEDS = {
 WITHOUT_EXAMPLE = {
     # raised, never made by a user
     "crossdistill.chat.TemplateRefusalError": "an error",
+    "crossdistill.errors.OutOfSpaceError": "an error",
     "crossdistill.errors.TeacherChangedError": "an error",
     "crossdistill.errors.TeacherError": "an error",
     "crossdistill.errors.TeacherUnavailableError": "an error",
+    "crossdistill.train.stream.StreamError": "an error",
     # shown by the example of the name that takes or returns them
     "crossdistill.ops.Share": "shown by tiled_sum",
     "crossdistill.ops.TokenLogprobs": "shown by token_logprobs",
