@@ -4,11 +4,13 @@ transformers loads what has the same names and warns of the rest. The names in a
 of a mixture of experts are saved expert by expert, and the experts of a resumed run would be those of its start.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from crossdistill.train.preflight.fit import check_fit
@@ -28,8 +30,27 @@ def restore(student: PreTrainedModel, checkpoint: Path) -> None:
     Raises:
         FindingError: files are missing or damaged, or their tensors are not those of the student.
     """
+    if not _by_name(student, weight_files(checkpoint)):
+        _by_class(student, checkpoint)
+
+
+def _by_name(student: PreTrainedModel, files: Sequence[Path]) -> bool:
+    """Load tensors whose names and shapes are the student's own, file by file; False if some are not."""
+    if any(path.suffix != ".safetensors" for path in files):
+        return False
+    ours = {name: tuple(value.shape) for name, value in student.state_dict().items()}
+    saved = {name: tuple(value.shape) for name, value in empty_tensors(files).items()}
+    absent = ours.keys() - saved.keys() - set(getattr(student, "all_tied_weights_keys", None) or ())
+    if absent or not saved.items() <= ours.items():
+        return False
+    for path in files:
+        student.load_state_dict(load_file(path), strict=False)
+    return True
+
+
+def _by_class(student: PreTrainedModel, checkpoint: Path) -> None:
+    """Load by way of transformers, which knows the names under which an architecture is saved."""
     what, kind = f"the checkpoint {str(checkpoint)!r}", type(student)
-    weight_files(checkpoint)
     dtype = reduce(torch.promote_types, {value.dtype for value in student.parameters() if value.is_floating_point()})
     options: dict[str, Any] = {"config": student.config, "dtype": dtype, "ignore_mismatched_sizes": True}
     with loading(what), without_reports():

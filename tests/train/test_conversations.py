@@ -101,7 +101,8 @@ def test_a_stream_of_conversations_is_looked_at_as_it_comes(pair, output, caplog
     teacher = AutoTokenizer.from_pretrained(pair.teacher)
     refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     teacher.chat_template = refuses + teacher.chat_template
-    stream = Dataset.from_dict({"prompt": [system] * BATCH}).to_iterable_dataset()
+    # only the first row is looked at before
+    stream = Dataset.from_dict({"prompt": [MESSAGES[0], *[system] * (BATCH - 1)]}).to_iterable_dataset()
     args = arguments(output, max_steps=1)
     trainer = RecordingTrainer(pair.student, pair.teacher, args, train_dataset=stream, teacher_processing_class=teacher)
     assert "takes no system message" not in caplog.text

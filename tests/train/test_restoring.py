@@ -36,6 +36,15 @@ def test_all_weights_come_back(name: str, shard: str, tmp_path: Path) -> None:
     assert same(weights_of(student), weights_of(saved))
 
 
+def test_a_student_with_layers_of_ones_own_is_restored_by_name(tmp_path: Path) -> None:
+    saved, student = tiny_models.build("llama", seed=1), tiny_models.build("llama", seed=2)
+    for model in (saved, student):
+        model.model.norm = torch.nn.Sequential(model.model.norm)
+    saved.save_pretrained(tmp_path)
+    restore(student, tmp_path)
+    assert same(weights_of(student), weights_of(saved))
+
+
 def test_experts_are_saved_one_by_one_and_come_back(tmp_path: Path) -> None:
     saved, student = experts(1), experts(2)
     saved.save_pretrained(tmp_path)
