@@ -21,8 +21,9 @@ def plain_messages(messages: Sequence[Message]) -> list[Message]:
 def plain_message(message: Mapping[str, Any]) -> Message:
     """A message without what is empty: templates take the presence of a key for its use.
 
-    Its text parts are joined, because most templates accept only text; no content is the empty text. A null in the
-    arguments of a tool call is left out: Arrow gives each call the arguments of all others as nulls.
+    Its text parts are joined, because most templates accept only text; no content is the empty text. The arguments of a
+    tool call are an object, as templates take them, also if they are JSON text, as OpenAI's API writes them. A null in
+    them is left out: Arrow gives each call the arguments of all others as nulls.
     """
     kept = {key: value for key, value in message.items() if key == "content" or not _is_empty(value)}
     plain = {**{key: _without_nulls(value) for key, value in kept.items()}, "content": text_of(message) or ""}
@@ -42,12 +43,22 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _with_arguments(call: Message) -> Message:
-    """A call without arguments has empty ones."""
+    """A call with its arguments as an object; text that spells none stays as it is."""
     function = call.get("function", call)
-    if not isinstance(function, Mapping) or function.get("arguments", "") != "":
+    if not isinstance(function, Mapping):
         return call
-    named = {**function, "arguments": {}}
+    named = {**function, "arguments": _object(function.get("arguments", ""))}
     return {**call, "function": named} if "function" in call else named
+
+
+def _object(arguments: Any) -> Any:
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        value = json.loads(arguments or "{}")
+    except ValueError:
+        return arguments
+    return _without_nulls(value) if isinstance(value, Mapping) else arguments
 
 
 def text_of(message: Mapping[str, Any]) -> str | None:
@@ -63,7 +74,8 @@ def text_of(message: Mapping[str, Any]) -> str | None:
 def fold_system(messages: Sequence[Message]) -> list[Message]:
     """Move leading system messages to the start of the first user message, separated by two line breaks."""
     first = next((k for k, message in enumerate(messages) if message["role"] != "system"), len(messages))
-    system, rest = [text_of(message) or "" for message in messages[:first]], list(messages[first:])
+    texts, rest = [text_of(message) for message in messages[:first]], list(messages[first:])
+    system = [text for text in texts if text]  # an empty one says nothing
     if not system:
         return rest
     if rest and rest[0]["role"] == "user":

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from crossdistill.chat.effects import Fate, Opening, template_effects
+from crossdistill.chat.effects import TOOL_CONVERSATION, Fate, Opening, template_effects
 from crossdistill.chat.findings import Uses, mismatch_findings, template_findings
 from crossdistill.findings import Severity
 from tests.chat import templates as t
@@ -77,6 +77,8 @@ def test_variants_of_a_sentence(changes, end):
         (Uses.of([t.QUESTION]), {"no_generation_prompt"}),
         (Uses.of([t.SYSTEM, t.QUESTION]), {"no_generation_prompt", "system_folded"}),
         (Uses.of([t.QUESTION], tools=True), {"no_generation_prompt", "tools_not_shown", "tool_results_not_shown"}),
+        (Uses.of([TOOL_CONVERSATION]), {"no_generation_prompt", "tool_results_not_shown"}),
+        (Uses.of([[{"role": "system", "content": ""}, *t.QUESTION]]), {"no_generation_prompt"}),
     ],
 )
 def test_only_what_the_data_use_is_warned_of(uses, kinds):
@@ -105,12 +107,48 @@ def test_what_a_template_adds_is_noted():
 
 def test_a_pair_that_begins_its_responses_differently_gets_the_way_out():
     plain, reasoner = (template_effects(t.with_template(template)) for template in (t.CHATML, t.REASONER))
-    hybrid = template_effects(t.with_template(t.HYBRID), {"enable_thinking": False})
     assert mismatch_findings(plain, plain) == mismatch_findings(reasoner, reasoner) == []
     assert mismatch_findings(reasoner, plain, uses=Uses.of(["a text"])) == []
     (finding,) = mismatch_findings(reasoner, plain)
-    assert "inside a block of reasoning for the student ('<think>\\n') and without a block of reas" in finding.message
-    assert "reasoning for the teacher ('')" in finding.message
+    assert "inside a block of reasoning for the student ('<think>\\n') and with the answer for the" in finding.message
+    assert "the answer for the teacher ('')" in finding.message
     assert "teacher_chat_template_kwargs" in finding.message
-    (finding,) = mismatch_findings(plain, hybrid)
-    assert "after a closed block of reasoning for the teacher" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "differ"),
+    [
+        ((t.CHATML, {}), (t.HYBRID, {"enable_thinking": False}), False),
+        ((t.CHATML, {}), (t.HYBRID, {}), True),  # the teacher would reason first
+        ((t.HYBRID, {}), (t.HYBRID, {}), False),
+        ((t.HYBRID, {"enable_thinking": False}), (t.HYBRID, {}), True),
+        ((t.HYBRID, {}), (t.CHATML, {}), False),
+        ((t.REASONER, {}), (t.HYBRID, {"enable_thinking": False}), True),
+        ((t.HYBRID, {"enable_thinking": False}), (t.CHATML, {}), False),
+    ],
+)
+def test_a_response_begins_with_an_answer_or_with_reasoning(student, teacher, differ):
+    ours, theirs = (template_effects(t.with_template(template), kwargs) for template, kwargs in (student, teacher))
+    assert bool(mismatch_findings(ours, theirs)) is differ
+
+
+@pytest.mark.parametrize(
+    ("header", "prompt", "kinds"),
+    [
+        ("assistant\n", "assistant\n", set()),
+        ("assistant\n", "assistant", {"generation_prompt_differs"}),
+        ("assistant\n", "assistant ", {"generation_prompt_differs"}),
+        ("assistant\n", "user\n", {"generation_prompt_differs"}),
+        ("assistant ", "assistant", set()),  # the blank is the answer's
+        ("assistant\n[final]", "assistant\n", {"answer_lead"}),
+        ("assistant\n", "assistant\n<think>\n", {"reasoning_opened"}),
+    ],
+)
+def test_a_generation_prompt_says_what_stands_before_an_answer(header, prompt, kinds):
+    template = (
+        f"{{% for m in messages %}}<|im_start|>{{{{ {header!r} if m.role == 'assistant' else m.role + '\\n' }}}}"
+        f"{{{{ m.content }}}}<|im_end|>{{% endfor %}}{{% if add_generation_prompt %}}<|im_start|>{{{{ {prompt!r} }}}}"
+        "{% endif %}"
+    )
+    effects = template_effects(t.with_template(template))
+    assert {finding.kind.name for finding in template_findings(effects, "student", Uses.of([t.QUESTION]))} == kinds

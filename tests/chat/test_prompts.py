@@ -62,9 +62,22 @@ def test_a_call_without_arguments_has_empty_ones(arguments):
     assert found["tool_calls"] == [{"function": {"name": "now", "arguments": {}}}]
 
 
-def test_arguments_as_json_text_stay_as_they_are():
-    written = {"function": {"name": "add", "arguments": '{"a": null}'}}
-    assert as_prompt([{"role": "assistant", "tool_calls": [written]}])[0]["tool_calls"] == [written]
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('{"a": null, "b": [1]}', {"b": [1]}),
+        ("", {}),
+        ("{}", {}),
+        ('"text"', '"text"'),
+        ("{cut", "{cut"),
+        ({"a": '{"b": 1}'}, {"a": '{"b": 1}'}),
+    ],
+)
+def test_arguments_as_json_text_are_an_object(written, read):
+    call = {"function": {"name": "add", "arguments": written}}
+    assert as_prompt([{"role": "assistant", "tool_calls": [call]}])[0]["tool_calls"] == [
+        {"function": {"name": "add", "arguments": read}}
+    ]
 
 
 def test_tool_calls_as_json_text_are_parsed():

@@ -11,6 +11,7 @@ from crossdistill.chat.messages import Prompt
 from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.roles import role_findings
+from crossdistill.chat.shown import unshown_findings
 from crossdistill.chat.stop import token_name
 from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
@@ -179,6 +180,9 @@ class RowCheck:
         """
         for reader in (self.student, *self._teachers_of(row)):
             reader.check(row["prompt"], name, self.budget)
+            for finding in unshown_findings(row["prompt"], name, reader.label, reader.renderer):
+                if self._is_new(finding, name):
+                    self.log.add(finding)
 
     def _teachers_of(self, row: Mapping[str, Any]) -> Iterator[Reader]:
         names = self.teachers if self.routing is None else self.routing.of(row)
