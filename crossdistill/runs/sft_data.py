@@ -9,7 +9,6 @@ from accelerate import PartialState
 from rich.progress import track
 
 from crossdistill.chat import ensure_template
-from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.errors import InputError
@@ -23,7 +22,7 @@ from crossdistill.teachers.base import WrittenResponse
 from crossdistill.teachers.writing import left_out_findings, write_responses
 from crossdistill.train.completions import NOTHING_WRITTEN, completion_text
 from crossdistill.train.loading import load_model, moved
-from crossdistill.train.preflight.data import check_prompts, rows_to_render, spelled_rows
+from crossdistill.train.preflight.data import check_prompts
 from crossdistill.train.preflight.models import check_budget, context_of
 from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.tokenizers import load_tokenizer
@@ -76,7 +75,7 @@ class GivenResponses:
     def check(self, student: Reader, findings: FindingLog) -> None:
         """Check that the student can read the prompts."""
         check_text_tokens(student.text_tokens, {"student": student.renderer.tokenizer})
-        check_prompts_of(self._rows, RowCheck(student, log=findings))
+        RowCheck(student, log=findings).check_all([self._rows])
 
     def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
         """The rows of the data set."""
@@ -102,7 +101,7 @@ class TeacherResponses:
         tokenizers = {"student": student.renderer.tokenizer, "teacher": self._tokenizer}
         check_text_tokens(student.text_tokens, tokenizers)
         teacher = reader_of(self._teacher, "teacher", self._tokenizer, context, self._config.text_tokens)
-        check_prompts_of(self._prompts, RowCheck(student, {"teacher": teacher}, budget, log=findings))
+        RowCheck(student, {"teacher": teacher}, budget, log=findings).check_all([self._prompts])
 
     def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
         """The responses that ended within `max_new_tokens`; the others stay in the file only.
@@ -168,18 +167,6 @@ def reader_of(
     """
     ensure_template(tokenizer)
     return Reader(label, PromptRenderer(tokenizer, {}, []), context, num_ids(model), tuple(text_tokens))
-
-
-def check_prompts_of(rows: Any, check: RowCheck) -> None:
-    """Check what every prompt spells, and render the ones that show whether all can be rendered.
-
-    Raises:
-        InputError: a model cannot read one.
-    """
-    for number, spelled in spelled_rows([rows]):
-        check.check_text(prompt_name(number), spelled)
-    for number, row in rows_to_render([rows]):
-        check.check_rendering(prompt_name(number), row)
 
 
 def _load(config: SFTRunConfig, columns: dict[str, str]) -> Any:

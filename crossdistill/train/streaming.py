@@ -9,6 +9,7 @@ from typing import Any
 from crossdistill.errors import InputError
 from crossdistill.train.generation import GenerationTrainer
 from crossdistill.train.off_policy import GIVEN
+from crossdistill.train.preflight.data import check_prompts
 from crossdistill.train.preflight.datasets import as_eval_data, as_read
 from crossdistill.train.preflight.rows import RowCheck
 from crossdistill.train.stream import BAD_ROW, NUMBER, ROW, TOO_SHORT, Stream, StreamError, Unreadable
@@ -25,8 +26,17 @@ class StreamingTrainer(GenerationTrainer):
     row_check: RowCheck
 
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
-        """As transformers' `evaluate`; other data may be of any kind that the trainer takes."""
-        given = eval_dataset if isinstance(eval_dataset, str) else as_read(as_eval_data(eval_dataset))
+        """As transformers' `evaluate`; other data may be of any kind that the trainer takes, and is checked as its own.
+
+        Raises:
+            InputError: data that a run cannot use.
+        """
+        given = eval_dataset
+        if not isinstance(given, str):  # the name of one of several data sets that were checked before
+            data = as_eval_data(given)
+            check_prompts(data, "the evaluation data")
+            self.row_check.check_all([data])
+            given = as_read(data)
         return super().evaluate(given, ignore_keys, metric_key_prefix)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:

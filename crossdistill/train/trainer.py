@@ -266,14 +266,19 @@ class CrossTokenizerTrainer(VerifyingTrainer):
 
         Returns:
             A response for each prompt; if tools are called, one for each turn, in order.
+
+        Raises:
+            InputError: a prompt that a model cannot read.
         """
+        columns = [None] * len(prompts) if names is None else names
+        rows: list[dict[str, Any]] = [
+            {"prompt": as_prompt(prompt, prompt_name(number)), COLUMN: name}
+            for number, (prompt, name) in enumerate(zip(prompts, columns, strict=True))
+        ]
+        for number, row in enumerate(rows):
+            self.row_check.check(number, row)
         was_training = self.model.training
         self.model.eval()
-        rows: list[dict[str, Any]] = [
-            {"prompt": as_prompt(prompt, prompt_name(number))} for number, prompt in enumerate(prompts)
-        ]
-        for row, name in zip(rows, names or (), strict=names is not None):
-            row[COLUMN] = name
         _, batch = self._sample_and_score(rows)
         self.model.train(was_training)
         return batch.responses

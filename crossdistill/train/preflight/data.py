@@ -49,13 +49,13 @@ def check_prompts(dataset: Any, what: str) -> None:
         InputError: a data set or a row that is not so.
     """
     for part in parts_of(dataset):
+        if hasattr(part, "__len__") and len(part) == 0:
+            raise InputError(f"{what} is empty: give at least one row with a prompt.")
         if part.column_names is not None and "prompt" not in part.column_names:
             raise InputError(
                 f"{what} has no 'prompt' column, only {', '.join(part.column_names) or 'none'}: rename the column that "
                 "holds the prompts (a text or a list of messages)."
             )
-        if hasattr(part, "__len__") and len(part) == 0:
-            raise InputError(f"{what} is empty: give at least one row with a prompt.")
         for column in _UNREAD_COLUMNS:
             if column in (part.column_names or ()):
                 _LOGGER.warning(

@@ -32,6 +32,21 @@ NO_ROW = Kind(
     "row {number} of {what} is {row}: each row must be a dict with a 'prompt'.",
     "the run would crash",
 )
+NO_LENGTH = Kind(
+    "no_length",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "{what} is a torch data set without a length ({kind}): give it a `__len__`, or make a torch IterableDataset of it "
+    "and set max_steps.",
+    "the run would not know when an epoch ends",
+)
+UNREADABLE_ROW = Kind(
+    "unreadable_row",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "row {number} of {what} cannot be read ({reason}): repair what makes the rows.",
+    "the run would crash at this row",
+)
 _HINTS = {
     "str": "; load a file or a data set of the hub with datasets.load_dataset",
     "DataFrame": "; datasets.Dataset.from_pandas makes one of it",
@@ -52,7 +67,7 @@ class GivenRows(torch.utils.data.Dataset[Any]):
         column_names: of all rows.
 
     Raises:
-        InputError: a row is no dict.
+        InputError: a row is no dict, or cannot be read.
 
     Example:
         >>> rows = GivenRows([{"prompt": "a"}, {"prompt": "b", "teacher": "first"}], "the training data")
@@ -64,7 +79,7 @@ class GivenRows(torch.utils.data.Dataset[Any]):
         self._rows = rows
         self.column_names: list[str] = []
         for number in range(len(rows)):
-            row = rows[number]
+            row = _row(rows, number, what)
             if not isinstance(row, Mapping):
                 raise NO_ROW.error(number=number, what=what, row=_shown(row))
             self.column_names += [name for name in row if name not in self.column_names]
@@ -95,18 +110,23 @@ def as_data(given: Any, what: str) -> Any:
     """
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-    if given is None or isinstance(given, Dataset | GivenRows | Stream):
+    if given is None or isinstance(given, GivenRows | Stream):
         return given
+    if isinstance(given, Dataset):
+        return _plain(given, what)
     if isinstance(given, DatasetDict | IterableDatasetDict):
         splits = list(given) or ["train"]
         first = "train" if "train" in splits else splits[0]
         raise SEVERAL_SPLITS.error(what=what, kind=type(given).__name__, splits=", ".join(splits), first=first)
     if isinstance(given, IterableDataset):
-        return Stream.behind(given) or Stream(given, what)
+        return Stream.behind(given) or Stream(given.with_format(None), what)
     if isinstance(given, torch.utils.data.IterableDataset):
         return Stream(given, what, can_peek=False)  # it may wait for rows, or give them to its first reader alone
-    is_torchs = isinstance(given, torch.utils.data.Dataset) and hasattr(given, "__len__")
-    if is_torchs or (isinstance(given, Sequence) and not isinstance(given, str | bytes)):
+    if isinstance(given, torch.utils.data.Dataset):
+        if not hasattr(given, "__len__"):
+            raise NO_LENGTH.error(what=what, kind=type(given).__name__)
+        return GivenRows(given, what)
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
         return GivenRows(given, what)
     raise NO_DATA_SET.error(what=what, kind=_kind(given), hint=_HINTS.get(type(given).__name__, ""))
 
@@ -125,6 +145,21 @@ def as_read(data: Any) -> Any:
     if isinstance(data, dict):
         return {name: as_read(one) for name, one in data.items()}
     return data.dataset if isinstance(data, Stream) else data
+
+
+def _plain(table: Any, what: str) -> Any:
+    """A table whose rows are Python's own values; a function that makes its rows is called for each."""
+    if table.format["type"] == "custom":
+        return GivenRows(table, what)
+    return table if table.format["type"] is None else table.with_format(None)
+
+
+def _row(rows: Any, number: int, what: str) -> Any:
+    try:
+        return rows[number]
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UNREADABLE_ROW.error(number=number, what=what, reason=reason) from error
 
 
 def _kind(value: Any) -> str:

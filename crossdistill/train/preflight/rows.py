@@ -1,6 +1,6 @@
 """Checks of rows, one at a time: what a prompt spells, and whether each model that reads it can render it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingError, FindingLog, Kind, Severity, When
 from crossdistill.train.completions import Completions
-from crossdistill.train.preflight.data import checked_row
+from crossdistill.train.preflight.data import checked_row, rows_to_render, spelled_rows
 
 ID_BEYOND_MODEL = Kind(
     "id_beyond_model",
@@ -151,6 +151,26 @@ class RowCheck:
         self.check_text(name, row)
         self.check_rendering(name, row)
 
+    def check_all(self, datasets: Iterable[Any]) -> list[Mapping[str, Any]]:
+        """Check what every prompt spells, and render the ones that show whether all can be rendered.
+
+        Args:
+            datasets: as :func:`crossdistill.train.preflight.data.check_prompts` takes them.
+
+        Returns:
+            The rows whose prompts were rendered.
+
+        Raises:
+            InputError: a model cannot read one.
+        """
+        datasets = list(datasets)
+        for number, spelled in spelled_rows(datasets):
+            self.check_text(prompt_name(number), spelled)
+        rows = rows_to_render(datasets)
+        for number, row in rows:
+            self.check_rendering(prompt_name(number), row)
+        return [row for _, row in rows]
+
     def check_text(self, name: str, row: Mapping[str, Any]) -> None:
         """Check what the prompt spells; fast enough for every row.
 
@@ -189,7 +209,9 @@ class RowCheck:
         return (self.teachers[name] for name in names)
 
     def _is_new(self, finding: Finding, name: str) -> bool:
-        """Whether the same was not found in an earlier row."""
+        """Whether a finding ends the run, or the same was not found in an earlier row."""
+        if finding.kind.severity is Severity.REFUSAL:
+            return True
         key = finding.kind.name, finding.message.removeprefix(name)
         is_new = key not in self._told
         self._told.add(key)

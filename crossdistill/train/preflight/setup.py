@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from crossdistill.chat import ensure_template
-from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.distill.checks import check_signal, check_temperature
@@ -23,7 +22,7 @@ from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import student_options, teacher_options
 from crossdistill.train.monitor.template_warnings import PairWarnings
 from crossdistill.train.off_policy import completion_findings
-from crossdistill.train.preflight.data import all_rows, check_data, num_rows, rows_to_render, spelled_rows
+from crossdistill.train.preflight.data import all_rows, check_data, num_rows
 from crossdistill.train.preflight.models import check_budget, context_of, hub_options
 from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.schedule import schedule_findings
@@ -101,17 +100,13 @@ class Setup:
         teachers = {name: teacher_setup(name, models, args, tokenizers[1], log) for name in models}
         _check_teachers(teachers.values(), student.renderer, args, objective)
         row_check = _row_check(student, teachers, routing, args, log)
-        for number, spelled in spelled_rows(datasets):
-            row_check.check_text(prompt_name(number), spelled)
-        rows = rows_to_render(datasets)
-        for number, row in rows:
-            row_check.check_rendering(prompt_name(number), row)
+        checked_rows = row_check.check_all(datasets)
         setup = cls(
             model,
             student.renderer.tokenizer,
             teachers,
             routing,
-            [row for _, row in rows],
+            checked_rows,
             log,
             row_check,
         )

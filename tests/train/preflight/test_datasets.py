@@ -10,6 +10,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
 from crossdistill import InputError
 from crossdistill.train import CrossTokenizerTrainer
+from crossdistill.train.preflight.data import check_prompts
 from crossdistill.train.preflight.datasets import GivenRows, as_data, as_eval_data, as_read
 from crossdistill.train.stream import Stream
 from tests.models import MESSAGES, Pair
@@ -80,6 +81,47 @@ def test_data_sets_stay_as_they_are():
     assert as_data(as_read(stream), WHAT) is stream
 
 
+@pytest.mark.parametrize("kind", ["numpy", "torch", "pandas", "arrow"])
+def test_the_format_of_a_table_does_not_matter(kind):
+    given = as_data(TABLE.with_format(kind), WHAT)
+    assert given["prompt"][:] == TABLE["prompt"][:]
+    assert given[3] == TABLE[3]
+    check_prompts(given, WHAT)
+    stream = as_data(TABLE.to_iterable_dataset().with_format(kind), WHAT)
+    assert next(stream.rows())["row"] == TABLE[0]
+
+
+def test_a_function_may_make_the_rows_of_a_table():
+    table = Dataset.from_dict({"question": ["one", "two"]})
+    given = as_data(table.with_transform(lambda rows: {"prompt": [f"{one}?" for one in rows["question"]]}), WHAT)
+    check_prompts(given, WHAT)
+    assert list(given) == [{"prompt": "one?"}, {"prompt": "two?"}]
+    assert given.column_names == ["prompt"]
+
+
+def test_no_rows():
+    for empty in ([], (), Dataset.from_dict({}), Dataset.from_dict({"question": []})):
+        with pytest.raises(InputError, match="the training data is empty: give at least one row"):
+            check_prompts(as_data(empty, WHAT), WHAT)
+
+
+class Broken(MapStyle):
+    def __getitem__(self, number: int) -> Any:
+        if number == 5:
+            raise OSError("shard 3 is gone")
+        return ROWS[number]
+
+
+def test_a_row_that_cannot_be_read_is_named():
+    def fail(rows: Any) -> Any:
+        raise KeyError("text")
+
+    with pytest.raises(InputError, match=r"row 5 of the training data cannot be read \(OSError: shard 3 is gone\)"):
+        as_data(Broken(), WHAT)
+    with pytest.raises(InputError, match=r"row 0 of the training data cannot be read \(KeyError: 'text'\)"):
+        as_data(TABLE.with_transform(fail), WHAT)
+
+
 @pytest.mark.parametrize("splits", [SPLITS, DatasetDict(train=TABLE), IterableDatasetDict(train=TABLE), DatasetDict()])
 def test_splits(splits):
     with pytest.raises(InputError, match=r"the training data is a \w+Dict with the splits train.*data\['train'\]"):
@@ -95,7 +137,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a loader": (torch.utils.data.DataLoader(ROWS), "type DataLoader: .* that it reads"),
     "a class": (MapStyle, "is the class MapStyle"),
     "a number": (7, "type int"),
-    "without a length": (Unsized(), "type Unsized"),
+    "without a length": (Unsized(), "without a length .Unsized.: give it a `__len__`"),
     "texts": (["a", "b"], "row 0 of the training data is 'a': each row must be a dict"),
     "a row that is None": ([*ROWS, None], "row 8 of the training data is None"),
 }

@@ -65,6 +65,12 @@ def test_rows_that_are_refused_by_their_number(check, prompt, message):
         check.check(7, {"prompt": prompt})
 
 
+def test_a_refusal_is_raised_each_time(check):
+    for prompts in ([RENDERED], ["a text", RENDERED], [RENDERED]):
+        with pytest.raises(InputError, match="was rendered with a chat template before"):
+            check.check_all([Dataset.from_dict({"prompt": prompts})])
+
+
 def test_a_template_that_refuses_is_told_with_the_row(check):
     check.student.renderer.tokenizer.chat_template = "{{ raise_exception('no') }}"
     with pytest.raises(InputError, match=r"prompt 7: the chat template of .* refuses a conversation of user \(no\)"):
@@ -137,3 +143,35 @@ def test_bpe_dropout_of_either_side_is_switched_off_and_told(pair, output, caplo
     assert sum("reads texts at random" in record.message for record in caplog.records) == 2
     renderer = trainer._teacher_renderers["teacher"]
     assert len({tuple(renderer.render([USER])) for _ in range(5)}) == 1
+
+
+UNUSABLE = {
+    "rendered": ([{"prompt": RENDERED}], "prompt 0 was rendered with a chat template before"),
+    "a foreign role": ([{"prompt": [{**USER, "role": "human"}]}], "prompt 0 has a message of the role 'human'"),
+    "no prompt": ([{"question": "a"}], "the evaluation data has no 'prompt' column, only question"),
+    "None": ([{"prompt": "a"}, {"prompt": None}], "prompt 1 is None"),
+    "too long": ([{"prompt": "a"}, {"prompt": "word " * 5000}], "prompt 1 has .* exceeds the student's context"),
+    "none": ([], "the evaluation data is empty"),
+}
+
+
+@pytest.fixture(scope="module")
+def trainer(pair, tmp_path_factory):
+    return make_trainer(pair, tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_data_given_to_evaluate_is_checked_as_the_run_s_own(trainer, monkeypatch, kind):
+    monkeypatch.setattr(trainer, "sample", lambda rows: pytest.fail("it was sampled from"))
+    rows, message = UNUSABLE[kind]
+    for given in (rows, {"one": [{"prompt": "a"}], "two": rows}):
+        with pytest.raises(InputError, match=message):
+            trainer.evaluate(given)
+
+
+@pytest.mark.parametrize("kind", ["rendered", "a foreign role", "None", "too long"])
+def test_prompts_to_score_are_checked_likewise(trainer, monkeypatch, kind):
+    monkeypatch.setattr(trainer, "sample", lambda rows: pytest.fail("it was sampled from"))
+    rows, message = UNUSABLE[kind]
+    with pytest.raises(InputError, match=message):
+        trainer.score_prompts([row["prompt"] for row in rows])
