@@ -1,4 +1,4 @@
-"""Roles by the names of other formats, which a chat template writes as they stand or leaves out."""
+"""Roles that a chat template does not know, and so writes as they stand or leaves out."""
 
 from typing import Any
 
@@ -14,12 +14,34 @@ FOREIGN_ROLE = Kind(
     "of 0.02)",
 )
 
-_USUAL = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant"}
-_KNOWN = ("system", "user", "assistant", "tool")
+UNKNOWN_ROLE = Kind(
+    "unknown_role",
+    Severity.WARNING,
+    When.BEFORE_WEIGHTS,
+    "{name} has a message of the role {role!r}, which the {side}'s chat template does not mention: call it 'user', "
+    "'assistant' or 'system' if it is one of these.",
+    "the template writes the name as it stands, or drops the message",
+)
+
+_ASSISTANTS = ("ai", "gpt", "chatgpt", "bot", "chatbot", "model")
+_USUAL = {"human": "user", "prompter": "user", **dict.fromkeys(_ASSISTANTS, "assistant")}
+_KNOWN = {
+    "system",
+    "user",
+    "assistant",
+    "tool",
+    "developer",
+    "function",
+    "ipython",
+    "environment",
+    "observation",
+    "tool_response",
+}
+"""Roles that data for some templates have."""
 
 
 def role_findings(prompt: Prompt, name: str, side: str, template: Any) -> list[Finding]:
-    """Roles that a template does not know, although it knows them by another name.
+    """Messages of roles that a template does not know.
 
     Args:
         prompt: a text or messages.
@@ -28,7 +50,8 @@ def role_findings(prompt: Prompt, name: str, side: str, template: Any) -> list[F
         template: the source of its chat template.
 
     Returns:
-        A refusal for each role; the first one is that of the first message.
+        One for each role, in the order of the messages: a refusal if the template knows it by another name, else a
+        warning.
 
     Example:
         >>> template = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
@@ -36,19 +59,20 @@ def role_findings(prompt: Prompt, name: str, side: str, template: Any) -> list[F
         >>> finding.message[-25:]
         "not know: call it 'user'."
     """
-    roles = [] if isinstance(prompt, str) else list(dict.fromkeys(str(message["role"]) for message in prompt))
-    return [
-        FOREIGN_ROLE(name=name, role=role, side=side, usual=usual)
-        for role in roles
-        if (usual := _usual(role)) is not None and not _mentions(str(template), role)
-    ]
+    roles = [] if isinstance(prompt, str) else dict.fromkeys(str(message["role"]) for message in prompt)
+    unknown = [role for role in roles if role not in _KNOWN and not _mentions(str(template), role)]
+    return [_finding(role, name=name, side=side) for role in unknown]
+
+
+def _finding(role: str, **where: str) -> Finding:
+    usual = _usual(role)
+    return UNKNOWN_ROLE(role=role, **where) if usual is None else FOREIGN_ROLE(role=role, usual=usual, **where)
 
 
 def _usual(role: str) -> str | None:
-    """The name that templates know a role by; None if it has that name already, or is no common one."""
-    plain = role.strip().lower()
-    usual = _USUAL.get(plain, plain if plain in _KNOWN else role)
-    return None if usual == role else usual
+    """The name that templates know a role by; None if it is no common one."""
+    plain = role.strip(" \t\r\n:").lower()
+    return _USUAL.get(plain, plain if plain in _KNOWN else None)
 
 
 def _mentions(template: str, role: str) -> bool:

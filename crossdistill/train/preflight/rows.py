@@ -84,8 +84,6 @@ class Reader:
         """
         if self.renderer.tools and isinstance(prompt, str):
             raise InputError(f"{name} is a text, and tools need messages: give a list of messages, or no tools.")
-        for finding in role_findings(prompt, name, self.label, self.renderer.chat_template):
-            raise FindingError(finding)
         ids = self._rendered(prompt, name)
         if self.context is not None and len(ids) + budget > self.context:
             raise InputError(
@@ -185,9 +183,7 @@ class RowCheck:
         for reader in (self.student, *teachers):
             reader.check_text(row["prompt"], name)
         for reader in teachers or [self.student]:
-            for finding in marker_findings(name, row["prompt"], self.student.markers, reader.markers):
-                if self._is_new(finding, name):
-                    self.log.add(finding)
+            self._add(marker_findings(name, row["prompt"], self.student.markers, reader.markers), name)
 
     def check_rendering(self, name: str, row: Mapping[str, Any]) -> None:
         """Render the prompt for each model that reads it, and check the result.
@@ -199,20 +195,18 @@ class RowCheck:
             InputError: a model cannot read it.
         """
         for reader in (self.student, *self._teachers_of(row)):
+            self._add(role_findings(row["prompt"], name, reader.label, reader.renderer.chat_template), name)
             reader.check(row["prompt"], name, self.budget)
-            for finding in unshown_findings(row["prompt"], name, reader.label, reader.renderer):
-                if self._is_new(finding, name):
-                    self.log.add(finding)
+            self._add(unshown_findings(row["prompt"], name, reader.label, reader.renderer), name)
 
     def _teachers_of(self, row: Mapping[str, Any]) -> Iterator[Reader]:
         names = self.teachers if self.routing is None else self.routing.of(row)
         return (self.teachers[name] for name in names)
 
-    def _is_new(self, finding: Finding, name: str) -> bool:
-        """Whether a finding ends the run, or the same was not found in an earlier row."""
-        if finding.kind.severity is Severity.REFUSAL:
-            return True
-        key = finding.kind.name, finding.message.removeprefix(name)
-        is_new = key not in self._told
-        self._told.add(key)
-        return is_new
+    def _add(self, findings: Iterable[Finding], name: str) -> None:
+        """Take up what ends the run, or was not found in an earlier row."""
+        for finding in findings:
+            key = finding.kind.name, finding.message.removeprefix(name)
+            if finding.kind.severity is Severity.REFUSAL or key not in self._told:
+                self._told.add(key)
+                self.log.add(finding)
