@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from crossdistill.train.preflight.fit import check_fit
-from crossdistill.train.preflight.weight_files import empty_tensors, weight_files
+from crossdistill.train.preflight.headers import empty_tensors
+from crossdistill.train.preflight.weight_files import weight_files
 from crossdistill.train.preflight.weights import loading, without_reports
 
 _ADAPTER = "adapter_model.safetensors"

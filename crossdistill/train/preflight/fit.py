@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossdistill.findings import Kind, Severity, When
+from crossdistill.train.preflight.headers import Header
 from crossdistill.train.preflight.weight_files import some
 
 MISFIT = Kind(
@@ -20,6 +21,15 @@ MISFIT = Kind(
     "transformers fills what is missing with random numbers, throws away what it does not expect, and the run goes on",
 )
 
+CODED = Kind(
+    "weights_without_their_scales",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the weights of {what} are quantised ({tensors}), and its config.json has no quantization_config that says how: "
+    "fetch the model again with the config.json of its weights, or give weights of float32, float16 or bfloat16.",
+    "transformers takes the codes for the numbers that they stand for",
+)
+
 _WRAPPERS = {
     "_orig_mod": "torch.compile",
     "_fsdp_wrapped_module": "FSDP",
@@ -28,6 +38,10 @@ _WRAPPERS = {
 }
 _OF_AN_ADAPTER = re.compile(r"(^|\.)(base_model\.model\.|base_layer\.|lora_[A-Za-z]+)")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.")
+# what layers that predict further tokens have and others have not
+_OF_FURTHER_TOKENS = re.compile(
+    r"\.(eh_proj|enorm|hnorm|shared_head|embed_tokens|input_proj|(token|hidden|final)_(layer)?norm|mtp\w*|nextn\w*)\."
+)
 # tables that the model computes itself, and heads that predict further tokens
 _HARMLESS = re.compile(
     r"(^|\.)(attn|attention|self_attention)\.(masked_bias|bias|causal_mask)$"
@@ -60,7 +74,9 @@ class Keys:
             info: what ``from_pretrained`` returns beside the model.
             config: of the model.
         """
-        unexpected = frozenset(key for key in info["unexpected_keys"] if not _is_harmless(key, config))
+        further = _further_layers(info["unexpected_keys"], config.get_text_config())
+        harmless = {key for key in info["unexpected_keys"] if further.intersection(_layers([key]))}
+        unexpected = frozenset(key for key in set(info["unexpected_keys"]) - harmless if not _is_harmless(key, config))
         missing = frozenset(key for key in info["missing_keys"] if not _HARMLESS.search(key))
         mismatched = {key: (tuple(file), tuple(model)) for key, file, model in sorted(info["mismatched_keys"])}
         return cls(missing, unexpected, mismatched)
@@ -111,15 +127,45 @@ def check_fit(what: str, architecture: str, config: Any, info: Mapping[str, Any]
         raise MISFIT.error(what=what, architecture=architecture, faults=keys.faults, way_out=way_out)
 
 
+def check_dtypes(what: str, model: Any, headers: Mapping[str, Header]) -> None:
+    """Check that the tensors in files are the numbers that a model computes with, and not codes for them.
+
+    Args:
+        what: whose weights they are, such as "the student 'my-model'".
+        model: without weights, not quantised.
+        headers: of the tensors in the files.
+
+    Raises:
+        FindingError: some are integers or 8-bit floats where the model has other floats.
+    """
+    tables = {
+        name.rpartition(".")[2]
+        for name, value in (*model.named_parameters(), *model.named_buffers())
+        if not value.is_floating_point()
+    }
+    not_read = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    coded = [
+        f"{name} is {header.dtype}"
+        for name, header in headers.items()
+        if not header.is_computed_with and name.rpartition(".")[2] not in tables
+        and not _HARMLESS.search(name) and not any(re.search(pattern, name) for pattern in not_read)
+    ]  # fmt: skip
+    if coded:
+        raise CODED.error(what=what, tensors=some(coded))
+
+
 def _is_harmless(key: str, config: Any) -> bool:
     """Whether an unexpected tensor takes no part in what the model computes."""
     text = config.get_text_config()
-    further = getattr(text, "num_nextn_predict_layers", None) or 0
-    layers = getattr(text, "num_hidden_layers", 0)
-    if further and any(layers <= number < layers + further for number in _layers([key])):
-        return True
     quantised = getattr(config, "quantization_config", None) or getattr(text, "quantization_config", None)
     return bool(_HARMLESS.search(key) or (quantised and _OF_A_QUANTISER.search(key)))
+
+
+def _further_layers(unexpected: Iterable[str], config: Any) -> set[int]:
+    """The numbers of layers that predict further tokens: beyond the model's own, and made like such a layer."""
+    number = getattr(config, "num_hidden_layers", 0)
+    further = range(number, number + (getattr(config, "num_nextn_predict_layers", None) or 0))
+    return set(further).intersection(_layers(key for key in unexpected if _OF_FURTHER_TOKENS.search(key)))
 
 
 # ---- likely causes --------------------------------------------------------------------------------------------------

@@ -5,16 +5,16 @@ The order in which transformers looks for them: one file of safetensors, its sha
 
 import json
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from crossdistill.findings import Kind, Severity, When
-from crossdistill.inspection.model_files import check_pointers
+from crossdistill.inspection.model_files import LIBRARY_ERRORS, check_pointers, reason_of
+from crossdistill.train.preflight.headers import Header, headers, read_tensor
 
 NO_WEIGHTS = Kind(
     "no_weights",
@@ -37,6 +37,20 @@ DAMAGED = Kind(
     When.BEFORE_WEIGHTS,
     "the weights {path} are damaged ({reason}): fetch or save them again.",
     "the model cannot be loaded, or is loaded in part",
+)
+TWICE = Kind(
+    "tensor_in_two_files",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "the tensor {tensor} is in {first} and, with other values, in {second}: fetch or save the model again.",
+    "the file that is read last wins, and one of them is of another model",
+)
+MISPLACED = Kind(
+    "tensor_in_another_file",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "{index} looks for the tensor {tensor} in {file}, and it is in {found}: fetch or save the model again.",
+    "files of two models are mixed, and the weights are those of none",
 )
 ADAPTER_BESIDE = Kind(
     "adapter_beside_a_model",
@@ -76,33 +90,74 @@ def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
     raise NO_WEIGHTS.error(folder=str(folder), found=_found(folder))
 
 
-def empty_tensors(files: Iterable[Path]) -> dict[str, Tensor]:
-    """Tensors of the names and shapes in files of safetensors, on the meta device: no weights are read."""
-    found = {}
+def check_shards(files: Sequence[Path], headers_of: Mapping[Path, Mapping[str, Header]]) -> None:
+    """Check that each tensor is in the one file where an index looks for it.
+
+    An index may name more than a model needs, so a name that is nowhere passes: see :func:`check_index`.
+
+    Args:
+        files: as :func:`weight_files` returns them.
+        headers_of: their tensors.
+
+    Raises:
+        FindingError: a tensor is in another file, or in two with other values.
+    """
+    at: dict[str, Path] = {}
     for path in files:
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 the file is no mapping
-                found[name] = torch.empty(file.get_slice(name).get_shape(), device="meta")
-    return found
+        for name in headers_of[path]:
+            if name in at and not torch.equal(read_tensor(at[name], name), read_tensor(path, name)):
+                raise TWICE.error(tensor=name, first=at[name], second=path.name)
+            at.setdefault(name, path)
+    for index, path in _indices(files):
+        for name in _looked_for(index, path) - headers_of[path].keys():
+            if name in at:
+                raise MISPLACED.error(tensor=name, index=index, file=path.name, found=at[name].name)
 
 
-def check_index(files: Sequence[Path]) -> None:
-    """Check that each file of safetensors holds the tensors that an index looks for in it.
+def check_index(files: Sequence[Path], headers_of: Mapping[Path, Mapping[str, Header]]) -> None:
+    """Check that each file holds the tensors that an index looks for in it, to tell why tensors are missing.
 
-    An index may name more than a model needs, so this tells why tensors are missing, not whether they are.
+    Args:
+        files: as :func:`weight_files` returns them.
+        headers_of: their tensors.
+
+    Raises:
+        FindingError: one holds others.
+    """
+    for index, path in _indices(files):
+        lacking = _looked_for(index, path) - headers_of[path].keys()
+        if lacking:
+            raise DAMAGED.error(path=path, reason=f"{index.name} looks in it for {some(sorted(lacking))}")
+
+
+def _indices(files: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Each index beside a file, and the file."""
+    for path in files:
+        for index in path.parent.glob(f"*{path.suffix}{_INDEX}"):
+            yield index, path
+
+
+def _looked_for(index: Path, path: Path) -> set[str]:
+    """The tensors that an index says are in a file."""
+    return {name for name, file in _weight_map(index).items() if file == path.name}
+
+
+def read_headers(files: Sequence[Path]) -> dict[Path, dict[str, Header]]:
+    """The tensors of files, without weights.
 
     Args:
         files: as :func:`weight_files` returns them.
 
     Raises:
-        FindingError: one holds others.
+        FindingError: one is damaged, or holds something else.
     """
+    found = {}
     for path in files:
-        for index in path.parent.glob(f"*{path.suffix}{_INDEX}"):
-            with safe_open(path, framework="pt") as file:
-                lacking = {key for key, at in _weight_map(index).items() if at == path.name} - set(file.keys())
-            if lacking:
-                raise DAMAGED.error(path=path, reason=f"{index.name} looks in it for {some(sorted(lacking))}")
+        try:
+            found[path] = headers(path)
+        except LIBRARY_ERRORS as error:
+            raise DAMAGED.error(path=path, reason=reason_of(error)) from None
+    return found
 
 
 def some(names: Sequence[Any]) -> str:

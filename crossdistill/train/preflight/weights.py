@@ -14,8 +14,9 @@ from transformers.utils import logging as transformers_logging
 from crossdistill.findings import Kind, Severity, When
 from crossdistill.inspection.model_files import LIBRARY_ERRORS, read_config, reason_of
 from crossdistill.train.preflight.architecture import architecture_of, is_quantised
-from crossdistill.train.preflight.fit import check_fit
-from crossdistill.train.preflight.weight_files import check_index, empty_tensors, weight_files
+from crossdistill.train.preflight.fit import check_dtypes, check_fit
+from crossdistill.train.preflight.headers import Header
+from crossdistill.train.preflight.weight_files import check_index, check_shards, read_headers, weight_files
 
 UNREADABLE = Kind(
     "unreadable_weights",
@@ -62,37 +63,41 @@ def check_weights(side: str, model: Any, options: Mapping[str, Any]) -> None:
     if not folder.is_dir():
         return
     files = weight_files(folder, options.get("variant"))
-    is_plain = files[0].suffix == ".safetensors" and not quantised and not is_deepspeed_zero3_enabled()
-    if is_plain and issubclass(architecture, PreTrainedModel):
-        info = loading_info(what, architecture, config, files)
+    headers_of = read_headers(files)
+    check_shards(files, headers_of)
+    if issubclass(architecture, PreTrainedModel) and not quantised and not is_deepspeed_zero3_enabled():
+        headers = {name: header for of_file in headers_of.values() for name, header in of_file.items()}
+        empty, info = loaded_empty(what, architecture, config, headers)
         if info["missing_keys"]:
-            check_index(files)
+            check_index(files, headers_of)
         check_fit(what, architecture.__name__, config, info)
+        check_dtypes(what, empty, headers)
 
 
-def loading_info(what: str, architecture: Any, config: PreTrainedConfig, files: list[Path]) -> dict[str, Any]:
-    """What transformers would report of loading files of safetensors: found by loading tensors without content.
+def loaded_empty(
+    what: str, architecture: Any, config: PreTrainedConfig, headers: Mapping[str, Header]
+) -> tuple[Any, dict[str, Any]]:
+    """A model without weights, and what transformers would report of loading it: found with tensors without content.
 
     Args:
         what: what messages call the model.
         architecture: its class.
         config: of the model.
-        files: with its weights.
+        headers: of the tensors in its files.
 
     Raises:
         FindingError: the model cannot be made of its configuration.
     """
     with loading(what), without_reports(everything=True):
-        _, info = architecture.from_pretrained(
+        model, info = architecture.from_pretrained(
             None,
             config=config,
-            state_dict=empty_tensors(files),
+            state_dict={name: torch.empty(header.shape, device="meta") for name, header in headers.items()},
             device_map={"": "meta"},
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    found: dict[str, Any] = info
-    return found
+    return model, info
 
 
 @contextmanager

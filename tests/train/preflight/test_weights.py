@@ -58,6 +58,55 @@ def as_torch(folder: Path) -> Path:
     return folder / "pytorch_model.bin"
 
 
+def as_torch_shards(folder: Path) -> list[Path]:
+    shards = sharded(folder)
+    index = folder / "model.safetensors.index.json"
+    entries = json.loads(index.read_text().replace("model-", "pytorch_model-").replace(".safetensors", ".bin"))
+    index.unlink()
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(entries))
+    for path in shards:
+        torch.save(
+            load_file(path), folder / path.name.replace("model-", "pytorch_model-").replace("safetensors", "bin")
+        )
+        path.unlink()
+    return sorted(folder.glob("pytorch_model-*.bin"))
+
+
+def with_dtype(dtype: torch.dtype, which: str = "") -> Change:
+    """Writes some weights as codes, without their scales."""
+
+    def change(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        coded = {name: (value * 50).to(dtype) if which in name else value for name, value in load_file(path).items()}
+        save_file(coded, path, metadata={"format": "pt"})
+
+    return change
+
+
+def with_a_tensor_in_two_files(folder: Path, is_other: bool = True) -> None:
+    first, second, *_ = sharded(folder)
+    name, value = next(iter(load_file(first).items()))
+    save_file({**load_file(second), name: value + is_other}, second, metadata={"format": "pt"})
+
+
+def with_a_tensor_in_two_torch_files(folder: Path) -> None:
+    first, second, *_ = as_torch_shards(folder)
+    name, value = next(iter(torch.load(first).items()))
+    torch.save({**torch.load(second), name: value + 1}, second)
+
+
+def with_a_tensor_in_another_file(folder: Path) -> None:
+    first, second, *_ = sharded(folder)
+    (name, value), *rest = load_file(first).items()
+    save_file(dict(rest), first, metadata={"format": "pt"})
+    save_file({**load_file(second), name: value}, second, metadata={"format": "pt"})
+
+
+def with_a_layer_less_in_the_configuration(folder: Path) -> None:
+    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    edit(folder, num_hidden_layers=layers - 1, num_nextn_predict_layers=1)
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
@@ -157,6 +206,41 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "an index is empty": (with_an_index('{"weight_map": {}}'), "its weight_map does not name a file for each tensor"),
     "a cut .bin": (lambda folder: cut(as_torch(folder)), r"pytorch_model.bin are damaged \(it was cut short\)"),
     "a page as .bin": (lambda folder: as_torch(folder).write_text("<html>"), r"damaged \(it is no file of torch\)"),
+    "a list as .bin": (
+        lambda folder: torch.save([torch.ones(2)], as_torch(folder)),
+        r"pytorch_model.bin are damaged \(it holds a list, not tensors by name\): fetch or save",
+    ),
+    "a training state as .bin": (
+        lambda folder: torch.save({"epoch": 3, "model": {}}, as_torch(folder)),
+        r"pytorch_model.bin are damaged \(its 'epoch' is a int, not a tensor",
+    ),
+    "a module as .bin": (
+        lambda folder: torch.save(torch.nn.Linear(2, 2), as_torch(folder)),
+        r"pytorch_model.bin are damaged \(it holds other objects than tensors, which are not unpickled\)",
+    ),
+    "a layer less than there are": (
+        with_a_layer_less_in_the_configuration,
+        r"unexpected: model.layers.\d.*\): config.json says num_hidden_layers = \d and they have layer \d; correct one",
+    ),
+    "int8": (
+        with_dtype(torch.int8),
+        r"are quantised \(\S+ is I8, .*\), and its config.json has no quantization_config that says how: fetch",
+    ),
+    "uint8 in an MLP": (with_dtype(torch.uint8, "layers.0.mlp"), r"are quantised \(model.layers.0.mlp\S+ is U8, "),
+    "float8": (with_dtype(torch.float8_e4m3fn, "proj"), r"are quantised \(model.layers.0.*_proj.weight is F8_E4M3, "),
+    "int8 as .bin": (
+        lambda folder: [with_dtype(torch.int8, "o_proj")(folder), as_torch(folder)],
+        r"are quantised \(model.layers.0.self_attn.o_proj.weight is int8",
+    ),
+    "a tensor in two files": (
+        with_a_tensor_in_two_files,
+        r"the tensor \S+ is in \S+/model-00001-\S+ and, with other values, in model-00002-\S+: fetch or save",
+    ),
+    "a tensor in two files of torch": (with_a_tensor_in_two_torch_files, r"and, with other values, in pytorch_model-0"),
+    "a tensor in another file": (
+        with_a_tensor_in_another_file,
+        r"index.json looks for the tensor \S+ in model-00001-\S+, and it is in model-00002-\S+: fetch or save",
+    ),
     "no architecture": (
         lambda folder: edit(folder, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}),
         r"is quantised, and cannot be loaded so here \(.*bitsandbytes.*\): install what is missing",
@@ -197,18 +281,19 @@ def test_the_trainer_checks_before_it_loads(
         make_trainer(pair, output, **{side: str(folder)})
 
 
-# ---- what is found only when weights are read -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("fault", ["torch.compile", "no norm", "another vocabulary", "bias"])
-def test_files_of_torch_are_compared_as_they_are_loaded(pair: Pair, tmp_path: Path, fault: str) -> None:
+def test_files_of_torch_are_compared_alike(pair: Pair, tmp_path: Path, fault: str) -> None:
     change, message = FAULTS[fault]
     folder = Path(shutil.copytree(pair.teacher, tmp_path / "model"))
     change(folder)
     as_torch(folder)
-    check_weights("teacher", str(folder), {})
+    with pytest.raises(FindingError, match=message):
+        check_weights("teacher", str(folder), {})
     with pytest.raises(FindingError, match=message):
         load_model("the teacher 'it'", str(folder), {})
+
+
+# ---- what is found only when weights are read -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("side", ["student", "teacher"])
@@ -233,7 +318,19 @@ def test_a_model_that_does_not_fit_into_memory(pair: Pair, monkeypatch: Any) -> 
 # ---- what is whole --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [lambda folder: None, sharded, as_torch])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: None,
+        sharded,
+        as_torch,
+        as_torch_shards,
+        lambda folder: with_a_tensor_in_two_files(folder, is_other=False),
+        lambda folder: save_file(
+            {"x": torch.ones(2)}, sharded(folder)[0].with_name("model-00009-of-00009.safetensors")
+        ),
+    ],
+)
 def test_whole_folders_pass(pair: Pair, tmp_path: Path, change: Change, caplog: Any) -> None:
     folder = Path(shutil.copytree(pair.student, tmp_path / "model"))
     change(folder)
@@ -268,6 +365,23 @@ def test_tables_and_heads_that_take_no_part_pass(pair: Pair, tmp_path: Path, nam
     load_model("the teacher", str(folder), {})
 
 
+def test_tables_of_integers_pass(pair: Pair, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(pair.teacher, tmp_path / "model"))
+    path = folder / "model.safetensors"
+    tables = {"model.position_ids": torch.arange(4), "model.layers.0.attn.bias": torch.ones(2, 2, dtype=torch.bool)}
+    save_file({**load_file(path), **tables}, path, metadata={"format": "pt"})
+    check_weights("teacher", str(folder), {})
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_floats_pass(pair: Pair, tmp_path: Path, dtype: torch.dtype) -> None:
+    folder = Path(shutil.copytree(pair.teacher, tmp_path / "model"))
+    with_dtype(dtype)(folder)
+    check_weights("teacher", str(folder), {})
+    as_torch(folder)
+    check_weights("teacher", str(folder), {})
+
+
 def test_an_index_may_name_more_than_there_is(pair: Pair, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(pair.teacher, tmp_path / "model"))
     first, *_ = sharded(folder)
@@ -290,7 +404,7 @@ def test_gpt2_as_it_was_published(tmp_path: Path) -> None:
 def test_layers_that_predict_further_tokens_pass(pair: Pair, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(pair.teacher, tmp_path / "model"))
     layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
-    added(f"model.layers.{layers}.eh_proj.weight")(folder)
+    added(*(f"model.layers.{layers}.{name}.weight" for name in ("eh_proj", "mlp.up_proj", "self_attn.q_proj")))(folder)
     with pytest.raises(FindingError, match="do not fit"):
         check_weights("teacher", str(folder), {})
     edit(folder, num_nextn_predict_layers=1)
