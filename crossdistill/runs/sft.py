@@ -63,14 +63,14 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         OutOfSpaceError: a disk is full; what was saved before is whole.
     """
     folder, identity = RunFolder(output), config.model_dump(mode="json")
-    source = row_source(config)
-    tokenizer = load_tokenizer(config.student, "student")
-    vocab = ByteVocab.from_tokenizer(tokenizer, vocab_size(config.student), config.text_tokens)
     processes = PartialState()
+    findings = FindingLog(is_emitter=processes.is_main_process)
+    source = row_source(config)
+    tokenizer = load_tokenizer(config.student, "student", log=findings)
+    vocab = ByteVocab.from_tokenizer(tokenizer, vocab_size(config.student), config.text_tokens)
     if processes.is_main_process:
         folder.check(identity, resume)
     arguments = sft_arguments(folder.checkpoints, config.train)
-    findings = FindingLog(is_emitter=processes.is_main_process)
     source.check(reader_of(config.student, "student", tokenizer, text_tokens=config.text_tokens), findings)
     check_weights("student", config.student, student_options(arguments))
     rows = source.rows(folder, arguments.seed, findings)

@@ -1,14 +1,14 @@
 """Rows for SFT: prompts with responses that the data set holds, or that a teacher writes first."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate import PartialState
 from rich.progress import track
 
-from crossdistill.chat import ensure_template
+from crossdistill.chat import ensure_template, template_effects, template_findings
+from crossdistill.chat.findings import Uses
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.errors import InputError
@@ -75,7 +75,7 @@ class GivenResponses:
     def check(self, student: Reader, findings: FindingLog) -> None:
         """Check that the student can read the prompts."""
         check_text_tokens(student.text_tokens, {"student": student.renderer.tokenizer})
-        RowCheck(student, log=findings).check_all([self._rows])
+        check_prompts_of(self._rows, RowCheck(student, log=findings))
 
     def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
         """The rows of the data set."""
@@ -90,18 +90,15 @@ class TeacherResponses:
         self._config, self._teacher = config, teacher
         self._prompts = _load(config, {"prompt": config.prompt_column})
 
-    @cached_property
-    def _tokenizer(self) -> Any:
-        return load_tokenizer(self._teacher, "teacher")
-
     def check(self, student: Reader, findings: FindingLog) -> None:
         """Check that both can read the prompts, and that the teacher has room for `max_new_tokens` after each."""
         budget, context = self._config.max_new_tokens, context_of(self._teacher)
         check_budget(context, budget, "teacher", "max_new_tokens")
+        self._tokenizer = load_tokenizer(self._teacher, "teacher", log=findings)
         tokenizers = {"student": student.renderer.tokenizer, "teacher": self._tokenizer}
         check_text_tokens(student.text_tokens, tokenizers)
         teacher = reader_of(self._teacher, "teacher", self._tokenizer, context, self._config.text_tokens)
-        RowCheck(student, {"teacher": teacher}, budget, log=findings).check_all([self._prompts])
+        check_prompts_of(self._prompts, RowCheck(student, {"teacher": teacher}, budget, log=findings))
 
     def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
         """The responses that ended within `max_new_tokens`; the others stay in the file only.
@@ -167,6 +164,18 @@ def reader_of(
     """
     ensure_template(tokenizer)
     return Reader(label, PromptRenderer(tokenizer, {}, []), context, num_ids(model), tuple(text_tokens))
+
+
+def check_prompts_of(rows: Any, check: RowCheck) -> None:
+    """Check that the prompts can be read, and look at what the templates of their readers do.
+
+    Raises:
+        InputError: a model cannot read one.
+    """
+    uses = Uses.of([row["prompt"] for row in check.check_all([rows])])
+    for reader in (check.student, *check.teachers.values()) if uses.messages else ():
+        effects = template_effects(reader.renderer.tokenizer, reader.renderer.template_kwargs)
+        check.log.add_all(template_findings(effects, reader.label, uses))
 
 
 def _load(config: SFTRunConfig, columns: dict[str, str]) -> Any:

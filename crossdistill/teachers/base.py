@@ -15,6 +15,7 @@ from torch import nn
 
 from crossdistill.align import DropReason
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingError
 from crossdistill.ops import HiddenStates, TopLogprobs
 from crossdistill.signal import Signal
 from crossdistill.tokens import ByteVocab
@@ -82,6 +83,10 @@ class WrittenResponse:
     num_tokens: int
     stopped: bool
     left_out: tuple[str, ...] = ()
+
+
+class TeacherFindingError(FindingError):
+    """Something was found about a teacher while a run goes on; what was trained so far is sound."""
 
 
 class Teacher(ABC):

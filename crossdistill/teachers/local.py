@@ -1,5 +1,6 @@
 """A teacher in this process: a Hugging Face model."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from crossdistill.chat.ids import refuse_ids
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.costs import matmul_parameters
 from crossdistill.errors import InputError
-from crossdistill.findings import FindingLog
+from crossdistill.findings import FindingLog, Kind, Severity, When
 from crossdistill.ops import (
     HiddenStates,
     LMHead,
@@ -25,10 +26,20 @@ from crossdistill.ops import (
     token_logprobs,
     top_logprobs,
 )
+from crossdistill.ops.trace import where_not_finite
 from crossdistill.signal import Signal
-from crossdistill.teachers.base import Teacher, TeacherRequest, TeacherScore, WrittenResponse
+from crossdistill.teachers.base import Teacher, TeacherFindingError, TeacherRequest, TeacherScore, WrittenResponse
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
+
+NOT_FINITE = Kind(
+    "teacher_not_finite",
+    Severity.REFUSAL,
+    When.DURING,
+    "the teacher's log-probabilities of a response are not finite: {where} overflows first. Load it in bfloat16 or "
+    "float32 (teacher_model_init_kwargs), whose range is wider, or mend its weights.",
+    "such responses teach nothing: if they are all of a run, it ends well and has trained nothing",
+)
 
 
 class LocalTeacher(Teacher):
@@ -147,10 +158,21 @@ class LocalTeacher(Teacher):
         logprobs = token_logprobs(before, self._head, torch.cat(tokens).to(device), self.temperature).logprobs
         final = torch.stack([part[-1] for part in states])
         stops = log_mass(final, self._head, torch.tensor(self.stop_ids, device=device), self.temperature).tolist()
+        self._check_finite(logprobs, stops, input_ids, mask)
         split = logprobs.cpu().split([len(part) for part in tokens])
         for request, part, stop, own in zip(requests, split, stops, states, strict=True):
             score = TeacherScore(part.numpy().astype(np.float32), stop if request.stopped else None)
             yield self._with_signal(score, own, signal, top_k)
+
+    def _check_finite(self, logprobs: Tensor, stops: Sequence[float], input_ids: Tensor, mask: Tensor) -> None:
+        """A probability of 0 means what it says; NaN means that the teacher has no distribution at all.
+
+        Raises:
+            TeacherFindingError: some are NaN; the message names the weight or layer.
+        """
+        if bool(logprobs.isnan().any()) or any(map(math.isnan, stops)):
+            passed = where_not_finite(self.model, lambda: self.model(input_ids=input_ids, attention_mask=mask))
+            raise TeacherFindingError(NOT_FINITE(where=passed or "its output head"))
 
     def _with_signal(self, score: TeacherScore, states: Tensor, signal: Signal, top_k: int) -> TeacherScore:
         """The score of one response with the states or the top k, if the signal asks for them."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
+from crossdistill.teachers.base import TeacherFindingError
 from crossdistill.train.checkpoint import Contents
 from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
@@ -62,7 +63,7 @@ class CheckpointingTrainer(ResumableTrainer, StreamingTrainer):
                 monitor.load(checkpoint)
         try:
             return super().train(checkpoint, **kwargs)
-        except (TeacherError, StreamError):
+        except (TeacherError, TeacherFindingError, StreamError):
             self._save_last_step()
             raise
 

@@ -27,6 +27,7 @@ from crossdistill.distill.student import StudentInputs, check_finite, collate, s
 from crossdistill.errors import TeacherError
 from crossdistill.objectives import Objective
 from crossdistill.teachers import Teacher
+from crossdistill.teachers.base import TeacherFindingError
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.assembly import distiller_of
 from crossdistill.train.config import CrossTokenizerConfig
@@ -227,7 +228,7 @@ class CrossTokenizerTrainer(VerifyingTrainer):
                 ends = [position for part in parts for position in part.stop_positions]
                 old_logprobs = self.old_logprobs(rollout, inputs, ends)
             check_finite(old_logprobs.tokens, self.state.global_step, lambda: self.where_not_finite(inputs))
-            with raised_on_all(TeacherError):
+            with raised_on_all(TeacherError, TeacherFindingError):
                 return inputs, distiller.collect(parts, old_logprobs)
 
     def _compute_loss(

@@ -1,6 +1,7 @@
 """The SFT warm start: what is learned, and a teacher that writes the responses, killed and resumed."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -330,3 +331,16 @@ def test_a_resume_with_other_pairs_is_refused(pair, data, output, fixed_teacher,
     with pytest.raises(InputError, match=r"row 0 of .*responses\.jsonl .*: restore the data set and the file"):
         sft(chosen, output, resume=True)
     assert len(fixed_teacher) == 1
+
+
+def test_what_a_template_does_is_told_and_kept(pair, data, output, fixed_teacher, tmp_path, caplog):
+    """A teacher without a generation prompt, whose tokenizer reads texts at random."""
+    folder = Path(shutil.copytree(pair.teacher, tmp_path / "teacher"))
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().split("{% if add_generation_prompt")[0])
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["dropout"] = 0.3
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    run = sft(config(pair, data, teacher=str(folder), max_new_tokens=20, train={**TRAIN, "max_steps": 1}), output)
+    assert [finding["kind"] for finding in run["findings"]] == ["tokenizer_sampling_off", "no_generation_prompt"]
+    assert caplog.text.count("the teacher's chat template has no generation prompt") == 1

@@ -9,6 +9,7 @@ from crossdistill.align import DropReason
 from crossdistill.chat import PLAIN_TEMPLATE
 from crossdistill.signal import Signal
 from crossdistill.teachers import LocalTeacher, TeacherRequest, TeacherScore, WrittenResponse, check_teacher
+from crossdistill.teachers.base import TeacherFindingError
 from crossdistill.teachers.writing import write_responses
 from tests import tiny_models
 from tests.oracles import logprobs as oracle
@@ -226,3 +227,18 @@ def test_the_top_k_are_the_most_probable_at_the_teachers_temperature():
         assert answer.topk.ids.tolist() == expected.indices.tolist()
         np.testing.assert_allclose(answer.topk.logprobs, expected.values, **CLOSE)
         assert answer.states is None
+
+
+def test_a_text_on_which_the_teacher_overflows_names_the_layer():
+    """Half precision may overflow on some texts alone, which no probe at the start has seen."""
+    teacher = teacher_of()
+    layer = teacher.model.model.layers[0].mlp.down_proj
+
+    def overflow(module, inputs, output):
+        return output * torch.where(output.abs().sum() > 0, torch.inf, 1.0) * 0  # inf * 0: NaN
+
+    handle = layer.register_forward_hook(overflow)
+    with pytest.raises(TeacherFindingError, match=r"not finite: the layer model\.layers\.0\.mlp\.down_proj \(Linear"):
+        teacher.score(requests())
+    handle.remove()
+    assert_scored(teacher, requests(), teacher.score(requests()))
