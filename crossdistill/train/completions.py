@@ -42,6 +42,14 @@ RENDERED = Kind(
     "rendered them, and the student would learn that as text: give what the assistant says and nothing else.",
     "the student is taught to write markup",
 )
+LIKE_RENDERED = Kind(
+    "completions_like_rendered",
+    Severity.WARNING,
+    When.BEFORE_WEIGHTS,
+    "{count} of {total} completions begin or end with {name} (the first in row {row}), which some chat templates put "
+    "around a text and which may be text as well: take it out if it is not part of the response.",
+    "the student is taught to write markup",
+)
 SPELT = Kind(
     "control_tokens_in_completions",
     Severity.WARNING,
@@ -71,6 +79,10 @@ _TURN_MARK = (
 _ENDS = {"<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>"}
 """Of these, a tokenizer may have several, of which it declares one."""
 _AMBIGUOUS = {"<s>", "</s>", "<unk>"}  # HTML and code have them too
+_ORDINARY = {"<s>", "</s>", "[INST]", "[/INST]"}
+"""Marks of turns that are ordinary text to a tokenizer that does not have them."""
+_STRUCK_OUT = re.compile(r"<s(?:\s[^<>]*)?>.*</s>", re.DOTALL)
+"""HTML for text that no longer holds."""
 _RENDERED_SHARE = 0.1
 """From here on it is no coincidence that completions begin or end with markup."""
 _MORE_THAN_TEXT = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
@@ -140,9 +152,10 @@ class Completions:
         control = [control_tokens(one, text_tokens) for one in (tokenizer, *others)]
         self._own_ends = (_text_ends(tokenizer) | _ENDS) & control[0]
         edges = [name for one in (tokenizer, *others) for name in (*_text_ends(one), one.bos_token or "")]
-        edge = f"{_any_of(frozenset(edges).intersection(frozenset().union(*control)))}|{_TURN_MARK}"
+        self._control = frozenset().union(*control)
+        edge = f"{_any_of(self._control.intersection(edges))}|{_TURN_MARK}"
         self._edges = re.compile(rf"\A\s*({edge})|({edge})\s*\Z")
-        self._inside = re.compile(_any_of(frozenset().union(*control) - _AMBIGUOUS))
+        self._inside = re.compile(_any_of(self._control - _AMBIGUOUS))
         self._text_tokens = frozenset(text_tokens)
         self._total = 0
         self._empty: list[int] = []
@@ -167,10 +180,9 @@ class Completions:
             self._count(OWN_END_CUT, row, name)
         if not text.strip():
             self._empty.append(row)
-        marks = {mark[1] or mark[2] for mark in self._edges.finditer(text)} - self._text_tokens
-        spelt = {name[0] for name in self._inside.finditer(text)}
-        if marks or spelt:
-            self._count(RENDERED if marks else SPELT, row, min(marks or spelt))
+        gravest = next(self._markup(text), None)
+        if gravest is not None:
+            self._count(gravest[0], row, min(gravest[1]))
         return text
 
     def findings(self) -> Iterator[Finding]:
@@ -179,9 +191,9 @@ class Completions:
             rows = ", ".join(map(str, self._empty[:_NUM_ROWS])) + (", ..." if len(self._empty) > _NUM_ROWS else "")
             yield EMPTY(count=len(self._empty), total=self._total, rows=rows)
         for found, seen in self._seen.items():
-            is_chance = found is RENDERED and seen.count < _RENDERED_SHARE * self._total
-            kind = SPELT if is_chance else found
-            if kind not in self._told:
+            is_chance = seen.count < _RENDERED_SHARE * self._total
+            kind = SPELT if found is RENDERED and is_chance else found
+            if kind not in self._told and not (kind is LIKE_RENDERED and is_chance):
                 self._told.add(kind)
                 yield kind(count=seen.count, total=self._total, name=seen.name, row=seen.row)
 
@@ -193,7 +205,22 @@ class Completions:
 
     def _own_end(self, text: str) -> str | None:
         name = next((name for name in self._own_ends if text.rstrip().endswith(name)), None)
-        return None if name in _AMBIGUOUS and "<s>" in text else name
+        return None if name in _AMBIGUOUS and _STRUCK_OUT.search(text) else name
+
+    def _markup(self, text: str) -> Iterator[tuple[Kind, Collection[str]]]:
+        """What may be markup in a text, the gravest first: its kind, and the names that tell it."""
+        marks = {mark[1] or mark[2] for mark in self._edges.finditer(text)} - self._text_tokens
+        is_html = _STRUCK_OUT.search(text) is not None
+        ordinary = {name for name in marks & _ORDINARY if name not in self._control or (is_html and name[0] == "<")}
+        is_answer = text.strip() in marks  # to a question about that very mark
+        rendered = marks - ordinary
+        spelt = {name[0] for name in self._inside.finditer(text)} | (rendered if is_answer else set())
+        if rendered and not is_answer:
+            yield RENDERED, rendered
+        if spelt:
+            yield SPELT, spelt
+        if ordinary and (not is_html or self._control >= ordinary >= {"<s>", "</s>"}):
+            yield LIKE_RENDERED, ordinary
 
     def _count(self, kind: Kind, row: int, name: str) -> None:
         self._seen.setdefault(kind, _Seen(row, name)).count += 1

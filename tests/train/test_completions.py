@@ -22,8 +22,10 @@ PLAIN = [
     "trail\n",
 ]
 THOUGHT = "<|begin_of_thought|>\n2 + 2\n<|end_of_thought|>\n<|begin_of_solution|>\n4\n<|end_of_solution|>"
-OTHERS_ENDS = ["four<|im_end|>", "four<|eot_id|>\n", "four<｜end▁of▁sentence｜>", "four</s>", "four<stop>"]
-HEADERS = ["<|im_start|>assistant\nfour", "<|assistant|>four", "<bos>four", "[INST] four", "<s>four"]
+OTHERS_ENDS = ["four<|im_end|>", "four<|eot_id|>\n", "four<｜end▁of▁sentence｜>", "four<stop>"]
+HEADERS = ["<|im_start|>assistant\nfour", "<|assistant|>four", "<bos>four"]
+MAY_BE_TEXT = ["[INST] four", "[INST]\nname = 'x'", "four [/INST]", "[INST] ... [/INST]", "<s>four", "four</s>"]
+HTML = ["<s>ten</s> <b>nine</b>", "<s>old price</s>", "the <s>cat</s>", 'the <s class="old">cat</s>\n', "<b>x</b>"]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,21 @@ def test_a_tag_of_html_is_no_end():
     assert read(completions, ["It is <s>old</s>, now"])[1] == []
 
 
+@pytest.mark.parametrize("text", HTML)
+def test_text_that_is_struck_out_is_text(student, teacher, text):
+    for tokenizers in ((student, [teacher]), (ByT5Tokenizer(extra_ids=0), [teacher]), (student, [of_llama()])):
+        texts, kinds = read(Completions(*tokenizers), [text] * 4)
+        assert set(texts) == {text}
+        assert "rendered_completions" not in kinds
+        assert kinds == [] or (tokenizers[1] != [teacher] and text == "<s>old price</s>")
+
+
 # --- markup of others
+
+
+def of_llama() -> Any:
+    """Has the marks of Llama 2 as tokens."""
+    return ByT5Tokenizer(extra_ids=0, additional_special_tokens=["<s>", "[INST]", "[/INST]"])
 
 
 def say(completions: Completions, texts: list[Any]) -> None:
@@ -117,6 +133,26 @@ def test_what_another_template_has_rendered_is_refused(student, teacher, text, o
     said = rf"^1 of {others + 1} completions begin or end with .* \(the first in row {others}\)"
     with pytest.raises(FindingError, match=said):
         say(Completions(student, [teacher]), [*["plain"] * others, text])
+
+
+@pytest.mark.parametrize("text", MAY_BE_TEXT)
+def test_marks_that_may_be_text_are_refused_only_if_a_tokenizer_has_them(student, teacher, text, caplog):
+    say(Completions(student, [teacher]), among_others(text, 30))
+    assert caplog.text == ""
+    say(Completions(student, [teacher]), among_others(text, 9))
+    assert "1 of 10 completions begin or end with" in caplog.text
+    with pytest.raises(FindingError, match="as if a chat template had rendered them"):
+        say(Completions(student, [of_llama()]), among_others(text, 9))
+
+
+def test_a_text_between_its_owners_marks_is_told(student, caplog):
+    say(Completions(student, [of_llama()]), ["<s>four</s>"] * 4)
+    assert "4 of 4 completions begin or end with </s>" in caplog.text
+
+
+def test_a_mark_may_be_the_answer(student, teacher, caplog):
+    say(Completions(student, [teacher]), ["<|im_end|>", *["plain"] * 3])
+    assert "1 of 4 completions spell the control token <|im_end|>" in caplog.text
 
 
 def test_one_of_many_is_told_and_taught(student, teacher, caplog):
