@@ -5,6 +5,7 @@ from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.extras import require
+from crossdistill.runs.file_texts import cells_as_text, dates_as_text
 from crossdistill.space import telling_out_of_space
 
 _READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
@@ -52,7 +53,7 @@ def _from_file(path: Path, split: str) -> Any:
             raise InputError(
                 f"the folder {path} is not a saved data set: give one that save_to_disk has written, or a file."
             )
-        saved = load_from_disk(str(path))
+        saved = load_from_disk(str(path)).with_format(None)
         if not isinstance(saved, DatasetDict):
             return saved
         if split not in saved:
@@ -69,7 +70,9 @@ def _from_file(path: Path, split: str) -> Any:
     kind = _READERS[path.suffix]
     try:
         with telling_out_of_space(HF_DATASETS_CACHE):  # the rows are converted to a table there
-            return load_dataset(kind, data_files=str(path), split="train")
+            options = cells_as_text(path) if kind == "csv" else {}
+            rows = load_dataset(kind, data_files=str(path), split="train", **options)
+            return dates_as_text(rows, path) if kind == "json" else rows
     except (DatasetGenerationError, ValueError) as error:
         if "corresponds to no data" in str(error):
             return Dataset.from_dict({})  # a table without rows, such as a CSV file with headings only

@@ -1,5 +1,6 @@
 """Rows from files, and data sets that are refused."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -95,3 +96,42 @@ def test_a_hub_id_that_cannot_be_reached_is_refused(monkeypatch):
         InputError, match="there is no data set 'nobody/nothing', neither as a local file nor on the hub"
     ):
         load_rows("nobody/nothing")
+
+
+WORDS = ["5", "007", "1.50", "True", "None", "N/A", "null", "nan", "inf", "2024-05-01", ""]
+
+
+def test_cells_of_a_csv_file_are_texts(tmp_path):
+    """As pandas writes and reads them, they would be numbers, truth values and nulls."""
+    for words in (WORDS, ["5", "7"], ["True", "False"], ["null", "NA"]):
+        with (tmp_path / "rows.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerows([["prompt", "completion"], *([word, word] for word in words)])
+        rows = load_rows(str(tmp_path / "rows.csv"), columns=COLUMNS)
+        assert rows["prompt"][:] == rows["completion"][:] == words
+
+
+DATES = ["2024-05-01", "2024-05-02", "2024-05-03T10:00:00Z"]
+
+
+@pytest.mark.parametrize("form", ["lines", "list", "indented list"])
+def test_dates_are_texts(tmp_path, form):
+    rows = [
+        {"prompt": [{"role": "user", "content": date, "more": {"at": date}}], "completion": date, "number": number}
+        for number, date in enumerate(DATES)
+    ]
+    if form == "lines":
+        path, content = tmp_path / "rows.jsonl", "\n".join(map(json.dumps, rows)) + "\n\n"
+    else:
+        path, content = tmp_path / "rows.json", json.dumps(rows, indent=2 if form == "indented list" else None)
+    path.write_text(content)
+    read = load_rows(str(path), columns=COLUMNS)
+    assert read["completion"][:] == DATES
+    assert read["number"][:] == [0, 1, 2]
+    assert [prompt[0]["content"] for prompt in read["prompt"]] == DATES
+    assert [prompt[0]["more"]["at"] for prompt in read["prompt"]] == DATES
+
+
+def test_the_format_that_a_saved_data_set_had_does_not_matter(tmp_path):
+    Dataset.from_dict({"prompt": TEXTS}).with_format("numpy").save_to_disk(tmp_path / "rows")
+    assert load_rows(str(tmp_path / "rows"), columns=COLUMNS)[0] == {"prompt": TEXTS[0]}
