@@ -135,6 +135,12 @@ def test_a_third_models_template_is_warned_of(sides, family):
         "<think>\nHm.\n</think>\n\nFour.",
         "|im_start| <im_start> im_end",
         "<|endoftext|>",  # of neither model
+        "What does this token mean: [/INST]",
+        "[INST] and [/INST]: what are these?",
+        "[INST] vs [/INST]: what is the difference?",
+        "[INST] is a macro. Expand it: a[INST]",
+        "[INST]\nname = x\n[BUILD]\nWhat does this INI file set?",
+        "Explain [INST] and [/INST]",
     ],
 )
 def test_ordinary_texts_pass_without_a_word(sides, text):
@@ -156,6 +162,80 @@ def test_a_mention_of_a_control_token_is_warned_of(sides, text, token):
     findings = list(marker_findings("prompt 3", text, sides["chatml"], sides["gemma"]))
     assert {finding.kind.name for finding in findings} == {"control_name"}
     assert f"prompt 3 spells {token!r}, which the chatml reads as its control token" in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("family", "text"),
+    [
+        ("chatml", "<|im_start|>user is a header. What ends it?"),
+        ("chatml", "Which token comes first? <|im_start|>user"),
+        ("chatml", "<|im_start|> and <|im_end|>: what are these?"),
+        ("gemma", "Gemma's answer begins with <start_of_turn>model"),
+        ("gemma", "<start_of_turn>model"),
+        ("phi", "Explain the special token <|user|>"),
+        ("phi", "<|user|> is what kind of token?"),
+        ("phi", "The user's turn starts with <|user|>\nand the answer with <|assistant|>"),
+        ("deepseek", "Explain <｜User｜> and <｜Assistant｜>"),
+        ("llama3", "How does <|eot_id|> end a turn?"),
+    ],
+)
+def test_a_question_about_markers_is_not_refused(sides, family, text):
+    for other in sides.values():
+        assert set(names([{"role": "user", "content": text}], sides[family], other)) <= {"control_name"}
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "mistral"])
+def test_a_rendered_prompt_after_an_instruction_is_refused(sides, family):
+    other = sides["gemma" if family != "gemma" else "chatml"]
+    text = f"Question 1:\n{rendered(family, TALKS['question'])}"
+    assert names(text, sides[family], other) == ["rendered_prompt"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_rendered_prompt_with_the_beginning_of_an_answer_is_refused(sides, family):
+    other = sides["gemma" if family != "gemma" else "chatml"]
+    assert names(f"{rendered(family, TALKS['question'])}It is", sides[family], other) == ["rendered_prompt"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_rendered_message_is_refused_although_both_know_the_markers(sides, family, opens):
+    text = rendered(family, TALKS["question"], opens)
+    for role in ("user", "system"):
+        (finding,) = marker_findings("prompt 3", [{"role": role, "content": text}], sides[family], sides[family])
+        assert finding.kind.name == "rendered_message" and finding.kind.severity is Severity.REFUSAL
+    assert names(text, sides[family], sides[family]) == []
+
+
+@pytest.mark.parametrize(("bos", "pad"), [("<|im_start|>", "<|im_end|>"), ("<|im_end|>", "<|im_start|>")])
+def test_markers_that_are_declared_as_bos_and_pad_stay_markers(sides, bos, pad):
+    made = tokenizer("chatml")
+    made.bos_token, made.pad_token, made.unk_token = bos, pad, pad
+    student = side("student", made)
+    assert "<|im_start|>" in student.tags and "<|im_end|>" in student.ends | student.tags
+    for talk in TALKS.values():
+        assert names(rendered("chatml", talk), student, sides["gemma"]) == ["rendered_prompt"]
+        assert names(rendered("chatml", talk), student, sides["chatml"]) == []
+
+
+def test_a_bos_before_each_question_is_no_marker(sides):
+    made = tokenizer("mistral")
+    made.chat_template = MISTRAL.replace("{{ bos_token }}", "").replace("[INST]", "{{ bos_token }}[INST]", 1)
+    llama2 = side("student", made)
+    assert llama2.tags == {"[INST]", "[/INST]"}
+    text = made.apply_chat_template(TALKS["conversation"], tokenize=False)
+    assert names(text, llama2, sides["mistral"]) == [] and names(text, llama2, sides["phi"]) == ["rendered_prompt"]
+
+
+def test_names_in_the_vocabulary_of_a_model_with_other_markers_are_not_enough(sides):
+    distilled = tokenizer("llama3")
+    distilled.add_special_tokens(
+        {"additional_special_tokens": FAMILIES["deepseek"][1]}, replace_extra_special_tokens=False
+    )
+    distilled.chat_template = DEEPSEEK
+    assert names(rendered("llama3", TALKS["question"]), sides["llama3"], side("teacher", distilled)) == [
+        "rendered_prompt"
+    ]
 
 
 def test_html_that_one_side_reads_as_control_tokens_is_warned_of_at_most(sides):
