@@ -25,6 +25,14 @@ OTHER_HEAD = Kind(
     "architecture is not supported; use one whose head is linear with an optional bias, logit scale and soft cap.",
     "every log-probability would be wrong",
 )
+NO_MATRIX = Kind(
+    "unsupported_head_layer",
+    Severity.REFUSAL,
+    When.LOADING,
+    "the output layer of {model} is a {layer}, not one matrix: this architecture is not supported; use one whose head "
+    "is linear with an optional bias, logit scale and soft cap.",
+    "there is nothing to compute log-probabilities from",
+)
 OTHER_WIDTH = Kind(
     "unsupported_head_width",
     Severity.REFUSAL,
@@ -106,7 +114,8 @@ class LMHead:
         """The head of a Hugging Face causal language model, or of a PEFT model around one.
 
         Raises:
-            InputError: the output layer itself has an adapter, so its weight is not the whole layer.
+            InputError: the output layer itself has an adapter, so its weight is not the whole layer; or it is no
+                matrix.
         """
         model = causal_lm(model)
         layer, config = model.get_output_embeddings(), model.config.get_text_config()
@@ -115,12 +124,15 @@ class LMHead:
                 "an adapter on the output layer is not supported: take it out of the adapter's target_modules, or list "
                 "it in modules_to_save to train the whole layer."
             )
+        weight = getattr(layer, "weight", None)
+        if not isinstance(weight, Tensor) or weight.ndim > 2:
+            raise NO_MATRIX.error(model=type(model).__name__, layer=type(layer).__name__)
         scale = getattr(config, "logit_scale", None) or 1.0
         if getattr(config, "logits_scaling", None):
             scale = 1.0 / config.logits_scaling
         bias = getattr(layer, "bias", None)
         return cls(
-            full_tensor(layer.weight),
+            full_tensor(weight),
             None if bias is None else full_tensor(bias),
             scale,
             getattr(config, "final_logit_softcapping", None) or getattr(config, "output_logit_soft_cap", None),

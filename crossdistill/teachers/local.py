@@ -101,8 +101,8 @@ class LocalTeacher(Teacher):
             )
         refuse_ids(PromptRenderer(tokenizer, {}, []), size, "teacher", self.stop_ids)
         self.max_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        self.num_params = matmul_parameters(model)
         self._head = LMHead.from_model(model)
+        self.num_params = matmul_parameters(model)
         self._head.verify(model)
         self._batch_tokens = batch_tokens
         self._template_kwargs = template_kwargs

@@ -83,6 +83,17 @@ def test_a_model_with_other_logits_is_refused(monkeypatch, rewrite):
         LMHead.from_model(model).verify(model)
 
 
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [(nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 40)), "Sequential"), (nn.Conv1d(16, 40, 1), "Conv1d")],
+)
+def test_an_output_layer_that_is_no_matrix_is_refused(layer, name):
+    model = tiny_models.build("llama")
+    model.lm_head = layer
+    with pytest.raises(FindingError, match=f"the output layer of LlamaForCausalLM is a {name}, not one matrix: this"):
+        LMHead.from_model(model)
+
+
 # ---- blame: what is not the head's fault ----------------------------------------------------------------------------
 
 

@@ -10,9 +10,19 @@ from torch import nn
 from transformers import TrainerCallback
 
 from crossdistill.errors import InputError
+from crossdistill.findings import Kind, Severity, When
 from crossdistill.teachers import Teacher
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.preflight.given import wrong_kind
+
+COMPILED = Kind(
+    "compiled_student",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "the student, or a part of it, was wrapped by torch.compile, so its weights would be saved under other names "
+    "(_orig_mod): give the model as it was before, and set torch_compile = true in the configuration.",
+    "what is saved cannot be loaded again",
+)
 
 
 def check_arguments(
@@ -28,6 +38,7 @@ def check_arguments(
     """
     _check_config(args)
     _check_model("model", model)
+    _check_compiled(model)
     # teachers of other kinds are told apart where they are made
     for name, one in teacher.items() if isinstance(teacher, Mapping) else [("teacher", teacher)]:
         if one is None or (isinstance(one, str | nn.Module) and not isinstance(one, Teacher)):
@@ -58,6 +69,12 @@ def _check_model(name: str, model: Any) -> None:
     if not is_named and not is_model:
         url = ", the URL of a server, or a crossdistill.teachers.Teacher" if name.startswith("teacher") else ""
         raise wrong_kind(name, model, f"a folder, a hub id, or a causal language model of transformers{url}")
+
+
+def _check_compiled(model: Any) -> None:
+    """A student that torch.compile wraps would be saved under the names of the wrapper."""
+    if isinstance(model, nn.Module) and any("_orig_mod" in name.split(".") for name, _ in model.named_modules()):
+        raise COMPILED.error()
 
 
 def _check_each(name: str, values: Any, wanted: str, is_one: Callable[[Any], bool]) -> None:

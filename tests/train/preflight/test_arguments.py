@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, T
 from trl import DistillationConfig
 
 from crossdistill import InputError
+from crossdistill.findings import FindingError
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from tests.models import Pair
 from tests.train.harness import arguments, load, rows
@@ -74,6 +75,39 @@ def test_an_adapter_on_an_adapter(pair, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(pair.student)
     with pytest.raises(InputError, match="the student has an adapter already"):
         make(pair, tmp_path, model=model, processing_class=tokenizer, peft_config=LORA)
+
+
+COMPILED = r"wrapped by torch.compile, .*: give the model as it was .*_compile = true"
+
+
+def test_a_student_with_a_part_that_torch_compile_wraps(pair, tmp_path):
+    model, wrapper = load(pair.student), nn.Module()
+    wrapper.add_module("_orig_mod", model.model.layers[0].mlp)
+    model.model.layers[0].mlp = wrapper
+    with pytest.raises(FindingError, match=COMPILED):
+        make(pair, tmp_path, model=model, processing_class=pair.student)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch.compile itself
+def test_a_student_that_torch_compile_wraps(pair, tmp_path):
+    """A teacher may be wrapped, and a student compiled in its place."""
+    tokenizers = {"processing_class": pair.student, "teacher_processing_class": pair.teacher}
+    with pytest.raises(FindingError, match=COMPILED):
+        make(pair, tmp_path, model=torch.compile(load(pair.student)), **tokenizers)
+    student, teacher = load(pair.student), torch.compile(load(pair.teacher), backend="eager")
+    student.compile(backend="eager")
+    make(pair, tmp_path, model=student, teacher=teacher, **tokenizers)
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+def test_a_head_of_several_layers(pair, tmp_path, side):
+    model = load(getattr(pair, side))
+    width = model.lm_head.in_features
+    model.lm_head = nn.Sequential(nn.Linear(width, width), model.lm_head)
+    tokenizers = {"processing_class": pair.student, "teacher_processing_class": pair.teacher}
+    with pytest.raises(FindingError, match=r"the output layer of .* is a Sequential, not one matrix: this"):
+        make(pair, tmp_path, **{"model" if side == "student" else side: model}, **tokenizers)
 
 
 def test_resuming_by_the_configuration(pair, tmp_path):
