@@ -218,10 +218,23 @@ def _check_header(path: Path) -> None:
 
 
 def _check_archive(path: Path) -> None:
-    """Files of torch are zip archives, those of releases before 1.6 pickles; neither is unpickled here."""
+    """Files of torch are zip archives with a checksum of each tensor, those of releases before 1.6 pickles."""
     with path.open("rb") as file:
         start = file.read(2)
     if start == b"PK" and not zipfile.is_zipfile(path):
         raise DAMAGED.error(path=path, reason="it was cut short")
-    if start != b"PK" and start[:1] != b"\x80":
+    if start == b"PK":
+        _check_sums(path)
+    elif start[:1] != b"\x80":
         raise DAMAGED.error(path=path, reason="it is no file of torch")
+
+
+def _check_sums(path: Path) -> None:
+    """Read the file once, because torch itself compares no checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        raise DAMAGED.error(path=path, reason=reason_of(error)) from None
+    if broken is not None:
+        raise DAMAGED.error(path=path, reason=f"the checksum of its part {broken} is another")

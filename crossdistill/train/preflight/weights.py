@@ -1,5 +1,6 @@
 """A model's weights before they are read: its files are whole, and their tensors are those of its architecture."""
 
+import copy
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging as transformers_logging
 
-from crossdistill.findings import Kind, Severity, When
+from crossdistill.findings import FindingError, Kind, Severity, When
 from crossdistill.inspection.model_files import LIBRARY_ERRORS, read_config, reason_of
 from crossdistill.train.preflight.architecture import architecture_of, is_quantised
 from crossdistill.train.preflight.fit import check_dtypes, check_fit
@@ -25,6 +26,13 @@ UNREADABLE = Kind(
     "the weights of {what} cannot be read ({reason}): fetch or save the model again, or correct the options that it is "
     "loaded with.",
     "the model cannot be loaded",
+)
+CONFIG = Kind(
+    "unusable_configuration",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "the configuration of {what} cannot be used ({reason}): correct its config.json, or fetch it again.",
+    "no model can be made of it",
 )
 TOO_LARGE = Kind(
     "too_large_for_its_device",
@@ -88,16 +96,29 @@ def loaded_empty(
     Raises:
         FindingError: the model cannot be made of its configuration.
     """
-    with loading(what), without_reports(everything=True):
-        model, info = architecture.from_pretrained(
-            None,
-            config=config,
-            state_dict={name: torch.empty(header.shape, device="meta") for name, header in headers.items()},
-            device_map={"": "meta"},
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+    try:
+        with loading(what), without_reports(everything=True):
+            model, info = architecture.from_pretrained(
+                None,
+                config=config,
+                state_dict={name: torch.empty(header.shape, device="meta") for name, header in headers.items()},
+                device_map={"": "meta"},
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except FindingError:
+        _check_config(what, architecture, config)
+        raise
     return model, info
+
+
+def _check_config(what: str, architecture: Any, config: PreTrainedConfig) -> None:
+    """Make the model without weights: if that fails, too, they are not to blame."""
+    try:
+        with torch.device("meta"), without_reports(everything=True):
+            architecture(copy.deepcopy(config))
+    except LIBRARY_ERRORS as error:
+        raise CONFIG.error(what=what, reason=f"{type(error).__name__}: {reason_of(error)}") from None
 
 
 @contextmanager

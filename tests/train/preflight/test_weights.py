@@ -111,6 +111,14 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
+def with_zeros(path: Path) -> None:
+    """As of a download that left a part out."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 500] = bytes(500)
+    path.write_bytes(content)
+
+
 def without_a_shard(folder: Path) -> None:
     sharded(folder)[1].unlink()
 
@@ -206,6 +214,18 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "an index is empty": (with_an_index('{"weight_map": {}}'), "its weight_map does not name a file for each tensor"),
     "a cut .bin": (lambda folder: cut(as_torch(folder)), r"pytorch_model.bin are damaged \(it was cut short\)"),
     "a page as .bin": (lambda folder: as_torch(folder).write_text("<html>"), r"damaged \(it is no file of torch\)"),
+    "zeros in a .bin": (
+        lambda folder: with_zeros(as_torch(folder)),
+        r"pytorch_model.bin are damaged \(the checksum of its part \S+ is another\): fetch or save",
+    ),
+    "an unknown activation": (
+        lambda folder: edit(folder, hidden_act="nope"),
+        r"the configuration of .* cannot be used \(KeyError: 'nope'.*\): correct its config.json, or fetch it again",
+    ),
+    "no heads of keys": (
+        lambda folder: edit(folder, num_key_value_heads=0),
+        r"the configuration of .* cannot be used \(ZeroDivisionError: .*\): correct its config.json, or fetch it again",
+    ),
     "a list as .bin": (
         lambda folder: torch.save([torch.ones(2)], as_torch(folder)),
         r"pytorch_model.bin are damaged \(it holds a list, not tensors by name\): fetch or save",
