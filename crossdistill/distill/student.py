@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from crossdistill.distill.rollout import Rollout
-from crossdistill.findings import Kind, Severity, When
+from crossdistill.findings import FindingError, Kind, Severity, When
 from crossdistill.ops import HiddenStates, LMHead, last_hidden_states, log_mass, token_logprobs
 from crossdistill.ops.mode import in_mode
 
@@ -21,7 +21,7 @@ NOT_FINITE = Kind(
     "student_not_finite",
     Severity.REFUSAL,
     When.DURING,
-    "the student's log-probabilities are not finite after step {step}: {where} overflowed. Go back to an earlier "
+    "the student's numbers are not finite after step {step}: {where} overflowed. Go back to an earlier "
     "checkpoint with a lower learning_rate or max_grad_norm, or train in bfloat16 or float32 instead of float16.",
     "every gradient would be NaN",
 )
@@ -168,19 +168,18 @@ class StudentModel:
         return collate(rollout.prompt_ids, rollout.completion_ids, 0, self._device)  # padding is masked
 
 
-def check_finite(logprobs: Sequence[np.ndarray], step: int, where: Callable[[], str | None] = lambda: None) -> None:
+def check_finite(logprobs: Sequence[np.ndarray], error: Callable[[], FindingError]) -> None:
     """Check the student's log-probabilities during a run: if they have overflowed, every gradient is NaN.
 
     Args:
         logprobs: of its samples.
-        step: optimisation steps made before.
-        where: finds the weight or layer that has overflowed; None if it cannot.
+        error: finds the weight or layer that has overflowed.
 
     Raises:
         FindingError: NaN or infinity in one of the rows.
     """
     if not all(np.isfinite(row).all() for row in logprobs):
-        raise NOT_FINITE.error(step=step, where=where() or "its weights or logits")
+        raise error()
 
 
 def _hidden(model: Any, inputs: StudentInputs) -> Tensor:

@@ -15,6 +15,7 @@ from crossdistill.errors import InputError
 from crossdistill.findings import FindingError, Kind, Severity, When
 from crossdistill.ops.backbone import causal_lm, last_hidden_states
 from crossdistill.ops.mode import in_mode
+from crossdistill.ops.rounding import rounding
 from crossdistill.ops.trace import first_difference, first_not_finite, first_weight_not_finite
 
 OTHER_HEAD = Kind(
@@ -189,14 +190,14 @@ class LMHead:
                 raise not_finite(model, own)
             difference = (logits.float() - ours).abs().max().item()
             size = max(1.0, ours.abs().max().item())
-            coarsest = max(logits.dtype, hidden.dtype, self.weight.dtype, key=_rounding)
-            if difference <= (1e-3 if _rounding(coarsest) < 1e-6 else 0.1) * size:
+            coarsest = max(logits.dtype, hidden.dtype, self.weight.dtype, key=rounding)
+            if difference <= (1e-3 if rounding(coarsest) < 1e-6 else 0.1) * size:
                 return
             random = first_difference(causal_lm(model), own, own)
         if random is not None:
             raise RANDOM.error(layer=random)
         values = {"model": named, "difference": f"{difference:.3g}"}
-        if difference <= 4 * _rounding(coarsest) * self._largest_norm(hidden):
+        if difference <= 4 * rounding(coarsest) * self._largest_norm(hidden):
             raise TOO_COARSE.error(**values, dtype=name_of(coarsest))
         raise OTHER_HEAD.error(**values)
 
@@ -232,12 +233,6 @@ def name_of(dtype: torch.dtype) -> str:
         'bfloat16'
     """
     return str(dtype).removeprefix("torch.")
-
-
-def _rounding(dtype: torch.dtype) -> float:
-    """Relative error of one operation; that of TF32 for float32 if it is allowed."""
-    uses_tf32 = dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest"
-    return 2.0**-11 if uses_tf32 else torch.finfo(dtype).eps
 
 
 def wide(values: Tensor) -> Tensor:

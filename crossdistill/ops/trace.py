@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from crossdistill.ops.rounding import rounding
+
 Forward = Callable[[], object]
 
 
@@ -50,6 +52,30 @@ def first_difference(model: nn.Module, forward: Forward, other: Forward) -> str 
     return None
 
 
+@torch.no_grad()
+def roundings_apart(module: nn.Module, forward: Forward, other: Forward) -> float:
+    """How far a module's outputs are apart in two passes: relative to their size, in units of their rounding.
+
+    Args:
+        module: whose first call with another output is measured; 0 if there is none.
+        forward: a pass in which it is called.
+        other: another one on the same inputs.
+
+    Example:
+        >>> module = nn.Linear(8, 8)
+        >>> inputs = torch.ones(2, 8)
+        >>> roundings_apart(module, lambda: module(inputs), lambda: module(2 * inputs)) > 1e6
+        True
+    """
+    for ours, theirs in zip(
+        _outputs(module, forward), _outputs(module, other), strict=False
+    ):  # a pass may leave it out
+        if not torch.equal(ours.values, theirs.values):
+            gap = (ours.values - theirs.values).norm() / ours.values.norm().clamp(min=1e-30)
+            return float(gap) / max(ours.rounding, theirs.rounding)
+    return 0.0
+
+
 def first_not_finite(model: nn.Module, forward: Forward) -> tuple[str, torch.dtype] | None:
     """The first module that returns NaN or infinity, and its dtype; None if there is none.
 
@@ -65,8 +91,12 @@ def first_not_finite(model: nn.Module, forward: Forward) -> tuple[str, torch.dty
     return None
 
 
-def first_weight_not_finite(model: nn.Module) -> tuple[str, torch.dtype] | None:
+def first_weight_not_finite(model: nn.Module, only_trained: bool = False) -> tuple[str, torch.dtype] | None:
     """Name and dtype of the first parameter with NaN or infinity; None if there is none.
+
+    Args:
+        model: whose parameters are read; of a sharded one, the part that this process has.
+        only_trained: leaves out those that are frozen.
 
     Example:
         >>> model = nn.Linear(2, 2)
@@ -76,6 +106,8 @@ def first_weight_not_finite(model: nn.Module) -> tuple[str, torch.dtype] | None:
         ('bias', torch.float32)
     """
     for name, parameter in model.named_parameters():
+        if only_trained and not parameter.requires_grad:
+            continue
         own = parameter.to_local() if hasattr(parameter, "to_local") else parameter  # FSDP shards it
         if own.is_floating_point() and not bool(own.isfinite().all()):
             return name, own.dtype
@@ -95,6 +127,29 @@ def where_not_finite(model: nn.Module, forward: Forward) -> str | None:
         if found is not None:
             return f"the {kind} {found[0]} ({str(found[1]).removeprefix('torch.')})"
     return None
+
+
+class _Output(NamedTuple):
+    values: Tensor
+    rounding: float
+
+
+def _outputs(module: nn.Module, forward: Forward) -> list[_Output]:
+    """The floating-point tensors that a module returns in a pass, wide, and the coarsest rounding behind them."""
+    outputs: list[_Output] = []
+
+    def hook(module: nn.Module, args: Any, output: Any) -> None:
+        for tensor in _tensors(output):
+            device = tensor.device.type
+            dtypes = [tensor.dtype, *([torch.get_autocast_dtype(device)] if torch.is_autocast_enabled(device) else [])]
+            outputs.append(_Output(tensor.detach().double(), max(map(rounding, dtypes))))
+
+    handle = module.register_forward_hook(hook)
+    try:
+        forward()
+    finally:
+        handle.remove()
+    return outputs
 
 
 def _is_finite(fingerprint: tuple[float, ...]) -> bool:

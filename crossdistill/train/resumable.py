@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import is_peft_model
-from transformers import PreTrainedModel, Trainer, TrainerState
+from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 
@@ -21,11 +21,12 @@ from crossdistill.findings import FindingLog
 from crossdistill.space import telling_out_of_space
 from crossdistill.teachers.generation_defaults import defaults_kept
 from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
+from crossdistill.train.finite import FiniteTrainer
 from crossdistill.train.restoring import check_adapter, restore
 from crossdistill.train.together import raised_on_all
 
 
-class ResumableTrainer(Trainer):
+class ResumableTrainer(FiniteTrainer):
     """Mixed into a trainer of TRL, in front of it.
 
     If a disk is full, all processes raise OutOfSpaceError; what was half-written is removed, older checkpoints stay.
@@ -52,11 +53,15 @@ class ResumableTrainer(Trainer):
 
         Raises:
             InputError: the checkpoint is not whole, or there is none.
+            FindingError: weights are not finite, from the start or after a step.
             OutOfSpaceError: a disk is full.
         """
-        checkpoint = self._checkpoint_to_resume(resume_from_checkpoint)
+        checkpoint, self.steps_before = self._checkpoint_to_resume(resume_from_checkpoint), 0
+        if checkpoint is None and not self._is_sharded:  # a sharded model has its weights only after it is prepared
+            self.check_loaded()
         if checkpoint is not None:
             state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+            self.steps_before = state.global_step
             if self._is_over(state):
                 return self._as_it_ended(str(checkpoint), state)
         with ending_together(Path(self.args.output_dir)):
@@ -67,7 +72,7 @@ class ResumableTrainer(Trainer):
         if self.args.max_steps <= 0 and self.args.num_train_epochs != state.num_train_epochs:
             return False
         steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
-        return state.global_step >= steps and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        return state.global_step >= steps and not self._is_sharded
 
     def _as_it_ended(self, checkpoint: str, state: TrainerState) -> TrainOutput:
         self._load_from_checkpoint(checkpoint)
@@ -123,6 +128,7 @@ class ResumableTrainer(Trainer):
             restore(student, checkpoint)
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.check_loaded(checkpoint)
 
     def _load_best_model(self) -> None:
         if self._is_plain:
@@ -134,8 +140,11 @@ class ResumableTrainer(Trainer):
     def _is_plain(self) -> bool:
         """Whether checkpoints hold the whole model in the layout of transformers."""
         student = self.accelerator.unwrap_model(self.model)
-        has_own_layout = self.is_fsdp_enabled or self.is_deepspeed_enabled or is_peft_model(student)
-        return isinstance(student, PreTrainedModel) and not has_own_layout
+        return isinstance(student, PreTrainedModel) and not (self._is_sharded or is_peft_model(student))
+
+    @property
+    def _is_sharded(self) -> bool:
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _remove(self, folder: Path | None) -> None:
         if folder is not None and self.args.should_save:

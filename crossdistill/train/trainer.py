@@ -227,7 +227,7 @@ class CrossTokenizerTrainer(VerifyingTrainer):
             with timed("student"):
                 ends = [position for part in parts for position in part.stop_positions]
                 old_logprobs = self.old_logprobs(rollout, inputs, ends)
-            check_finite(old_logprobs.tokens, self.state.global_step, lambda: self.where_not_finite(inputs))
+            check_finite(old_logprobs.tokens, lambda: self.not_finite(inputs))
             with raised_on_all(TeacherError, TeacherFindingError):
                 return inputs, distiller.collect(parts, old_logprobs)
 

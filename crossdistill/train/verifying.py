@@ -12,10 +12,11 @@ import torch
 from crossdistill.distill import Rollout, ScoredBatch
 from crossdistill.distill.policy_probe import PolicyProbe
 from crossdistill.distill.student import NOT_FINITE, StudentInputs, collate, supervised_logprobs
+from crossdistill.findings import FindingError
 from crossdistill.ops import HiddenStates
-from crossdistill.ops.head import name_of
+from crossdistill.ops.head import not_finite
 from crossdistill.ops.mode import in_mode
-from crossdistill.ops.trace import first_weight_not_finite, where_not_finite
+from crossdistill.ops.trace import where_not_finite
 from crossdistill.train.checkpointing import CheckpointingTrainer
 from crossdistill.train.monitor.policy_check import PolicyCheck
 
@@ -59,10 +60,8 @@ class VerifyingTrainer(CheckpointingTrainer):
         Raises:
             FindingError: they have; in all processes alike if it is the weights.
         """
-        weight = first_weight_not_finite(self._student)
-        if any(self.total([weight is not None])):
-            where = "another process's weights" if weight is None else f"the weight {weight[0]} ({name_of(weight[1])})"
-            raise NOT_FINITE.error(step=self.state.global_step, where=where)
+        is_first = self.state.global_step == self.steps_before
+        self.check_loaded() if is_first else self.check_trained()
         try:
             return super().sample(rows)
         except RuntimeError as error:
@@ -70,16 +69,18 @@ class VerifyingTrainer(CheckpointingTrainer):
                 raise
             ids = [self.student_side.render(row["prompt"]) for row in rows]
             inputs = collate(ids, [[] for _ in ids], self._tokenizer.pad_token_id, self.accelerator.device)
-            where = self.where_not_finite(inputs) or "its logits"
-            raise NOT_FINITE.error(step=self.state.global_step, where=where) from None
+            raise self.not_finite(inputs) from None
 
-    def where_not_finite(self, inputs: StudentInputs) -> str | None:
-        """The weight or layer that has overflowed, as far as this process can find it by itself."""
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # a pass is one of all processes
-            return None
-        student, passed = self._student, (inputs["input_ids"], inputs["attention_mask"])
-        with in_mode(student, training=False), self.accelerator.autocast():
-            return where_not_finite(student, lambda: student(input_ids=passed[0], attention_mask=passed[1]))
+    def not_finite(self, inputs: StudentInputs) -> FindingError:
+        """The error that names the weight or layer that has overflowed, as far as this process finds it by itself."""
+        student, step, where = self._student, self.state.global_step, None
+        passed = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+        if not self._is_sharded:  # there a pass is one of all processes
+            with in_mode(student, training=False), self.accelerator.autocast():
+                if step == self.steps_before:
+                    return not_finite(student, lambda: student(**passed))
+                where = where_not_finite(student, lambda: student(**passed))
+        return NOT_FINITE.error(step=step, where=where or "its weights or logits")
 
     def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
         self.policy.begin()

@@ -146,6 +146,81 @@ def test_a_trainer_that_trains_again_is_verified_again(pair, output):
         trainer.train()
 
 
+# ---- several micro-batches, half precision, numbers that are not finite in training mode ----------------------------
+
+
+class _Rare(nn.Module):
+    """A layer that computes something else in training mode, but not at its first pass."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.inner, self.passes = inner, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += self.training
+        x = self.inner(x)
+        return x * 1.5 if self.training and self.passes > 1 else x
+
+
+def test_every_micro_batch_of_the_first_step_is_verified(pair, output):
+    student = load(pair.student)
+    student.model.layers[0].mlp = _Rare(student.model.layers[0].mlp)
+    options = {"gradient_accumulation_steps": BATCH, "per_device_train_batch_size": 1}
+    trainer = trainer_of(pair, output, student, **options)
+    with pytest.raises(FindingError, match="computes something else in training mode"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
+@pytest.mark.parametrize("options", [{"bf16": True}, {"dtype": torch.bfloat16}], ids=["autocast", "weights"])
+def test_a_branch_within_the_numerics_of_half_precision_is_found(pair, output, options):
+    dtype = options.pop("dtype", torch.float32)
+    trainer = trainer_of(pair, output, altered(pair.student, 0.06, is_random=False).to(dtype), **options)
+    with pytest.raises(FindingError, match=f"{LAYER} computes something else"):
+        trainer.train()
+
+
+class _OtherKernel(nn.Module):
+    """A layer that sums in another order in training mode, as a kernel of its own does."""
+
+    def __init__(self, inner: nn.Linear):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return self.inner(x)
+        half = x.shape[-1] // 2
+        weight = self.inner.weight
+        return x[..., :half] @ weight[:, :half].T + x[..., half:] @ weight[:, half:].T
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_another_kernel_in_training_mode_is_no_branch(pair, output, dtype, monkeypatch):
+    monkeypatch.setattr(policy_check, "EXACT", -1.0)
+    student = load(pair.student).to(dtype)
+    for layer in student.model.layers:
+        layer.mlp.down_proj = _OtherKernel(layer.mlp.down_proj)
+        layer.self_attn.o_proj = _OtherKernel(layer.self_attn.o_proj)
+    trainer_of(pair, output, student, max_steps=1).train()
+
+
+@pytest.mark.parametrize("since", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_training_pass_that_is_not_finite_ends_the_run_with_its_layer(pair, output, since):
+    student = altered(pair.student, torch.nan if since == 0 else 0.0, is_random=False)
+    trainer = trainer_of(pair, output, student, max_steps=since + 1, num_iterations=1)
+
+    class Spoils(TrainerCallback):
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            student.model.layers[0].mlp.strength = torch.nan
+
+    trainer.add_callback(Spoils())
+    with pytest.raises(
+        FindingError, match=rf"not finite at step {since + 1}.*: the layer {LAYER} \(float32\) overflows"
+    ):
+        trainer.train()
+
+
 # ---- afterwards -----------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor
 
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.checkpointing import CheckpointingTrainer
+from crossdistill.train.finite import FiniteTrainer
 from crossdistill.train.generation import GenerationTrainer
 from crossdistill.train.resumable import ResumableTrainer
 from crossdistill.train.streaming import StreamingTrainer
@@ -66,6 +67,7 @@ OVERRIDDEN = {
     "_save_rng_state",
     "evaluate",
     "get_batch_samples",
+    "_maybe_log_save_evaluate",
     "save_model",
     "_load_from_checkpoint",
     "_load_best_model",
@@ -98,12 +100,19 @@ def test_signature(name):
 
 
 def test_nothing_else_is_overridden():
-    classes = (GenerationTrainer, StreamingTrainer, ResumableTrainer, CheckpointingTrainer, CrossTokenizerTrainer)
+    classes = (
+        GenerationTrainer,
+        StreamingTrainer,
+        FiniteTrainer,
+        ResumableTrainer,
+        CheckpointingTrainer,
+        CrossTokenizerTrainer,
+    )
     ours = {name for kind in classes for name, value in vars(kind).items() if callable(value)}
     assert {name for name in ours if hasattr(DistillationTrainer, name)} == OVERRIDDEN
 
 
-@pytest.mark.parametrize("name", sorted(OVERRIDDEN - {"__init__", "train"}))
+@pytest.mark.parametrize("name", sorted(OVERRIDDEN - {"__init__", "train", "_maybe_log_save_evaluate"}))
 def test_overrides_can_be_called_as_the_originals(name):
     theirs, ours = (
         parameters(getattr(kind, name)).split(", ") for kind in (DistillationTrainer, CrossTokenizerTrainer)

@@ -1,9 +1,11 @@
 """Policy check: at the first step on a rollout, the policy that trains must be the one that sampled.
 
-A run, and a resumed run, is verified once, at its first step: a refusal names the cause. At the first step on each
-later rollout the drift is logged as ``policy_drift``, in nats a token, and is a warning of the watchdog if it grows.
+A run, and a resumed run, is verified once, by all micro-batches of its first step: a refusal names the cause. At the
+first step on each later rollout the drift is logged as ``policy_drift``, in nats a token, and is a warning of the
+watchdog if it grows.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +41,14 @@ BRANCH = Kind(
     "moves log-probabilities by {nats} nats a token. Let it compute the same if `training` is set.",
     "the student learns for a model that nobody will use",
 )
+NOT_FINITE_IN_TRAINING = Kind(
+    "not_finite_in_training",
+    Severity.REFUSAL,
+    When.DURING,
+    "the pass that trains is not finite at step {step}, although the one that scored is: {source} overflows in "
+    "training mode. Let it compute the same if `training` is set, or train in bfloat16 or float32 instead of float16.",
+    "every gradient would be NaN",
+)
 KIND = "policy_drift"
 """Of the watchdog's warning."""
 
@@ -55,13 +65,8 @@ _OTHER_ENGINE = (
 @dataclass(frozen=True)
 class _Measured:
     drift: PolicyDrift
-    tolerance: float
+    largest: float  # mean |log ratio| that numerics explain
     is_same_engine: bool
-
-    @property
-    def largest(self) -> float:
-        """Mean |log ratio| that numerics explain."""
-        return self.tolerance if self.is_same_engine else OTHER_ENGINE
 
 
 class PolicyCheck:
@@ -75,11 +80,12 @@ class PolicyCheck:
     def __init__(self, watchdog: Watchdog, total: Sum):
         self._watchdog = watchdog
         self._total = total
-        self._is_verified = False
-        self._measured: _Measured | None = None
+        self.begin()
 
     def begin(self) -> None:
         """A run begins, or goes on from a checkpoint."""
+        self._measured: _Measured | None = None
+        self._drift, self._gaps = PolicyDrift(0.0, 0.0), ModeGaps(0.0, 0.0, 0.0, 0.0)
         self._is_verified = False
 
     def measure(
@@ -93,15 +99,19 @@ class PolicyCheck:
         """Measure the drift of a micro-batch of the first optimisation step on a rollout.
 
         Args:
-            micro_batch: its number in the step; after the first one only an unverified run is measured.
+            micro_batch: its number in the step; the first one of the next rollout finds the run verified, whose later
+                ones are not measured.
             responses: of this process.
             states: those that predict the supervised tokens, in the pass that trains.
             temperature: of the old log-probs.
             is_same_engine: whether the engine that trains also computed them.
         """
+        if micro_batch == 0 and self._drift.tokens:
+            self._is_verified = True
         if micro_batch == 0 or not self._is_verified:
             drift = policy_drift(responses, states, temperature)
-            self._measured = _Measured(drift, largest_drift(states), is_same_engine)
+            largest = largest_drift(states) if is_same_engine else OTHER_ENGINE
+            self._measured = _Measured(drift, largest, is_same_engine)
 
     def judge(self, step: int, probe: PolicyProbe) -> float | None:
         """Judge what was measured; the passes of a probe are made outside of the one that trains.
@@ -114,7 +124,7 @@ class PolicyCheck:
             Mean |log ratio| over all processes, nats a token; None if nothing was measured.
 
         Raises:
-            FindingError: in all processes alike, at the first step of the run.
+            FindingError: in all processes alike; at the first step of the run, or whenever a pass is not finite.
         """
         measured, self._measured = self._measured, None
         if measured is None:
@@ -122,24 +132,30 @@ class PolicyCheck:
         drift = PolicyDrift(*self._total(measured.drift))
         if not drift.tokens:
             return None
-        if self._is_verified:
-            if drift.mean > measured.largest:
-                self._warn(step, drift, measured.largest)
-            return drift.mean
-        if drift.mean > EXACT:
-            self._check_modes(measured.tolerance, probe)
-        if drift.mean > measured.largest:
-            way_out = _SAME_ENGINE if measured.is_same_engine else _OTHER_ENGINE
-            raise OTHER_POLICY.error(nats=f"{drift.mean:.2g}", largest=measured.largest, way_out=way_out)
-        self._is_verified = True
+        if not math.isfinite(drift.absolute):
+            raise NOT_FINITE_IN_TRAINING.error(step=step + 1, source=probe.source_of_overflow())
+        if not self._is_verified:
+            self._verify(drift, measured, probe)
+        elif drift.mean > measured.largest:
+            self._warn(step, drift, measured.largest)
         return drift.mean
 
-    def _check_modes(self, tolerance: float, probe: PolicyProbe) -> None:
+    def _verify(self, drift: PolicyDrift, measured: _Measured, probe: PolicyProbe) -> None:
+        """Judge what the micro-batches of the first step have shown so far."""
+        self._drift = PolicyDrift(*map(sum, zip(self._drift, drift, strict=True)))
+        if drift.mean > EXACT:
+            self._check_modes(probe)
+        if self._drift.mean > measured.largest:
+            way_out = _SAME_ENGINE if measured.is_same_engine else _OTHER_ENGINE
+            raise OTHER_POLICY.error(nats=f"{self._drift.mean:.2g}", largest=measured.largest, way_out=way_out)
+
+    def _check_modes(self, probe: PolicyProbe) -> None:
         """Check that training mode has no noise, and computes what evaluation mode does."""
-        gaps = ModeGaps(*self._total(probe.gaps()))
+        here = self._total(probe.gaps())
+        gaps = self._gaps = ModeGaps(*map(sum, zip(self._gaps, here, strict=True)))
         if gaps.is_noisy:
             raise NOISE.error(source=probe.source_of_noise(), nats=f"{gaps.noise / gaps.tokens:.2g}")
-        if gaps.has_branch(tolerance / 10):  # the same rows in both modes: closer than passes over other batches
+        if gaps.has_branch and any(self._total([not probe.is_rounding()])):
             raise BRANCH.error(source=probe.source_of_branch(), nats=f"{gaps.branch / gaps.tokens:.2g}")
 
     def _warn(self, step: int, drift: PolicyDrift, largest: float) -> None:
