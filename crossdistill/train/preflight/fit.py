@@ -30,12 +30,22 @@ CODED = Kind(
     "transformers takes the codes for the numbers that they stand for",
 )
 
+SCALES = Kind(
+    "fp8_without_scales",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "the weights of {what} are of FP8, and their scales are missing ({missing}): fetch the model again, with all of "
+    "its files.",
+    "transformers fills the scales with other numbers, and every quantised layer is wrong",
+)
+
 _WRAPPERS = {
     "_orig_mod": "torch.compile",
     "_fsdp_wrapped_module": "FSDP",
     "_checkpoint_wrapped_module": "a wrapper of activation checkpointing",
     "module": "DistributedDataParallel",
 }
+_FP8 = {"F8_E4M3", "F8_E5M2", "float8_e4m3fn", "float8_e5m2"}
 _OF_AN_ADAPTER = re.compile(r"(^|\.)(base_model\.model\.|base_layer\.|lora_[A-Za-z]+)")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.")
 # what layers that predict further tokens have and others have not
@@ -152,6 +162,27 @@ def check_dtypes(what: str, model: Any, headers: Mapping[str, Header]) -> None:
     ]  # fmt: skip
     if coded:
         raise CODED.error(what=what, tensors=some(coded))
+
+
+def check_scales(what: str, headers: Mapping[str, Header], method: str | None) -> None:
+    """Check that the weights of FP8 have their scales.
+
+    Args:
+        what: whose weights they are, such as "the student 'my-model'".
+        headers: of the tensors in the files, by name.
+        method: of the quantisation, as its configuration calls it; methods other than ``fp8`` pass.
+
+    Raises:
+        FindingError: some have none.
+    """
+    scaled = {name[: name.rindex("scale")].rstrip("._") for name in headers if "scale" in name}
+    missing = [
+        f"{name}_scale_inv"
+        for name, header in headers.items()
+        if header.dtype in _FP8 and not scaled & {name, name.removesuffix(".weight")}
+    ]
+    if method == "fp8" and missing:
+        raise SCALES.error(what=what, missing=some(missing))
 
 
 def _is_harmless(key: str, config: Any) -> bool:

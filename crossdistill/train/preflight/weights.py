@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from crossdistill.findings import FindingError, Kind, Severity, When
 from crossdistill.inspection.model_files import LIBRARY_ERRORS, read_config, reason_of
 from crossdistill.train.preflight.architecture import architecture_of, is_quantised
-from crossdistill.train.preflight.fit import check_dtypes, check_fit
+from crossdistill.train.preflight.fit import check_dtypes, check_fit, check_scales
 from crossdistill.train.preflight.headers import Header
 from crossdistill.train.preflight.weight_files import check_index, check_shards, read_headers, weight_files
 
@@ -73,13 +73,20 @@ def check_weights(side: str, model: Any, options: Mapping[str, Any]) -> None:
     files = weight_files(folder, options.get("variant"))
     headers_of = read_headers(files)
     check_shards(files, headers_of)
+    headers = {name: header for of_file in headers_of.values() for name, header in of_file.items()}
+    check_scales(what, headers, _method(config))
     if issubclass(architecture, PreTrainedModel) and not quantised and not is_deepspeed_zero3_enabled():
-        headers = {name: header for of_file in headers_of.values() for name, header in of_file.items()}
         empty, info = loaded_empty(what, architecture, config, headers)
         if info["missing_keys"]:
             check_index(files, headers_of)
         check_fit(what, architecture.__name__, config, info)
         check_dtypes(what, empty, headers)
+
+
+def _method(config: PreTrainedConfig) -> str | None:
+    """Of the quantisation of the files, if they are."""
+    declared = getattr(config, "quantization_config", None) or {}
+    return declared.get("quant_method") if isinstance(declared, dict) else None
 
 
 def loaded_empty(

@@ -145,6 +145,7 @@ def as_pointer(name: str) -> Change:
     return lambda folder: (folder / name).write_text(pointer)
 
 
+FP8 = {"quant_method": "fp8", "weight_block_size": [128, 128]}
 FAULTS: dict[str, tuple[Change, str]] = {
     "torch.compile": (
         renamed(lambda name: f"_orig_mod.{name}"),
@@ -260,6 +261,10 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "a tensor in another file": (
         with_a_tensor_in_another_file,
         r"index.json looks for the tensor \S+ in model-00001-\S+, and it is in model-00002-\S+: fetch or save",
+    ),
+    "FP8 without scales": (
+        lambda folder: [with_dtype(torch.float8_e4m3fn, "proj")(folder), edit(folder, quantization_config=FP8)],
+        r"are of FP8, and their scales are missing \(model.layers.0.\S+_proj.weight_scale_inv, .*\): fetch the model",
     ),
     "no architecture": (
         lambda folder: edit(folder, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}),
@@ -383,6 +388,16 @@ def test_tables_and_heads_that_take_no_part_pass(pair: Pair, tmp_path: Path, nam
     added(*names)(folder)
     check_weights("teacher", str(folder), {})
     load_model("the teacher", str(folder), {})
+
+
+@pytest.mark.parametrize("suffix", ["weight_scale_inv", "weight_scale", "scale"])
+def test_scaled_weights_of_fp8_pass(pair: Pair, tmp_path: Path, suffix: str) -> None:
+    folder = Path(shutil.copytree(pair.teacher, tmp_path / "model"))
+    with_dtype(torch.float8_e4m3fn, "proj")(folder)
+    edit(folder, quantization_config=FP8)
+    names = [name for name in load_file(folder / "model.safetensors") if "proj" in name]
+    added(*(name.removesuffix("weight") + suffix for name in names))(folder)
+    check_weights("teacher", str(folder), {})
 
 
 def test_tables_of_integers_pass(pair: Pair, tmp_path: Path) -> None:
