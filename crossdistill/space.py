@@ -86,6 +86,12 @@ def _is_full(folder: Path) -> bool:
     return False
 
 
+def _lacks_inodes(path: Path) -> bool:
+    """Whether the disk has a fixed number of inodes, one a file, and none is left."""
+    disk = os.statvfs(path)
+    return disk.f_files > 0 and disk.f_favail == 0
+
+
 def _nearest(path: Path) -> Path:
     """The path itself if it exists, or the nearest folder above it that does."""
     path = path.absolute()
@@ -97,6 +103,8 @@ def _sentence(error: BaseException, folder: Path) -> str:
     written = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else folder
     nearest = _nearest(written)
     free = shutil.disk_usage(nearest if nearest.is_dir() else nearest.parent).free
+    if _lacks_inodes(nearest):
+        return f"no file can be created on the disk of {written}, whose inodes are used up: delete files there."
     is_quota = isinstance(error, OSError) and error.errno == errno.EDQUOT
     reason = "your quota is used up on" if is_quota else "no space is left on"
     return f"{reason} the disk of {written} ({free / 2**20:,.1f} MiB free): make room there."

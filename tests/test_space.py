@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,8 @@ def caused(error: Exception) -> Exception:
     return outer
 
 
+SPACE = {"f_bavail": 2**20, "f_frsize": 4096, "f_blocks": 2**21, "f_bfree": 2**20}
+
 FULL = [
     OSError(errno.ENOSPC, "No space left on device"),
     caused(OSError(errno.ENOSPC, "No space left on device")),
@@ -41,6 +44,15 @@ def test_a_full_disk_in_one_sentence(tmp_path, error):
 def test_a_quota(tmp_path):
     with pytest.raises(OutOfSpaceError, match="your quota is used up on the disk of"), telling_out_of_space(tmp_path):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+
+@pytest.mark.parametrize(("total", "left", "is_told"), [(100, 0, True), (100, 3, False), (0, 0, False)])
+def test_inodes(tmp_path, monkeypatch, total, left, is_told):
+    """Some file systems have no fixed number of them, and say 0."""
+    monkeypatch.setattr("os.statvfs", lambda path: SimpleNamespace(f_files=total, f_favail=left, **SPACE))
+    expected = "whose inodes are used up: delete files there" if is_told else "no space is left on the disk of"
+    with pytest.raises(OutOfSpaceError, match=expected), telling_out_of_space(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_the_file_that_the_error_names(tmp_path):

@@ -44,7 +44,7 @@ def _quiet_threads(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def reporting_interruption(folder: Path, way_out: str = "--resume continues from its checkpoint") -> Iterator[None]:
+def reporting_interruption(folder: Path, way_out: str | None = None) -> Iterator[None]:
     """Report a run that stops early, and how to continue it.
 
     Exits with 128 + the signal's number if a signal stopped it, as shells do, with TRY_LATER if its teacher's server
@@ -52,7 +52,7 @@ def reporting_interruption(folder: Path, way_out: str = "--resume continues from
 
     Args:
         folder: that the run writes to.
-        way_out: how to continue.
+        way_out: how to continue; by default, what the folder allows.
     """
     from crossdistill.errors import OutOfSpaceError, TeacherError
     from crossdistill.runs.interrupt import Interrupted
@@ -62,8 +62,22 @@ def reporting_interruption(folder: Path, way_out: str = "--resume continues from
         with _quiet_threads(folder), telling_out_of_space(folder):
             yield
     except Interrupted as stop:
-        Console(stderr=True).print(f"{stop}; {way_out}", markup=False, soft_wrap=True)
+        Console(stderr=True).print(f"{stop}; {way_out or _continuation(folder)}", markup=False, soft_wrap=True)
         raise typer.Exit(128 + stop.signal_number) from None
     except (TeacherError, OutOfSpaceError) as error:
-        Console(stderr=True).print(f"{error} The run stopped; {way_out}", markup=False, soft_wrap=True)
+        told = f"{error} The run stopped; {way_out or _continuation(folder)}"
+        Console(stderr=True).print(told, markup=False, soft_wrap=True)
         raise typer.Exit(NO_SPACE if isinstance(error, OutOfSpaceError) else TRY_LATER) from None
+
+
+def _continuation(folder: Path) -> str:
+    """How a run can be continued that has written so far what is in its folder."""
+    from crossdistill.runs.folder import RunFolder
+
+    run = RunFolder(folder)
+    if any(run.checkpoints.glob("checkpoint-*/trainer_state.json")):
+        return "--resume continues from its checkpoint"
+    if not run.config.exists():
+        return "nothing was trained: begin again" + (" in a new folder" if run.holds_files else "")
+    kept = " with the responses that it has" if (folder / "responses.jsonl").exists() else ""
+    return f"there is no checkpoint yet: --resume begins again{kept}"

@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ NOT_WHOLE = Kind(
     "the checkpoint {checkpoint} cannot be resumed, because {fault}: name a whole one, or pass True for the newest "
     "whole one of the run.",
     "the run would crash, or go on with a new optimizer, random state or count of what it has spent",
+)
+NO_PATH = Kind(
+    "no_path_of_a_checkpoint",
+    Severity.REFUSAL,
+    When.LOADING,
+    "resume_from_checkpoint is {value}, of type {type}: give the path of a checkpoint, or True for the newest whole "
+    "one of the run.",
+    "the run would crash",
 )
 NO_CHECKPOINT = Kind(
     "no_checkpoint",
@@ -125,7 +134,7 @@ def checkpoint_to_resume(
         log: receives warnings of checkpoints that are passed over.
 
     Raises:
-        FindingError: the checkpoint is not whole, or there is no whole one.
+        FindingError: the checkpoint is not whole, there is no whole one, or `wanted` is no path.
     """
     if wanted is None or wanted is False:
         return None
@@ -135,6 +144,8 @@ def checkpoint_to_resume(
             faults = "; ".join(f"{path.name}: {contents.fault(path)}" for path in _steps(folder))
             raise NO_CHECKPOINT.error(folder=folder, faults=f" that is whole ({faults})" if faults else "")
         return newest
+    if not isinstance(wanted, str | PathLike):
+        raise NO_PATH.error(value=repr(wanted), type=type(wanted).__name__)
     fault = contents.fault(Path(wanted))
     if fault is not None:
         raise NOT_WHOLE.error(checkpoint=wanted, fault=fault)

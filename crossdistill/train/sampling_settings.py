@@ -5,7 +5,7 @@ them. Nothing else shapes a rollout; see :mod:`crossdistill.teachers.generation_
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
@@ -118,6 +118,11 @@ _WITHOUT_EFFECT: dict[str, Any] = {
 }
 """Values with which a setting changes nothing."""
 
+_WITH_IDS = {
+    *("bad_words_ids", "sequence_bias", "suppress_tokens", "begin_suppress_tokens"),
+    *("logit_bias", "allowed_token_ids"),
+}
+
 _NOT_SHAPING = {
     *("temperature", "use_cache", "cache_config", "max_cache_len", "prefill_chunk_size"),
     *("renormalize_logits", "seed", "detokenize", "skip_clone", "skip_reading_prefix_cache"),
@@ -159,6 +164,23 @@ def check_sampling(args: Any) -> None:
         _check_values(_settings(args))
 
 
+def check_ids(args: Any, num_ids: int) -> None:
+    """Check that settings name tokens that the student has.
+
+    Args:
+        args: the trainer's configuration, checked.
+        num_ids: token ids that the student has embeddings for.
+
+    Raises:
+        FindingError: one is beyond them.
+    """
+    for name, value in (args.generation_kwargs or {}).items():
+        highest = max(_ids_in(value), default=0) if name in _WITH_IDS else 0
+        if highest >= num_ids:
+            reason = f"the student has {num_ids} embeddings, and the token id {highest} is beyond them"
+            raise IMPOSSIBLE.error(name=name, value=_shown(value), reason=reason)
+
+
 def shaping_settings(args: Any) -> Iterator[Finding]:
     """A warning, if settings of a configuration change the distribution that is sampled from.
 
@@ -187,6 +209,15 @@ def _settings(args: Any) -> dict[str, Any]:
     if not args.use_vllm:
         settings["cache_implementation"] = args.cache_implementation
     return settings | (args.generation_kwargs or {})
+
+
+def _ids_in(value: Any) -> Iterator[int]:
+    """The token ids in a list of them, in a list of lists, or in the keys of a dict."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        yield value
+    elif isinstance(value, Iterable) and not isinstance(value, str):
+        for one in value:
+            yield from _ids_in(one)
 
 
 def _has_effect(name: str, value: Any) -> bool:

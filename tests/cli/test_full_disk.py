@@ -24,7 +24,26 @@ def test_the_exit_code_and_the_sentence(tmp_path, capsys):
     assert end.value.exit_code == NO_SPACE == 74
     message = capsys.readouterr().err
     assert message.startswith(f"no space is left on the disk of {tmp_path} (")
-    assert message.endswith("make room there. The run stopped; --resume continues from its checkpoint\n")
+    assert message.endswith("make room there. The run stopped; nothing was trained: begin again\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "way_out"),
+    [
+        (["config.json", "checkpoints/checkpoint-2/trainer_state.json"], "--resume continues from its checkpoint"),
+        (["config.json"], "there is no checkpoint yet: --resume begins again"),
+        (["config.json", "checkpoints/checkpoint-2/half-written"], "there is no checkpoint yet: --resume begins again"),
+        (["config.json", "responses.jsonl"], "--resume begins again with the responses that it has"),
+        (["events"], "nothing was trained: begin again in a new folder"),
+    ],
+)
+def test_the_way_out_is_one(tmp_path, capsys, files, way_out):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(typer.Exit), reporting_interruption(tmp_path):
+        raise FULL
+    assert capsys.readouterr().err.endswith(f"{way_out}\n")
 
 
 def test_other_errors_are_not_hidden(tmp_path):

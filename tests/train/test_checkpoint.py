@@ -102,6 +102,13 @@ def test_a_path_that_is_no_checkpoint(tmp_path):
         checkpoint_to_resume(tmp_path, tmp_path, CONTENTS)
 
 
+@pytest.mark.parametrize("wanted", [2, 1, 0, 2.0, ["checkpoint-2"]])
+def test_what_is_no_path(tmp_path, wanted):
+    checkpoint(tmp_path, 2)
+    with pytest.raises(InputError, match=r"resume_from_checkpoint is .* of type .*: give the path of a checkpoint, or"):
+        checkpoint_to_resume(wanted, tmp_path, Contents())
+
+
 def test_each_process_needs_its_random_state(tmp_path):
     whole, half = checkpoint(tmp_path, 1, num_processes=2), checkpoint(tmp_path, 2, num_processes=2)
     (half / "rng_state_1.pth").unlink()

@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 from crossdistill.findings import FindingError
 from crossdistill.train import CrossTokenizerConfig
 from crossdistill.train.config import PRESETS
-from crossdistill.train.sampling_settings import shaping_settings
+from crossdistill.train.sampling_settings import check_ids, shaping_settings
 
 SHAPING = {
     "top_p": 0.9,
@@ -219,3 +219,26 @@ def test_the_keys_of_vllm_are_those_of_its_sampling_parameters(vllm):
 def test_other_names_of_no_limit_in_vllm(vllm):
     assert warnings_of(use_vllm=True, top_k=-1) == []
     assert "vllm_structured_outputs_regex" in warnings_of(use_vllm=True, vllm_structured_outputs_regex="[0-9]+")[0]
+
+
+IDS = {
+    "bad_words_ids": [[5], [6, 99]],
+    "suppress_tokens": [5, 99],
+    "begin_suppress_tokens": [99],
+    "sequence_bias": [[[5, 99], 1.0]],
+    "logit_bias": {99: 1.0},
+    "allowed_token_ids": [5, 99],
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_ids_that_the_student_lacks_are_refused(name):
+    args = SimpleNamespace(generation_kwargs={name: IDS[name]})
+    with pytest.raises(FindingError, match=rf"^{name} = .* has 99 embeddings, and the token id 99 is beyond them"):
+        check_ids(args, num_ids=99)
+    check_ids(args, num_ids=100)
+
+
+@pytest.mark.parametrize("given", [None, {}, {"top_k": 200}, {"bad_words_ids": None}, {"bad_words_ids": [[5]]}])
+def test_other_numbers_are_no_ids(given):
+    check_ids(SimpleNamespace(generation_kwargs=given), num_ids=99)

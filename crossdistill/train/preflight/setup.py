@@ -39,7 +39,7 @@ from crossdistill.train.preflight.teachers import (
 from crossdistill.train.preflight.tokenizers import load_tokenizer
 from crossdistill.train.preflight.tool_calling import check_tools
 from crossdistill.train.preflight.weights import check_weights
-from crossdistill.train.sampling_settings import shaping_settings
+from crossdistill.train.sampling_settings import check_ids, shaping_settings
 from crossdistill.train.unsupported import check_loading
 
 
@@ -97,6 +97,7 @@ class Setup:
         _check_models(model, models, args)
         routing = _routing(models, args, datasets, objective)
         student = _student(model, args, tokenizers[0], tools, log)
+        check_ids(args, student.num_ids)
         teachers = {name: teacher_setup(name, models, args, tokenizers[1], log) for name in models}
         _check_teachers(teachers.values(), student.renderer, args, objective)
         row_check = _row_check(student, teachers, routing, args, log)

@@ -175,3 +175,8 @@ def test_prompts_to_score_are_checked_likewise(trainer, monkeypatch, kind):
     rows, message = UNUSABLE[kind]
     with pytest.raises(InputError, match=message):
         trainer.score_prompts([row["prompt"] for row in rows])
+
+
+def test_ids_of_the_settings_are_compared_with_the_student(pair, output, no_weights):
+    with pytest.raises(InputError, match=r"bad_words_ids = \[\[9999\]\] is not possible"):
+        make_trainer(pair, output, generation_kwargs={"bad_words_ids": [[9999]]})
