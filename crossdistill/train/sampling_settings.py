@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import transformers
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LlamaConfig, QuantizedCache
 
 from crossdistill.findings import Finding, FindingError, Kind, Severity, When
 
@@ -161,7 +161,7 @@ def check_sampling(args: Any) -> None:
             raise _not_honoured(name, value, *_REFUSED[name])
     _check_known(given, args.use_vllm)
     if not args.use_vllm:
-        _check_values(_settings(args))
+        _check_values(_settings(args), args.device.type == "cpu")
 
 
 def check_ids(args: Any, num_ids: int) -> None:
@@ -266,23 +266,36 @@ def _vllm_names() -> set[str]:
     return set(inspect.signature(vllm.SamplingParams).parameters)
 
 
-def _check_values(settings: Mapping[str, Any]) -> None:
+def _check_values(settings: Mapping[str, Any], is_on_cpu: bool) -> None:
     """Have transformers check values now, which it would else do in the first rollout."""
     if settings.get("cache_implementation") == "paged":
         reason = "continuous batching does not sample as the other caches do"
         raise _not_honoured("cache_implementation", "paged", reason, _LEAVE_OUT)
     if settings["top_k"] is None:
         raise IMPOSSIBLE.error(name="top_k", value=None, reason="generate() would put 50 in its place")
+    _check_cache(settings, is_on_cpu)
     for name, value in settings.items():
         _check_value(name, value)
     with _naming("generation_kwargs", settings):
         GenerationConfig(**{**settings, "do_sample": True})
 
 
+def _check_cache(settings: Mapping[str, Any], is_on_cpu: bool) -> None:
+    """Make the cache now: it needs a library, or an accelerator to be loaded off."""
+    kind, options = settings.get("cache_implementation"), dict(settings.get("cache_config") or {})
+    if is_on_cpu and str(kind).startswith("offloaded"):
+        raise IMPOSSIBLE.error(name="cache_implementation", value=_shown(kind), reason="the run is on a CPU")
+    if kind == "quantized":
+        options.setdefault("config", LlamaConfig(num_hidden_layers=1))
+        with _naming("cache_implementation", kind):
+            QuantizedCache(**{"backend": "quanto", **options})
+
+
 def _check_value(name: str, value: Any) -> None:
     if value is None or (name in _WITHOUT_EFFECT and not _has_effect(name, value)):
         return
-    if name in _WITHOUT_EFFECT and not isinstance(value, int | float):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in _WITHOUT_EFFECT and not is_number:
         raise IMPOSSIBLE.error(name=name, value=_shown(value), reason="it must be a number")
     processor = getattr(transformers, _PROCESSORS.get(name, ""), None)
     if processor is not None:
@@ -295,6 +308,6 @@ def _naming(name: str, value: Any) -> Iterator[None]:
     """Name the setting that transformers finds impossible."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise IMPOSSIBLE.error(name=name, value=_shown(value), reason=reason) from None

@@ -101,7 +101,7 @@ def test_a_policy_that_changes_after_it_was_scored_stops_the_run(pair, output):
         return batch
 
     trainer._generate_and_score_completions = changing
-    with pytest.raises(FindingError, match=r"numerics explain 0\.001\. It is not noise"):
+    with pytest.raises(FindingError, match=r"numerics explain 0\.001\. Neither noise nor another"):
         trainer.train()
 
 

@@ -8,7 +8,7 @@ import pytest
 from transformers import GenerationConfig
 
 from crossdistill.findings import FindingError
-from crossdistill.train import CrossTokenizerConfig
+from crossdistill.train import CrossTokenizerConfig, sampling_settings
 from crossdistill.train.config import PRESETS
 from crossdistill.train.sampling_settings import check_ids, shaping_settings
 
@@ -96,6 +96,25 @@ def config(**options: Any) -> CrossTokenizerConfig:
     return CrossTokenizerConfig("out", **{**options, "use_cpu": True, "bf16": False, "report_to": "none"})
 
 
+@pytest.fixture
+def quantizing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the library of the quantized cache were installed."""
+    monkeypatch.setattr(sampling_settings, "QuantizedCache", dict)
+
+
+def test_a_quantized_cache_needs_its_library(monkeypatch):
+    def missing(**options: Any) -> None:
+        raise ImportError("You need to install optimum-quanto")
+
+    monkeypatch.setattr(sampling_settings, "QuantizedCache", missing)
+    for options in (
+        {"generation_kwargs": {"cache_implementation": "quantized"}},
+        {"cache_implementation": "quantized"},
+    ):
+        with pytest.raises(FindingError, match=r"'quantized' is not possible \(You need to install optimum-quanto\)"):
+            config(**options)
+
+
 def warnings_of(**options: Any) -> list[str]:
     return [finding.message for finding in shaping_settings(config(**options))]
 
@@ -127,7 +146,7 @@ def test_none_does_not_take_the_place_of_the_runs_own_value(name):
 
 
 @pytest.mark.parametrize(("name", "value"), SHAPING.items())
-def test_what_shapes_samples_is_honoured_and_told(name, value):
+def test_what_shapes_samples_is_honoured_and_told(quantizing, name, value):
     if not hasattr(GenerationConfig(), name):
         pytest.skip("this release of transformers has no such setting")
     (warning,) = warnings_of(generation_kwargs={name: value})
@@ -140,7 +159,7 @@ def test_one_warning_for_all():
 
 
 @pytest.mark.parametrize("name", ["top_p", "top_k", "min_p", "repetition_penalty", "cache_implementation"])
-def test_fields_of_the_configuration_too(name):
+def test_fields_of_the_configuration_too(quantizing, name):
     assert warnings_of(**{name: SHAPING[name]})
 
 
@@ -175,6 +194,10 @@ def test_nothing_is_said_of_settings_that_shape_nothing(options):
         ({"bad_words_ids": ["x"]}, r"bad_words_ids = \['x'\] is not possible"),
         ({"cache_implementation": "sttic"}, r"is not possible \(Invalid `cache_implementation` \(sttic\)"),
         ({"top_k": -1}, "top_k = -1 is not possible"),
+        ({"no_repeat_ngram_size": True}, r"no_repeat_ngram_size = True is not possible \(it must be a number\)"),
+        ({"cache_implementation": "offloaded"}, r"'offloaded' is not possible \(the run is on a CPU\)"),
+        ({"cache_implementation": "offloaded_static"}, r"'offloaded_static' is not possible"),
+        ({"cache_implementation": "quantized", "cache_config": {"backend": "?"}}, "'quantized' is not possible"),
     ],
 )
 def test_unknown_and_impossible_settings(given, said):

@@ -53,8 +53,9 @@ KIND = "policy_drift"
 """Of the watchdog's warning."""
 
 _SAME_ENGINE = (
-    "It is not noise: look for what changes weights or states between scoring and training (callbacks, hooks, a dtype "
-    "that only one of them has)"
+    "Neither noise nor another computation in training mode explains it: look for what changes weights or states "
+    "between scoring and training (callbacks, hooks, a dtype that only one of them has), and for noise or another "
+    "computation that only a pass with gradients has"
 )
 _OTHER_ENGINE = (
     "Check that vLLM has the student's weights, adapters and dtype, and returns processed log-probabilities at the "
