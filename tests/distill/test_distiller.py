@@ -165,4 +165,4 @@ def test_prompts_of_any_form_are_read_alike(sides, tokenizer, completions):
     assert batch.rollout.prompts == [[message]] * 3
     assert [item.prompt for item in batch.responses] == [[message]] * 3
     with pytest.raises(InputError, match="prompt 1 is a text that begins like a conversation"):
-        distiller.score(["a", '[{"role": "user"', "b"], completions, logprobs)
+        distiller.score(["a", '[{"role": "user", "content": "Hi', "b"], completions, logprobs)
