@@ -1,5 +1,7 @@
 """Rows of a data set, from a file, a saved data set or the hub."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +73,26 @@ def _from_file(path: Path, split: str) -> Any:
     try:
         with telling_out_of_space(HF_DATASETS_CACHE):  # the rows are converted to a table there
             options = cells_as_text(path) if kind == "csv" else {}
-            rows = load_dataset(kind, data_files=str(path), split="train", **options)
+            with _uncounted():
+                rows = load_dataset(kind, data_files=str(path), split="train", **options)
             return dates_as_text(rows, path) if kind == "json" else rows
     except (DatasetGenerationError, ValueError) as error:
         if "corresponds to no data" in str(error):
             return Dataset.from_dict({})  # a table without rows, such as a CSV file with headings only
         reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path} cannot be read as {kind} ({reason}): repair it.") from None
+
+
+@contextmanager
+def _uncounted() -> Iterator[None]:
+    """Read without telling the hub, which counts how often each kind of file is read: a local file needs no network."""
+    from datasets import config
+
+    was, config.HF_UPDATE_DOWNLOAD_COUNTS = config.HF_UPDATE_DOWNLOAD_COUNTS, False
+    try:
+        yield
+    finally:
+        config.HF_UPDATE_DOWNLOAD_COUNTS = was
 
 
 def _from_hub(source: str, split: str, name: str | None) -> Any:

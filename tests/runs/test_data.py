@@ -135,3 +135,11 @@ def test_dates_are_texts(tmp_path, form):
 def test_the_format_that_a_saved_data_set_had_does_not_matter(tmp_path):
     Dataset.from_dict({"prompt": TEXTS}).with_format("numpy").save_to_disk(tmp_path / "rows")
     assert load_rows(str(tmp_path / "rows"), columns=COLUMNS)[0] == {"prompt": TEXTS[0]}
+
+
+def test_a_local_file_is_read_without_a_word_to_the_hub(tmp_path, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a"}\n')
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.load.get_session", lambda: pytest.fail("a host was looked up"))
+    assert load_rows(str(path))["prompt"] == ["a"]
