@@ -28,6 +28,7 @@ ABOVE_THE_CORE = {
         "objectives/test_trl.py",
         "objectives/test_trl_differs.py",
         "test_documentation.py",
+        "tools/test_finding_tables.py",
     ],
     "served": ["teachers/served", "teacher_server", "server", "cli/test_doctor_teacher.py"],
     "report": ["report/test_html.py", "report/test_charts.py"],

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 
 from crossdistill.findings import FindingLog, Kind, Severity, When
 
@@ -51,6 +50,8 @@ PASSED_OVER = Kind(
     "steps that were trained are trained again",
 )
 
+# as transformers.trainer calls them, whose import takes accelerate and data sets along
+OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME = "optimizer.pt", "scheduler.pt", "trainer_state.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE_OF_ONE, _STATE_OF_SEVERAL = "rng_state.pth", "rng_state_{}.pth"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")

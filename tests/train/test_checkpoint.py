@@ -178,3 +178,12 @@ def test_files_of_the_user_are_not_judged(tmp_path):
     (path / "notes.txt").write_text("the best so far")
     (path / "vocab.bin").write_bytes(b"no zip")
     assert CONTENTS.fault(path) is None
+
+
+def test_files_have_the_names_that_transformers_gives_them():
+    from transformers import trainer
+
+    from crossdistill.train import checkpoint
+
+    for name in ("OPTIMIZER_NAME", "SCHEDULER_NAME", "TRAINER_STATE_NAME"):
+        assert getattr(checkpoint, name) == getattr(trainer, name)
