@@ -105,13 +105,18 @@ def first_weight_not_finite(model: nn.Module, only_trained: bool = False) -> tup
         >>> first_weight_not_finite(model)
         ('bias', torch.float32)
     """
-    for name, parameter in model.named_parameters():
-        if only_trained and not parameter.requires_grad:
-            continue
-        own = parameter.to_local() if hasattr(parameter, "to_local") else parameter  # FSDP shards it
-        if own.is_floating_point() and not bool(own.isfinite().all()):
-            return name, own.dtype
-    return None
+    read = {
+        name: parameter.to_local() if hasattr(parameter, "to_local") else parameter  # FSDP shards it
+        for name, parameter in model.named_parameters()
+        if parameter.is_floating_point() and (parameter.requires_grad or not only_trained)
+    }
+    if not read:
+        return None
+    flags = [own.detach().isfinite().all() for own in read.values()]
+    finite = torch.stack([flag.to(flags[0].device) for flag in flags]).tolist()  # the device is waited for once
+    return next(
+        ((name, own.dtype) for (name, own), is_fine in zip(read.items(), finite, strict=True) if not is_fine), None
+    )
 
 
 def where_not_finite(model: nn.Module, forward: Forward) -> str | None:

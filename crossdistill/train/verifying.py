@@ -60,8 +60,8 @@ class VerifyingTrainer(CheckpointingTrainer):
         Raises:
             FindingError: they have; in all processes alike if it is the weights.
         """
-        is_first = self.state.global_step == self.steps_before
-        self.check_loaded() if is_first else self.check_trained()
+        if self.state.global_step == self.steps_before:  # later weights are checked after each step
+            self.check_loaded()
         try:
             return super().sample(rows)
         except RuntimeError as error:
