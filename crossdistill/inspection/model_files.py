@@ -4,7 +4,7 @@ In this order: errors while reading, tokenizers, configurations, declared stops,
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +100,11 @@ def read_tokenizer(name: str, **options: Any) -> PreTrainedTokenizerBase:
             return AutoTokenizer.from_pretrained(name, **options)
     except InputError:
         if (Path(name) / "config.json").is_file():
-            read_config(name, **_hub(options))  # says so if it is to blame
+            read_config(name, **hub_of(options))  # says so if it is to blame
         raise
 
 
-def _hub(options: dict[str, Any]) -> dict[str, Any]:
+def hub_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those keyword arguments that a configuration is read with, too."""
     return {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
 

@@ -10,7 +10,14 @@ from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.stop import adopt_end, stop_ids
 from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingLog, Kind, Severity, When
-from crossdistill.inspection.model_files import declared_ids, declared_stops, num_ids, read_tokenizer, vocab_size
+from crossdistill.inspection.model_files import (
+    declared_ids,
+    declared_stops,
+    hub_of,
+    num_ids,
+    read_tokenizer,
+    vocab_size,
+)
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.preflight.given import given_tokenizer
 
@@ -49,7 +56,7 @@ def load_tokenizer(
         tokenizer = read_tokenizer(model, **options)
     else:
         raise InputError(f"the {side} needs its tokenizer: pass {parameter} along with a model that is loaded.")
-    hub = {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
+    hub = hub_of(options)
     log = log or FindingLog()
     log.add_all(make_deterministic(tokenizer, side))
     if isinstance(model, str):

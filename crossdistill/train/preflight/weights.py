@@ -13,7 +13,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging as transformers_logging
 
 from crossdistill.findings import FindingError, Kind, Severity, When
-from crossdistill.inspection.model_files import LIBRARY_ERRORS, read_config, reason_of
+from crossdistill.inspection.model_files import LIBRARY_ERRORS, hub_of, read_config, reason_of
 from crossdistill.train.preflight.architecture import architecture_of, is_quantised
 from crossdistill.train.preflight.fit import check_dtypes, check_fit, check_scales
 from crossdistill.train.preflight.headers import Header
@@ -63,8 +63,7 @@ def check_weights(side: str, model: Any, options: Mapping[str, Any]) -> None:
     if not isinstance(model, str) or "gguf_file" in options:
         return
     what = f"the {side} {model!r}"
-    hub = {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
-    config = read_config(model, **hub)
+    config = read_config(model, **hub_of(options))
     architecture = architecture_of(what, config)
     quantised = is_quantised(what, config, dict(options))
     folder = Path(model) / options.get("subfolder", "")
