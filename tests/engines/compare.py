@@ -1,5 +1,6 @@
 """Several processes against one: losses, and the gradient of every parameter."""
 
+import itertools
 from typing import Any
 
 from tests.engines.launch import Outcome
@@ -20,7 +21,7 @@ def differences(one: Outcome, other: Outcome) -> dict[str, Any]:
     assert one.weights.keys() == other.weights.keys()
     largest, where = 0.0, ""
     numbers = list(one.weights)
-    for before, after in zip(numbers, numbers[1:], strict=False):
+    for before, after in itertools.pairwise(numbers):
         ours, theirs = ({n: w[after][n] - w[before][n] for n in w[after]} for w in (one.weights, other.weights))
         assert ours.keys() == theirs.keys()
         scale = max(float(change.abs().max()) for change in ours.values())
