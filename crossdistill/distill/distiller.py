@@ -39,7 +39,7 @@ from crossdistill.findings import FindingLog
 from crossdistill.objectives.base import LossSum, Objective, check_objective
 from crossdistill.objectives.registry import get
 from crossdistill.objectives.shared.vocab_pair import VocabPair
-from crossdistill.ops import HiddenStates, LMHead
+from crossdistill.ops import HiddenStates, LMHead, full_shape
 from crossdistill.teachers.base import Teacher, check_teacher
 from crossdistill.tokens import ByteVocab
 
@@ -300,7 +300,7 @@ class Distiller:
     def _pairs(
         self, tokenizer: Any, vocab_size: int | None, text_tokens: Collection[str], stop_unit: bool
     ) -> dict[str, VocabPair]:
-        size = vocab_size if self.student is None else self.student.get_input_embeddings().weight.shape[0]
+        size = vocab_size if self.student is None else full_shape(self.student.get_input_embeddings().weight)[0]
         vocab = ByteVocab.from_tokenizer(tokenizer, size, text_tokens)
         return {name: pair_of(vocab, self.stop_ids, one, stop_unit) for name, one in self.teachers.items()}
 

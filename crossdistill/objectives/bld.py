@@ -29,7 +29,7 @@ from crossdistill.objectives.shared.bytewise.byte_prefixes import to_tensor
 from crossdistill.objectives.shared.bytewise.next_bytes import ByteSlots, NextBytes, next_bytes
 from crossdistill.objectives.shared.divergence import Divergence, check_not_negative, check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
-from crossdistill.ops import HiddenStates, Share, tiled_sum
+from crossdistill.ops import HiddenStates, Share, full_shape, tiled_sum
 from crossdistill.ops.backbone import causal_lm
 from crossdistill.signal import Signal
 
@@ -86,7 +86,7 @@ class BLD(Objective):
     def attach(self, student: nn.Module) -> None:
         """Add new heads to the student, on its device, in float32 at least; they replace those of an earlier call."""
         weight = causal_lm(student).get_output_embeddings().weight
-        heads = ByteHeads(weight.shape[1], self.num_bytes, self.head_speed)
+        heads = ByteHeads(full_shape(weight)[1], self.num_bytes, self.head_speed)
         heads.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
         auxiliary_heads.attach(student, heads)
         self._attachment.heads = heads

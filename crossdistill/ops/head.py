@@ -16,6 +16,7 @@ from crossdistill.findings import FindingError, Kind, Severity, When
 from crossdistill.ops.backbone import causal_lm, last_hidden_states
 from crossdistill.ops.mode import in_mode
 from crossdistill.ops.rounding import rounding
+from crossdistill.ops.sharded import full_tensor
 from crossdistill.ops.trace import first_difference, first_not_finite, first_weight_not_finite
 
 OTHER_HEAD = Kind(
@@ -249,14 +250,3 @@ def add_outer(total: Tensor, grad_raw: Tensor, hidden: Tensor, dtype: torch.dtyp
         total.addmm_(grad_raw.T.to(total.dtype), hidden.to(total.dtype))
     else:
         total += grad_raw.to(dtype).T @ hidden.to(dtype)
-
-
-def full_tensor(value: Tensor) -> Tensor:
-    """The whole parameter if FSDP2 sharded it, else the parameter itself; differentiable.
-
-    Example:
-        >>> full_tensor(torch.ones(2)).tolist()
-        [1.0, 1.0]
-    """
-    full: Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
-    return full

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crossdistill.ops.rounding import rounding
+from crossdistill.ops.sharded import own_part
 
 Forward = Callable[[], object]
 
@@ -106,7 +107,7 @@ def first_weight_not_finite(model: nn.Module, only_trained: bool = False) -> tup
         ('bias', torch.float32)
     """
     read = {
-        name: parameter.to_local() if hasattr(parameter, "to_local") else parameter  # FSDP shards it
+        name: own_part(parameter)
         for name, parameter in model.named_parameters()
         if parameter.is_floating_point() and (parameter.requires_grad or not only_trained)
     }

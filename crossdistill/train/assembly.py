@@ -9,6 +9,7 @@ from crossdistill.distill.checks import scoring_temperature
 from crossdistill.distill.scorer import pair_of
 from crossdistill.inspection.choice import AUTO, Choice
 from crossdistill.objectives import get
+from crossdistill.ops import full_shape
 from crossdistill.teachers import Teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
@@ -37,7 +38,7 @@ def distiller_of(
         renderer: renders the student's prompts.
         student_stop_ids: the token ids that end the student's turns.
     """
-    size = student.get_input_embeddings().weight.shape[0]
+    size = full_shape(student.get_input_embeddings().weight)[0]
     vocab = ByteVocab.from_tokenizer(setup.tokenizer, size, args.text_tokens or ())
     pairs = {name: pair_of(vocab, student_stop_ids, teacher, args.stop_unit) for name, teacher in teachers.items()}
     choice = choice_for(args, [(teacher, pairs[name]) for name, teacher in teachers.items()])

@@ -5,6 +5,7 @@ from typing import Any
 
 from crossdistill.findings import Finding
 from crossdistill.ops import LMHead
+from crossdistill.ops.sharded import gathered
 from crossdistill.train.preflight.modalities import unreached_findings
 from crossdistill.train.preflight.noise import silence
 from crossdistill.train.preflight.trainable import trainable_findings
@@ -28,5 +29,6 @@ def made_ready(student: Any, args: Any, is_sharded: bool, has_optimizer: bool) -
     if not has_optimizer:
         yield from trainable_findings(student, args, is_sharded)
     yield from unreached_findings(student)
-    LMHead.from_model(student).verify(student)
+    with gathered(student):
+        LMHead.from_model(student).verify(student)
     yield from silence(student, args)
