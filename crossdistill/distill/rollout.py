@@ -6,7 +6,7 @@ each model reads in its own template.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,6 +130,11 @@ class Rollout:
         )
 
     @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row, prompt and completion."""
+        return [len(prompt) + len(ids) for prompt, ids in zip(self.prompt_ids, self.completion_ids, strict=True)]
+
+    @property
     def num_prompt_tokens(self) -> int:
         """Tokens of all prompts."""
         return sum(map(len, self.prompt_ids))
@@ -147,7 +152,7 @@ class Rollout:
             rows[turn.row][turn.start : turn.start + len(turn.ids)] = part
         return rows
 
-    def gather(self, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def gather(self, rows: Sequence[np.ndarray] | Mapping[int, np.ndarray]) -> list[np.ndarray]:
         """Values of each row's tokens as values of each turn's."""
         return [rows[turn.row][turn.start : turn.start + len(turn.ids)] for turn in self.turns]
 

@@ -4,7 +4,7 @@ Shapes: B responses, C longest response, L longest sequence, H hidden size. Sequ
 on the right. Response token k of row b stands at ``prompt_lengths[b] + k`` and is predicted by the state before it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
@@ -14,7 +14,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from crossdistill.distill.rollout import Rollout
 from crossdistill.findings import FindingError, Kind, Severity, When
-from crossdistill.ops import HiddenStates, LMHead, last_hidden_states, log_mass, token_logprobs
+from crossdistill.ops import (
+    HiddenStates,
+    LMHead,
+    holds_mask,
+    last_hidden_states,
+    log_mass,
+    micro_batches,
+    token_logprobs,
+)
 from crossdistill.ops.mode import in_mode
 
 NOT_FINITE = Kind(
@@ -111,31 +119,39 @@ def logprobs_with_stop_mass(
 
 
 def student_logprobs(
-    rollout: Rollout, inputs: StudentInputs, stop_positions: Sequence[int | None], size: int, forward: Forward
+    rollout: Rollout,
+    inputs: StudentInputs,
+    stop_positions: Sequence[int | None],
+    batches: Sequence[Sequence[int]],
+    forward: Forward,
 ) -> StudentLogprobs:
-    """Log-probabilities of a rollout's turns, computed `size` rows at a time.
+    """Log-probabilities of a rollout's turns, computed in micro-batches.
 
     Args:
         rollout: completions cut into turns.
         inputs: its rows.
         stop_positions: position of each turn's stop token in the turn, None if it has none.
-        size: rows of one forward pass.
+        batches: the rows of each forward pass; together all rows.
         forward: gives what :func:`logprobs_with_stop_mass` does, of some rows and their stop mask.
     """
     stop_mask = torch.zeros_like(inputs["completion_mask"])
     for turn, stop in zip(rollout.turns, stop_positions, strict=True):
         if stop is not None:
             stop_mask[turn.row, turn.start + stop] = True
-    rows: list[np.ndarray] = []
-    masses: list[float] = []
-    for first in range(0, len(stop_mask), size):
-        part: Any = {key: value[first : first + size] for key, value in cast(dict[str, Tensor], inputs).items()}
-        logprobs, mass = forward(part, stop_mask[first : first + size])
-        rows.extend(logprobs.cpu().numpy())
-        masses.extend(mass.tolist())  # row by row, and within a row from left to right: the order of the turns
-    remaining = iter(masses)
-    stops = [None if stop is None else next(remaining) for stop in stop_positions]
-    return StudentLogprobs(rollout.gather(rows), stops)
+    of_row: dict[int, np.ndarray] = {}
+    masses: dict[int, Iterator[float]] = {}
+    for batch in batches:
+        part: Any = {key: value[list(batch)] for key, value in cast(dict[str, Tensor], inputs).items()}
+        mask = stop_mask[list(batch)]
+        logprobs, mass = forward(part, mask)
+        of_row.update(zip(batch, logprobs.cpu().numpy(), strict=True))
+        # within a row from left to right: the order of its turns
+        masses.update(zip(batch, map(iter, mass.cpu().split(mask.sum(1).tolist())), strict=True))
+    stops = [
+        None if stop is None else float(next(masses[turn.row]))
+        for turn, stop in zip(rollout.turns, stop_positions, strict=True)
+    ]
+    return StudentLogprobs(rollout.gather(of_row), stops)
 
 
 class StudentModel:
@@ -152,13 +168,14 @@ class StudentModel:
     def logprobs(
         self, rollout: Rollout, stop_positions: Sequence[int | None], stop_ids: Sequence[int], temperature: float
     ) -> StudentLogprobs:
-        """Log-probabilities of a rollout's turns in one forward pass, in evaluation mode."""
+        """Log-probabilities of a rollout's turns in evaluation mode, in micro-batches."""
 
         def forward(part: StudentInputs, stop_mask: Tensor) -> tuple[Tensor, Tensor]:
             return logprobs_with_stop_mass(self._model, part, stop_mask, stop_ids, temperature)
 
+        batches = micro_batches(rollout.lengths, holds_mask=holds_mask(self._model))
         with in_mode(self._model, training=False):
-            return student_logprobs(rollout, self._inputs(rollout), stop_positions, len(rollout.prompts), forward)
+            return student_logprobs(rollout, self._inputs(rollout), stop_positions, batches, forward)
 
     def states(self, rollout: Rollout, loss_mask: Tensor) -> HiddenStates:
         """The states that predict the supervised tokens, with gradient; see :func:`supervised_states`."""

@@ -4,11 +4,13 @@ from crossdistill.ops.backbone import causal_lm, last_hidden_states
 from crossdistill.ops.chosen import chosen_logits
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.logprobs import TokenLogprobs, TopLogprobs, log_mass, token_logprobs, top_logprobs
+from crossdistill.ops.micro_batches import MICRO_BATCH_TOKENS, holds_mask, micro_batches, split_further
 from crossdistill.ops.sharded import full_shape, full_tensor
 from crossdistill.ops.states import HiddenStates
 from crossdistill.ops.tiled import Share, tiled_sum
 
 __all__ = [
+    "MICRO_BATCH_TOKENS",
     "HiddenStates",
     "LMHead",
     "Share",
@@ -18,8 +20,11 @@ __all__ = [
     "chosen_logits",
     "full_shape",
     "full_tensor",
+    "holds_mask",
     "last_hidden_states",
     "log_mass",
+    "micro_batches",
+    "split_further",
     "tiled_sum",
     "token_logprobs",
     "top_logprobs",

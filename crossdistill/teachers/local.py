@@ -18,11 +18,14 @@ from crossdistill.costs import matmul_parameters
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog, Kind, Severity, When
 from crossdistill.ops import (
+    MICRO_BATCH_TOKENS,
     HiddenStates,
     LMHead,
     TopLogprobs,
+    holds_mask,
     last_hidden_states,
     log_mass,
+    micro_batches,
     token_logprobs,
     top_logprobs,
 )
@@ -48,7 +51,7 @@ class LocalTeacher(Teacher):
     Args:
         model: the teacher's model; it is put in evaluation mode and never trained.
         tokenizer: the model's tokenizer; gets the plain chat template if it has none.
-        batch_tokens: tokens, padding included, to run through the model at once.
+        batch_tokens: tokens, padding included, to run through the model at once; one longer response runs alone.
         temperature: divides the logits of the log-probabilities. Hidden states are those of temperature 1.
         text_tokens: special tokens that are read as text (:meth:`crossdistill.ByteVocab.from_tokenizer`).
         template_kwargs: keyword arguments of its chat template, for the responses that it writes.
@@ -81,7 +84,7 @@ class LocalTeacher(Teacher):
         self,
         model: Any,
         tokenizer: Any,
-        batch_tokens: int = 8192,
+        batch_tokens: int = MICRO_BATCH_TOKENS,
         temperature: float = 1.0,
         text_tokens: Collection[str] = (),
         template_kwargs: Mapping[str, Any] | None = None,
@@ -114,9 +117,11 @@ class LocalTeacher(Teacher):
         """Score responses; one that exceeds the model's context gets TEACHER_CONTEXT. See :meth:`Teacher.score`."""
         scores: list[TeacherScore | DropReason] = [DropReason.TEACHER_CONTEXT] * len(requests)
         fitting = [k for k, request in enumerate(requests) if self._fits(request)]
-        for batch in _batches(fitting, [_length(request) for request in requests], self._batch_tokens):
-            of_batch = self._score_batch([requests[k] for k in batch], signal, top_k)
-            for k, score in zip(batch, of_batch, strict=True):
+        lengths = [_length(requests[k]) for k in fitting]
+        for batch in micro_batches(lengths, self._batch_tokens, holds_mask=holds_mask(self.model)):
+            rows = [fitting[row] for row in batch]
+            of_batch = self._score_batch([requests[k] for k in rows], signal, top_k)
+            for k, score in zip(rows, of_batch, strict=True):
                 scores[k] = score
         return scores
 
@@ -186,15 +191,3 @@ class LocalTeacher(Teacher):
 
 def _length(request: TeacherRequest) -> int:
     return len(request.prompt_ids) + len(request.response_ids)
-
-
-def _batches(indices: list[int], lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Batch requests of similar length, at most `batch_tokens` with padding; one request alone may exceed it."""
-    batch: list[int] = []
-    for k in sorted(indices, key=lambda k: lengths[k], reverse=True):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(k)
-    if batch:
-        yield batch

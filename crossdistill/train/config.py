@@ -13,6 +13,7 @@ from crossdistill.errors import InputError
 from crossdistill.inspection.choice import AUTO
 from crossdistill.objectives import Objective, get
 from crossdistill.objectives.base import check_objective
+from crossdistill.ops import MICRO_BATCH_TOKENS
 from crossdistill.signal import Signal
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
@@ -107,8 +108,17 @@ class CrossTokenizerConfig(DistillationConfig):
             "stopped. Turn off for a teacher that does not end its turns, such as a base model."
         },
     )
+    micro_batch_tokens: int = field(
+        default=MICRO_BATCH_TOKENS,
+        metadata={
+            "help": "Tokens (padding included) that the student reads at once, in scoring and in training: rows are "
+            "sorted by length, and per_device_train_batch_size rows that are longer together are cut into several "
+            "micro-batches. The gradient is the same. A single row may be longer."
+        },
+    )
     teacher_batch_tokens: int = field(
-        default=8192, metadata={"help": "Tokens (padding included) that a local teacher scores at once."}
+        default=MICRO_BATCH_TOKENS,
+        metadata={"help": "Tokens (padding included) that a local teacher scores at once. A single row may be longer."},
     )
     teacher_chat_template_kwargs: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Keyword arguments of the teacher's chat template, such as enable_thinking."}
@@ -190,7 +200,13 @@ class CrossTokenizerConfig(DistillationConfig):
         check_training(self)
         if self.neftune_noise_alpha:
             raise NEFTUNE.error(alpha=self.neftune_noise_alpha)
-        for name in ("num_iterations", "max_completion_length", "teacher_batch_tokens", "rollout_parts"):
+        for name in (
+            "num_iterations",
+            "max_completion_length",
+            "rollout_parts",
+            "micro_batch_tokens",
+            "teacher_batch_tokens",
+        ):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:

@@ -3,17 +3,17 @@ is used.
 
 Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``_tokenize_prompts`` (one renderer for both
 sides), ``_generate_single_turn`` and ``_tool_call_loop`` (they keep what TRL discards),
-``_set_signature_columns_if_needed`` (the columns that a run reads), the sampler and
-``_prepare_inputs`` (several optimisation steps a rollout).
+``_set_signature_columns_if_needed`` (the columns that a run reads) and the sampler.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from trl import DistillationTrainer
-from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
+from trl.trainer.utils import RepeatSampler
 
 from crossdistill.chat.messages import Message, Prompt
 from crossdistill.chat.renderer import PromptRenderer
@@ -25,6 +25,7 @@ from crossdistill.distill.student import (
     logprobs_with_stop_mass,
     student_logprobs,
 )
+from crossdistill.ops import holds_mask, micro_batches, split_further
 from crossdistill.ops.mode import in_mode
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.generation_defaults import defaults_set_aside
@@ -96,7 +97,20 @@ class GenerationTrainer(DistillationTrainer):
             stops = [None if k is None else float(row[k]) for row, k in zip(rows, stop_positions, strict=True)]
             return StudentLogprobs(rows, stops)
         size = self.args.per_device_train_batch_size if self.model.training else self.args.per_device_eval_batch_size
-        return student_logprobs(rollout, inputs, stop_positions, size, self._student_forward)
+        batches = self.micro_batches(rollout.lengths, size)
+        return student_logprobs(rollout, inputs, stop_positions, batches, self._student_forward)
+
+    def micro_batches(self, lengths: Sequence[int], max_rows: int) -> list[list[int]]:
+        """Rows in micro-batches, as many as other processes have: sharded weights are gathered in each pass.
+
+        Args:
+            lengths: tokens of each row.
+            max_rows: of a micro-batch.
+        """
+        has_mask = holds_mask(self.accelerator.unwrap_model(self.model))
+        batches = micro_batches(lengths, self.args.micro_batch_tokens, max_rows, has_mask)
+        counts = self.accelerator.gather(torch.tensor([len(batches)], device=self.accelerator.device))
+        return split_further(batches, lengths, int(counts.max()))
 
     def _student_forward(self, part: StudentInputs, stop_mask: Tensor) -> tuple[Tensor, Tensor]:
         """A forward pass in evaluation mode, as generation's: training mode may add noise."""
@@ -150,22 +164,13 @@ class GenerationTrainer(DistillationTrainer):
         )
 
     @property
-    def micro_batch(self) -> int:
-        """Number of the micro-batch at hand in the use of its rollout, from 0."""
+    def accumulation_step(self) -> int:
+        """Number of the accumulation step at hand in the use of its rollout, from 0."""
         return int(self._step % self._window())
 
     def _window(self) -> int:
-        """Micro-batches for which one batch of rollouts is used."""
+        """Accumulation steps for which one batch of rollouts is used."""
         return self.args.gradient_accumulation_steps * self.args.num_iterations
-
-    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
-        if not self.model.training:
-            return self._generate_and_score_completions(self._opened(generation_batch))
-        accumulation = self.args.gradient_accumulation_steps
-        if self.micro_batch == 0 or self._buffered_inputs is None:
-            rollouts = shuffle_sequence_dict(self._generate_and_score_completions(self._opened(generation_batch)))
-            self._buffered_inputs = split_tensor_dict(rollouts, accumulation)
-        return self._buffered_inputs[self._step % accumulation]
 
     def _opened(self, batch: Sequence[Any]) -> Sequence[Any]:
         """The rows of a batch, just before they are used."""

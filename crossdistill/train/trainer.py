@@ -1,18 +1,16 @@
 """The trainer: TRL's DistillationTrainer as a caller of :class:`crossdistill.distill.Distiller`.
 
 Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), in addition to what the modules `generation`,
-`checkpointing` and `verifying` override: ``_generate_and_score_completions`` (adds the teacher's signal),
-``_compute_loss`` (the objective instead of a divergence over one vocabulary), ``compute_loss`` and ``log`` (metrics).
+`checkpointing`, `verifying` and `micro_batching` override: ``_generate_and_score_completions`` (adds the teacher's
+signal), ``_compute_loss`` (the objective instead of a divergence over one vocabulary) and ``log`` (metrics).
 Generation, tools, PEFT, distribution, loggers and the hub are inherited.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
@@ -32,6 +30,7 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train.assembly import distiller_of
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import load_teacher, student_for_trl
+from crossdistill.train.micro_batching import MicroBatchingTrainer
 from crossdistill.train.monitor.base import Observation
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
 from crossdistill.train.monitor.histories import history_counts
@@ -45,11 +44,10 @@ from crossdistill.train.preflight.noise import check_noise
 from crossdistill.train.preflight.setup import Setup, setting_up
 from crossdistill.train.preflight.student import made_ready
 from crossdistill.train.together import raised_on_all
-from crossdistill.train.verifying import VerifyingTrainer
 from crossdistill.train.vllm import KeepSampledLogprobs
 
 
-class CrossTokenizerTrainer(VerifyingTrainer):
+class CrossTokenizerTrainer(MicroBatchingTrainer):
     """Trains a student on its own samples under a teacher with another tokenizer.
 
     Args:
@@ -185,7 +183,7 @@ class CrossTokenizerTrainer(VerifyingTrainer):
         """The student's tokens as bytes."""
         return self.distiller.vocab
 
-    # ---- the step: TRL calls the first function once a rollout, the second once a micro-batch -----------------------
+    # ---- the step: TRL calls the first function once a rollout, the second for each micro-batch ---------------------
 
     def _generate_and_score_completions(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Sample -> score: a batch of rollouts as tensors for the loss."""
@@ -241,8 +239,10 @@ class CrossTokenizerTrainer(VerifyingTrainer):
             rows = inputs["row"].tolist()
             loss = self.distiller.loss_sum(batch, rows, *states)
             self.measure_drift(batch, rows, states)
-        self._loss_stats = {"weight": sum(item.weight for item in batch.rows(rows))}
-        self._loss_stats.update({name: float(value) for name, value in loss.stats.items()})
+        weight = sum(item.weight for item in batch.rows(rows))
+        assert loss.entropy is not None
+        self.loss_means = {name: (float(value), weight) for name, value in loss.stats.items()}
+        self.loss_means["entropy"] = float(loss.entropy), int(mask.sum())
         if num_items_in_batch is None:  # in evaluation TRL divides by the units of this process alone
             num_items_in_batch = inputs["num_items_in_batch"].clamp(min=1) / self.accelerator.num_processes
         return loss.total / num_items_in_batch, loss.entropy, mask.sum()
@@ -283,19 +283,6 @@ class CrossTokenizerTrainer(VerifyingTrainer):
         _, batch = self._sample_and_score(rows)
         self.model.train(was_training)
         return batch.responses
-
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        mode = "train" if self.model.training else "eval"
-        totals: Counter[str] = Counter()
-        for stats in gather_object([self._loss_stats]):
-            totals.update(stats)
-        weight = totals.pop("weight")
-        for name, total in totals.items():
-            self._metrics[mode][name].append(total / max(1.0, weight))
-        return result
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         mode = "train" if self.model.training else "eval"

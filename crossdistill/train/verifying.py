@@ -26,9 +26,11 @@ class VerifyingTrainer(CheckpointingTrainer):
 
     Attributes:
         policy: measures, and judges.
+        micro_batch: number of the micro-batch at hand in its accumulation step, from 0.
     """
 
     policy: PolicyCheck
+    micro_batch: int
 
     def measure_drift(self, batch: ScoredBatch, rows: Sequence[int], states: HiddenStates) -> None:
         """Measure a micro-batch of the first optimisation step on its rollout; of any other, nothing.
@@ -38,11 +40,12 @@ class VerifyingTrainer(CheckpointingTrainer):
             rows: of the micro-batch.
             states: those that predict their supervised tokens, in the pass that trains.
         """
-        if not self.model.training or self.micro_batch >= self.args.gradient_accumulation_steps:
+        if not self.model.training or self.accumulation_step >= self.args.gradient_accumulation_steps:
             return
         is_same_engine = not (self.use_vllm and batch.rollout.is_sampled)
         temperature = self.scoring_temperature if is_same_engine else self.temperature
-        self.policy.measure(self.micro_batch, batch.rows(rows), states, temperature, is_same_engine)
+        is_first = self.accumulation_step == self.micro_batch == 0
+        self.policy.measure(is_first, batch.rows(rows), states, temperature, is_same_engine)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

@@ -16,12 +16,13 @@ from transformers import AutoTokenizer
 from trl import DistillationConfig, DistillationTrainer
 from trl.generation import vllm_generation
 from trl.trainer import distillation_trainer
-from trl.trainer.utils import RepeatSampler, shuffle_sequence_dict, split_tensor_dict
+from trl.trainer.utils import RepeatSampler
 
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.checkpointing import CheckpointingTrainer
 from crossdistill.train.finite import FiniteTrainer
 from crossdistill.train.generation import GenerationTrainer
+from crossdistill.train.micro_batching import MicroBatchingTrainer
 from crossdistill.train.resumable import ResumableTrainer
 from crossdistill.train.streaming import StreamingTrainer
 from tests.train.harness import load, make_trainer, rows
@@ -106,6 +107,7 @@ def test_nothing_else_is_overridden():
         FiniteTrainer,
         ResumableTrainer,
         CheckpointingTrainer,
+        MicroBatchingTrainer,
         CrossTokenizerTrainer,
     )
     ours = {name for kind in classes for name, value in vars(kind).items() if callable(value)}
@@ -188,13 +190,7 @@ def test_vllm_log_probabilities_are_one_list_a_token():
 # --- optimisation
 
 
-def test_helpers():
-    rollouts = {"x": torch.arange(6)[:, None], "total": torch.tensor(9.0)}
-    shuffled = shuffle_sequence_dict(rollouts)
-    assert sorted(shuffled["x"].flatten().tolist()) == list(range(6))
-    parts = split_tensor_dict(shuffled, 3)
-    assert [part["x"].shape for part in parts] == [(2, 1)] * 3
-    assert [part["total"].item() for part in parts] == [9.0] * 3
+def test_the_sampler():
     sampler = RepeatSampler(list("abcde"), mini_repeat_count=1, batch_size=2, repeat_count=3, shuffle=False, seed=0)
     assert list(sampler) == [0, 1] * 3 + [2, 3] * 3
 

@@ -91,7 +91,7 @@ class PolicyCheck:
 
     def measure(
         self,
-        micro_batch: int,
+        is_first: bool,
         responses: Sequence[ScoredResponse],
         states: HiddenStates,
         temperature: float,
@@ -100,16 +100,16 @@ class PolicyCheck:
         """Measure the drift of a micro-batch of the first optimisation step on a rollout.
 
         Args:
-            micro_batch: its number in the step; the first one of the next rollout finds the run verified, whose later
-                ones are not measured.
+            is_first: whether it is the first one of the step; that of the next rollout finds the run verified, whose
+                later ones are not measured.
             responses: of this process.
             states: those that predict the supervised tokens, in the pass that trains.
             temperature: of the old log-probs.
             is_same_engine: whether the engine that trains also computed them.
         """
-        if micro_batch == 0 and self._drift.tokens:
+        if is_first and self._drift.tokens:
             self._is_verified = True
-        if micro_batch == 0 or not self._is_verified:
+        if is_first or not self._is_verified:
             drift = policy_drift(responses, states, temperature)
             largest = largest_drift(states) if is_same_engine else OTHER_ENGINE
             self._measured = _Measured(drift, largest, is_same_engine)
