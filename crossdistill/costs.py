@@ -106,5 +106,10 @@ def matmul_parameters(model: Any) -> int:
         model: a Hugging Face causal language model.
     """
     embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    tied = embedding.data_ptr() == head.data_ptr()
-    return sum(parameter.numel() for parameter in model.parameters()) - (0 if tied else embedding.numel())
+    is_tied = embedding is head or (embedding.numel() > 0 and embedding.data_ptr() == head.data_ptr())
+    return sum(map(_num_elements, model.parameters())) - (0 if is_tied else _num_elements(embedding))
+
+
+def _num_elements(parameter: Any) -> int:
+    """Also of a parameter that ZeRO-3 has partitioned, which is empty."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))

@@ -26,9 +26,9 @@ def test_no_extra_is_in_the_core() -> None:
     assert not names(CORE) & {module for extra in ("train", "served") for module in EXTRAS[extra]}
 
 
-def test_all_is_everything_but_vllm() -> None:
+def test_all_is_everything_but_vllm_and_deepspeed() -> None:
     (everything,) = map(Requirement, OPTIONAL["all"])
-    assert (everything.name, everything.extras) == ("crossdistill", OPTIONAL.keys() - {"all", "vllm"})
+    assert (everything.name, everything.extras) == ("crossdistill", OPTIONAL.keys() - {"all", "vllm", "deepspeed"})
 
 
 def test_pinned_versions_are_in_the_ranges() -> None:

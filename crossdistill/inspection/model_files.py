@@ -22,6 +22,7 @@ from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog, Kind, Severity, When
 from crossdistill.inspection.model_info import ModelInfo
+from crossdistill.ops.sharded import full_shape
 from crossdistill.tokens import ByteVocab
 
 LIBRARY_ERRORS = (
@@ -192,8 +193,7 @@ def num_ids(model: Any, **hub: Any) -> int:
     """
     if isinstance(model, str):
         return vocab_size(model, **hub)
-    # sharded weights are empty until they are gathered
-    return model.get_input_embeddings().weight.shape[0] or config_of(model).vocab_size
+    return full_shape(model.get_input_embeddings().weight)[0]
 
 
 def declared_ids(model: Any, **hub: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Checkpoints on disk: which one a run goes on from, and whether it is whole.
 
 A checkpoint of transformers is whole once its trainer_state.json can be read, because that is written last, by one of
-several processes; later a file can be cut short or removed. FSDP, DeepSpeed and other engines write weights and
-optimizer in layouts of their own, of which only the trainer's state is read here.
+several processes; later a file can be cut short or removed. FSDP and other engines write weights and optimizer in
+layouts of their own, of which only the trainer's state is read here; DeepSpeed's is that of `zero_state`.
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from crossdistill.findings import FindingLog, Kind, Severity, When
+from crossdistill.train.zero_state import ZeroState, check_state, state_folder, zero_faults
 
 NOT_WHOLE = Kind(
     "checkpoint_not_whole",
@@ -56,7 +57,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE_OF_ONE, _STATE_OF_SEVERAL = "rng_state.pth", "rng_state_{}.pth"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_OTHER_LAYOUTS = ("pytorch_model_fsdp*", "optimizer_*", "global_step*", "rank*-of-*", "user_content.pt")
+_OTHER_LAYOUTS = ("pytorch_model_fsdp*", "optimizer_*", "rank*-of-*", "user_content.pt")
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,13 @@ class Contents:
         num_processes: of the run; each of several writes its own random state.
         has_optimizer: whether optimizer, scheduler and random states are written.
         own: names of further files that must be there.
+        zero: how DeepSpeed divides its state; None without DeepSpeed.
     """
 
     num_processes: int = 1
     has_optimizer: bool = True
     own: tuple[str, ...] = ()
+    zero: ZeroState | None = None
 
     def fault(self, checkpoint: Path) -> str | None:
         """Why a checkpoint is not whole, as a clause; None if it is."""
@@ -87,11 +90,14 @@ class Contents:
             yield f"its {TRAINER_STATE_NAME} is missing or damaged{hint}"
         if any(any(checkpoint.glob(pattern)) for pattern in _OTHER_LAYOUTS):
             return
-        yield from _weight_faults(checkpoint)
-        if not self.has_optimizer:
-            yield "it holds the model alone (save_only_model), and its learning rate would begin anew"
-        yield from _missing(checkpoint, (OPTIMIZER_NAME, SCHEDULER_NAME))
-        yield from self._random_state_faults(checkpoint)
+        if state_folder(checkpoint) is None:
+            yield from _weight_faults(checkpoint)
+            if not self.has_optimizer:
+                yield "it holds the model alone (save_only_model), and its learning rate would begin anew"
+            yield from _missing(checkpoint, (OPTIMIZER_NAME, SCHEDULER_NAME))
+            yield from self._random_state_faults(checkpoint)
+        else:
+            yield from zero_faults(checkpoint)
         yield from _missing(checkpoint, self.own)
         yield from (f"its {path.name} is damaged" for path in sorted(checkpoint.iterdir()) if _is_damaged(path))
 
@@ -113,11 +119,15 @@ def newest_whole(folder: Path, contents: Contents, log: FindingLog | None = None
         folder: that holds ``checkpoint-N``; it need not exist.
         contents: what each holds.
         log: receives the warnings.
+
+    Raises:
+        FindingError: only another launch can go on from it.
     """
     log = log or FindingLog()
     for checkpoint in reversed(_steps(folder)):
         fault = contents.fault(checkpoint)
         if fault is None:
+            check_state(checkpoint, contents.zero)
             return checkpoint
         log.add(PASSED_OVER(checkpoint=checkpoint, fault=fault))
     return None
@@ -135,7 +145,8 @@ def checkpoint_to_resume(
         log: receives warnings of checkpoints that are passed over.
 
     Raises:
-        FindingError: the checkpoint is not whole, there is no whole one, or `wanted` is no path.
+        FindingError: the checkpoint is not whole, there is no whole one, only another launch can go on from it, or
+            `wanted` is no path.
     """
     if wanted is None or wanted is False:
         return None
@@ -150,6 +161,7 @@ def checkpoint_to_resume(
     fault = contents.fault(Path(wanted))
     if fault is not None:
         raise NOT_WHOLE.error(checkpoint=wanted, fault=fault)
+    check_state(Path(wanted), contents.zero)
     return Path(wanted)
 
 

@@ -9,6 +9,7 @@ from trl.trainer.utils import create_model_from_path
 
 from crossdistill.errors import InputError
 from crossdistill.inspection.model_files import read_config
+from crossdistill.ops.sharded import is_partitioned, loaded_whole
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.teachers.base import given_teacher
 from crossdistill.train.config import CrossTokenizerConfig
@@ -133,7 +134,13 @@ def load_teacher(
     if given is not None:
         return given
     options = teacher_options(args)
-    model = load_model(f"the {label} {teacher!r}", teacher, options) if isinstance(teacher, str) else teacher
+    with loaded_whole():
+        model = load_model(f"the {label} {teacher!r}", teacher, options) if isinstance(teacher, str) else teacher
+    if is_partitioned(model):
+        raise InputError(
+            f"the weights of the {label} are partitioned by ZeRO-3, because it was loaded after the configuration was "
+            "made: give its folder or hub id in place of the model, or load it first."
+        )
     if options["device_map"] is None or model is teacher:
         model = moved(model, f"the {label}", device)
     text_tokens = args.text_tokens or ()

@@ -24,6 +24,7 @@ from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
 from crossdistill.train.finite import FiniteTrainer
 from crossdistill.train.restoring import check_adapter, restore
 from crossdistill.train.together import raised_on_all
+from crossdistill.train.zero_state import ZeroState
 
 
 class ResumableTrainer(FiniteTrainer):
@@ -42,7 +43,16 @@ class ResumableTrainer(FiniteTrainer):
     @property
     def checkpoint_contents(self) -> Contents:
         """What each checkpoint of this run holds."""
-        return Contents(self.args.world_size, has_optimizer=not self.args.save_only_model)
+        return Contents(self.args.world_size, has_optimizer=not self.args.save_only_model, zero=self._zero_state)
+
+    @property
+    def _zero_state(self) -> ZeroState | None:
+        """How DeepSpeed divides the state of this run; None without DeepSpeed."""
+        if not self.is_deepspeed_enabled:
+            return None
+        plugin = self.accelerator.state.deepspeed_plugin
+        is_bf16 = bool(plugin.deepspeed_config.get("bf16", {}).get("enabled"))
+        return ZeroState(self.args.world_size, has_parts_of_weights=plugin.zero_stage == 3, is_bf16=is_bf16)
 
     def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
         """As transformers' `train`.

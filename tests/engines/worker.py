@@ -21,8 +21,10 @@ from transformers import TrainerCallback
 from crossdistill.demo.run import asset, message
 from crossdistill.demo.task import problems
 from crossdistill.errors import InputError, TeacherError
+from crossdistill.ops.sharded import gathered
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from tests.engines.case import LEARNING_RATE, ROWS, STEPS, Case
+from tests.engines.cpu_deepspeed import allow_deepspeed
 from tests.engines.cpu_fsdp import allow_fsdp
 from tests.engines.faults import FAULTS
 
@@ -58,11 +60,12 @@ class KeepWeights(TrainerCallback):
 def whole_weights(model: Any) -> dict[str, torch.Tensor]:
     """All parameters in float32, gathered. Every process must call it."""
     whole = {}
-    for name, parameter in model.named_parameters():
-        value = parameter.detach()
-        if hasattr(value, "full_tensor"):
-            value = value.full_tensor()
-        whole[name.replace("_checkpoint_wrapped_module.", "")] = value.float().cpu().clone().contiguous()
+    with gathered(model):
+        for name, parameter in model.named_parameters():
+            value = parameter.detach()
+            if hasattr(value, "full_tensor"):
+                value = value.full_tensor()
+            whole[name.replace("_checkpoint_wrapped_module.", "")] = value.float().cpu().clone().contiguous()
     return whole
 
 
@@ -85,6 +88,7 @@ def make_trainer(case: Case, folder: Path) -> CrossTokenizerTrainer:
         "top_k": 1,
         "bf16": False,
         "use_cpu": not USES_DEEPSPEED,
+        "ddp_backend": "gloo" if USES_DEEPSPEED else None,
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
@@ -142,6 +146,8 @@ def environment(variables: dict[str, str]) -> Any:
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     allow_fsdp()
+    if USES_DEEPSPEED:
+        allow_deepspeed()
     launched = json.loads((folder / "cases.json").read_text())
     for fields in launched["cases"]:
         case = Case(**fields)

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from crossdistill import InputError
 from crossdistill.runs.folder import RunFolder
 from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
+from crossdistill.train.zero_state import ZeroState
 
 STATE = {"weight": torch.arange(64.0)}
 
@@ -156,7 +157,6 @@ def test_adapters(tmp_path, place):
 LAYOUTS: dict[str, list[str]] = {
     "fsdp": ["pytorch_model_fsdp_0/.metadata", "optimizer_0/.metadata"],
     "fsdp in one file": ["pytorch_model_fsdp.bin", "optimizer.bin"],
-    "deepspeed": ["global_step2/mp_rank_00_model_states.pt", "latest", "zero_to_fp32.py"],
 }
 
 
@@ -171,6 +171,79 @@ def test_layouts_of_other_engines_are_not_judged(tmp_path, layout):
     assert CONTENTS.fault(path) is None
     (path / "trainer_state.json").unlink()
     assert "trainer_state.json" in CONTENTS.fault(path)
+
+
+def zero_checkpoint(folder: Path, num_processes: int = 2, stage: int = 3, dtype: str = "") -> Path:
+    """As DeepSpeed writes it: the optimizer of each process, and the weights of each, or once if they are whole."""
+    path: Path = checkpoint(folder, 2, num_processes=num_processes)
+    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
+        (path / name).unlink()
+    state = path / "global_step2"
+    state.mkdir()
+    (path / "latest").write_text(state.name)
+    for rank in range(num_processes):
+        torch.save({}, state / f"{dtype}zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
+        if stage == 3:
+            torch.save({}, state / f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt")
+    if stage < 3:
+        torch.save({}, state / "mp_rank_00_model_states.pt")
+    return path
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("num_processes", [1, 2])
+@pytest.mark.parametrize("dtype", ["", "bf16_"])
+def test_state_of_deepspeed(tmp_path, stage, num_processes, dtype):
+    path = zero_checkpoint(tmp_path, num_processes, stage, dtype)
+    state = ZeroState(num_processes, has_parts_of_weights=stage == 3, is_bf16=bool(dtype))
+    assert ZeroState.saved_in(path) == state
+    assert checkpoint_to_resume(True, tmp_path, Contents(num_processes, zero=state)) == path
+    (path / "usage.json").unlink()
+    assert Contents(num_processes, zero=state, own=("usage.json",)).fault(path) == "it has no usage.json"
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (
+            lambda path: (path / "zero_pp_rank_1_mp_rank_00_optim_states.pt").unlink(),
+            "the optimizer of 1 processes of 2",
+        ),
+        (lambda path: (path / "zero_pp_rank_0_mp_rank_00_model_states.pt").unlink(), "the weights of 1 processes of 2"),
+        (lambda path: cut(path / "zero_pp_rank_1_mp_rank_00_model_states.pt"), "model_states.pt is damaged"),
+        (lambda path: path.rename(path.parent / "elsewhere"), "the optimizer of 0 processes of 2"),
+    ],
+)
+def test_damaged_state_of_deepspeed(tmp_path, damage, fault):
+    path = zero_checkpoint(tmp_path)
+    contents = Contents(2, zero=ZeroState.saved_in(path))
+    damage(path / "global_step2")
+    assert fault in contents.fault(path)
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (ZeroState(3, True, False), "launched with ZeRO-3 on 3 processes"),
+        (ZeroState(2, False, False), "launched with ZeRO-2 on 2 processes"),
+        (ZeroState(2, True, True), "launched with ZeRO-3 in bfloat16 on 2 processes"),
+        (None, "launched without DeepSpeed"),
+    ],
+)
+@pytest.mark.parametrize("wanted", ["newest", "named"])
+def test_state_of_another_launch_is_refused(tmp_path, now, words, wanted):
+    """DeepSpeed would crash, or go on with a new optimizer."""
+    path = zero_checkpoint(tmp_path)
+    with pytest.raises(InputError, match=f"written with ZeRO-3 on 2 processes, and this run is {words}, which"):
+        checkpoint_to_resume(True if wanted == "newest" else path, tmp_path, Contents(3, zero=now))
+
+
+def test_deepspeed_goes_on_from_its_own_state_alone(tmp_path):
+    checkpoint(tmp_path, 1)
+    with pytest.raises(
+        InputError, match="was written without DeepSpeed, and this run is launched with ZeRO-2 on 2 pro"
+    ):
+        checkpoint_to_resume(True, tmp_path, Contents(zero=ZeroState(2, False, False)))
 
 
 def test_files_of_the_user_are_not_judged(tmp_path):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from crossdistill.errors import InputError
-from crossdistill.ops import full_tensor
+from crossdistill.ops.sharded import full_tensor, gathered
 
 NAME = "auxiliary_heads"
 """Name of the submodule in the student."""
@@ -54,7 +54,8 @@ def save(student: nn.Module, folder: Path, is_writer: bool = True) -> None:
     heads = auxiliary_heads_of(student)
     if heads is None:
         return
-    state = {name: full_tensor(value.detach()).cpu().contiguous() for name, value in heads.state_dict().items()}
+    with gathered(heads):
+        state = {name: full_tensor(value.detach()).cpu().clone() for name, value in heads.named_parameters()}
     if is_writer:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(state, folder / FILE)

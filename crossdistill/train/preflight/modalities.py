@@ -1,10 +1,12 @@
 """Multimodal students: what no text reaches (a vision tower, say) gets no gradient and stays as it is."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from crossdistill.findings import Finding, Kind, Severity, When
 from crossdistill.ops.backbone import causal_lm
+from crossdistill.ops.sharded import full_shape
 
 UNREACHED = Kind(
     "parts_that_no_text_reaches",
@@ -44,7 +46,7 @@ def unreached_findings(student: Any) -> Iterator[Finding]:
     layers = (model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings())
     reached = {id(value) for layer in layers for value in layer.parameters()}
     rest = {
-        name.removeprefix("model."): value.numel()
+        name.removeprefix("model."): math.prod(full_shape(value))
         for name, value in model.named_parameters()
         if value.requires_grad and id(value) not in reached
     }

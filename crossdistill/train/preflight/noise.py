@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 from crossdistill.distill.noise import NoiseSource, named, noise_sources, switch_off
 from crossdistill.findings import Finding, Kind, Severity, When
 from crossdistill.inspection.model_files import config_of
+from crossdistill.ops.sharded import loaded_whole
 from crossdistill.train.preflight.models import hub_options
 
 NEFTUNE = Kind(
@@ -68,7 +69,7 @@ def _skeleton(model: Any, args: Any) -> Any:
     if not isinstance(model, str):
         return model
     hub = hub_options(args, "student")
-    with torch.device("meta"):
+    with torch.device("meta"), loaded_whole():
         return AutoModelForCausalLM.from_config(
             config_of(model, **hub), trust_remote_code=bool(hub.get("trust_remote_code"))
         )

@@ -31,4 +31,5 @@ def made_ready(student: Any, args: Any, is_sharded: bool, has_optimizer: bool) -
     yield from unreached_findings(student)
     with gathered(student):
         LMHead.from_model(student).verify(student)
-    yield from silence(student, args)
+        silenced = list(silence(student, args))
+    yield from silenced

@@ -1,5 +1,6 @@
 """Whether training can change the student: trainable weights, of a precision in which a step is not rounded away."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crossdistill.findings import Finding, Kind, Severity, When
+from crossdistill.ops.sharded import full_shape
 
 NOTHING_TRAINABLE = Kind(
     "nothing_trainable",
@@ -43,7 +45,7 @@ def trainable_findings(model: nn.Module, args: Any, is_sharded: bool = False) ->
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trainable:
-        yield NOTHING_TRAINABLE(count=sum(parameter.numel() for parameter in model.parameters()))
+        yield NOTHING_TRAINABLE(count=sum(math.prod(full_shape(parameter)) for parameter in model.parameters()))
     if not trainable or is_sharded or "stochastic" in str(args.optim_args):
         return
     total = sum(parameter.numel() for parameter in trainable)

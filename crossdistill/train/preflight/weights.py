@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging as transformers_logging
 
 from crossdistill.findings import FindingError, Kind, Severity, When
 from crossdistill.inspection.model_files import LIBRARY_ERRORS, hub_of, read_config, reason_of
+from crossdistill.ops.sharded import loaded_whole
 from crossdistill.train.preflight.architecture import architecture_of, is_quantised
 from crossdistill.train.preflight.fit import check_dtypes, check_fit, check_scales
 from crossdistill.train.preflight.headers import Header
@@ -74,7 +74,7 @@ def check_weights(side: str, model: Any, options: Mapping[str, Any]) -> None:
     check_shards(files, headers_of)
     headers = {name: header for of_file in headers_of.values() for name, header in of_file.items()}
     check_scales(what, headers, _method(config))
-    if issubclass(architecture, PreTrainedModel) and not quantised and not is_deepspeed_zero3_enabled():
+    if issubclass(architecture, PreTrainedModel) and not quantised:
         empty, info = loaded_empty(what, architecture, config, headers)
         if info["missing_keys"]:
             check_index(files, headers_of)
@@ -103,7 +103,7 @@ def loaded_empty(
         FindingError: the model cannot be made of its configuration.
     """
     try:
-        with loading(what), without_reports(everything=True):
+        with loading(what), without_reports(everything=True), loaded_whole():
             model, info = architecture.from_pretrained(
                 None,
                 config=config,
@@ -121,7 +121,7 @@ def loaded_empty(
 def _check_config(what: str, architecture: Any, config: PreTrainedConfig) -> None:
     """Make the model without weights: if that fails, too, they are not to blame."""
     try:
-        with torch.device("meta"), without_reports(everything=True):
+        with torch.device("meta"), without_reports(everything=True), loaded_whole():
             architecture(copy.deepcopy(config))
     except LIBRARY_ERRORS as error:
         raise CONFIG.error(what=what, reason=f"{type(error).__name__}: {reason_of(error)}") from None

@@ -1,0 +1,23 @@
+"""DeepSpeed on a CPU, with models so small that ZeRO-3 would partition none of their weights."""
+
+from typing import Any
+
+from accelerate.utils import DeepSpeedPlugin
+
+
+def allow_deepspeed() -> None:
+    """From now on DeepSpeed runs over gloo alone, and ZeRO-3 partitions every weight."""
+    import deepspeed
+
+    # collectives over shared memory are compiled as it starts, which takes minutes and a compiler
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    DeepSpeedPlugin.__post_init__ = _with_small_partitions(DeepSpeedPlugin.__post_init__)
+
+
+def _with_small_partitions(init: Any) -> Any:
+    def with_small_partitions(self: Any) -> None:
+        init(self)
+        if self.zero_stage == 3:
+            self.deepspeed_config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+
+    return with_small_partitions
