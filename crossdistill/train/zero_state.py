@@ -61,7 +61,7 @@ def state_folder(checkpoint: Path) -> Path | None:
 
 
 def zero_faults(checkpoint: Path) -> Iterator[str]:
-    """Why DeepSpeed's state in a checkpoint is not whole, as clauses: each process writes parts and its random state."""
+    """Why DeepSpeed's state in a checkpoint is not whole, as clauses: each process writes parts of it."""
     folder = state_folder(checkpoint) or checkpoint
     states = sorted(checkpoint.glob("rng_state*.pth"))
     optimizer, weights = (sorted(folder.glob(pattern)) for pattern in (_OPTIMIZER, _WEIGHTS))
