@@ -5,7 +5,7 @@ from typing import Any
 
 ROWS = 12
 """Rollouts of a step, of all processes together: divisible by 1, 2 and 3 processes and two micro-batches."""
-STEPS = 3
+STEPS = 2
 LEARNING_RATE = 0.2
 
 

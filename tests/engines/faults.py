@@ -1,9 +1,11 @@
 """What can go wrong in one process of several."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from crossdistill.align import DropReason
 from crossdistill.errors import TeacherUnavailableError
+from tests.engines.case import ROWS
 
 
 def is_last(trainer: Any) -> bool:
@@ -23,4 +25,20 @@ def teacher_dies(trainer: Any) -> None:
     trainer.teacher.score = lost
 
 
-FAULTS: dict[str, Callable[[Any], None]] = {"teacher_dies": teacher_dies}
+def half_dropped(trainer: Any) -> None:
+    """The teacher cannot read the second half of the rollouts of a step: those of the last of two processes."""
+    score, own = trainer.teacher.score, ROWS // trainer.accelerator.num_processes
+    first = trainer.accelerator.process_index * own
+
+    def score_some(requests: Sequence[Any], *signal: Any) -> list[Any]:
+        assert len(requests) == own
+        answers = score(requests, *signal)
+        return [
+            DropReason.TEACHER_CONTEXT if row >= ROWS // 2 else answer
+            for row, answer in enumerate(answers, start=first)
+        ]
+
+    trainer.teacher.score = score_some
+
+
+FAULTS: dict[str, Callable[[Any], None]] = {"half_dropped": half_dropped, "teacher_dies": teacher_dies}
