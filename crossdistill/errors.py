@@ -1,5 +1,7 @@
 """Errors with a message for the user."""
 
+_KNOWN_TO_ALL = "known_to_all"
+
 
 class InputError(ValueError):
     """Bad input from the user. The message names the thing, the reason and the way out.
@@ -34,3 +36,18 @@ class OutOfSpaceError(RuntimeError):
 
     The command line prints the message and exits with code 74.
     """
+
+
+def mark_known_to_all(error: BaseException) -> None:
+    """Note that all processes of a run have raised this error."""
+    setattr(error, _KNOWN_TO_ALL, True)
+
+
+def is_known_to_all(error: BaseException) -> bool:
+    """Whether all processes of a run have raised this error.
+
+    Example:
+        >>> is_known_to_all(InputError("there is no such file."))
+        False
+    """
+    return bool(getattr(error, _KNOWN_TO_ALL, False))

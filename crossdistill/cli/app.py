@@ -5,10 +5,10 @@ import os
 import sys
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from crossdistill.cli.commands import align, demo, doctor, inspect, sft, train
+from crossdistill.cli.saying import say
 from crossdistill.errors import InputError
 
 app = typer.Typer(
@@ -27,5 +27,5 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        say(error, f"[red]error:[/red] {escape(str(error))}", markup=True)
         sys.exit(2)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
+from crossdistill.cli.saying import say
 from crossdistill.space import out_of_space, telling_out_of_space
 
 NO_SPACE = 74
@@ -62,11 +62,10 @@ def reporting_interruption(folder: Path, way_out: str | None = None) -> Iterator
         with _quiet_threads(folder), telling_out_of_space(folder):
             yield
     except Interrupted as stop:
-        Console(stderr=True).print(f"{stop}; {way_out or _continuation(folder)}", markup=False, soft_wrap=True)
+        say(stop, f"{stop}; {way_out or _continuation(folder)}")
         raise typer.Exit(128 + stop.signal_number) from None
     except (TeacherError, OutOfSpaceError) as error:
-        told = f"{error} The run stopped; {way_out or _continuation(folder)}"
-        Console(stderr=True).print(told, markup=False, soft_wrap=True)
+        say(error, f"{error} The run stopped; {way_out or _continuation(folder)}")
         raise typer.Exit(NO_SPACE if isinstance(error, OutOfSpaceError) else TRY_LATER) from None
 
 

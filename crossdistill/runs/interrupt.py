@@ -8,6 +8,8 @@ from typing import Any, Self
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
+from crossdistill.errors import mark_known_to_all
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -21,6 +23,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error
     def __init__(self, signal_number: int, step: int):
         super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}")
         self.signal_number = signal_number
+        mark_known_to_all(self)
 
 
 class StopOnSignal(TrainerCallback):

@@ -19,6 +19,7 @@ from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import check_pair, is_url
 from crossdistill.report.alignment.view import SampleView
 from crossdistill.report.html import write_report
+from crossdistill.runs.before import EvaluationBefore, teacher_gap
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
@@ -35,7 +36,6 @@ _MAY_CHANGE = (  # so that a run that its coverage guard or its teacher's server
     *("teacher_server", "teacher_cache", "teacher_cache_mib"),
 )
 _GRACE_S = 10.0  # schedulers kill a run half a minute after the signal, and the checkpoint takes some of that
-_Z95 = 1.96  # quantile of the normal distribution, for the interval of a gap over many responses
 
 
 def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossTokenizerTrainer, dict[str, Any]]:
@@ -79,11 +79,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
         if trainer.accelerator.is_main_process:
             folder.claim(_identity(config))
     if evaluates_before:
-        before = _teacher_gap(trainer)
-        with ending_together(output):
-            if trainer.accelerator.is_main_process:
-                write_json(folder.before, before)
-        set_seed(arguments.seed, device_specific=True)  # so that the evaluation does not change the samples of the run
+        trainer.add_callback(EvaluationBefore(trainer, folder))
     try:
         with stop:
             trainer.train(resume_from_checkpoint=checkpoint)
@@ -178,7 +174,7 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
     run = run_entry(trainer, config)
     if trainer.eval_dataset is not None:
         run["metric"] = "teacher gap, nats per byte"
-        run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": _teacher_gap(trainer)}
+        run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": teacher_gap(trainer)}
     run["history"] = trainer.state.log_history
     shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
     samples = fresh_samples(trainer, shown.select(range(min(_NUM_SAMPLES, len(shown)))))
@@ -204,15 +200,6 @@ def write_report_if_possible(folder: RunFolder, run: dict[str, Any], views: Sequ
         Console().print(f"{reason}: pip install 'crossdistill[report]'", markup=False, soft_wrap=True)
     else:
         write_report(folder.report, run, run["history"], views)
-
-
-def _teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:
-    """The teacher gap on new responses to the evaluation prompts, with its 95 % interval; None without any bytes."""
-    metrics, n = trainer.evaluate(), len(trainer.eval_dataset)
-    if "eval_teacher_gap" not in metrics:
-        return {"mean": None, "ci": None, "n": n}
-    gap, error = metrics["eval_teacher_gap"], metrics.get("eval_teacher_gap_se")
-    return {"mean": gap, "ci": None if error is None else [gap - _Z95 * error, gap + _Z95 * error], "n": n}
 
 
 def _datasets(config: RunConfig) -> tuple[Any, Any]:

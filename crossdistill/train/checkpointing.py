@@ -102,6 +102,9 @@ class CheckpointingTrainer(ResumableTrainer, StreamingTrainer):
             super()._save(output_dir, None if state_dict is None else auxiliary_heads.without_heads(state_dict))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self._is_sharded:  # an engine saves and loads the heads as what they are to it, a part of the student
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
         with auxiliary_heads.detached(self._student):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         auxiliary_heads.load(self._student, Path(resume_from_checkpoint))

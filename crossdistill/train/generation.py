@@ -30,6 +30,7 @@ from crossdistill.ops.mode import in_mode
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.generation_defaults import defaults_set_aside
 from crossdistill.teachers.writing import check_one_each
+from crossdistill.train.redirection import Redirection
 from crossdistill.train.stream import NUMBER, ROW
 
 
@@ -53,6 +54,7 @@ class GenerationTrainer(DistillationTrainer):
             template_kwargs["chat_template"] = self.chat_template
         self.student_side = PromptRenderer(self._tokenizer, template_kwargs, self.tools)
         self.scoring_temperature = self.temperature
+        self._forward_redirection = Redirection()
         self._conversations: list[list[Message]] | None = None
         self._turn_logprobs = TurnLogprobs()
 
@@ -120,8 +122,9 @@ class GenerationTrainer(DistillationTrainer):
             )
         return found
 
+    @torch.no_grad()
     def through_wrappers(self, forward: Callable[..., Any], *arguments: Any) -> Any:
-        """``forward(student, *arguments)`` through the wrappers that DDP and FSDP put around the student."""
+        """``forward(student, *arguments)`` through the wrappers of DDP and FSDP around the student; no gradient."""
         student = self.accelerator.unwrap_model(self.model_wrapped)
         with self.accelerator.autocast():
             return self._forward_redirection(self.model_wrapped, student, forward, student, *arguments)

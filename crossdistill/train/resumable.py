@@ -1,8 +1,8 @@
 """A trainer of transformers that goes on from whole checkpoints only, and leaves none that is not.
 
-Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``train``, ``log``, ``save_model``,
-``_save`` (keeps the generation defaults), ``_save_checkpoint``, ``_save_rng_state``, ``_load_from_checkpoint`` and
-``_load_best_model``.
+Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``train``, ``_run_epoch``, ``log``,
+``save_model``, ``_save`` (keeps the generation defaults), ``_save_checkpoint``, ``_save_rng_state``,
+``_load_from_checkpoint`` and ``_load_best_model``.
 """
 
 import shutil
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import is_peft_model
+from torch.distributed.fsdp import StateDictType
 from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
@@ -74,6 +75,9 @@ class ResumableTrainer(FiniteTrainer):
             self.steps_before = state.global_step
             if self._is_over(state):
                 return self._as_it_ended(str(checkpoint), state)
+        return self._train(checkpoint, **kwargs)
+
+    def _train(self, checkpoint: Path | None, **kwargs: Any) -> Any:
         with ending_together(Path(self.args.output_dir)):
             return super().train(None if checkpoint is None else str(checkpoint), **kwargs)
 
@@ -82,13 +86,20 @@ class ResumableTrainer(FiniteTrainer):
         if self.args.max_steps <= 0 and self.args.num_train_epochs != state.num_train_epochs:
             return False
         steps = self.args.max_steps if self.args.max_steps > 0 else state.max_steps
-        return state.global_step >= steps and not self._is_sharded
+        return state.global_step >= steps
 
     def _as_it_ended(self, checkpoint: str, state: TrainerState) -> TrainOutput:
-        self._load_from_checkpoint(checkpoint)
+        if self._is_sharded:  # the engine loads its checkpoints as training begins
+            self._train(Path(checkpoint))
+        else:
+            self._load_from_checkpoint(checkpoint)
         self._load_rng_state(checkpoint)
         self.state = state
         return TrainOutput(self.state.global_step, 0.0, {})
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
 
     def _checkpoint_to_resume(self, wanted: str | Path | bool | None) -> Path | None:
         return checkpoint_to_resume(wanted, Path(self.args.output_dir), self.checkpoint_contents, self.findings)
@@ -102,6 +113,8 @@ class ResumableTrainer(FiniteTrainer):
         is_new = not folder.exists()
         try:
             with ending_together(folder.parent if _internal_call else folder):
+                if not _internal_call and self._saves_shards:
+                    self._save(str(folder), self.accelerator.get_state_dict(self.model))
                 super().save_model(output_dir, _internal_call)
         except OutOfSpaceError:
             self._remove(folder if is_new else None)
@@ -151,6 +164,12 @@ class ResumableTrainer(FiniteTrainer):
         """Whether checkpoints hold the whole model in the layout of transformers."""
         student = self.accelerator.unwrap_model(self.model)
         return isinstance(student, PreTrainedModel) and not (self._is_sharded or is_peft_model(student))
+
+    @property
+    def _saves_shards(self) -> bool:
+        """Whether each process saves its part of the weights, and transformers no model that can be loaded."""
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        return plugin is not None and plugin.state_dict_type != StateDictType.FULL_STATE_DICT
 
     @property
     def _is_sharded(self) -> bool:

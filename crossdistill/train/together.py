@@ -6,7 +6,7 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
-_KNOWN_TO_ALL = "known_to_all"
+from crossdistill.errors import is_known_to_all, mark_known_to_all
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def raised_on_all(*kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        if getattr(error, _KNOWN_TO_ALL, False):
+        if is_known_to_all(error):
             raise
         failure = error
     told = failure and (next(k for k, kind in enumerate(kinds) if isinstance(failure, kind)), _arguments(failure))
@@ -34,7 +34,7 @@ def raised_on_all(*kinds: type[Exception]) -> Iterator[None]:
     if failure is None:
         number, arguments = failures[0]
         failure = kinds[number](*arguments)
-    setattr(failure, _KNOWN_TO_ALL, True)
+    mark_known_to_all(failure)
     raise failure
 
 

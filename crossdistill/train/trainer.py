@@ -40,6 +40,7 @@ from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.arguments import check_arguments
 from crossdistill.train.preflight.datasets import as_data, as_eval_data, as_read
+from crossdistill.train.preflight.launch import check_launch, engine_findings
 from crossdistill.train.preflight.noise import check_noise
 from crossdistill.train.preflight.setup import Setup, setting_up
 from crossdistill.train.preflight.student import made_ready
@@ -101,6 +102,7 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
     ):
         args = CrossTokenizerConfig("crossdistill-output") if args is None else args
         check_arguments(model, teacher, args, callbacks, optimizers, peft_config, tools)
+        check_launch()
         tokenizers = processing_class, teacher_processing_class
         train_data, eval_data = as_data(train_dataset, "the training data"), as_eval_data(eval_dataset)
         setup = Setup.of(model, teacher, args, (train_data, eval_data), tokenizers, tools, quantization_config)
@@ -120,6 +122,7 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
                 tools=tools,
             )
         student = self.accelerator.unwrap_model(self.model)
+        self.findings.add_all(engine_findings(self.accelerator.distributed_type))
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.findings.add_all(made_ready(student, args, is_sharded, has_optimizer=optimizers[0] is not None))
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))

@@ -11,6 +11,10 @@ _HALF = (
     "an evaluation before training would leave the student's own weights in half precision: leave it out, bf16 = true "
     "evaluates in bfloat16 as well"
 )
+_COMPILED = (
+    "nothing would be compiled, because the loss is computed inside the student's forward pass, in its place: leave it "
+    "out"
+)
 _TOKENISED = "examples are tokenised as rollouts are"
 _COMPLETION = "the loss is always that of the completion alone: leave it out"
 
@@ -22,6 +26,9 @@ UNSUPPORTED = {
     "label_smoothing_factor": "a teacher's signal has no labels to smooth: leave it out",
     "pad_to_multiple_of": "a batch is padded to its longest row: leave it out",
     "teacher_model_name_or_path": "the teacher is an argument of the trainer, or a run file's `teacher`: name it there",
+    "torch_compile": _COMPILED,
+    "torch_compile_backend": _COMPILED,
+    "torch_compile_mode": _COMPILED,
     "train_sampling_strategy": "prompts come in random order, or in that of the data if shuffle_dataset = false",
 }
 """Fields of ``CrossTokenizerConfig`` -> why they are refused, and what to do."""

@@ -40,5 +40,8 @@ def command(
 
     with reporting_interruption(output):
         sft(config, output, resume)
-    Console().print(f"the model is in {output / 'model'}")
+    from accelerate import PartialState
+
+    if PartialState().is_main_process:
+        Console().print(f"the model is in {output / 'model'}")
     return None

@@ -54,7 +54,9 @@ def command(
     from crossdistill.runs.train import train
 
     with reporting_interruption(output):
-        _, run = train(config, output, resume)
+        trainer, run = train(config, output, resume)
+    if not trainer.accelerator.is_main_process:
+        return None
     console = Console()
     print_warnings(console, run["warnings"])
     console.print(f"model, figures and report are in {output}")

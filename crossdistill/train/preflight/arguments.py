@@ -20,7 +20,7 @@ COMPILED = Kind(
     Severity.REFUSAL,
     When.BEFORE_WEIGHTS,
     "the student, or a part of it, was wrapped by torch.compile, so its weights would be saved under other names "
-    "(_orig_mod): give the model as it was before, and set torch_compile = true in the configuration.",
+    "(_orig_mod): give the model as it was before.",
     "what is saved cannot be loaded again",
 )
 

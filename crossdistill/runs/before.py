@@ -1,0 +1,51 @@
+"""The evaluation before training, which the report compares with the one after it."""
+
+from typing import Any
+
+from accelerate.utils import set_seed
+from transformers import TrainerCallback
+
+from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.run_file import write_json
+from crossdistill.train import CrossTokenizerTrainer
+from crossdistill.train.resumable import ending_together
+
+_Z95 = 1.96  # quantile of the normal distribution, for the interval of a gap over many responses
+
+
+class EvaluationBefore(TrainerCallback):
+    """Evaluates before the first step, and writes ``before.json``.
+
+    It is a callback because engines that shard the weights compute only once training has begun.
+
+    Args:
+        trainer: of the run.
+        folder: of the run.
+    """
+
+    def __init__(self, trainer: CrossTokenizerTrainer, folder: RunFolder):
+        self._trainer = trainer
+        self._folder = folder
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        known = len(state.log_history)
+        before = teacher_gap(self._trainer)
+        with ending_together(self._folder.path):
+            if self._trainer.accelerator.is_main_process:
+                write_json(self._folder.before, before)
+        del state.log_history[known:]  # it is the history of training
+        set_seed(args.seed, device_specific=True)  # so that the evaluation does not change the samples of the run
+        self._trainer.distiller.timers.take()
+
+
+def teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:
+    """The teacher gap on new responses to the evaluation prompts, with its 95 % interval; None without any bytes.
+
+    Args:
+        trainer: of the run; every process must call it.
+    """
+    metrics, n = trainer.evaluate(), len(trainer.eval_dataset)
+    if "eval_teacher_gap" not in metrics:
+        return {"mean": None, "ci": None, "n": n}
+    gap, error = metrics["eval_teacher_gap"], metrics.get("eval_teacher_gap_se")
+    return {"mean": gap, "ci": None if error is None else [gap - _Z95 * error, gap + _Z95 * error], "n": n}

@@ -1,0 +1,52 @@
+"""What ``accelerate launch`` asked for, against what accelerate does."""
+
+import os
+from collections.abc import Iterator
+
+from accelerate.utils import DistributedType
+
+from crossdistill.errors import InputError
+from crossdistill.findings import Finding, Kind, Severity, When
+
+OTHER_ENGINE = Kind(
+    "other_engine",
+    Severity.WARNING,
+    When.LOADING,
+    "{asked} was asked for, and accelerate does not use it here ({does}): each process holds the whole student, with "
+    "its gradients and optimizer. {asked} needs GPUs, and use_cpu = false.",
+    "memory is not shared between processes, and checkpoints have another layout than the launch asks for",
+)
+_ASKED_BY = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
+_DOES = {
+    DistributedType.NO: "one process trains by itself",
+    DistributedType.MULTI_CPU: "on a CPU it trains with DDP",
+}
+
+
+def engine_findings(engine: DistributedType) -> Iterator[Finding]:
+    """An engine that the launch asked for and that does not run.
+
+    Args:
+        engine: the accelerator's.
+    """
+    used = {DistributedType.FSDP: "FSDP", DistributedType.DEEPSPEED: "DeepSpeed"}.get(engine)
+    for variable, asked in _ASKED_BY.items():
+        if _is_set(variable) and asked != used:
+            yield OTHER_ENGINE(asked=asked, does=_DOES.get(engine, f"it trains with {engine.value}"))
+
+
+def check_launch() -> None:
+    """Check that the launch does not ask for a compiled student.
+
+    Raises:
+        InputError: it does.
+    """
+    if os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
+        raise InputError(
+            "the launch asks for a compiled student (dynamo_backend), and nothing would be compiled: the loss is "
+            "computed inside the student's forward pass, in its place. Launch with --dynamo_backend no."
+        )
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "false").lower() == "true"
