@@ -4,7 +4,7 @@ from crossdistill.ops.backbone import causal_lm, last_hidden_states
 from crossdistill.ops.chosen import chosen_logits
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.logprobs import TokenLogprobs, TopLogprobs, log_mass, token_logprobs, top_logprobs
-from crossdistill.ops.micro_batches import MICRO_BATCH_TOKENS, holds_mask, micro_batches, split_further
+from crossdistill.ops.micro_batching import MICRO_BATCH_TOKENS, holds_mask, micro_batches, split_further
 from crossdistill.ops.sharded import full_shape, full_tensor
 from crossdistill.ops.states import HiddenStates
 from crossdistill.ops.tiled import Share, tiled_sum

@@ -10,9 +10,9 @@ Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py): ``_prepare_
 optimisation steps use a rollout, and ``compute_loss``.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 from accelerate.utils import DistributedType, gather_object
@@ -21,26 +21,53 @@ from torch.nn.parallel import DistributedDataParallel
 
 from crossdistill.train.verifying import VerifyingTrainer
 
-Means = Mapping[str, tuple[float, float]]
-_Sums = tuple[dict[str, float], dict[str, float]]
 MICRO_BATCHES = "micro_batches"
+
+
+@dataclass
+class LossSums:
+    """What is logged of a loss, as sums over micro-batches and processes.
+
+    Attributes:
+        weight: terms of the loss.
+        stats: of the objective, by name: sums over these terms.
+        tokens: supervised tokens.
+        entropy: sum over these, in nats.
+    """
+
+    weight: float = 0.0
+    stats: dict[str, float] = field(default_factory=dict)
+    tokens: float = 0.0
+    entropy: float = 0.0
+
+    def add(self, other: "LossSums") -> None:
+        self.weight += other.weight
+        self.tokens += other.tokens
+        self.entropy += other.entropy
+        for name, value in other.stats.items():
+            self.stats[name] = self.stats.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """By name; 0 if nothing is supervised."""
+        stats = {name: value / max(1.0, self.weight) for name, value in self.stats.items()}
+        return {"entropy": self.entropy / max(1.0, self.tokens), **stats}
 
 
 class MicroBatchingTrainer(VerifyingTrainer):
     """Runs an accumulation step in micro-batches, and logs means over the whole optimisation step.
 
     Attributes:
-        loss_means: of the latest micro-batch, what is logged: name -> sum and weight.
+        loss_sums: of the latest micro-batch.
     """
 
-    loss_means: Means
+    loss_sums: LossSums
 
     def __init__(self, *args: Any, **kwargs: Any):
-        self._sums = _no_sums()
+        self._sums = LossSums()
         super().__init__(*args, **kwargs)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        self._sums = _no_sums()
+        self._sums = LossSums()
         return super().train(*args, **kwargs)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
@@ -86,9 +113,7 @@ class MicroBatchingTrainer(VerifyingTrainer):
         mode = "train" if self.model.training else "eval"
         loss: Tensor = super().compute_loss(model, batch)
         self._metrics[mode]["entropy"].pop()  # TRL's is a mean over this micro-batch alone
-        for name, parts in self.loss_means.items():
-            for sums, part in zip(self._sums, parts, strict=True):
-                sums[name] += part
+        self._sums.add(self.loss_sums)
         return loss
 
     def _backward(self, loss: Tensor) -> None:
@@ -113,15 +138,9 @@ class MicroBatchingTrainer(VerifyingTrainer):
             state._set_sync_gradients(True)
 
     def _log_means(self, mode: str) -> None:
-        totals: _Sums = _no_sums()
+        total = LossSums()
         for of_process in gather_object([self._sums]):
-            for total, sums in zip(totals, of_process, strict=True):
-                for name, value in sums.items():
-                    total[name] += value
-        for name, value in totals[0].items():
-            self._metrics[mode][name].append(value / max(1.0, totals[1][name]))
-        self._sums = _no_sums()
-
-
-def _no_sums() -> _Sums:
-    return defaultdict(float), defaultdict(float)
+            total.add(of_process)
+        for name, value in total.means().items():
+            self._metrics[mode][name].append(value)
+        self._sums = LossSums()

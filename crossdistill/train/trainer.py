@@ -30,7 +30,7 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train.assembly import distiller_of
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import load_teacher, student_for_trl
-from crossdistill.train.micro_batching import MicroBatchingTrainer
+from crossdistill.train.micro_batching import LossSums, MicroBatchingTrainer
 from crossdistill.train.monitor.base import Observation
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
 from crossdistill.train.monitor.histories import history_counts
@@ -242,10 +242,9 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
             rows = inputs["row"].tolist()
             loss = self.distiller.loss_sum(batch, rows, *states)
             self.measure_drift(batch, rows, states)
-        weight = sum(item.weight for item in batch.rows(rows))
         assert loss.entropy is not None
-        self.loss_means = {name: (float(value), weight) for name, value in loss.stats.items()}
-        self.loss_means["entropy"] = float(loss.entropy), int(mask.sum())
+        weight, stats = sum(item.weight for item in batch.rows(rows)), {k: float(v) for k, v in loss.stats.items()}
+        self.loss_sums = LossSums(weight, stats, float(mask.sum()), float(loss.entropy))
         if num_items_in_batch is None:  # in evaluation TRL divides by the units of this process alone
             num_items_in_batch = inputs["num_items_in_batch"].clamp(min=1) / self.accelerator.num_processes
         return loss.total / num_items_in_batch, loss.entropy, mask.sum()

@@ -93,13 +93,14 @@ def make_trainer(
     pair: Pair,
     output: Path,
     *,
+    kind: type[RecordingTrainer] = RecordingTrainer,
     student: Any = None,
     teacher: Any = None,
     prompts: Sequence[Any] = MESSAGES,
     trainer_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> RecordingTrainer:
-    return RecordingTrainer(
+    return kind(
         pair.student if student is None else student,
         pair.teacher if teacher is None else teacher,
         arguments(output, **options),
