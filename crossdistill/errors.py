@@ -19,8 +19,16 @@ class InputError(ValueError):
     """
 
 
-class TeacherError(RuntimeError):
-    """A served teacher failed. What was trained so far is sound, and the run can be resumed."""
+class ServerError(RuntimeError):
+    """A server that a run needs failed. What was trained so far is sound, and the run can be resumed."""
+
+
+class RolloutServerError(ServerError):
+    """vLLM's server, which samples, failed or does not answer."""
+
+
+class TeacherError(ServerError):
+    """A served teacher failed."""
 
 
 class TeacherUnavailableError(TeacherError):

@@ -1,10 +1,12 @@
 """What pyproject.toml promises: extras, ranges and the files of a source distribution."""
 
 import tomllib
+from importlib.metadata import requires
 
+import pytest
 from packaging.requirements import Requirement
 
-from crossdistill.extras import EXTRAS
+from crossdistill.extras import EXTRAS, missing
 from tests.snippets import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -29,6 +31,17 @@ def test_no_extra_is_in_the_core() -> None:
 def test_all_is_everything_but_vllm_and_deepspeed() -> None:
     (everything,) = map(Requirement, OPTIONAL["all"])
     assert (everything.name, everything.extras) == ("crossdistill", OPTIONAL.keys() - {"all", "vllm", "deepspeed"})
+
+
+@pytest.mark.skipif(missing("train"), reason="asks TRL")
+def test_the_range_of_vllm_is_that_of_trl() -> None:
+    ours = [Requirement(text).specifier for text in OPTIONAL["vllm"]]
+    required = [Requirement(text) for text in requires("trl") or []]
+    theirs = [one.specifier for one in required if one.name == "vllm" and one.marker.evaluate({"extra": "vllm"})]
+    versions = [f"0.{minor}.{patch}" for minor in range(15, 45) for patch in (0, 1)]
+    assert [list(map(str, one.filter(versions))) for one in ours] == [
+        list(map(str, one.filter(versions))) for one in theirs
+    ]
 
 
 def test_pinned_versions_are_in_the_ranges() -> None:

@@ -47,14 +47,14 @@ def _quiet_threads(folder: Path) -> Iterator[None]:
 def reporting_interruption(folder: Path, way_out: str | None = None) -> Iterator[None]:
     """Report a run that stops early, and how to continue it.
 
-    Exits with 128 + the signal's number if a signal stopped it, as shells do, with TRY_LATER if its teacher's server
+    Exits with 128 + the signal's number if a signal stopped it, as shells do, with TRY_LATER if a server
     did, and with NO_SPACE if a disk is full.
 
     Args:
         folder: that the run writes to.
         way_out: how to continue; by default, what the folder allows.
     """
-    from crossdistill.errors import OutOfSpaceError, TeacherError
+    from crossdistill.errors import OutOfSpaceError, ServerError
     from crossdistill.runs.interrupt import Interrupted
 
     quiet_libraries()
@@ -64,7 +64,7 @@ def reporting_interruption(folder: Path, way_out: str | None = None) -> Iterator
     except Interrupted as stop:
         say(stop, f"{stop}; {way_out or _continuation(folder)}")
         raise typer.Exit(128 + stop.signal_number) from None
-    except (TeacherError, OutOfSpaceError) as error:
+    except (ServerError, OutOfSpaceError) as error:
         say(error, f"{error} The run stopped; {way_out or _continuation(folder)}")
         raise typer.Exit(NO_SPACE if isinstance(error, OutOfSpaceError) else TRY_LATER) from None
 

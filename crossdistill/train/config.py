@@ -134,6 +134,13 @@ class CrossTokenizerConfig(DistillationConfig):
             "while the next is sampled. Fewer responses are then sampled at once: worth it if scoring takes longer."
         },
     )
+    vllm_weights_folder: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder through which vLLM's server gets the student's weights, in place of NCCL: one that both "
+            "see under this path. It takes the size of the model, while the server loads them."
+        },
+    )
     teacher_cache: str | None = field(
         default=None,
         metadata={"help": "Folder in which the scores of a teacher's server are cached."},

@@ -32,6 +32,7 @@ from crossdistill.teachers.generation_defaults import defaults_set_aside
 from crossdistill.teachers.writing import check_one_each
 from crossdistill.train.redirection import Redirection
 from crossdistill.train.stream import NUMBER, ROW
+from crossdistill.train.vllm.engine import engine_for_trl
 
 
 class GenerationTrainer(DistillationTrainer):
@@ -48,7 +49,8 @@ class GenerationTrainer(DistillationTrainer):
     _buffered_inputs: Any
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+        with engine_for_trl(kwargs["args"].vllm_weights_folder):
+            super().__init__(*args, **kwargs)
         template_kwargs = dict(self.chat_template_kwargs)
         if self.chat_template is not None:  # with tools TRL takes one that renders earlier turns alike at any time
             template_kwargs["chat_template"] = self.chat_template

@@ -45,7 +45,7 @@ from crossdistill.train.preflight.noise import check_noise
 from crossdistill.train.preflight.setup import Setup, setting_up
 from crossdistill.train.preflight.student import made_ready
 from crossdistill.train.together import raised_on_all
-from crossdistill.train.vllm import KeepSampledLogprobs
+from crossdistill.train.vllm.sampled_logprobs import KeepSampledLogprobs
 
 
 class CrossTokenizerTrainer(MicroBatchingTrainer):
@@ -163,7 +163,7 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
             args.stop_unit,
         )
         self.monitors = monitors.all
-        self.policy = PolicyCheck(monitors.watchdog, self.total)
+        self.policy = PolicyCheck(monitors.watchdog, monitors.sampler, self.total)
         self.usage, self.metrics, self.watchdog = monitors.usage, monitors.metrics, monitors.watchdog
         use_progress_bar(self, ProgressBar())
         vocabs = [teacher.vocab for teacher in self.teachers.values()]

@@ -122,7 +122,7 @@ def test_a_sampler_with_other_weights_stops_the_run(pair, output):
 
 
 def policy_check_vllm(trainer: Any, logprob: Any) -> Any:
-    from crossdistill.train.vllm import KeepSampledLogprobs
+    from crossdistill.train.vllm.sampled_logprobs import KeepSampledLogprobs
 
     return KeepSampledLogprobs(FakeVLLM(lambda prompt: [5, 7, 11], logprob), trainer.model)
 

@@ -20,7 +20,7 @@ from crossdistill.chat import render_prompt
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import LocalTeacher, Teacher, TeacherScore
-from crossdistill.train.vllm import KeepSampledLogprobs
+from crossdistill.train.vllm.sampled_logprobs import KeepSampledLogprobs
 from tests.models import MESSAGES, TEXTS, Pair
 from tests.oracles import credit as credit_oracle
 from tests.oracles import dpca as dpca_oracle

@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 from trl import DistillationConfig, DistillationTrainer
-from trl.generation import vllm_generation
+from trl.generation import vllm_client, vllm_generation
 from trl.trainer import distillation_trainer
 from trl.trainer.utils import RepeatSampler
 
@@ -182,6 +182,27 @@ def test_the_trainer_sets_nothing_on_vllm_generation_after_it_is_built():
     ]
     assert "self.vllm_generation" in targets
     assert not [target for target in targets if target.startswith("self.vllm_generation.")]
+
+
+def test_the_trainer_makes_its_engine_by_name_and_with_names():
+    """So that it makes ours, while that name is ours (train/vllm/engine.py)."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse(inspect.getsource(distillation_trainer)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "VLLMGeneration"
+    ]
+    assert len(calls) == 1
+    assert not calls[0].args
+    assert all(keyword.arg for keyword in calls[0].keywords)
+
+
+def test_the_engine_connects_and_sends_weights_in_methods_of_their_own():
+    engine = vllm_generation.VLLMGeneration
+    assert "self._init_vllm()" in inspect.getsource(engine.__init__)
+    assert "self.vllm_client" in inspect.getsource(engine.generate)
+    assert "broadcast_object_list(obj_list, from_process=0)" in inspect.getsource(engine.generate)
+    assert list(inspect.signature(engine._iter_named_params).parameters) == ["self"]
+    assert "self._post(" in inspect.getsource(vllm_client.VLLMClient.generate)
 
 
 def test_vllm_log_probabilities_are_one_list_a_token():

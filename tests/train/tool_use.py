@@ -113,7 +113,7 @@ def trainer_with_tools(
     if vllm is None:
         patch.setattr(DistillationTrainer, "_generate_single_turn", lambda _, ids, *rest: [say(row) for row in ids])
     else:
-        from crossdistill.train.vllm import KeepSampledLogprobs
+        from crossdistill.train.vllm.sampled_logprobs import KeepSampledLogprobs
 
         trainer.use_vllm, trainer._last_loaded_step, trainer.vllm_mode = True, -1, "server"
         trainer.vllm_generation = KeepSampledLogprobs(FakeVLLM(say, vllm), trainer.model)

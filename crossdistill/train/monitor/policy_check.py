@@ -2,7 +2,7 @@
 
 A run, and a resumed run, is verified once, by all micro-batches of its first step: a refusal names the cause. At the
 first step on each later rollout the drift is logged as ``policy_drift``, in nats a token, and is a warning of the
-watchdog if it grows.
+watchdog if it grows; module `sampler_watch` judges that of another engine.
 """
 
 import math
@@ -21,6 +21,7 @@ from crossdistill.distill.policy_drift import (
 from crossdistill.distill.policy_probe import ModeGaps, PolicyProbe
 from crossdistill.findings import Kind, Severity, When
 from crossdistill.ops import HiddenStates
+from crossdistill.train.monitor.sampler_watch import SamplerWatch
 from crossdistill.train.monitor.watchdog import Watchdog
 
 Sum = Callable[[Sequence[float]], Sequence[float]]
@@ -75,11 +76,13 @@ class PolicyCheck:
 
     Args:
         watchdog: receives the warning.
+        sampler: sees the drift of another engine.
         total: adds numbers up over processes.
     """
 
-    def __init__(self, watchdog: Watchdog, total: Sum):
+    def __init__(self, watchdog: Watchdog, sampler: SamplerWatch, total: Sum):
         self._watchdog = watchdog
+        self._sampler = sampler
         self._total = total
         self.begin()
 
@@ -135,9 +138,11 @@ class PolicyCheck:
             return None
         if not math.isfinite(drift.absolute):
             raise NOT_FINITE_IN_TRAINING.error(step=step + 1, source=probe.source_of_overflow())
+        if not measured.is_same_engine:
+            self._sampler.add(step, drift)
         if not self._is_verified:
             self._verify(drift, measured, probe)
-        elif drift.mean > measured.largest:
+        elif measured.is_same_engine and drift.mean > measured.largest:
             self._warn(step, drift, measured.largest)
         return drift.mean
 
@@ -164,7 +169,7 @@ class PolicyCheck:
             step,
             KIND,
             f"the policy that trains is no longer the one that sampled: policy_drift is {drift.mean:.2g} nats a token "
-            f"at the first step on a rollout, and numerics explain {largest:g}. What to try: see that the sampler gets "
-            "the weights of every step (vLLM's synchronisation, adapters); noise or another computation that begins in "
-            "mid-training; a lower learning_rate if logits grow too large for the dtype.",
+            f"at the first step on a rollout, and numerics explain {largest:g}. What to try: look for noise or "
+            "another computation that begins in mid-training; a lower learning_rate if logits grow too large for the "
+            "dtype.",
         )

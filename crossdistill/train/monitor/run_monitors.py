@@ -9,6 +9,7 @@ from crossdistill.findings import FindingLog
 from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.completion_log import CompletionLog
 from crossdistill.train.monitor.rollout_metrics import RolloutMetrics
+from crossdistill.train.monitor.sampler_watch import SamplerWatch
 from crossdistill.train.monitor.template_warnings import PairWarnings, TemplateWarnings
 from crossdistill.train.monitor.usage import Usage
 from crossdistill.train.monitor.watchdog import Watchdog
@@ -51,10 +52,11 @@ class RunMonitors:
         self.usage = Usage(student_params, params, num_iterations, is_main_process)
         self.metrics = RolloutMetrics(distiller.timers, distiller.teachers)
         self.watchdog = Watchdog(is_main_process)
+        self.sampler = SamplerWatch(self.watchdog)
         self.templates = TemplateWarnings(pairs, routing)
         self.completions = CompletionLog(distiller.vocab, logs)
 
     @property
     def all(self) -> list[Monitor]:
         """In the order in which they see a batch."""
-        return [self.usage, self.templates, self.metrics, self.watchdog, self.completions]
+        return [self.usage, self.templates, self.metrics, self.watchdog, self.sampler, self.completions]

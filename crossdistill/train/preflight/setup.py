@@ -38,6 +38,7 @@ from crossdistill.train.preflight.teachers import (
 )
 from crossdistill.train.preflight.tokenizers import load_tokenizer
 from crossdistill.train.preflight.tool_calling import check_tools
+from crossdistill.train.preflight.vllm import check_vllm
 from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.sampling_settings import check_ids, shaping_settings
 from crossdistill.train.unsupported import check_loading
@@ -94,6 +95,7 @@ class Setup:
         objective = None if args.objective == AUTO else args.make_objective()
         log = FindingLog(is_emitter=args.process_index == 0)
         check_data(args, *datasets)
+        check_vllm(args)
         _check_models(model, models, args)
         routing = _routing(models, args, datasets, objective)
         student = _student(model, args, tokenizers[0], tools, log)
