@@ -17,7 +17,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from crossdistill.findings import FindingLog, Kind, Severity, When
-from crossdistill.train.zero_state import ZeroState, check_state, state_folder, zero_faults
+from crossdistill.train.engine_state import EngineState, check_state
+from crossdistill.train.zero_state import state_folder, zero_faults
 
 NOT_WHOLE = Kind(
     "checkpoint_not_whole",
@@ -51,6 +52,8 @@ PASSED_OVER = Kind(
     "steps that were trained are trained again",
 )
 
+PROCESSES_FILE = "processes.json"
+"""Says of how many processes a checkpoint is; another number may go on from it."""
 # as transformers.trainer calls them, whose import takes accelerate and data sets along
 OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME = "optimizer.pt", "scheduler.pt", "trainer_state.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
@@ -68,13 +71,13 @@ class Contents:
         num_processes: of the run; each of several writes its own random state.
         has_optimizer: whether optimizer, scheduler and random states are written.
         own: names of further files that must be there.
-        zero: how DeepSpeed divides its state; None without DeepSpeed.
+        engine: how an engine that shards writes its state; None without one.
     """
 
     num_processes: int = 1
     has_optimizer: bool = True
     own: tuple[str, ...] = ()
-    zero: ZeroState | None = None
+    engine: EngineState | None = None
 
     def fault(self, checkpoint: Path) -> str | None:
         """Why a checkpoint is not whole, as a clause; None if it is."""
@@ -106,10 +109,11 @@ class Contents:
         if (checkpoint / _STATE_OF_ONE).exists():
             return
         several = len(list(checkpoint.glob(_STATE_OF_SEVERAL.format("*"))))
+        written = (_json(checkpoint / PROCESSES_FILE) or {}).get("num_processes", self.num_processes)
         if several == 0:
             yield f"it has no {_STATE_OF_ONE}"
-        elif several < self.num_processes:
-            yield f"it has the random states of {several} processes of {self.num_processes}"
+        elif several < written:
+            yield f"it has the random states of {several} processes of {written}"
 
 
 def newest_whole(folder: Path, contents: Contents, log: FindingLog | None = None) -> Path | None:
@@ -127,7 +131,7 @@ def newest_whole(folder: Path, contents: Contents, log: FindingLog | None = None
     for checkpoint in reversed(_steps(folder)):
         fault = contents.fault(checkpoint)
         if fault is None:
-            check_state(checkpoint, contents.zero)
+            check_state(checkpoint, contents.engine)
             return checkpoint
         log.add(PASSED_OVER(checkpoint=checkpoint, fault=fault))
     return None
@@ -161,7 +165,7 @@ def checkpoint_to_resume(
     fault = contents.fault(Path(wanted))
     if fault is not None:
         raise NOT_WHOLE.error(checkpoint=wanted, fault=fault)
-    check_state(Path(wanted), contents.zero)
+    check_state(Path(wanted), contents.engine)
     return Path(wanted)
 
 

@@ -93,6 +93,7 @@ class CheckpointingTrainer(ResumableTrainer, StreamingTrainer):
             with ending_together(checkpoint.parent):  # one by one, because some add up over processes
                 monitor.save(checkpoint, is_writer)
         with ending_together(checkpoint.parent):
+            super()._save_own_state(checkpoint)
             if is_writer:
                 save_identities(self.teachers, checkpoint)
             auxiliary_heads.save(self._student, checkpoint, is_writer)

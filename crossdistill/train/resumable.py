@@ -5,6 +5,7 @@ Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``train
 ``_load_from_checkpoint`` and ``_load_best_model``.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,10 @@ from crossdistill.errors import OutOfSpaceError
 from crossdistill.findings import FindingLog
 from crossdistill.space import telling_out_of_space
 from crossdistill.teachers.generation_defaults import defaults_kept
-from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
+from crossdistill.train.checkpoint import PROCESSES_FILE, Contents, checkpoint_to_resume
+from crossdistill.train.engine_state import EngineState
 from crossdistill.train.finite import FiniteTrainer
+from crossdistill.train.fsdp_state import FSDPState
 from crossdistill.train.restoring import check_adapter, restore
 from crossdistill.train.together import raised_on_all
 from crossdistill.train.zero_state import ZeroState
@@ -44,11 +47,13 @@ class ResumableTrainer(FiniteTrainer):
     @property
     def checkpoint_contents(self) -> Contents:
         """What each checkpoint of this run holds."""
-        return Contents(self.args.world_size, has_optimizer=not self.args.save_only_model, zero=self._zero_state)
+        return Contents(self.args.world_size, has_optimizer=not self.args.save_only_model, engine=self._engine_state)
 
     @property
-    def _zero_state(self) -> ZeroState | None:
-        """How DeepSpeed divides the state of this run; None without DeepSpeed."""
+    def _engine_state(self) -> EngineState | None:
+        """How FSDP or DeepSpeed write the state of this run; None without either."""
+        if self.is_fsdp_enabled:
+            return FSDPState(self._saves_shards)
         if not self.is_deepspeed_enabled:
             return None
         plugin = self.accelerator.state.deepspeed_plugin
@@ -138,6 +143,9 @@ class ResumableTrainer(FiniteTrainer):
 
     def _save_own_state(self, checkpoint: Path) -> None:
         """Write what a resumed run needs beyond transformers' files. Every process calls it."""
+        if self.accelerator.is_main_process:
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            (checkpoint / PROCESSES_FILE).write_text(json.dumps({"num_processes": self.args.world_size}))
 
     def _save_rng_state(self, output_dir: str) -> None:
         with ending_together(Path(self.args.output_dir)):  # of all processes, before an older checkpoint is deleted

@@ -5,16 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import is_zipfile
 
-from crossdistill.findings import Kind, Severity, When
-
-OTHER_STATE = Kind(
-    "other_zero_state",
-    Severity.REFUSAL,
-    When.LOADING,
-    "the checkpoint {checkpoint} was written {saved}, and this run is launched {now}, which cannot read its optimizer: "
-    "launch it {saved}.",
-    "the run would crash, or go on with a new optimizer",
-)
 _TAG = "latest"  # the file in which DeepSpeed names the folder of the state
 _OPTIMIZER = "*zero_pp_rank_*_optim_states.pt"
 _WEIGHTS = "*mp_rank_*_model_states.pt"
@@ -74,19 +64,3 @@ def zero_faults(checkpoint: Path) -> Iterator[str]:
     yield from (
         f"its {path.relative_to(checkpoint)} is damaged" for path in optimizer + weights if not is_zipfile(path)
     )
-
-
-def check_state(checkpoint: Path, now: ZeroState | None) -> None:
-    """Check that a run can go on from the state of a whole checkpoint.
-
-    Args:
-        checkpoint: its folder.
-        now: of the run; None without DeepSpeed.
-
-    Raises:
-        FindingError: it cannot.
-    """
-    saved = ZeroState.saved_in(checkpoint)
-    if saved != now:
-        words = {"saved": saved or "without DeepSpeed", "now": now or "without DeepSpeed"}
-        raise OTHER_STATE.error(checkpoint=checkpoint, **words)

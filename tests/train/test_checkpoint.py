@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from crossdistill import InputError
+from crossdistill.findings import FindingError
 from crossdistill.runs.folder import RunFolder
-from crossdistill.train.checkpoint import Contents, checkpoint_to_resume
+from crossdistill.train.checkpoint import Contents, checkpoint_to_resume, newest_whole
+from crossdistill.train.fsdp_state import FSDPState
 from crossdistill.train.zero_state import ZeroState
 
 STATE = {"weight": torch.arange(64.0)}
@@ -120,9 +122,29 @@ def test_each_process_needs_its_random_state(tmp_path):
     assert folder.checkpoints == tmp_path / "checkpoints"
 
 
-@pytest.mark.parametrize(("written", "resumed"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize(("written", "resumed"), [(2, 1), (1, 2), (2, 3)])
 def test_another_number_of_processes_may_go_on(tmp_path, written, resumed):
-    assert Contents(resumed).fault(checkpoint(tmp_path, 1, num_processes=written)) is None
+    path = checkpoint(tmp_path, 1, num_processes=written)
+    (path / "processes.json").write_text(json.dumps({"num_processes": written}))
+    assert Contents(resumed).fault(path) is None
+    if written > 1:
+        (path / "rng_state_1.pth").unlink()
+        assert Contents(resumed).fault(path) == "it has the random states of 1 processes of 2"
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("pytorch_model_fsdp.bin", "FULL"), ("pytorch_model_fsdp_0/a", "SHARDED")]
+)
+def test_the_layouts_of_fsdp(tmp_path, name, layout):
+    path = checkpoint(tmp_path, 1)
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).write_text("")
+    ours = FSDPState(is_sharded=layout == "SHARDED")
+    assert newest_whole(tmp_path, Contents(engine=ours)) == path
+    told = f"checkpoint-1 was written with FSDP and {layout}_STATE_DICT, and this run is launched"
+    for other in (FSDPState(not ours.is_sharded), None):
+        with pytest.raises(FindingError, match=f"{told} with.*: launch it with FSDP and {layout}"):
+            newest_whole(tmp_path, Contents(engine=other))
 
 
 def test_a_run_that_saves_weights_alone(tmp_path):
@@ -197,9 +219,9 @@ def test_state_of_deepspeed(tmp_path, stage, num_processes, dtype):
     path = zero_checkpoint(tmp_path, num_processes, stage, dtype)
     state = ZeroState(num_processes, has_parts_of_weights=stage == 3, is_bf16=bool(dtype))
     assert ZeroState.saved_in(path) == state
-    assert checkpoint_to_resume(True, tmp_path, Contents(num_processes, zero=state)) == path
+    assert checkpoint_to_resume(True, tmp_path, Contents(num_processes, engine=state)) == path
     (path / "usage.json").unlink()
-    assert Contents(num_processes, zero=state, own=("usage.json",)).fault(path) == "it has no usage.json"
+    assert Contents(num_processes, engine=state, own=("usage.json",)).fault(path) == "it has no usage.json"
 
 
 @pytest.mark.parametrize(
@@ -216,7 +238,7 @@ def test_state_of_deepspeed(tmp_path, stage, num_processes, dtype):
 )
 def test_damaged_state_of_deepspeed(tmp_path, damage, fault):
     path = zero_checkpoint(tmp_path)
-    contents = Contents(2, zero=ZeroState.saved_in(path))
+    contents = Contents(2, engine=ZeroState.saved_in(path))
     damage(path / "global_step2")
     assert fault in contents.fault(path)
 
@@ -227,7 +249,7 @@ def test_damaged_state_of_deepspeed(tmp_path, damage, fault):
         (ZeroState(3, True, False), "launched with ZeRO-3 on 3 processes"),
         (ZeroState(2, False, False), "launched with ZeRO-2 on 2 processes"),
         (ZeroState(2, True, True), "launched with ZeRO-3 in bfloat16 on 2 processes"),
-        (None, "launched without DeepSpeed"),
+        (None, "launched without FSDP or DeepSpeed"),
     ],
 )
 @pytest.mark.parametrize("wanted", ["newest", "named"])
@@ -235,15 +257,15 @@ def test_state_of_another_launch_is_refused(tmp_path, now, words, wanted):
     """DeepSpeed would crash, or go on with a new optimizer."""
     path = zero_checkpoint(tmp_path)
     with pytest.raises(InputError, match=f"written with ZeRO-3 on 2 processes, and this run is {words}, which"):
-        checkpoint_to_resume(True if wanted == "newest" else path, tmp_path, Contents(3, zero=now))
+        checkpoint_to_resume(True if wanted == "newest" else path, tmp_path, Contents(3, engine=now))
 
 
 def test_deepspeed_goes_on_from_its_own_state_alone(tmp_path):
     checkpoint(tmp_path, 1)
     with pytest.raises(
-        InputError, match="was written without DeepSpeed, and this run is launched with ZeRO-2 on 2 pro"
+        InputError, match="was written without FSDP or DeepSpeed, and this run is launched with ZeRO-2 on 2 pro"
     ):
-        checkpoint_to_resume(True, tmp_path, Contents(zero=ZeroState(2, False, False)))
+        checkpoint_to_resume(True, tmp_path, Contents(engine=ZeroState(2, False, False)))
 
 
 def test_files_of_the_user_are_not_judged(tmp_path):
