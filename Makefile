@@ -11,10 +11,10 @@ DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 CORE_VENV ?= .venv-core
 TRANSFORMERS ?=
 # what needs a download, a server of vLLM's or many minutes has a command of its own
-UNAIDED := not real_models and not matrix and not load and not server and not architectures
+UNAIDED := not real_models and not matrix and not load and not server and not architectures and not engines
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-server teacher fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale test-server teacher fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -29,6 +29,8 @@ help:
 	@echo "make test-matrix  every pair of them over text and bytes of all kinds; writes docs/tokenizers.md"
 	@echo "make test-architectures  every causal language model of transformers, tiny, trains a step (ten minutes)"
 	@echo "make test-load    ten minutes of random faults between a teacher and its server (LOAD_SECONDS=60)"
+	@echo "make test-engines DDP, FSDP2 and DeepSpeed on the CPU, two and three processes against one"
+	@echo "make bench-scale  the time of a step under each of them (ARGS=\"--small\")"
 	@echo "make teacher      serve SmolLM2-135M, or TEACHER=FOLDER, with vLLM on the CPU (an environment of its own, 5 GB)"
 	@echo "make test-server  such a server teaches: tests against the real vLLM (a few minutes)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
@@ -71,6 +73,17 @@ test-architectures: $(VENV)/.ready
 
 test-load: $(VENV)/.ready
 	CROSSDISTILL_LOAD_SECONDS=$(LOAD_SECONDS) $(BIN)/pytest -m load -s
+
+# DeepSpeed joins the environment for these alone
+$(VENV)/.engines: $(VENV)/.ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[deepspeed]"
+	touch $@
+
+test-engines: $(VENV)/.engines
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m engines
+
+bench-scale: $(VENV)/.engines
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale $(or $(ARGS),--output benchmarks/results/scale.json)
 
 fuzz: $(VENV)/.ready
 	$(BIN)/python -m tests.fuzz $(ARGS)

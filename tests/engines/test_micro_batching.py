@@ -6,7 +6,7 @@ FSDP2 gathers weights in every pass, so that one more in a single process would 
 import pytest
 
 from tests.engines.case import Case
-from tests.engines.compare import differences
+from tests.engines.compare import difference
 from tests.engines.launch import launch
 
 pytestmark = pytest.mark.slow
@@ -17,6 +17,6 @@ def test_cut_or_whole_is_the_same_step(tmp_path):
         Case(name, options={"micro_batch_tokens": tokens}) for name, tokens in {"whole": 100_000, "cut": 64}.items()
     ]
     outcomes = launch("fsdp2", 2, cases, tmp_path, timeout=240)
-    found = differences(outcomes["whole"], outcomes["cut"])
-    assert found["loss"] < 1e-5, found
-    assert found["gradient"] < 2e-3, found
+    found = difference(outcomes["whole"], outcomes["cut"])
+    assert found.loss < 1e-5, found
+    assert found.gradient < 2e-3, found
