@@ -39,6 +39,10 @@ class TeacherChangedError(TeacherError):
     """The server now answers with another model than at the start of the run."""
 
 
+class SamplerError(RuntimeError):
+    """The engine that samples failed. What was trained so far is sound, and the run can be resumed."""
+
+
 class OutOfSpaceError(RuntimeError):
     """A disk is full. What was saved before is whole, and the run can be resumed once there is room.
 

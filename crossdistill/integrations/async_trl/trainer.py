@@ -1,0 +1,222 @@
+"""TRL's AsyncDistillationTrainer with the loss of a Distiller's objective.
+
+Overridden of TRL 1.16 (pinned by tests/integrations/async_trl/test_contract.py): ``get_train_dataloader`` (samples
+with advantages, none drawn ahead), ``get_batch_samples`` (the items of a whole step), ``compute_loss`` and
+``_compute_loss`` (the clipped objective in place of a divergence over one vocabulary), ``_save_checkpoint`` and
+``_inner_training_loop`` (the place in the data). Weight updates, LoRA, callbacks, distribution and logs are inherited.
+"""
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from torch import Tensor
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from crossdistill.distill.noise import named, switch_off
+from crossdistill.distill.policy_drift import OTHER_ENGINE, OTHER_POLICY
+from crossdistill.errors import InputError, SamplerError, TeacherError
+from crossdistill.integrations.async_trl.checks import check_args, check_objective, check_packing
+from crossdistill.integrations.async_trl.micro_batches import FreshSamples, MicroBatches, PackedSamples
+from crossdistill.integrations.async_trl.pace import Pace
+from crossdistill.integrations.async_trl.worker import RolloutWorker
+from crossdistill.objectives.base import LossSum
+from crossdistill.ops import LMHead, TokenLogprobs, token_logprobs
+from crossdistill.ops.backbone import backbone_of, causal_lm
+from crossdistill.train.preflight.noise import SWITCHED_OFF
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="You are importing from 'trl.experimental'")
+    from trl.experimental.async_distillation import AsyncDistillationConfig, AsyncDistillationTrainer
+
+STATE_FILE = "rollout_state.json"
+_LOGGER = logging.getLogger("crossdistill")
+
+
+class AsyncTrainer(AsyncDistillationTrainer):
+    """Trains on what a worker sampled and scored up to `max_staleness` weight updates before.
+
+    The importance ratio corrects for the age of a sample: its old log-probs are those of the engine that sampled it.
+    With ``max_staleness = 0`` it is the synchronous algorithm.
+
+    Args:
+        model: the student's folder or hub id.
+        worker: samples and scores; its Distiller has the objective ("dpca" with any of its options).
+        args: TRL's configuration; settings that belong to TRL's own loss or sampling are refused.
+        weight_transfer: brings the weights to the sampler; by default TRL's to a vLLM server, over NCCL.
+        callbacks, optimizers, peft_config: as for TRL's trainer.
+
+    Raises:
+        InputError: something that cannot work.
+    """
+
+    _tag_names = ("trl", "crossdistill")
+
+    def __init__(
+        self,
+        model: str,
+        worker: RolloutWorker,
+        args: AsyncDistillationConfig | None = None,
+        *,
+        weight_transfer: Any = None,
+        callbacks: list[Any] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        peft_config: Any = None,
+    ):
+        args = AsyncDistillationConfig("crossdistill-output") if args is None else args
+        self.distiller = worker.distiller
+        self.objective = check_objective(self.distiller)
+        check_args(args)
+        if not torch.cuda.is_available():  # the default of TRL needs a GPU
+            args.model_init_kwargs = {"attn_implementation": "sdpa", **(args.model_init_kwargs or {})}
+        if PartialState().is_main_process:
+            worker.sampler.check()
+        super().__init__(
+            model,
+            args,
+            train_dataset=Dataset.from_dict({"row": range(len(worker.rows))}),
+            processing_class=self.distiller.renderer.tokenizer,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            peft_config=peft_config,
+            rollout_worker=worker,
+            weight_transfer=weight_transfer,
+        )
+        if self.is_deepspeed_enabled:
+            raise InputError("DeepSpeed is not supported here: run with FSDP2 or DDP, or train synchronously.")
+        student = self.accelerator.unwrap_model(self.model)
+        noise = switch_off(student)
+        if noise:
+            _LOGGER.warning(SWITCHED_OFF(sources=named(noise)).message)
+        LMHead.from_model(student).verify(student)
+        check_packing(student)
+        self._num_items: Tensor | int = 1
+
+    # ---- data -------------------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> MicroBatches:
+        processes = self.accelerator.num_processes
+        size = self.args.per_device_train_batch_size * processes
+        samples = None
+        if self.accelerator.is_main_process:
+            samples = FreshSamples(
+                self.rollout_worker,
+                lambda: self.model_version,
+                self.args.max_staleness,
+                self.args.heartbeat_stale_after_s,
+                self._metrics["train"],
+            )
+            self._rollout_dataset = samples
+        return MicroBatches(samples, size, lambda: self.model_version, self._trained_prompts.update)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[PackedSamples], num_batches: int, device: torch.device
+    ) -> tuple[list[PackedSamples], Tensor]:
+        """The micro-batches of a step, and the terms of its loss on all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, torch.stack([batch["weight"] for batch in batches]).sum().clamp(min=1.0).to(device)
+
+    # ---- loss -------------------------------------------------------------------------------------------------------
+
+    def compute_loss(
+        self, model: Any, inputs: PackedSamples, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        self._num_items = num_items_in_batch
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def _compute_loss(self, unwrapped_model: Any, inputs: PackedSamples) -> Tensor:
+        """The clipped objective on a packed row, divided once by the items of the whole step."""
+        began = time.time()
+        with self.accelerator.autocast():  # the redirection passes by the one that accelerate puts on the forward
+            output = backbone_of(causal_lm(unwrapped_model))(
+                input_ids=inputs["input_ids"], position_ids=inputs["position_ids"], use_cache=False
+            )
+            mask = inputs["loss_mask"][0, 1:]  # the state before a token predicts it
+            hidden = output.last_hidden_state[0, :-1][mask]
+            ids, old, advantages, staleness = (
+                inputs[name][0, 1:][mask] for name in ("input_ids", "old_logprobs", "advantages", "staleness")
+            )
+            policy = token_logprobs(hidden, LMHead.from_model(unwrapped_model), ids, self.distiller.temperature)
+        loss = self.objective.clipped(policy.logprobs, old, advantages)
+        self._step_forward_s += time.time() - began
+        self._log_policy(loss, policy, old, staleness)
+        self._count(inputs)
+        return loss.total * self.accelerator.num_processes / self._num_items  # DDP and FSDP average over processes
+
+    @torch.no_grad()
+    def _log_policy(self, loss: LossSum, policy: TokenLogprobs, old: Tensor, staleness: Tensor) -> None:
+        """Metrics of the importance ratio.
+
+        Raises:
+            FindingError: samples of the policy that trains have other log-probabilities than it gives them.
+        """
+        drift, fresh = (policy.logprobs - old).abs(), staleness == 0
+        sums = [*loss.stats.values(), policy.entropy.sum(), drift.sum(), drift[fresh].sum(), fresh.sum()]
+        total = torch.stack([value.detach().float() for value in [*sums, torch.ones_like(old).sum()]])
+        *values, fresh_drift, num_fresh, count = self.accelerator.reduce(total, reduction="sum").tolist()
+        for name, value in zip([*loss.stats, "entropy", "abs_log_ratio"], values, strict=True):
+            self._metrics["train"][name].append((value, count))
+        if num_fresh and fresh_drift / num_fresh > OTHER_ENGINE:
+            way_out = "see whether the weights reach the sampler, and whether it samples at the Distiller's temperature"
+            raise OTHER_POLICY.error(nats=f"{fresh_drift / num_fresh:.2g}", largest=OTHER_ENGINE, way_out=way_out)
+
+    def _count(self, inputs: PackedSamples) -> None:
+        """What TRL's throughput metrics are made of."""
+        tokens, length = float(inputs["num_tokens"]), float(inputs["mean_length"])
+        self._step_forward_tokens += tokens
+        self._step_trained_tokens += float(inputs["weight"])
+        self._step_seq_len_weighted += length * tokens
+        self._step_samples += tokens / length
+
+    # ---- from checkpoint to checkpoint ------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self.accelerator.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            state = {"prompt_index": self._next_prompt, "model_version": self.model_version}
+            (folder / STATE_FILE).write_text(json.dumps(state))
+        super()._save_checkpoint(model, trial)
+
+    @property
+    def _next_prompt(self) -> int:
+        """Number of the first prompt that no step was trained on; they are trained on in order."""
+        return max(self._trained_prompts, default=self._prompts_before_resume - 1) + 1
+
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
+        checkpoint = kwargs.get("resume_from_checkpoint")
+        first_step, state = 0, {"prompt_index": 0, "model_version": 0}
+        if checkpoint is not None:
+            path = Path(checkpoint) / STATE_FILE
+            if not path.exists():
+                raise InputError(f"{checkpoint} has no {STATE_FILE}: it is not a checkpoint of an asynchronous run.")
+            state = json.loads(path.read_text())
+            first_step = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME)).global_step
+        self._prompts_before_resume, self.model_version = state["prompt_index"], state["model_version"]
+        if self.rollout_worker is not None:
+            samples = self.args.per_device_train_batch_size * self.accelerator.num_processes
+            self.rollout_worker.keep_pace(
+                Pace(
+                    samples * self.args.gradient_accumulation_steps,
+                    self.args.max_staleness,
+                    self.args.weight_sync_steps,
+                    first_step,
+                    self.model_version + 1,  # the weights are sent once before sampling begins
+                ),
+                self._prompts_before_resume,
+            )
+        try:
+            return super()._inner_training_loop(*args, **kwargs)
+        except (TeacherError, SamplerError):  # between two steps: the last one is whole
+            if self.state.global_step > first_step:
+                self._save_checkpoint(self.model, None)
+            raise
