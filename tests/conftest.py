@@ -27,12 +27,19 @@ ABOVE_THE_CORE = {
         "cli/test_refusals.py",
         "cli/test_served.py",
         "distill/test_own_loop.py",
+        "integrations/async_trl",
         "objectives/test_trl.py",
         "objectives/test_trl_differs.py",
         "test_documentation.py",
         "tools/test_finding_tables.py",
     ],
-    "served": ["teachers/served", "teacher_server", "server", "cli/test_doctor_teacher.py"],
+    "served": [
+        "integrations/async_trl/test_served_sampler.py",
+        "teachers/served",
+        "teacher_server",
+        "server",
+        "cli/test_doctor_teacher.py",
+    ],
     "report": ["report/test_html.py", "report/test_charts.py"],
 }
 """Extra -> tests that need it. Without it they are not collected, and all others must pass (`make test-core`)."""

@@ -17,6 +17,7 @@ FLAGS = doctest.NORMALIZE_WHITESPACE
 NEEDS = {
     "crossdistill.train": "train",
     "crossdistill.runs": "train",
+    "crossdistill.integrations.async_trl": "train",
     "crossdistill.demo": "train",
     "crossdistill.extras": "train",
     "crossdistill.teachers.served": "served",

@@ -24,7 +24,7 @@ LAYERS = (
     {"objectives", "teachers"},
     {"distill", "inspection"},
     {"report", "eval", "train"},
-    {"runs"},
+    {"runs", "integrations"},
     {"demo"},
     {"cli"},
     {"__main__"},

@@ -141,7 +141,7 @@ class ServedSampler(Sampler):
             retry=retry_if_exception_type(_TryAgainError),
             wait=wait_exponential(multiplier=0.2, max=10),
             stop=lambda state: self._closed.is_set() or stop_after_delay(self._patience_s)(state),
-            sleep=self._closed.wait,
+            sleep=self._pause,
         )
         try:
             return tries(self._once, path, body)
@@ -151,6 +151,9 @@ class ServedSampler(Sampler):
                 f"the server at {self.url} that samples did not answer for {self._patience_s:g} s ({cause}): see "
                 "whether it still runs; what was trained so far is sound."
             ) from None
+
+    def _pause(self, seconds: float) -> None:
+        self._closed.wait(seconds)
 
     def _once(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         try:

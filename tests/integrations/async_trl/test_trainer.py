@@ -1,0 +1,209 @@
+"""A run on the tiny pair: what is trained on, and how old; at staleness 0 it is the synchronous algorithm."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+
+from crossdistill import InputError
+from crossdistill.distill import Distiller, ScoredBatch
+from crossdistill.findings import FindingError
+from crossdistill.integrations.async_trl import AsyncTrainer, LocalSampler, RolloutWorker, Sampled
+from crossdistill.integrations.async_trl.micro_batches import PackedSamples
+from crossdistill.teachers import LocalTeacher
+from tests.integrations.async_trl.conftest import BATCH, Make, load
+from tests.models import Pair
+
+
+class Recording(AsyncTrainer):
+    """Keeps every micro-batch with the version that trained on it, and its loss."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        self.seen: list[tuple[int, PackedSamples, float]] = []
+        super().__init__(*args, **kwargs)
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        self.seen.append((self.model_version, inputs, loss.item()))
+        return loss
+
+    @property
+    def steps(self) -> list[dict[str, float]]:
+        return [entry for entry in self.state.log_history if "loss" in entry]
+
+
+def sequences(inputs: PackedSamples) -> list[tuple[torch.Tensor, ...]]:
+    """The samples of a packed row: ids, mask, advantages and old log-probs of each."""
+    starts = [*(inputs["position_ids"][0] == 0).nonzero()[:, 0].tolist(), inputs["input_ids"].shape[1]]
+    names = "input_ids", "loss_mask", "advantages", "old_logprobs"
+    return [
+        tuple(inputs[name][0, start:end] for name in names)  # type: ignore[literal-required]
+        for start, end in pairwise(starts)
+    ]
+
+
+@pytest.fixture
+def first_step(make: Make) -> Recording:
+    trainer = make(Recording, max_steps=1, learning_rate=0.0)
+    trainer.train()
+    return trainer
+
+
+def scored_again(pair: Pair, teacher: LocalTeacher, trainer: Recording) -> tuple[Distiller, ScoredBatch, list[Any]]:
+    """The samples of a run, scored by a Distiller that has the student: the synchronous way."""
+    student = load(pair.student)
+    distiller = Distiller(trainer.distiller.renderer.tokenizer, teacher, student=student)
+    ((_, inputs, _),) = trainer.seen
+    by_ids = {tuple(distiller.renderer.render(row["prompt"])): row["prompt"] for row in trainer.rollout_worker.rows}
+    prompts, completions, rows = [], [], sequences(inputs)
+    for ids, *_ in rows:
+        (before,) = [known for known in by_ids if tuple(ids[: len(known)].tolist()) == known]
+        prompts.append(by_ids[before])
+        completions.append(ids[len(before) :].tolist())
+    return distiller, distiller.score(prompts, completions), rows
+
+
+def test_advantages_and_loss_are_those_of_the_synchronous_algorithm(pair, teacher, first_step):
+    distiller, batch, rows = scored_again(pair, teacher, first_step)
+    assert len(rows) == BATCH
+    for row, (_, mask, advantages, old) in enumerate(rows):
+        size = len(batch.rollout.completion_ids[row])
+        assert torch.equal(mask[-size:], batch.loss_mask[row, :size])
+        torch.testing.assert_close(advantages[-size:], batch.advantages[row, :size], atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(old[-size:], batch.old_logprobs[row, :size], atol=1e-6, rtol=1e-6)
+        assert not mask[:-size].any()
+    assert batch.advantages.abs().sum() > 1
+    expected = distiller.loss(batch, *distiller.student_states(batch)) / batch.num_items
+    ((_, _, loss),) = first_step.seen
+    assert loss == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_gradients_are_those_of_the_synchronous_algorithm(pair, teacher, make):
+    trainer = make(
+        Recording, max_steps=1, optim="sgd", learning_rate=1.0, max_grad_norm=0, lr_scheduler_type="constant"
+    )
+    trainer.train()
+    distiller, batch, _ = scored_again(pair, teacher, trainer)
+    (distiller.loss(batch, *distiller.student_states(batch)) / batch.num_items).backward()
+    trained = dict(trainer.model.named_parameters())
+    for name, before in distiller.student.named_parameters():
+        torch.testing.assert_close(before.detach() - trained[name].detach(), before.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_accumulated_micro_batches_are_one_mean(make):
+    trainer = make(
+        Recording, max_steps=1, per_device_train_batch_size=1, gradient_accumulation_steps=BATCH, learning_rate=0.0
+    )
+    trainer.train()
+    assert len(trainer.seen) == BATCH
+    weights = sum(float(inputs["weight"]) for _, inputs, _ in trainer.seen)
+    terms = sum(
+        float((advantages * mask).sum())
+        for _, inputs, _ in trainer.seen
+        for _, mask, advantages, _ in sequences(inputs)
+    )
+    assert sum(loss for *_, loss in trainer.seen) == pytest.approx(-terms / weights, abs=1e-5)
+    assert trainer.steps[0]["loss"] == pytest.approx(-terms / weights, abs=1e-4)
+
+
+@pytest.mark.parametrize("max_staleness", [0, 2])
+def test_no_sample_is_older_than_allowed_when_it_is_trained_on(make, max_staleness):
+    trainer = make(Recording, max_staleness=max_staleness, max_steps=6)
+    trainer.train()
+    ages = [int(inputs["staleness"].max()) for _, inputs, _ in trainer.seen]
+    assert len(ages) == 6
+    assert max(ages) <= max_staleness
+    assert trainer.steps[-1]["sample/staleness_max"] <= max_staleness
+    assert "sample/dropped_stale_total" not in trainer.steps[-1]
+    for _, inputs, _ in trainer.seen:
+        assert len(sequences(inputs)) == BATCH
+
+
+def test_old_logprobs_are_those_of_the_policy_that_sampled(make, sampler, monkeypatch):
+    """Each sample's, worked out with the weights that the sampler had at that version."""
+    weights: dict[int, dict[str, torch.Tensor]] = {}
+    sampled: list[tuple[int, list[list[int]], list[Sampled]]] = []
+    sample = LocalSampler.sample
+
+    def watching(self: LocalSampler, prompt_ids: Any) -> list[Sampled]:
+        found = sample(self, prompt_ids)
+        sampled.append((trainer.rollout_worker.version, [list(ids) for ids in prompt_ids], found))
+        return found
+
+    monkeypatch.setattr(LocalSampler, "sample", watching)
+    send = LocalSampler.send_weights
+
+    def sending(self: LocalSampler, iterator: Any) -> None:
+        send(self, iterator)
+        weights[len(weights) + 1] = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+
+    monkeypatch.setattr(LocalSampler, "send_weights", sending)
+    trainer = make(Recording, max_steps=4, learning_rate=1e-2)
+    trainer.train()
+    checked = 0
+    for version, prompts, found in sampled[:6]:
+        for prompt, one in zip(prompts, found, strict=True):
+            sequence = torch.tensor([[*prompt, *one.ids]])
+            logits = torch.func.functional_call(sampler.model, weights[version], (sequence,)).logits[0]
+            logprobs = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(1, sequence[0, len(prompt) :, None])[:, 0]
+            torch.testing.assert_close(torch.from_numpy(one.logprobs), logprobs, atol=1e-5, rtol=0)
+            checked += 1
+    assert checked >= BATCH
+    assert {version for version, *_ in sampled} >= {1, 2}
+
+
+def test_it_logs_the_gap_the_coverage_the_ratio_and_the_age(make):
+    trainer = make(Recording, max_steps=2)
+    trainer.train()
+    (log, _) = trainer.steps
+    assert log["coverage"] == 1.0
+    assert log["ratio"] == pytest.approx(1.0, abs=1e-4)
+    assert log["abs_log_ratio"] == pytest.approx(0.0, abs=1e-4)
+    assert log["clipped"] == 0.0
+    names = {"teacher_gap", "token_coverage", "stopped", "entropy", "sample/staleness_mean", "sample/staleness_max"}
+    assert names <= log.keys()
+
+
+class Elsewhere:
+    """A weight transfer that loses what it is given."""
+
+    def __init__(self, weights: LocalSampler):
+        self._weights = weights
+
+    def send_weights(self, iterator: Any) -> None:
+        for _ in iterator:
+            pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._weights, name)
+
+
+def test_weights_that_never_arrive_are_noticed(make, sampler):
+    trainer = make(transfer=Elsewhere(sampler), max_steps=30, learning_rate=0.3, lr_scheduler_type="constant")
+    with pytest.raises(FindingError, match="see whether the weights reach the sampler"):
+        trainer.train()
+    assert trainer.state.global_step < 30
+
+
+def test_a_run_goes_on_where_it_was_saved(make, output):
+    trainer = make(Recording, max_steps=2, save_strategy="steps", save_steps=2)
+    trainer.train()
+    checkpoint = output / "checkpoint-2"
+    state = json.loads((checkpoint / "rollout_state.json").read_text())
+    assert state == {"prompt_index": 2 * BATCH, "model_version": 3}  # sent before the first step, and after each
+    again = make(Recording, max_steps=4, max_staleness=1)
+    again.train(resume_from_checkpoint=str(checkpoint))
+    assert again.state.global_step == 4
+    assert len(again.seen) == 2
+    assert again._next_prompt == 4 * BATCH
+    assert max(int(inputs["staleness"].max()) for _, inputs, _ in again.seen) <= 1
+    (checkpoint / "rollout_state.json").unlink()
+    with pytest.raises(InputError, match=r"has no rollout_state\.json: it is not a checkpoint of an asynchronous run"):
+        make(max_steps=4).train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_a_worker_needs_its_pace(worker: RolloutWorker):
+    with pytest.raises(InputError, match="the worker has no pace"):
+        worker.start()
