@@ -24,8 +24,8 @@ LAYERS = (
     {"objectives", "teachers"},
     {"distill", "inspection"},
     {"report", "eval", "train"},
-    {"runs", "integrations"},
-    {"demo"},
+    {"runs"},
+    {"integrations", "demo"},
     {"cli"},
     {"__main__"},
 )

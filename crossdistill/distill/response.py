@@ -192,6 +192,12 @@ class ScoredBatch:
         by_row = self.rollout.by_row(self.responses)
         return [item for row in rows for item in by_row[row]]
 
+    def row(self, row: int) -> "ScoredBatch":
+        """One row as a batch, for whoever hands rows on one by one."""
+        own = slice(row, row + 1)
+        tensors = self.advantages[own], self.loss_mask[own], self.old_logprobs[own]
+        return ScoredBatch(*tensors, self.rows([row]), self.rollout.row(row))
+
     def to(self, device: torch.device | str) -> "ScoredBatch":
         """The same with its tensors on a device."""
         return replace(

@@ -129,6 +129,17 @@ class Rollout:
             [name for part in parts for name in part.teachers],
         )
 
+    def row(self, row: int) -> "Rollout":
+        """One row of it."""
+        return Rollout(
+            [self.prompts[row]],
+            [self.prompt_ids[row]],
+            [self.completion_ids[row]],
+            [replace(turn, row=0) for turn in self.turns if turn.row == row],
+            self.is_sampled,
+            [self.teachers[row]],
+        )
+
     @property
     def lengths(self) -> list[int]:
         """Tokens of each row, prompt and completion."""

@@ -178,6 +178,15 @@ def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], name
     for override in overrides:
         _set(values, override)
     values.update({key: value for key, value in named.items() if value is not None})
+    return validated(kind, values)
+
+
+def validated(kind: type[T], values: dict[str, Any]) -> T:
+    """A configuration of these values.
+
+    Raises:
+        InputError: unknown or missing keys, or values of the wrong type; all of them are named at once.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:

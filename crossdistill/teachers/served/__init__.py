@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from crossdistill.teachers.served.cache import ScoreCache
     from crossdistill.teachers.served.capabilities import Capabilities
     from crossdistill.teachers.served.http.traffic import Traffic
-    from crossdistill.teachers.served.options import ServedOptions
+    from crossdistill.teachers.served.options import ServedOptions, served_options
     from crossdistill.teachers.served.teacher import ServedTeacher
 
-__all__ = ["Capabilities", "ScoreCache", "ServedOptions", "ServedTeacher", "Traffic"]
+__all__ = ["Capabilities", "ScoreCache", "ServedOptions", "ServedTeacher", "Traffic", "served_options"]
 
 _load = names_of(
     __name__,
@@ -27,6 +27,7 @@ _load = names_of(
         "ServedOptions": "options",
         "ServedTeacher": "teacher",
         "Traffic": "http.traffic",
+        "served_options": "options",
     },
 )
 

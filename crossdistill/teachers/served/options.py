@@ -1,10 +1,13 @@
 """Settings for a teacher's server."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
+from crossdistill.errors import InputError
 from crossdistill.teachers.served.api import registry
 
 
@@ -53,3 +56,22 @@ class ServedOptions(BaseModel):
             names = ", ".join((registry.AUTO, *registry.available()))
             raise PydanticCustomError("dialect", "Input should be one of {names}, or an import path", {"names": names})
         return name
+
+
+def served_options(values: Mapping[str, Any]) -> ServedOptions:
+    """The settings in a table ``teacher_server``.
+
+    Raises:
+        InputError: an unknown field, or a value that it cannot have.
+
+    Example:
+        >>> served_options({"max_in_flight": 64}).max_in_flight
+        64
+    """
+    try:
+        return ServedOptions(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = ", ".join(ServedOptions.model_fields)
+        raise InputError(f"teacher_server {key!r}: {first['msg'].lower()}; its fields are {known}.") from None

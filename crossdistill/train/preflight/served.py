@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from crossdistill.chat.determinism import make_deterministic
@@ -60,7 +59,7 @@ def served_teacher(
         InputError: settings that cannot work, no tokenizer, a server that cannot teach, or a missing extra ``served``.
     """
     require("served", user="a teacher behind a server")
-    from crossdistill.teachers.served import ScoreCache, ServedTeacher
+    from crossdistill.teachers.served import ScoreCache, ServedTeacher, served_options
 
     stops: list[int] = []
     if isinstance(tokenizer, str | Path):
@@ -87,23 +86,6 @@ def _num_ids(name: str, hub: Mapping[str, Any]) -> int | None:
         return num_ids(name, **hub)
     except InputError:
         return None
-
-
-def served_options(values: Mapping[str, Any]) -> "ServedOptions":
-    """Parse the table ``teacher_server``.
-
-    Raises:
-        InputError: an unknown field, or a value that it cannot have.
-    """
-    from crossdistill.teachers.served import ServedOptions
-
-    try:
-        return ServedOptions(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(ServedOptions.model_fields)
-        raise InputError(f"teacher_server {key!r}: {first['msg'].lower()}; its fields are {known}.") from None
 
 
 def _temperature(args: CrossTokenizerConfig) -> float:

@@ -1,0 +1,309 @@
+"""A run file of ours as verl's configuration: the same run, or a refusal that names the setting."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from crossdistill.errors import InputError
+from crossdistill.integrations.verl import NAME
+from crossdistill.integrations.verl.checks import CALLBACK, SEAMS
+from crossdistill.integrations.verl.options import CLIPS, policy_objective
+from crossdistill.runs.config import RunConfig, build
+
+_ACTOR, _ROLLOUT, _MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where verl runs, and on what data.
+
+    Attributes:
+        output: folder for checkpoints.
+        train_file, eval_file: prompts as verl reads them; None without an evaluation.
+        num_rows: of the training prompts.
+        longest_prompt: tokens of the longest prompt, in the student's template.
+        gpus: of each node.
+        nodes: machines.
+        engine: that samples: "vllm" or "sglang".
+    """
+
+    output: str
+    train_file: str
+    eval_file: str | None
+    num_rows: int
+    longest_prompt: int
+    gpus: int = 8
+    nodes: int = 1
+    engine: str = "vllm"
+
+
+def verl_settings(config: RunConfig, launch: Launch) -> Settings:
+    """verl's settings for the run of a run file.
+
+    Args:
+        config: the run file.
+        launch: where it runs.
+
+    Returns:
+        Key with dots -> value; what verl has by default in the same way is left out.
+
+    Raises:
+        InputError: the first setting that verl cannot honour.
+    """
+    args = arguments_of(config, launch.output)
+    _refuse(config, args)
+    settings = {
+        **SEAMS,
+        CALLBACK[0]: CALLBACK[1],
+        **_FIXED,
+        **_models(config, args),
+        **_data(args, launch),
+        **_sampling(args, launch),
+        **_optimisation(args, launch),
+        **_trainer(args, launch),
+    }
+    section = {f"{NAME}.{key}": value for key, value in _section(config, args).items()}
+    return {**settings, **section}
+
+
+def arguments_of(config: RunConfig, output: str = "crossdistill-run") -> Any:
+    """The checked settings of a run, as a trainer of ours would have them."""
+    from crossdistill.train import CrossTokenizerConfig
+
+    return build(CrossTokenizerConfig, "train", {"output_dir": output, **config.trainer_arguments()})
+
+
+# ---- refusals -------------------------------------------------------------------------------------------------------
+
+_HONOURED = {
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps", "seed"),
+    *(
+        "learning_rate",
+        "lr_scheduler_type",
+        "warmup_steps",
+        "weight_decay",
+        "adam_beta1",
+        "adam_beta2",
+        "max_grad_norm",
+    ),
+    *("adam_epsilon", "num_iterations", "bf16", "activation_checkpointing", "gradient_checkpointing"),
+    *("disable_dropout", "model_init_kwargs"),
+    *("temperature", "top_p", "top_k", "max_completion_length", "chat_template_kwargs", "shuffle_dataset"),
+    *("use_vllm", "vllm_gpu_memory_utilization", "vllm_tensor_parallel_size", "vllm_max_model_length"),
+    *("save_strategy", "save_steps", "save_total_limit", "eval_strategy", "eval_steps", "report_to", "run_name"),
+    *("project", "objective", "objective_options", "stop_unit", "text_tokens", "min_coverage", "low_coverage"),
+    *("teacher_batch_tokens", "teacher_chat_template_kwargs", "teacher_server", "teacher_cache", "teacher_cache_mib"),
+    *("teacher_rules", "teacher_weights", "output_dir"),
+}
+"""Fields of ``CrossTokenizerConfig`` that are translated."""
+_WHY = {
+    "on_policy_share": "verl's responses are always the student's own samples",
+    "off_policy": "verl's responses are always the student's own samples",
+    "rollout_parts": "a response is scored as soon as it is sampled, whatever this says",
+    "logging_steps": "verl logs each step",
+    "optim": "verl trains with AdamW",
+    "min_p": "verl passes only temperature, top_p and top_k to its sampler",
+    "repetition_penalty": "verl passes only temperature, top_p and top_k to its sampler",
+    "generation_kwargs": "verl passes only temperature, top_p and top_k to its sampler",
+    "fp16": "its gradients would need a scaler, which verl has not",
+}
+_SCHEDULES = {"constant": "constant", "constant_with_warmup": "constant", "cosine": "cosine"}
+_LOGGERS = ("wandb", "tensorboard", "mlflow", "swanlab", "trackio", "clearml")
+_LORA = ("r", "lora_alpha", "target_modules")
+
+
+def _refuse(config: RunConfig, args: Any) -> None:
+    given = set(config.trainer_arguments())
+    for field in fields(args):
+        if field.name not in given or field.name in _HONOURED:
+            continue
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        if getattr(args, field.name) != default:
+            why = _WHY.get(field.name, "verl has no such setting")
+            raise InputError(f"[train] {field.name} cannot be honoured by verl, because {why}: leave it out.")
+    schedule = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
+    if schedule not in _SCHEDULES:
+        raise InputError(
+            f"[train] lr_scheduler_type = {schedule!r} cannot be honoured by verl, which has {', '.join(_SCHEDULES)}: "
+            "set one of them."
+        )
+    if not args.disable_dropout:
+        raise InputError("[train] disable_dropout = false cannot be honoured by verl: leave it out.")
+    for key in sorted(set(args.model_init_kwargs or {}) - {"attn_implementation"}):
+        raise InputError(f"[train] model_init_kwargs: {key} cannot be honoured by verl: leave it out.")
+    for key, value in (config.lora or {}).items():
+        if key not in _LORA and value:
+            raise InputError(f"[lora] {key} cannot be honoured by verl, which takes {', '.join(_LORA)}: leave it out.")
+    if args.max_steps <= 0 and args.num_train_epochs != int(args.num_train_epochs):
+        raise InputError("[train] num_train_epochs must be a whole number for verl: set it so, or set max_steps.")
+    for name in ("save_strategy", "eval_strategy"):
+        if str(getattr(getattr(args, name), "value", getattr(args, name))) not in ("no", "steps"):
+            raise InputError(f"[train] {name} must be no or steps for verl: set one of them.")
+
+
+# ---- translations ---------------------------------------------------------------------------------------------------
+
+_FIXED: Settings = {
+    "algorithm.rollout_correction.bypass_mode": True,  # the ratio is that to the policy that sampled
+    "algorithm.use_kl_in_reward": False,
+    f"{_ACTOR}.use_kl_loss": False,
+    f"{_ACTOR}.loss_agg_mode": "token-mean",
+    f"{_ACTOR}.strategy": "fsdp2",
+    "actor_rollout_ref.ref.strategy": "fsdp2",
+    f"{_ROLLOUT}.calculate_log_probs": True,
+    f"{_ROLLOUT}.n": 1,
+    f"{_ROLLOUT}.agent.default_agent_loop": NAME,
+    "trainer.resume_mode": "auto",
+}
+
+
+def _section(config: RunConfig, args: Any) -> Settings:
+    """The section of the plug-in: what differs from its defaults."""
+    values: Settings = {"objective": args.objective, "objective_options": _objective_options(args)}
+    if config.teachers:
+        values["teachers"] = {name: table.model_dump(exclude_none=True) for name, table in config.teachers.items()}
+    else:
+        values |= {"teacher": config.teacher, "teacher_tokenizer": config.teacher_tokenizer}
+    same = ("teacher_rules", "teacher_weights", "teacher_chat_template_kwargs", "teacher_server", "teacher_cache")
+    values |= {name: getattr(args, name) for name in (*same, "text_tokens", "min_coverage")}
+    values |= {name: getattr(args, name) for name in ("stop_unit", "low_coverage", "teacher_batch_tokens")}
+    if args.teacher_cache:
+        values["teacher_cache_mib"] = args.teacher_cache_mib
+    return {key: value for key, value in values.items() if value not in (None, {}, [])}
+
+
+def _objective_options(args: Any) -> Settings:
+    options = {key: value for key, value in (args.objective_options or {}).items() if key not in CLIPS}
+    policy_objective(args.objective, options)
+    return options
+
+
+def _models(config: RunConfig, args: Any) -> Settings:
+    settings: Settings = {
+        f"{_MODEL}.path": config.student,
+        f"{_MODEL}.enable_gradient_checkpointing": bool(args.activation_checkpointing),
+        f"{_ACTOR}.fsdp_config.dtype": "bfloat16" if args.bf16 else "float32",
+    }
+    for key, value in (args.model_init_kwargs or {}).items():
+        settings[f"{_MODEL}.override_config.{key}"] = value
+    if config.lora is not None:
+        lora = {"r": 8, "lora_alpha": 8, **config.lora}
+        settings |= {f"{_MODEL}.lora_rank": lora["r"], f"{_MODEL}.lora_alpha": lora["lora_alpha"]}
+        if config.lora.get("target_modules"):
+            settings[f"{_MODEL}.target_modules"] = config.lora["target_modules"]
+    return settings
+
+
+def _data(args: Any, launch: Launch) -> Settings:
+    return {
+        "data.train_files": launch.train_file,
+        "data.val_files": launch.eval_file or launch.train_file,
+        "data.train_batch_size": batch_size(args, launch),
+        "data.max_prompt_length": launch.longest_prompt,
+        "data.max_response_length": args.max_completion_length,
+        "data.truncation": "error",
+        "data.shuffle": bool(args.shuffle_dataset),
+        "data.seed": args.seed,
+        **({"data.apply_chat_template_kwargs": args.chat_template_kwargs} if args.chat_template_kwargs else {}),
+    }
+
+
+def batch_size(args: Any, launch: Launch) -> int:
+    """Prompts of a step: as many as with a process of ours on each GPU.
+
+    Raises:
+        InputError: the data has fewer.
+    """
+    size = int(args.per_device_train_batch_size * args.gradient_accumulation_steps * launch.gpus * launch.nodes)
+    if size > launch.num_rows:
+        raise InputError(
+            f"a step takes {size} prompts ({args.per_device_train_batch_size} x {args.gradient_accumulation_steps} on "
+            f"each of {launch.gpus * launch.nodes} GPUs) and the data has {launch.num_rows}: lower "
+            "gradient_accumulation_steps."
+        )
+    return size
+
+
+def _sampling(args: Any, launch: Launch) -> Settings:
+    shape = {"temperature": args.temperature, "top_p": args.top_p, "top_k": args.top_k or -1}
+    settings: Settings = {f"{_ROLLOUT}.name": launch.engine, f"{_ROLLOUT}.seed": args.seed}
+    settings |= {f"{_ROLLOUT}.{key}": value for key, value in shape.items()}
+    settings |= {f"{_ROLLOUT}.val_kwargs.{key}": value for key, value in {**shape, "do_sample": True}.items()}
+    settings[f"{_ROLLOUT}.tensor_model_parallel_size"] = args.vllm_tensor_parallel_size
+    settings[f"{_ROLLOUT}.log_prob_micro_batch_size_per_gpu"] = args.per_device_train_batch_size
+    if args.use_vllm:
+        settings[f"{_ROLLOUT}.gpu_memory_utilization"] = args.vllm_gpu_memory_utilization
+    if args.vllm_max_model_length:
+        settings[f"{_ROLLOUT}.max_model_len"] = args.vllm_max_model_length
+    return settings
+
+
+def _optimisation(args: Any, launch: Launch) -> Settings:
+    schedule = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
+    clips = policy_objective(args.objective, _objective_options(args)).__dict__ | {
+        key: value for key, value in (args.objective_options or {}).items() if key in CLIPS
+    }
+    settings: Settings = {f"{_ACTOR}.{key}": clips[option] for option, key in CLIPS.items()}
+    warmup = 0 if schedule == "constant" else args.warmup_steps
+    is_share = 0 < warmup < 1
+    return {
+        **settings,
+        f"{_ACTOR}.ppo_mini_batch_size": batch_size(args, launch),
+        f"{_ACTOR}.ppo_micro_batch_size_per_gpu": args.per_device_train_batch_size,
+        f"{_ACTOR}.ppo_epochs": args.num_iterations,
+        f"{_ACTOR}.grad_clip": args.max_grad_norm,
+        f"{_ACTOR}.data_loader_seed": args.seed,
+        f"{_ACTOR}.optim.lr": args.learning_rate,
+        f"{_ACTOR}.optim.weight_decay": args.weight_decay,
+        f"{_ACTOR}.optim.betas": [args.adam_beta1, args.adam_beta2],
+        f"{_ACTOR}.optim.override_optimizer_config": {"eps": args.adam_epsilon},
+        f"{_ACTOR}.optim.lr_warmup_steps": -1 if is_share else warmup,
+        f"{_ACTOR}.optim.lr_warmup_steps_ratio": warmup if is_share else 0.0,
+        f"{_ACTOR}.optim.lr_scheduler_type": _SCHEDULES[schedule],
+    }
+
+
+def _trainer(args: Any, launch: Launch) -> Settings:
+    steps = args.max_steps if args.max_steps > 0 else None
+    epochs = args.max_steps if steps else int(args.num_train_epochs)  # an epoch has at least one step
+    total = steps or epochs * (launch.num_rows // batch_size(args, launch))
+    loggers = [name for name in args.report_to or [] if name != "none"]
+    for name in loggers:
+        if name not in _LOGGERS:
+            raise InputError(f"report_to names {name!r}, which verl has not: name one of {', '.join(_LOGGERS)}.")
+    evaluates = launch.eval_file is not None
+    at_steps = str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "steps"
+    saves = str(getattr(args.save_strategy, "value", args.save_strategy)) == "steps"
+    return {
+        "trainer.n_gpus_per_node": launch.gpus,
+        "trainer.nnodes": launch.nodes,
+        "trainer.total_epochs": epochs,
+        "trainer.total_training_steps": steps,
+        "trainer.val_before_train": evaluates,
+        "trainer.test_freq": (int(args.eval_steps) if at_steps and args.eval_steps else total) if evaluates else -1,
+        "trainer.save_freq": int(args.save_steps) if saves else -1,
+        "trainer.max_actor_ckpt_to_keep": args.save_total_limit,
+        f"{_ACTOR}.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
+        "trainer.default_local_dir": f"{launch.output}/checkpoints",
+        "trainer.logger": ["console", *loggers],
+        "trainer.project_name": args.project if args.project != "huggingface" else NAME,
+        "trainer.experiment_name": args.run_name or NAME,
+    }
+
+
+def nested(settings: Mapping[str, Any]) -> Settings:
+    """Settings with dots in their keys as tables.
+
+    Example:
+        >>> nested({"data.seed": 7, "data.shuffle": True})
+        {'data': {'seed': 7, 'shuffle': True}}
+    """
+    tables: Settings = {}
+    for key, value in settings.items():
+        *path, name = key.split(".")
+        table = tables
+        for part in path:
+            table = table.setdefault(part, {})
+        table[name] = value
+    return tables

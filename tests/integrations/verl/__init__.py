@@ -1,0 +1,1 @@
+"""What of the plug-in for verl needs no verl; `make test-verl` has the rest (tests/verl)."""

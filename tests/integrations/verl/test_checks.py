@@ -1,0 +1,106 @@
+"""What must hold in verl's configuration, and whether the plug-in has loaded."""
+
+from typing import Any
+
+import pytest
+
+from crossdistill.demo.run import asset
+from crossdistill.errors import InputError
+from crossdistill.integrations.verl.checks import SEAMS, check_settings
+from crossdistill.integrations.verl.loading import POLICY, check_plugin
+from crossdistill.integrations.verl.options import parse
+from crossdistill.integrations.verl.run_file import nested
+from tests.integrations.verl.pair import teaching
+from tests.test_imports import ENGINES, fresh
+
+LOOP = "actor_rollout_ref.rollout.agent.default_agent_loop"
+SOUND = {**SEAMS, LOOP: "crossdistill", "crossdistill.teacher": "org/teacher"}
+
+
+def refusal(**changes: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        check_settings(nested({**SOUND, **{key.replace("__", "."): value for key, value in changes.items()}}))
+    return str(caught.value)
+
+
+def test_a_sound_configuration():
+    assert check_settings(nested(SOUND)).teacher == "org/teacher"
+    assert check_settings(nested({**SOUND, LOOP: "crossdistill_tools"}))
+    assert check_settings(nested({**SOUND, LOOP: "mine"}), ("mine",))
+
+
+@pytest.mark.parametrize("key", SEAMS)
+def test_a_seam_that_is_missing_is_named(key):
+    with pytest.raises(InputError, match=f"{key} is None: the plug-in needs {key}="):
+        check_settings(nested({name: value for name, value in SOUND.items() if name != key}))
+
+
+def test_without_its_section():
+    with pytest.raises(InputError, match="no section crossdistill: add \\+crossdistill.teacher=URL"):
+        check_settings(nested(SEAMS))
+
+
+def test_settings_under_which_the_loss_would_be_another():
+    found = refusal(actor_rollout_ref__actor__loss_agg_mode="seq-mean-token-mean")
+    assert found == (
+        "actor_rollout_ref.actor.loss_agg_mode is 'seq-mean-token-mean', and every supervised token counts alike: set "
+        "actor_rollout_ref.actor.loss_agg_mode=token-mean."
+    )
+    assert "calculate_log_probs=True" in refusal(actor_rollout_ref__rollout__calculate_log_probs=False)
+    assert "rollout_is=null" in refusal(algorithm__rollout_correction__rollout_is="token")
+    assert "which does not ask the teacher" in refusal(**{LOOP: "single_turn_agent"})
+    assert "trainer_mode=sync" in refusal(trainer__v1__trainer_mode="separate_async")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({}, "names one teacher .* or several"),
+        ({"teacher": "a", "teachers": {"b": {"model": "c"}}}, "names one teacher .* or several"),
+        ({"teacher": "a", "techer": "b"}, "unknown key 'techer'; did you mean 'teacher'?"),
+        ({"teacher": "a", "objective_options": {"clip_low": 0.1}}, "set actor_rollout_ref.actor.clip_ratio_low"),
+        ({"teacher": "a", "objective": "uld"}, "objective 'uld' compares more"),
+        ({"teacher": "a", "low_coverage": "shout"}, "low_coverage must be one of"),
+        ({"teacher": "a", "teacher_rules": {"b": ""}}, "teacher_rules names 'b', which is not one of the teachers"),
+    ],
+)
+def test_sections_that_cannot_work(section, message):
+    with pytest.raises(InputError, match=message):
+        parse(section)
+
+
+def test_a_run_is_checked_before_weights_are_read():
+    teaching().check()
+    with pytest.raises(InputError, match="a model cannot learn from itself"):
+        teaching(teacher=asset("student")).check()
+    with pytest.raises(InputError, match="needs its tokenizer on this machine"):
+        teaching(teacher="http://127.0.0.1:1").check()
+
+
+# ---- whether it has loaded
+
+
+def test_a_plug_in_that_verl_does_not_load(monkeypatch):
+    check_plugin(["crossdistill"], load=lambda: None)
+    with pytest.raises(InputError, match="verl finds no plug-in 'crossdistill' in this environment: pip install"):
+        check_plugin(["other"], load=lambda: None)
+    monkeypatch.setenv(POLICY, "none")
+    with pytest.raises(InputError, match=f"{POLICY}=none keeps verl from loading the plug-in"):
+        check_plugin(["crossdistill"], load=lambda: None)
+    monkeypatch.setenv(POLICY, "other, crossdistill")
+    check_plugin(["crossdistill"], load=lambda: None)
+
+
+def test_a_plug_in_that_fails_to_load():
+    def load():
+        raise ImportError("cannot import name 'register'")
+
+    with pytest.raises(InputError, match="does not load in this environment .cannot import name 'register'.: install"):
+        check_plugin(["crossdistill"], load=load)
+
+
+def test_what_verl_loads_needs_no_engine_of_ours():
+    modules = ("options", "checks", "teaching", "scoring", "record", "watch", "loading")
+    program = "\n".join(f"import crossdistill.integrations.verl.{name}" for name in modules)
+    assert "datasets" in ENGINES
+    assert not fresh(program, blocked=["trl", "datasets", "verl"])

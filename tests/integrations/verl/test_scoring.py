@@ -1,0 +1,181 @@
+"""Samples of verl's are scored as by a Distiller, and what cannot be scored is named in one sentence."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crossdistill.demo.run import asset
+from crossdistill.errors import InputError, TeacherError
+from crossdistill.integrations.verl.record import Record, raise_first
+from crossdistill.integrations.verl.scoring import Gathering, Sample, SampleScorer, turns
+from crossdistill.train.monitor.rollout_sums import RolloutSums
+from tests.integrations.verl.pair import samples, teaching
+
+
+@pytest.fixture(scope="module")
+def sampled() -> list[Sample]:
+    return samples()
+
+
+@pytest.fixture(scope="module")
+def scorer() -> SampleScorer:
+    return SampleScorer(teaching())
+
+
+def test_advantages_are_the_distillers(sampled, scorer):
+    distiller = teaching().distiller()
+    scored = scorer.score(sampled)
+    prompts, ids = [list(one.prompt) for one in sampled], [one.ids for one in sampled]
+    batch = distiller.score(prompts, ids, [one.logprobs for one in sampled])
+    for row, item in enumerate(scored):
+        size = len(ids[row])
+        np.testing.assert_allclose(item.advantages, batch.advantages[row, :size], atol=1e-6)
+        assert item.mask.tolist() == batch.loss_mask[row, :size].tolist()
+        assert np.abs(item.advantages).max() > 0
+    gap = sum(RolloutSums(*item.record.sums).gap_nats for item in scored)
+    assert gap == pytest.approx(sum(response.gap_nats for response in batch.responses))
+
+
+def test_one_by_one_or_together_is_the_same(sampled, scorer):
+    together = scorer.score(sampled)
+    for one, item in zip(sampled, together, strict=True):
+        (alone,) = scorer.score([one])
+        np.testing.assert_allclose(alone.advantages, item.advantages, atol=1e-5)
+
+
+def test_turns_are_scored_one_by_one_and_tool_results_not_at_all(sampled, scorer):
+    first, second, third = sampled
+    result = [{"role": "tool", "content": "7"}]
+    said = [{"role": "assistant", "content": "first"}, *result, {"role": "assistant", "content": ""}]
+    gap = [5] * 4
+    both = replace(
+        first,
+        ids=[*first.ids, *gap, *second.ids],
+        mask=[1] * len(first.ids) + [0] * len(gap) + [1] * len(second.ids),
+        logprobs=[*first.logprobs, *[0.0] * len(gap), *second.logprobs],
+        conversation=said,
+    )
+    scored, alone, other = scorer.score([both, first, third])
+    size = len(first.ids)
+    np.testing.assert_allclose(scored.advantages[:size], alone.advantages, atol=1e-5)
+    assert not scored.mask[size : size + len(gap)].any()
+    assert scored.mask[size + len(gap) :].any()
+    sums = RolloutSums(*scored.record.sums)
+    assert (sums.responses, sums.turns, sums.tool_tokens) == (1, 2, len(gap))
+    assert RolloutSums(*other.record.sums).turns == 1
+
+
+def test_tools_are_shown_to_the_teacher(sampled):
+    schema = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+    made = teaching()
+    assert made.distiller([schema]).renderer.tools == [schema]
+    assert made.distiller([schema]) is made.distiller([dict(schema)])
+    assert made.distiller() is not made.distiller([schema])
+    assert made.distiller().teachers["teacher"] is made.distiller([schema]).teachers["teacher"]
+
+
+def test_a_row_names_its_teacher(sampled):
+    names = {"a": {"model": asset("teacher")}, "b": {"model": asset("other_teacher")}}
+    scorer = SampleScorer(teaching(teacher=None, teachers=names))
+    one = sampled[0]
+    a, b = scorer.score([replace(one, teacher="a"), replace(one, teacher="b")])
+    assert not np.allclose(a.advantages, b.advantages)
+    with pytest.raises(InputError, match="the column 'teacher' says 'c', which is not one of the teachers: a, b"):
+        scorer.score([replace(one, teacher="c")])
+
+
+def test_stop_ids_are_those_of_the_distiller(scorer):
+    assert scorer.stop_ids() == list(teaching().distiller().stop_ids) != []
+
+
+def test_without_log_probabilities(sampled, scorer):
+    with pytest.raises(InputError, match="returned no log-probabilities.*calculate_log_probs=True"):
+        scorer.score([replace(sampled[0], logprobs=None)])
+
+
+def test_a_prompt_that_verl_has_cut(sampled, scorer):
+    with pytest.raises(InputError, match=r"cut a prompt of \d+ tokens to 5.*raise data.max_prompt_length"):
+        scorer.score([replace(sampled[0], prompt_ids=sampled[0].prompt_ids[-5:])])
+
+
+def test_a_prompt_of_another_template(sampled, scorer):
+    with pytest.raises(InputError, match="another prompt than the student's chat template renders"):
+        scorer.score([replace(sampled[0], prompt_ids=[*sampled[0].prompt_ids, 7])])
+
+
+@pytest.mark.parametrize(
+    ("mask", "roles"),
+    [
+        ([], []),
+        ([1, 1], ["assistant"]),
+        ([1, 0, 0], ["assistant"]),
+        ([1, 0, 1], ["assistant", "tool", "assistant"]),
+        ([1, 0, 1, 0, 1], ["assistant", "tool", "assistant", "tool", "assistant"]),
+    ],
+)
+def test_messages_up_to_the_last_turn(mask, roles):
+    said, result = {"role": "assistant", "content": "a"}, {"role": "tool", "content": "b"}
+    assert [message["role"] for message in turns([said, result, said, result], mask)] == roles
+
+
+# ---- gathering
+
+
+def run(coroutine):
+    return asyncio.run(coroutine)
+
+
+def test_what_gathers_is_the_next_batch():
+    sizes = []
+
+    def call(items):
+        sizes.append(len(items))
+        return [item * item for item in items]
+
+    async def main():
+        gathering = Gathering(call)
+        return await asyncio.gather(*(gathering.of(number) for number in range(7)))
+
+    assert run(main()) == [0, 1, 4, 9, 16, 25, 36]
+    assert sum(sizes) == 7
+    assert len(sizes) <= 2
+
+
+def test_a_failure_is_waited_for_only_once():
+    calls = []
+
+    def call(items):
+        calls.append(items)
+        raise TeacherError("the server is gone.")
+
+    async def main():
+        gathering = Gathering(call)
+        first = await asyncio.gather(*(gathering.of(number) for number in range(5)), return_exceptions=True)
+        later = await asyncio.gather(gathering.of(5), return_exceptions=True)
+        return [*first, *later]
+
+    assert [str(error) for error in run(main())] == ["the server is gone."] * 6
+    assert len(calls) == 1
+
+
+# ---- records
+
+
+def test_a_record_survives_the_transport(sampled, scorer):
+    record = scorer.score(sampled[:1])[0].record
+    assert Record.read(record.as_dict()) == record
+    sums = RolloutSums(*record.sums)
+    assert record.coverage().sampled.tokens == sums.sampled_tokens == len(sampled[0].ids)
+    assert record.coverage().supervised.bytes == sums.supervised_bytes
+
+
+def test_the_teachers_failure_is_raised_first():
+    sound = Record()
+    failed = [Record.of_error(InputError("a bad prompt.")), Record.of_error(TeacherError("nobody answers."))]
+    raise_first([sound, sound])
+    with pytest.raises(TeacherError, match="nobody answers"):
+        raise_first([sound, *failed])
+    with pytest.raises(InputError, match="a bad prompt"):
+        raise_first([Record.read(failed[0].as_dict())])
