@@ -36,7 +36,7 @@ def test_a_seam_that_is_missing_is_named(key):
 
 
 def test_without_its_section():
-    with pytest.raises(InputError, match="no section crossdistill: add \\+crossdistill.teacher=URL"):
+    with pytest.raises(InputError, match=r"no section crossdistill: add \+crossdistill.teacher=URL"):
         check_settings(nested(SEAMS))
 
 
@@ -95,7 +95,7 @@ def test_a_plug_in_that_fails_to_load():
     def load():
         raise ImportError("cannot import name 'register'")
 
-    with pytest.raises(InputError, match="does not load in this environment .cannot import name 'register'.: install"):
+    with pytest.raises(InputError, match=r"does not load in this environment .cannot import name 'register'.: install"):
         check_plugin(["crossdistill"], load=load)
 
 

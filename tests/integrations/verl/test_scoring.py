@@ -91,7 +91,7 @@ def test_stop_ids_are_those_of_the_distiller(scorer):
 
 
 def test_without_log_probabilities(sampled, scorer):
-    with pytest.raises(InputError, match="returned no log-probabilities.*calculate_log_probs=True"):
+    with pytest.raises(InputError, match=r"returned no log-probabilities.*calculate_log_probs=True"):
         scorer.score([replace(sampled[0], logprobs=None)])
 
 

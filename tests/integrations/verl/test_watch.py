@@ -43,8 +43,7 @@ def test_a_change_is_said_once_and_logged(records, tmp_path):
     said: list[str] = []
     seen = watch(said)
     sums = RolloutSums(*records[0].sums)
-    longer = replace(sums, response_tokens=1) if hasattr(sums, "response_tokens") else sums
-    longer = replace(longer, sampled_tokens=20 * sums.sampled_tokens, stopped=0)
+    longer = replace(sums, sampled_tokens=20 * sums.sampled_tokens, stopped=0)
     steps = NUM_BLOCKS * BLOCK_RESPONSES
     for step in range(steps):
         seen.see([records[0]], step)
@@ -75,7 +74,7 @@ def unsupervised(record: Record) -> Record:
 
 
 def test_a_batch_without_a_signal_would_divide_by_nothing(records):
-    with pytest.raises(LowCoverageError, match="supervises no token of the batch after step 4 .teacher context"):
+    with pytest.raises(LowCoverageError, match=r"supervises no token of the batch after step 4 .teacher context"):
         watch([]).see([unsupervised(record) for record in records], step=4)
 
 
