@@ -4,9 +4,9 @@ import os
 import sys
 
 import typer
-from rich.console import Console
 
 from crossdistill.cli.running import TRY_LATER
+from crossdistill.cli.saying import say
 
 
 def command(context: typer.Context) -> None:
@@ -28,7 +28,7 @@ def command(context: typer.Context) -> None:
     except InputError as error:
         raise InputError(_sentence(error)) from None
     except TeacherError as error:
-        Console(stderr=True).print(f"error: {_sentence(error)}", markup=False, soft_wrap=True)
+        say(error, f"error: {_sentence(error)}")
         raise typer.Exit(TRY_LATER) from None
 
 

@@ -1,0 +1,142 @@
+"""verl's own trainer, unmodified, on the CPU: two FSDP2 workers, and a teacher behind HTTP whose network has faults."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossdistill.demo.run import asset, message
+from crossdistill.demo.task import problems
+from crossdistill.distill import Distiller
+from crossdistill.inspection.model_files import read_tokenizer
+from crossdistill.teachers.served import ServedTeacher
+from tests.teacher_server import TeacherServer, faults, scripts
+from tests.verl.harness import START_S, Run, exact_match, launch, prepare, read_records
+
+pytestmark = pytest.mark.verl
+
+BATCH = 64
+STEPS = 60
+SMALL = {"steps": 4, "batch": 8}
+FAULTS = (faults.reset(), faults.status(503), faults.busy("0"), faults.truncated(), faults.short_body())
+FAULTY = 0.05
+GAIN = 0.55
+MATCH = "val-core/sums/reward/mean@1"
+
+
+def unreliable() -> Any:
+    return scripts.at_random(FAULTS, FAULTY, seed=1)
+
+
+def rate(run: Run, step: int) -> float:
+    """Exact match that verl's validation has logged with a step."""
+    return run.steps()[step][MATCH]
+
+
+def test_the_student_learns_through_a_faulty_network(verl: str, server: TeacherServer, tmp_path: Path) -> None:
+    prepare(tmp_path, server.url, STEPS, BATCH, num_prompts=4096)
+    server.script = unreliable()
+    with launch(verl, tmp_path, *exact_match(tmp_path, STEPS), plainly=True) as run:
+        assert run.wait(3600) == 0, run.text()[-3000:]
+    steps = run.steps()
+    assert rate(run, STEPS) - rate(run, 0) >= GAIN
+    assert {seen.fault for seen in server.log.scored()} >= {fault.name for fault in FAULTS}
+    gaps = [steps[step]["crossdistill/teacher_gap"] for step in range(1, STEPS + 1)]
+    assert np.mean(gaps[-10:]) < np.mean(gaps[:10])
+    assert all(steps[step]["crossdistill/coverage"] == 1.0 for step in range(1, STEPS + 1))
+    assert all(steps[step]["crossdistill/failed_responses"] == 0 for step in range(1, STEPS + 1))
+
+
+def test_its_loss_has_the_advantages_of_a_distiller(verl: str, server: TeacherServer, tmp_path: Path) -> None:
+    prepare(tmp_path, server.url, **SMALL)
+    records = tmp_path / "records"
+    with launch(verl, tmp_path, plainly=True, records=records) as run:
+        assert run.wait(1200) == 0, run.text()[-3000:]
+    tokenizer = read_tokenizer(asset("student"))
+    distiller = Distiller(tokenizer, ServedTeacher(server.url, read_tokenizer(asset("teacher"))), vocab_size=None)
+    prompts = {tuple(distiller.renderer.render(prompt)): prompt for prompt in map(message, problems("train", 2048, 3))}
+    samples = {tuple(np.float32(one["logprobs"])): one for one in read_records(records, "sample")}
+    rows = read_records(records, "loss")
+    assert len(rows) == SMALL["steps"] * SMALL["batch"]
+    for row in rows:
+        logprobs = trimmed(row["old"], samples)
+        sample = samples[logprobs]
+        size = len(sample["ids"])
+        batch = distiller.score([prompts[tuple(sample["prompt_ids"])]], [sample["ids"]], [sample["logprobs"]])
+        np.testing.assert_allclose(row["advantages"][:size], batch.advantages[0], atol=1e-6)
+        np.testing.assert_array_equal(np.array(row["mask"][:size], dtype=bool), batch.loss_mask[0])
+        np.testing.assert_allclose(row["new"][:size], row["old"][:size], atol=1e-3)  # the policy that sampled
+        assert not any(row["advantages"][size:])
+        assert np.abs(batch.advantages).max() > 0
+
+
+def trimmed(old: list[float], samples: dict[Any, Any]) -> tuple[Any, ...]:
+    """Old log-probabilities without padding: those of a sample."""
+    values = [np.float32(value) for value in old]
+    return next(key for size in range(len(values), 0, -1) if (key := tuple(values[:size])) in samples)
+
+
+def test_a_killed_run_goes_on(verl: str, server: TeacherServer, tmp_path: Path) -> None:
+    prepare(tmp_path, server.url, steps=8, batch=8, save_strategy="steps", save_steps=2)
+    with launch(verl, tmp_path, plainly=True) as run:
+        run.wait_for_step(5, START_S)
+        run.kill()
+    with launch(verl, tmp_path, plainly=True) as resumed:
+        assert resumed.wait(1200) == 0, resumed.text()[-3000:]
+    assert set(resumed.steps()) == {5, 6, 7, 8} or set(resumed.steps()) == {7, 8}
+    assert (tmp_path / "checkpoints" / "global_step_8" / "watchdog.json").exists()
+    weights = tmp_path / "checkpoints" / "global_step_8" / "actor" / "huggingface"
+    assert list(weights.glob("*.safetensors"))
+
+
+def test_a_dead_teacher_ends_the_run_with_a_checkpoint(verl: str, server: TeacherServer, tmp_path: Path) -> None:
+    prepare(tmp_path, server.url, **SMALL, teacher_server={"patience_s": 3})
+    with launch(verl, tmp_path, "trainer.total_training_steps=1000") as run:
+        run.wait_for_step(2, START_S)
+        server.stop()
+        assert run.wait(300) == 75, run.text()[-3000:]
+    last = max(run.steps())
+    (sentence,) = [line for line in run.text().splitlines() if line.startswith("error: ")]
+    assert f"There is a checkpoint of step {last}: launch again with trainer.resume_mode=auto" in sentence
+    assert "Received an empty list as keys" not in run.text()
+    server.start()
+    with launch(verl, tmp_path, f"trainer.total_training_steps={last + 2}") as resumed:
+        assert resumed.wait(1200) == 0, resumed.text()[-3000:]
+    assert set(resumed.steps()) == {last + 1, last + 2}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            [f"crossdistill.teacher_tokenizer={asset('student')}"],
+            "",
+        ),
+        (
+            ["actor_rollout_ref.rollout.calculate_log_probs=False"],
+            "error: actor_rollout_ref.rollout.calculate_log_probs is False, and credit needs the log-probabilities",
+        ),
+        (["crossdistill.objective=simct"], "error: objective 'simct' compares more than the log-probabilities"),
+    ],
+    ids=["tokenizer", "log-probabilities", "objective"],
+)
+def test_a_run_that_cannot_work(
+    verl: str, server: TeacherServer, tmp_path: Path, overrides: list[str], sentence: str
+) -> None:
+    prepare(tmp_path, server.url, **SMALL)
+    with launch(verl, tmp_path, *overrides) as run:
+        assert run.wait(600) == 2, run.text()[-3000:]
+    (line,) = [line for line in run.text().splitlines() if line.startswith("error: ")]
+    assert line.startswith(sentence)
+    assert not run.steps()
+
+
+def test_a_plug_in_that_is_kept_from_loading(
+    verl: str, server: TeacherServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path, server.url, **SMALL)
+    monkeypatch.setenv("VERL_USE_EXTERNAL_PLUGINS", "none")
+    with launch(verl, tmp_path) as run:
+        assert run.wait(600) == 2, run.text()[-3000:]
+    assert "error: VERL_USE_EXTERNAL_PLUGINS=none keeps verl from loading the plug-in" in run.text()
