@@ -25,6 +25,7 @@ ABOVE_THE_CORE = {
         "cli/test_coverage.py",
         "cli/test_full_disk.py",
         "cli/test_refusals.py",
+        "cli/test_saying.py",
         "cli/test_served.py",
         "distill/test_own_loop.py",
         "integrations",

@@ -19,7 +19,7 @@ class Case:
     student, teacher: folders; the demo's by default.
     lora: whether an adapter is trained.
     environment: variables that are set meanwhile, such as those by which ``accelerate launch`` passes on a recipe.
-    resume: name of an earlier case in the folder, whose newest checkpoint is gone on from.
+    resume: folder of an earlier case, whose newest checkpoint is gone on from.
     fault: a name of `tests.engines.faults`.
     """
 

@@ -39,6 +39,12 @@ class Outcome:
     result: dict[str, Any]
     weights: dict[int, dict[str, torch.Tensor]]
 
+    def since(self, step: int) -> "Outcome":
+        """Without what was before a step."""
+        history = [entry for entry in self.result["history"] if entry["step"] > step]
+        weights = {number: whole for number, whole in self.weights.items() if number >= step}
+        return Outcome({**self.result, "history": history}, weights)
+
     @property
     def steps(self) -> list[dict[str, float]]:
         """The logs of the optimisation steps."""

@@ -113,7 +113,7 @@ def train(case: Case, engine: str, folder: Path) -> dict[str, Any]:
         FAULTS[case.fault](trainer)
     told = None
     try:
-        trainer.train(resume_from_checkpoint=newest(folder / case.resume) if case.resume else None)
+        trainer.train(resume_from_checkpoint=newest(Path(case.resume)) if case.resume else None)
     except (InputError, TeacherError) as error:
         told = f"{type(error).__name__}: {error}"
     return {

@@ -1,0 +1,94 @@
+"""Resumed runs go on as if there had been no interruption, also with another number of processes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.engines.case import Case
+from tests.engines.compare import difference
+from tests.engines.launch import Outcome, launch
+
+pytestmark = pytest.mark.engines
+ADAM = {"optim": "adamw_torch", "learning_rate": 1e-2, "adam_epsilon": 1e-2}
+HALF, WHOLE = 2, 4
+KINDS = {
+    "dpca": Case("dpca", "dpca", options=ADAM),
+    "bld": Case("bld", "bld", options={**ADAM, "learning_rate": 1e-4}),
+    "lora": Case("lora", "dpca", options=ADAM, lora=True),
+}
+LAYOUTS = {
+    "ddp": {"": {}},
+    "fsdp2": {
+        "-full": {"FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT"},
+        "-sharded": {"FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT"},
+    },
+}
+"""Engine -> names of its layouts of a checkpoint, and variables that choose them."""
+
+
+def saved(engine: str) -> list[Case]:
+    """Runs that end, with a checkpoint, where the whole one is half done."""
+    return [
+        _changed(case, f"{name}{layout}", {"max_steps": HALF, "save_strategy": "steps", "save_steps": HALF}, variables)
+        for name, case in KINDS.items()
+        for layout, variables in LAYOUTS[engine].items()
+    ]
+
+
+def resumed(cases: list[Case], folder: Path, steps: int = WHOLE) -> list[Case]:
+    """The same runs, resumed from what is in `folder`."""
+    return [
+        Case(
+            **{
+                **vars(case),
+                "name": f"{case.name}-to-{steps}",
+                "options": {**case.options, "max_steps": steps},
+                "resume": str(folder / case.name),
+            }
+        )
+        for case in cases
+    ]
+
+
+def _changed(case: Case, name: str, options: dict[str, object], environment: dict[str, str]) -> Case:
+    return Case(**{**vars(case), "name": name, "options": {**case.options, **options}, "environment": environment})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Of one process, never interrupted."""
+    cases = [_changed(case, name, {"max_steps": WHOLE}, {}) for name, case in KINDS.items()]
+    return launch("one", 1, cases, tmp_path_factory.mktemp("whole"))
+
+
+def check(cases: list[Case], found: dict[str, Outcome], whole: dict[str, Outcome]) -> None:
+    """Check that resumed runs ended as the whole ones."""
+    apart = {}
+    for case in cases:
+        expected, went_on = whole[case.name.partition("-")[0]].since(HALF), found[case.name]
+        assert list(went_on.weights) == list(range(HALF, WHOLE + 1))
+        difference_ = difference(expected, went_on.since(HALF))
+        last = zip(expected.weights[WHOLE].values(), went_on.weights[WHOLE].values(), strict=True)
+        weights = max(float((ours - theirs).abs().max()) for ours, theirs in last)
+        if max(difference_.loss, difference_.gradient) > 1e-4 or weights > 1e-5:
+            apart[case.name] = (difference_, weights)
+    assert apart == {}
+
+
+@pytest.mark.parametrize("engine", LAYOUTS)
+def test_another_number_of_processes(whole, tmp_path, engine):
+    """2 -> 2, 3 and 1; then 1 -> 2."""
+    by_itself = "one" if engine == "ddp" else engine
+    two, cases = tmp_path / "two", saved(engine)
+    went_on = resumed(cases, two)
+    finished = resumed(cases, two, HALF)
+    found = launch(engine, 2, [*cases, *went_on, *finished], two)
+    check(went_on, found, whole)
+    for before, after in zip(cases, finished, strict=True):
+        assert list(found[after.name].weights) <= [HALF]  # no step was made
+        assert found[after.name].result["history"] == found[before.name].result["history"]
+    check(went_on, launch(engine, 3, went_on, tmp_path / "three"), whole)
+    one = tmp_path / "one"
+    check(went_on, launch(by_itself, 1, [*went_on, *cases], one), whole)
+    back = resumed(cases, one)
+    check(back, launch(engine, 2, back, tmp_path / "back"), whole)
