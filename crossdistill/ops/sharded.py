@@ -52,7 +52,7 @@ def own_part(value: Tensor) -> Tensor:
         >>> own_part(torch.ones(2)).tolist()
         [1.0, 1.0]
     """
-    if hasattr(value, "ds_tensor"):
+    if value.numel() != math.prod(full_shape(value)):
         return _own_partition(value)
     part: Tensor = value.to_local() if hasattr(value, "to_local") else value
     return part

@@ -118,12 +118,19 @@ class ResumableTrainer(FiniteTrainer):
         is_new = not folder.exists()
         try:
             with ending_together(folder.parent if _internal_call else folder):
-                if not _internal_call and self._saves_shards:
-                    self._save(str(folder), self.accelerator.get_state_dict(self.model))
+                if not _internal_call:
+                    self._save_whole(folder)
                 super().save_model(output_dir, _internal_call)
         except OutOfSpaceError:
             self._remove(folder if is_new else None)
             raise
+
+    def _save_whole(self, folder: Path) -> None:
+        """The model that can be loaded, although the engine was told to save the parts that each process has."""
+        if self._saves_shards:
+            self._save(str(folder), self.accelerator.get_state_dict(self.model))
+        if self.is_deepspeed_enabled and self.model_wrapped is not self.model:
+            self.model_wrapped._config.zero_config.gather_16bit_weights_on_model_save = True
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         model = self.accelerator.unwrap_model(self.model)

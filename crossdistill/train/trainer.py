@@ -40,7 +40,7 @@ from crossdistill.train.monitor.run_monitors import RunMonitors
 from crossdistill.train.off_policy import OffPolicyResponses
 from crossdistill.train.preflight.arguments import check_arguments
 from crossdistill.train.preflight.datasets import as_data, as_eval_data, as_read
-from crossdistill.train.preflight.launch import check_launch, engine_findings
+from crossdistill.train.preflight.launch import check_launch, check_together, engine_findings
 from crossdistill.train.preflight.noise import check_noise
 from crossdistill.train.preflight.setup import Setup, setting_up
 from crossdistill.train.preflight.student import made_ready
@@ -103,6 +103,7 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
         args = CrossTokenizerConfig("crossdistill-output") if args is None else args
         check_arguments(model, teacher, args, callbacks, optimizers, peft_config, tools)
         check_launch()
+        check_together(args.world_size)
         tokenizers = processing_class, teacher_processing_class
         train_data, eval_data = as_data(train_dataset, "the training data"), as_eval_data(eval_dataset)
         setup = Setup.of(model, teacher, args, (train_data, eval_data), tokenizers, tools, quantization_config)

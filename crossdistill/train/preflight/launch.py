@@ -1,4 +1,4 @@
-"""What ``accelerate launch`` asked for, against what accelerate does."""
+"""What a launch asked for, against what accelerate does."""
 
 import os
 from collections.abc import Iterator
@@ -15,6 +15,14 @@ OTHER_ENGINE = Kind(
     "{asked} was asked for, and accelerate does not use it here ({does}): each process holds the whole student, with "
     "its gradients and optimizer. {asked} needs GPUs, and use_cpu = false.",
     "memory is not shared between processes, and checkpoints have another layout than the launch asks for",
+)
+APART = Kind(
+    "processes_apart",
+    Severity.REFUSAL,
+    When.BEFORE_WEIGHTS,
+    "{launched} processes were launched, and accelerate lets each train by itself, because they have no GPU to "
+    'communicate with: set use_cpu = true, or with DeepSpeed on a CPU ddp_backend = "gloo".',
+    "each trains a student of its own, and they write over each other's files",
 )
 _ASKED_BY = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
 _DOES = {
@@ -33,6 +41,20 @@ def engine_findings(engine: DistributedType) -> Iterator[Finding]:
     for variable, asked in _ASKED_BY.items():
         if _is_set(variable) and asked != used:
             yield OTHER_ENGINE(asked=asked, does=_DOES.get(engine, f"it trains with {engine.value}"))
+
+
+def check_together(num_processes: int) -> None:
+    """Check that processes that were launched together train together.
+
+    Args:
+        num_processes: that accelerate knows of.
+
+    Raises:
+        FindingError: each trains by itself.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+    if launched > num_processes:
+        raise APART.error(launched=launched)
 
 
 def check_launch() -> None:
