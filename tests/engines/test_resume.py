@@ -1,5 +1,6 @@
 """Resumed runs go on as if there had been no interruption, also with another number of processes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,20 +39,18 @@ def saved(engine: str) -> list[Case]:
 def resumed(cases: list[Case], folder: Path, steps: int = WHOLE) -> list[Case]:
     """The same runs, resumed from what is in `folder`."""
     return [
-        Case(
-            **{
-                **vars(case),
-                "name": f"{case.name}-to-{steps}",
-                "options": {**case.options, "max_steps": steps},
-                "resume": str(folder / case.name),
-            }
+        replace(
+            case,
+            name=f"{case.name}-to-{steps}",
+            options={**case.options, "max_steps": steps},
+            resume=str(folder / case.name),
         )
         for case in cases
     ]
 
 
 def _changed(case: Case, name: str, options: dict[str, object], environment: dict[str, str]) -> Case:
-    return Case(**{**vars(case), "name": name, "options": {**case.options, **options}, "environment": environment})
+    return replace(case, name=name, options={**case.options, **options}, environment=environment)
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +74,38 @@ def check(cases: list[Case], found: dict[str, Outcome], whole: dict[str, Outcome
     assert apart == {}
 
 
-@pytest.mark.parametrize("engine", LAYOUTS)
-def test_another_number_of_processes(whole, tmp_path, engine):
-    """2 -> 2, 3 and 1; then 1 -> 2."""
-    by_itself = "one" if engine == "ddp" else engine
-    two, cases = tmp_path / "two", saved(engine)
-    went_on = resumed(cases, two)
-    finished = resumed(cases, two, HALF)
-    found = launch(engine, 2, [*cases, *went_on, *finished], two)
-    check(went_on, found, whole)
-    for before, after in zip(cases, finished, strict=True):
-        assert list(found[after.name].weights) <= [HALF]  # no step was made
-        assert found[after.name].result["history"] == found[before.name].result["history"]
+@pytest.fixture(scope="module", params=LAYOUTS)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def halves(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of two processes' halves of the runs, and of the other halves."""
+    folder, cases = tmp_path_factory.mktemp(engine), saved(engine)
+    finished = [case for case in resumed(cases, folder, HALF) if case.objective == "dpca"]
+    launch(engine, 2, [*cases, *resumed(cases, folder), *finished], folder)
+    return folder
+
+
+def test_as_many_processes(whole, engine, halves):
+    cases = resumed(saved(engine), halves)
+    check(cases, {case.name: outcome(halves / case.name) for case in cases}, whole)
+
+
+def test_a_finished_run_makes_no_step(engine, halves):
+    for name in [case.name for case in saved(engine) if case.objective == "dpca"]:
+        before, after = outcome(halves / name), outcome(halves / f"{name}-to-{HALF}")
+        assert after.steps == before.steps
+        assert list(after.weights) == [HALF] or engine == "ddp"
+
+
+def test_another_number_of_processes(whole, engine, halves, tmp_path):
+    """2 -> 3, 2 -> 1, and 1 -> 2."""
+    cases = [case for case in saved(engine) if not case.lora]
+    went_on = resumed(cases, halves)
     check(went_on, launch(engine, 3, went_on, tmp_path / "three"), whole)
     one = tmp_path / "one"
-    check(went_on, launch(by_itself, 1, [*went_on, *cases], one), whole)
+    check(went_on, launch("one" if engine == "ddp" else engine, 1, [*went_on, *cases], one), whole)
     back = resumed(cases, one)
     check(back, launch(engine, 2, back, tmp_path / "back"), whole)
