@@ -7,7 +7,7 @@ import pytest
 
 from tests.engines.case import Case
 from tests.engines.compare import difference
-from tests.engines.launch import Outcome, launch
+from tests.engines.launch import Outcome, launch, outcome
 
 pytestmark = pytest.mark.engines
 ADAM = {"optim": "adamw_torch", "learning_rate": 1e-2, "adam_epsilon": 1e-2}
