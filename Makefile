@@ -6,15 +6,16 @@ LOAD_SECONDS ?= 600
 TEACHER ?= models/smollm2-135m-instruct
 TEACHER_PORT ?= 8000
 TEACHER_VENV ?= .venv-teacher
+VERL_VENV ?= .venv-verl
 DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 CORE_VENV ?= .venv-core
 TRANSFORMERS ?=
 # what needs a download, a server of vLLM's or many minutes has a command of its own
-UNAIDED := not real_models and not matrix and not load and not server and not architectures and not engines
+UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale test-server teacher fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale test-server test-verl teacher fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -33,6 +34,7 @@ help:
 	@echo "make bench-scale  the time of a step under each of them (ARGS=\"--small\")"
 	@echo "make teacher      serve SmolLM2-135M, or TEACHER=FOLDER, with vLLM on the CPU (an environment of its own, 5 GB)"
 	@echo "make test-server  such a server teaches: tests against the real vLLM (a few minutes)"
+	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
 
@@ -121,6 +123,16 @@ teacher: $(TEACHER_VENV)/.ready | $(TEACHER)
 
 test-server: $(VENV)/.ready $(TEACHER_VENV)/.ready | models/smollm2-135m-instruct
 	TEACHER_PYTHON=$(TEACHER_VENV)/bin/python $(BIN)/pytest -m server
+
+$(VERL_VENV)/.ready: tools/verl-requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VERL_VENV)
+	$(VERL_VENV)/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(VERL_VENV)/bin/pip install --quiet --requirement tools/verl-requirements.txt
+	$(VERL_VENV)/bin/pip install --quiet --editable ".[verl]"
+	touch $@
+
+test-verl: $(VENV)/.ready $(VERL_VENV)/.ready
+	VERL_PYTHON=$(abspath $(VERL_VENV)/bin/python) OMP_NUM_THREADS=1 $(BIN)/pytest -m verl
 
 demo-models: $(VENV)/.ready
 	$(BIN)/python tools/build_demo_models.py --output crossdistill/demo/assets

@@ -1,12 +1,13 @@
 """A run file of ours as verl's configuration: the same run, or a refusal that names the setting."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.integrations.verl import NAME
 from crossdistill.integrations.verl.checks import CALLBACK, SEAMS
+from crossdistill.integrations.verl.honoured import SCHEDULES, refuse
 from crossdistill.integrations.verl.options import CLIPS, policy_objective
 from crossdistill.runs.config import RunConfig, build
 
@@ -52,7 +53,7 @@ def verl_settings(config: RunConfig, launch: Launch) -> Settings:
         InputError: the first setting that verl cannot honour.
     """
     args = arguments_of(config, launch.output)
-    _refuse(config, args)
+    refuse(config, args)
     settings = {
         **SEAMS,
         CALLBACK[0]: CALLBACK[1],
@@ -61,7 +62,7 @@ def verl_settings(config: RunConfig, launch: Launch) -> Settings:
         **_data(args, launch),
         **_sampling(args, launch),
         **_optimisation(args, launch),
-        **_trainer(args, launch),
+        **_trainer(args, _loggers(config), launch),
     }
     section = {f"{NAME}.{key}": value for key, value in _section(config, args).items()}
     return {**settings, **section}
@@ -71,79 +72,14 @@ def arguments_of(config: RunConfig, output: str = "crossdistill-run") -> Any:
     """The checked settings of a run, as a trainer of ours would have them."""
     from crossdistill.train import CrossTokenizerConfig
 
-    return build(CrossTokenizerConfig, "train", {"output_dir": output, **config.trainer_arguments()})
+    options = {"output_dir": output, **config.trainer_arguments()}
+    # verl runs elsewhere: what this machine can compute with, and which loggers it has, does not matter
+    return build(CrossTokenizerConfig, "train", {**options, "use_cpu": True, "report_to": "none"})
 
 
-# ---- refusals -------------------------------------------------------------------------------------------------------
+# ---- parts ---------------------------------------------------------------------------------------------------
 
-_HONOURED = {
-    *("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps", "seed"),
-    *(
-        "learning_rate",
-        "lr_scheduler_type",
-        "warmup_steps",
-        "weight_decay",
-        "adam_beta1",
-        "adam_beta2",
-        "max_grad_norm",
-    ),
-    *("adam_epsilon", "num_iterations", "bf16", "activation_checkpointing", "gradient_checkpointing"),
-    *("disable_dropout", "model_init_kwargs"),
-    *("temperature", "top_p", "top_k", "max_completion_length", "chat_template_kwargs", "shuffle_dataset"),
-    *("use_vllm", "vllm_gpu_memory_utilization", "vllm_tensor_parallel_size", "vllm_max_model_length"),
-    *("save_strategy", "save_steps", "save_total_limit", "eval_strategy", "eval_steps", "report_to", "run_name"),
-    *("project", "objective", "objective_options", "stop_unit", "text_tokens", "min_coverage", "low_coverage"),
-    *("teacher_batch_tokens", "teacher_chat_template_kwargs", "teacher_server", "teacher_cache", "teacher_cache_mib"),
-    *("teacher_rules", "teacher_weights", "output_dir"),
-}
-"""Fields of ``CrossTokenizerConfig`` that are translated."""
-_WHY = {
-    "on_policy_share": "verl's responses are always the student's own samples",
-    "off_policy": "verl's responses are always the student's own samples",
-    "rollout_parts": "a response is scored as soon as it is sampled, whatever this says",
-    "logging_steps": "verl logs each step",
-    "optim": "verl trains with AdamW",
-    "min_p": "verl passes only temperature, top_p and top_k to its sampler",
-    "repetition_penalty": "verl passes only temperature, top_p and top_k to its sampler",
-    "generation_kwargs": "verl passes only temperature, top_p and top_k to its sampler",
-    "fp16": "its gradients would need a scaler, which verl has not",
-}
-_SCHEDULES = {"constant": "constant", "constant_with_warmup": "constant", "cosine": "cosine"}
 _LOGGERS = ("wandb", "tensorboard", "mlflow", "swanlab", "trackio", "clearml")
-_LORA = ("r", "lora_alpha", "target_modules")
-
-
-def _refuse(config: RunConfig, args: Any) -> None:
-    given = set(config.trainer_arguments())
-    for field in fields(args):
-        if field.name not in given or field.name in _HONOURED:
-            continue
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        if getattr(args, field.name) != default:
-            why = _WHY.get(field.name, "verl has no such setting")
-            raise InputError(f"[train] {field.name} cannot be honoured by verl, because {why}: leave it out.")
-    schedule = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
-    if schedule not in _SCHEDULES:
-        raise InputError(
-            f"[train] lr_scheduler_type = {schedule!r} cannot be honoured by verl, which has {', '.join(_SCHEDULES)}: "
-            "set one of them."
-        )
-    if not args.disable_dropout:
-        raise InputError("[train] disable_dropout = false cannot be honoured by verl: leave it out.")
-    for key in sorted(set(args.model_init_kwargs or {}) - {"attn_implementation"}):
-        raise InputError(f"[train] model_init_kwargs: {key} cannot be honoured by verl: leave it out.")
-    for key, value in (config.lora or {}).items():
-        if key not in _LORA and value:
-            raise InputError(f"[lora] {key} cannot be honoured by verl, which takes {', '.join(_LORA)}: leave it out.")
-    if args.max_steps <= 0 and args.num_train_epochs != int(args.num_train_epochs):
-        raise InputError("[train] num_train_epochs must be a whole number for verl: set it so, or set max_steps.")
-    for name in ("save_strategy", "eval_strategy"):
-        if str(getattr(getattr(args, name), "value", getattr(args, name))) not in ("no", "steps"):
-            raise InputError(f"[train] {name} must be no or steps for verl: set one of them.")
-
-
-# ---- translations ---------------------------------------------------------------------------------------------------
-
 _FIXED: Settings = {
     "algorithm.rollout_correction.bypass_mode": True,  # the ratio is that to the policy that sampled
     "algorithm.use_kl_in_reward": False,
@@ -260,18 +196,14 @@ def _optimisation(args: Any, launch: Launch) -> Settings:
         f"{_ACTOR}.optim.override_optimizer_config": {"eps": args.adam_epsilon},
         f"{_ACTOR}.optim.lr_warmup_steps": -1 if is_share else warmup,
         f"{_ACTOR}.optim.lr_warmup_steps_ratio": warmup if is_share else 0.0,
-        f"{_ACTOR}.optim.lr_scheduler_type": _SCHEDULES[schedule],
+        f"{_ACTOR}.optim.lr_scheduler_type": SCHEDULES[schedule],
     }
 
 
-def _trainer(args: Any, launch: Launch) -> Settings:
+def _trainer(args: Any, loggers: list[str], launch: Launch) -> Settings:
     steps = args.max_steps if args.max_steps > 0 else None
     epochs = args.max_steps if steps else int(args.num_train_epochs)  # an epoch has at least one step
     total = steps or epochs * (launch.num_rows // batch_size(args, launch))
-    loggers = [name for name in args.report_to or [] if name != "none"]
-    for name in loggers:
-        if name not in _LOGGERS:
-            raise InputError(f"report_to names {name!r}, which verl has not: name one of {', '.join(_LOGGERS)}.")
     evaluates = launch.eval_file is not None
     at_steps = str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "steps"
     saves = str(getattr(args.save_strategy, "value", args.save_strategy)) == "steps"
@@ -290,6 +222,15 @@ def _trainer(args: Any, launch: Launch) -> Settings:
         "trainer.project_name": args.project if args.project != "huggingface" else NAME,
         "trainer.experiment_name": args.run_name or NAME,
     }
+
+
+def _loggers(config: RunConfig) -> list[str]:
+    given = config.trainer_arguments()["report_to"] or []
+    names = [name for name in ([given] if isinstance(given, str) else given) if name != "none"]
+    for name in names:
+        if name not in _LOGGERS:
+            raise InputError(f"report_to names {name!r}, which verl has not: name some of {', '.join(_LOGGERS)}.")
+    return names
 
 
 def nested(settings: Mapping[str, Any]) -> Settings:

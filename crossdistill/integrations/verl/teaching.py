@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdistill.chat import ensure_template
+from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.distill import Distiller
 from crossdistill.distill.checks import scoring_temperature
 from crossdistill.errors import InputError
@@ -84,6 +85,8 @@ class Teaching:
             check_pair(self.student, table.model)
         load_tokenizer(self.student, "student", self.tokenizer, self.findings)
         words = options.text_tokens
+        tokenizers = {name: _tokenizer_of(table) for name, table in options.named_teachers.items()}
+        check_text_tokens(words, {"student": self.tokenizer, **tokenizers})
         self.findings.add_all(thinking_findings(self.tokenizer, "student", words))
         student, vocabs = self.vocabs()
         for name, vocab in zip(options.named_teachers, vocabs, strict=True):

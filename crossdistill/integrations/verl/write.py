@@ -62,5 +62,5 @@ def _prompts(config: RunConfig, args: Any, path: Path) -> tuple[list[Any], str]:
     rows = load_rows(source, split, config.dataset_name, {"prompt": config.prompt_column})
     if not is_train and config.eval_rows is not None:
         rows = rows.select(range(min(config.eval_rows, len(rows))))
-    kept = [name for name in ("prompt", COLUMN) if name in rows.column_names]
+    kept = [name for name in ("prompt", "answer", COLUMN) if name in rows.column_names]
     return write_prompts(rows.select_columns(kept), path), str(path.resolve())

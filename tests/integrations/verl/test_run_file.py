@@ -126,6 +126,7 @@ def test_settings_are_translated(train, key, value):
         ({"model_init_kwargs": {"dtype": "bfloat16"}}, "model_init_kwargs: dtype"),
         ({"num_train_epochs": 1.5}, "num_train_epochs must be a whole number"),
         ({"save_strategy": "epoch"}, "save_strategy must be no or steps"),
+        ({"report_to": ["azure_ml"]}, "report_to names 'azure_ml', which verl has not: name some of wandb"),
         ({"push_to_hub": True}, "push_to_hub cannot be honoured"),
         (
             {"torch_empty_cache_steps": 3},
