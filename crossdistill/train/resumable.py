@@ -1,7 +1,7 @@
 """A trainer of transformers that goes on from whole checkpoints only, and leaves none that is not.
 
-Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``train``, ``_run_epoch``, ``log``,
-``save_model``, ``_save`` (keeps the generation defaults), ``_save_checkpoint``, ``_save_rng_state``,
+Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``train``, ``_run_epoch``, ``evaluate``,
+``log``, ``save_model``, ``_save`` (keeps the generation defaults), ``_save_checkpoint``, ``_save_rng_state``,
 ``_load_from_checkpoint`` and ``_load_best_model``.
 """
 
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 
-from crossdistill.errors import OutOfSpaceError
+from crossdistill.errors import InputError, OutOfSpaceError
 from crossdistill.findings import FindingLog
 from crossdistill.space import telling_out_of_space
 from crossdistill.teachers.generation_defaults import defaults_kept
@@ -108,6 +108,19 @@ class ResumableTrainer(FiniteTrainer):
 
     def _checkpoint_to_resume(self, wanted: str | Path | bool | None) -> Path | None:
         return checkpoint_to_resume(wanted, Path(self.args.output_dir), self.checkpoint_contents, self.findings)
+
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
+        """As transformers' `evaluate`.
+
+        Raises:
+            InputError: an engine that shards the weights does so as training begins, and it has not begun.
+        """
+        if self._is_sharded and not self.accelerator._models:
+            raise InputError(
+                "FSDP and DeepSpeed take the student over as training begins, so it cannot be evaluated before: "
+                "evaluate after train(), or set eval_on_start = true."
+            )
+        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         with ending_together(Path(self.args.output_dir)):  # loggers and tables of completions write files
