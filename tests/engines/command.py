@@ -5,6 +5,7 @@ from typing import Any
 
 from crossdistill.cli import main
 from crossdistill.train import CrossTokenizerTrainer
+from tests.engines.cpu_deepspeed import allow_deepspeed
 from tests.engines.cpu_fsdp import allow_fsdp
 from tests.engines.faults import FAULTS
 
@@ -19,6 +20,8 @@ def _with_fault(init: Any, name: str) -> Any:
 
 if __name__ == "__main__":
     allow_fsdp()
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        allow_deepspeed()
     if "FAULT" in os.environ:
         CrossTokenizerTrainer.__init__ = _with_fault(CrossTokenizerTrainer.__init__, os.environ["FAULT"])
     main()

@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import torch
 from accelerate.utils import DeepSpeedPlugin
+
+ON_A_CPU = {"use_cpu": False, "ddp_backend": "gloo"}
+"""Options of a trainer."""
 
 
 def allow_deepspeed() -> None:
@@ -21,3 +25,11 @@ def _with_small_partitions(init: Any) -> Any:
             self.deepspeed_config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
 
     return with_small_partitions
+
+
+def exact(parameter: torch.nn.Parameter) -> torch.Tensor:
+    """The whole weight in float32, in which DeepSpeed steps if it computes in bfloat16. Every process must call it."""
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    whole = safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
+    return parameter.detach() if whole is None else whole

@@ -14,7 +14,9 @@ from transformers import AutoModelForCausalLM
 
 from crossdistill.demo.run import asset, message
 from crossdistill.demo.task import problems
+from tests.engines.cpu_deepspeed import ON_A_CPU
 from tests.engines.launch import command, finish, start
+from tests.engines.zero import NEEDED, ZERO
 
 pytestmark = pytest.mark.engines
 STEPS = 6
@@ -36,7 +38,11 @@ LAUNCHES = {
     "ddp": [],
     "fsdp2": ["--fsdp_state_dict_type", "FULL_STATE_DICT"],
     "fsdp2-sharded": ["--fsdp_state_dict_type", "SHARDED_STATE_DICT"],
+    "zero2": [],
+    "zero3": [],
+    "zero3-parts": ["--zero3_save_16bit_model", "false"],
 }
+NAMES = [pytest.param(name, marks=NEEDED if name.startswith("zero") else ()) for name in LAUNCHES]
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +55,12 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def begin(name: str, prompts: str, output: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     """A run of two processes under a launch of LAUNCHES."""
+    arguments = TRAIN | (ON_A_CPU if name.startswith("zero") else {})
     program: Sequence[str] = [
         *(*command(name.partition("-")[0], 2, *LAUNCHES[name]), "-m", "tests.engines.command", "train"),
         *("--student", asset("student"), "--teacher", asset("teacher"), "--output", str(output)),
         *("--dataset", prompts, "--eval-dataset", prompts, *options),
-        *(f"--set=train.{key}={json.dumps(value)}" for key, value in TRAIN.items()),
+        *(f"--set=train.{key}={json.dumps(value)}" for key, value in arguments.items()),
     ]
     return start(program, **environment)
 
@@ -71,7 +78,7 @@ def interrupted(process: subprocess.Popen[str], output: Path) -> str:
     return errors
 
 
-@pytest.mark.parametrize("name", LAUNCHES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_run_that_is_interrupted_and_resumed(prompts, tmp_path, name):
     whole, output = tmp_path / "whole", tmp_path / "run"
     said, errors = finish(process := begin(name, prompts, whole), 600)
@@ -94,7 +101,7 @@ def test_a_run_that_is_interrupted_and_resumed(prompts, tmp_path, name):
     AutoModelForCausalLM.from_pretrained(output / "model")
 
 
-@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("name", ["ddp", "fsdp2", *ZERO])
 def test_a_teacher_that_one_process_loses(prompts, tmp_path, name):
     """All end, after a checkpoint, with one sentence."""
     process = begin(name, prompts, tmp_path / "run", FAULT="teacher_dies")

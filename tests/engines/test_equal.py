@@ -7,9 +7,11 @@ from tests.engines import cases
 from tests.engines.case import Case
 from tests.engines.compare import difference
 from tests.engines.launch import Outcome, launch
+from tests.engines.zero import ZERO
 
 pytestmark = pytest.mark.engines
 TOLERANCE = 1e-5
+ENGINES = ["ddp", "fsdp2", *ZERO]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def one(common: list[Case], untied: str, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("num_processes", [2, 3])
-@pytest.mark.parametrize("engine", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_losses_and_gradients(common, one, untied, tmp_path, engine, num_processes):
     chosen = [*common, *cases.of_fsdp(untied)] if engine == "fsdp2" else common
     several = launch(engine, num_processes, chosen, tmp_path)
@@ -36,7 +38,7 @@ def test_losses_and_gradients(common, one, untied, tmp_path, engine, num_process
     assert apart == {}
 
 
-@pytest.mark.parametrize("engine", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_bfloat16(tmp_path, engine):
     """Close to one process in bfloat16; and what is logged is not rounded to its eight bits."""
     case = Case("bf16", "bpm", options={"bf16": True})

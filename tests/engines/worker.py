@@ -24,7 +24,7 @@ from crossdistill.errors import InputError, TeacherError
 from crossdistill.ops.sharded import gathered
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from tests.engines.case import LEARNING_RATE, ROWS, STEPS, Case
-from tests.engines.cpu_deepspeed import allow_deepspeed
+from tests.engines.cpu_deepspeed import ON_A_CPU, allow_deepspeed, exact
 from tests.engines.cpu_fsdp import allow_fsdp
 from tests.engines.faults import FAULTS
 
@@ -62,7 +62,7 @@ def whole_weights(model: Any) -> dict[str, torch.Tensor]:
     whole = {}
     with gathered(model):
         for name, parameter in model.named_parameters():
-            value = parameter.detach()
+            value = exact(parameter) if USES_DEEPSPEED else parameter.detach()
             if hasattr(value, "full_tensor"):
                 value = value.full_tensor()
             whole[name.replace("_checkpoint_wrapped_module.", "")] = value.float().cpu().clone().contiguous()
@@ -87,8 +87,7 @@ def make_trainer(case: Case, folder: Path) -> CrossTokenizerTrainer:
         "max_grad_norm": 1e9,
         "top_k": 1,
         "bf16": False,
-        "use_cpu": not USES_DEEPSPEED,
-        "ddp_backend": "gloo" if USES_DEEPSPEED else None,
+        **(ON_A_CPU if USES_DEEPSPEED else {"use_cpu": True}),
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
