@@ -43,5 +43,5 @@ def command(
     from accelerate import PartialState
 
     if PartialState().is_main_process:
-        Console().print(f"the model is in {output / 'model'}")
+        Console().print(f"the model is in {output / 'model'}", markup=False, soft_wrap=True)
     return None

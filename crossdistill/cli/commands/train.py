@@ -59,5 +59,5 @@ def command(
         return None
     console = Console()
     print_warnings(console, run["warnings"])
-    console.print(f"model, figures and report are in {output}")
+    console.print(f"model, figures and report are in {output}", markup=False, soft_wrap=True)
     return None
