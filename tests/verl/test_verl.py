@@ -1,18 +1,35 @@
 """verl's own trainer, unmodified, on the CPU: two FSDP2 workers, and a teacher behind HTTP whose network has faults."""
 
+import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from transformers import AutoModelForCausalLM
 
+from crossdistill.chat import stop_ids
 from crossdistill.demo.run import asset, message
 from crossdistill.demo.task import problems
 from crossdistill.distill import Distiller
 from crossdistill.inspection.model_files import read_tokenizer
+from crossdistill.teachers import LocalTeacher
 from crossdistill.teachers.served import ServedTeacher
+from crossdistill.train.monitor.rollout_sums import RolloutSums
 from tests.teacher_server import TeacherServer, faults, scripts
-from tests.verl.harness import START_S, Run, exact_match, launch, prepare, read_records
+from tests.verl.harness import ROOT, START_S, Run, exact_match, launch, prepare, read_records
+from tests.verl.tool_talk import (
+    ANSWER,
+    CALL,
+    CONVERSATION,
+    QUESTION,
+    RESULT,
+    SCHEMA,
+    STUDENT_TEMPLATE,
+    TEACHER_TEMPLATE,
+)
 
 pytestmark = pytest.mark.verl
 
@@ -75,6 +92,37 @@ def trimmed(old: list[float], samples: dict[Any, Any]) -> tuple[Any, ...]:
     """Old log-probabilities without padding: those of a sample."""
     values = [np.float32(value) for value in old]
     return next(key for size in range(len(values), 0, -1) if (key := tuple(values[:size])) in samples)
+
+
+def test_turns_with_tools_are_scored_one_by_one(verl: str, tmp_path: Path) -> None:
+    """verl's own loop with tools, on a scripted sampler."""
+    output = tmp_path / "made.json"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    subprocess.run([verl, "-m", "tests.verl.tool_loop", str(output)], check=True, cwd=tmp_path, env=environment)
+    made = json.loads(output.read_text())
+    call, answer = made["sizes"]
+    num_tool_tokens = len(made["ids"]) - call - answer
+    assert made["mask"] == [1] * call + [0] * num_tool_tokens + [1] * answer
+    assert made["response"] == f"{CALL}<|end|><|user|>={RESULT}<|end|><|assistant|>{ANSWER}<|end|>"
+    tokenizer, teacher = read_tokenizer(asset("student")), read_tokenizer(asset("teacher"))
+    tokenizer.chat_template = STUDENT_TEMPLATE
+    assert all(stops == sorted(stop_ids(tokenizer)) for stops in made["stops"])
+    distiller = Distiller(
+        tokenizer,
+        LocalTeacher(AutoModelForCausalLM.from_pretrained(asset("teacher")), teacher),
+        teacher_template_kwargs={"chat_template": TEACHER_TEMPLATE},
+        tools=[SCHEMA],
+    )
+    batch = distiller.score(
+        [QUESTION],
+        [made["ids"]],
+        [[-float(sampled) for sampled in made["mask"]]],
+        sampled_masks=[made["mask"]],
+        conversations=[CONVERSATION],
+    )
+    np.testing.assert_allclose(made["advantages"], batch.advantages[0], atol=1e-5)
+    sums = RolloutSums(*made["record"]["sums"])
+    assert (sums.turns, sums.tool_tokens, sums.stopped) == (2, num_tool_tokens, 1)
 
 
 def test_a_killed_run_goes_on(verl: str, server: TeacherServer, tmp_path: Path) -> None:

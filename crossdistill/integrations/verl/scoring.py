@@ -146,13 +146,15 @@ class Gathering(Generic[T, R]):
 def _scored(distiller: Distiller, samples: Sequence[Sample]) -> list[ScoredSample]:
     for sample in samples:
         _check(distiller, sample)
+    tokenizer = distiller.renderer.tokenizer
+    ends = [tokenizer.convert_ids_to_tokens(stop) for stop in distiller.stop_ids]
     batch = distiller.score(
         [list(sample.prompt) for sample in samples],
         [sample.ids for sample in samples],
         [sample.logprobs or [] for sample in samples],
         teachers=[sample.teacher for sample in samples],
         sampled_masks=[sample.mask for sample in samples],
-        conversations=[turns(sample.conversation, sample.mask) for sample in samples],
+        conversations=[without_ends(turns(sample.conversation, sample.mask), ends) for sample in samples],
     )
     return [
         ScoredSample(
@@ -206,3 +208,25 @@ def turns(conversation: Sequence[Message], mask: Sequence[int]) -> list[Message]
     if num_turns > len(said):
         return [*conversation, {"role": "assistant", "content": ""}]
     return list(conversation[: said[num_turns - 1] + 1]) if num_turns else []
+
+
+def without_ends(conversation: Sequence[Message], ends: Sequence[str]) -> list[Message]:
+    """The messages without the stop tokens of the student, which verl leaves in the text of its turns.
+
+    A teacher would read them as text of the answer.
+
+    Args:
+        conversation: messages.
+        ends: the stop tokens, as text.
+
+    Example:
+        >>> without_ends([{"role": "assistant", "content": "Let me add.<|im_end|>"}], ["<|im_end|>"])
+        [{'role': 'assistant', 'content': 'Let me add.'}]
+    """
+    return [_without_end(message, ends) if message["role"] == "assistant" else message for message in conversation]
+
+
+def _without_end(message: Message, ends: Sequence[str]) -> Message:
+    content = message.get("content")
+    end = next((end for end in ends if isinstance(content, str) and content.endswith(end)), None)
+    return message if end is None else {**message, "content": content[: -len(end)]}

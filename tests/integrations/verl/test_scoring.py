@@ -67,6 +67,23 @@ def test_turns_are_scored_one_by_one_and_tool_results_not_at_all(sampled, scorer
     assert RolloutSums(*other.record.sums).turns == 1
 
 
+def test_the_stop_token_that_verl_leaves_in_a_turn_is_not_shown_to_the_teacher(sampled, scorer):
+    first, second, _ = sampled
+    mask = [1] * len(first.ids) + [0] + [1] * len(second.ids)
+    ids, logprobs = [*first.ids, 5, *second.ids], [*first.logprobs, 0.0, *second.logprobs]
+    both = replace(first, ids=ids, mask=mask, logprobs=logprobs)
+    tail = [{"role": "tool", "content": "7"}, {"role": "assistant", "content": ""}]
+    tokenizer = teaching().tokenizer
+    (end,) = tokenizer.convert_ids_to_tokens(scorer.stop_ids())
+    plain, with_end = (
+        replace(both, conversation=[{"role": "assistant", "content": content}, *tail]) for content in ("a", f"a{end}")
+    )
+    (a,), (b,) = scorer.score([plain]), scorer.score([with_end])
+    np.testing.assert_allclose(a.advantages, b.advantages, atol=1e-6)
+    other = replace(both, conversation=[{"role": "assistant", "content": f"a{end} "}, *tail])
+    assert not np.allclose(scorer.score([other])[0].advantages, a.advantages)
+
+
 def test_tools_are_shown_to_the_teacher(sampled):
     schema = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
     made = teaching()
