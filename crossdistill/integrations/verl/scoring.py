@@ -228,5 +228,7 @@ def without_ends(conversation: Sequence[Message], ends: Sequence[str]) -> list[M
 
 def _without_end(message: Message, ends: Sequence[str]) -> Message:
     content = message.get("content")
-    end = next((end for end in ends if isinstance(content, str) and content.endswith(end)), None)
-    return message if end is None else {**message, "content": content[: -len(end)]}
+    for end in ends:
+        if isinstance(content, str) and content.endswith(end):
+            return {**message, "content": content.removesuffix(end)}
+    return message
