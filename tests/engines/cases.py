@@ -15,12 +15,14 @@ def objectives(teacher_of_one_vocabulary: str) -> list[Case]:
 
 
 def students(untied: str) -> list[Case]:
-    """Heads, adapters and several steps on a rollout."""
+    """Heads, adapters, several steps on a rollout and several passes in a step."""
     return [
         Case("untied", "bpm", student=untied),
         Case("lora", "bpm", lora=True),
         Case("several-steps", options={"num_iterations": 2, "max_steps": 4, "learning_rate": 0.02}),
         Case("recomputed", "bpm", options={"activation_checkpointing": True}),
+        Case("clipped", options={"max_grad_norm": 0.01}),
+        Case("micro-batches", "bpm", options={"micro_batch_tokens": 60}),
         Case("half-dropped", options={"low_coverage": "ignore"}, fault="half_dropped"),
     ]
 
@@ -42,3 +44,8 @@ def of_fsdp(untied: str) -> list[Case]:
         for head, student in {"tied": None, "untied": untied}.items()
         if (name, head) != ("head-by-itself", "tied")
     ]
+
+
+def of_zero3() -> list[Case]:
+    """What ZeRO-3 can be told."""
+    return [Case("never-whole", "bpm", options={"ds3_gather_for_generation": False})]

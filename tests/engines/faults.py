@@ -3,8 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+from transformers import TrainerCallback
+
 from crossdistill.align import DropReason
 from crossdistill.errors import TeacherUnavailableError
+from crossdistill.ops.sharded import own_part
 from tests.engines.case import ROWS
 
 
@@ -41,4 +45,25 @@ def half_dropped(trainer: Any) -> None:
     trainer.teacher.score = score_some
 
 
-FAULTS: dict[str, Callable[[Any], None]] = {"half_dropped": half_dropped, "teacher_dies": teacher_dies}
+class _Overflow(TrainerCallback):
+    """Of an element of the input embedding, in the part that the last process has of it."""
+
+    def __init__(self, trainer: Any):
+        self._trainer = trainer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if is_last(self._trainer):
+            student = self._trainer.accelerator.unwrap_model(self._trainer.model)
+            own_part(student.get_input_embeddings().weight).data.view(-1)[-1] = torch.inf
+
+
+def weight_overflows(trainer: Any) -> None:
+    """The first optimisation step spoils a weight."""
+    trainer.add_callback(_Overflow(trainer))
+
+
+FAULTS: dict[str, Callable[[Any], None]] = {
+    "half_dropped": half_dropped,
+    "teacher_dies": teacher_dies,
+    "weight_overflows": weight_overflows,
+}

@@ -21,14 +21,14 @@ def common(untied: str, of_one_vocabulary: str) -> list[Case]:
 
 @pytest.fixture(scope="module")
 def one(common: list[Case], untied: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    return launch("one", 1, [*common, *cases.of_fsdp(untied)], tmp_path_factory.mktemp("one"))
+    return launch("one", 1, [*common, *cases.of_fsdp(untied), *cases.of_zero3()], tmp_path_factory.mktemp("one"))
 
 
 @pytest.mark.parametrize("num_processes", [2, 3])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_losses_and_gradients(common, one, untied, tmp_path, engine, num_processes):
-    chosen = [*common, *cases.of_fsdp(untied)] if engine == "fsdp2" else common
-    several = launch(engine, num_processes, chosen, tmp_path)
+    own = {"fsdp2": cases.of_fsdp(untied), "zero3": cases.of_zero3()}
+    several = launch(engine, num_processes, [*common, *own.get(engine, [])], tmp_path)
     apart = {}
     for name, outcome in several.items():
         assert outcome.result["processes"] == num_processes
