@@ -33,7 +33,7 @@ help:
 	@echo "make test-engines DDP, FSDP2 and DeepSpeed on the CPU, two and three processes against one"
 	@echo "make bench-scale  the time of a step under each of them (ARGS=\"--small\")"
 	@echo "make teacher      serve SmolLM2-135M, or TEACHER=FOLDER, with vLLM on the CPU (an environment of its own, 5 GB)"
-	@echo "make test-server  such a server teaches: tests against the real vLLM (a few minutes)"
+	@echo "make test-server  such a server teaches, and vLLM samples: tests against the real vLLM (some minutes)"
 	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
@@ -121,8 +121,15 @@ models/smollm2-135m-instruct: | $(VENV)/.ready
 teacher: $(TEACHER_VENV)/.ready | $(TEACHER)
 	TEACHER_PYTHON=$(TEACHER_VENV)/bin/python tools/serve_teacher.sh $(TEACHER) $(TEACHER_PORT)
 
-test-server: $(VENV)/.ready $(TEACHER_VENV)/.ready | models/smollm2-135m-instruct
-	TEACHER_PYTHON=$(TEACHER_VENV)/bin/python $(BIN)/pytest -m server
+# with the trainer in it, too, which samples with vLLM: over vLLM's own range of transformers, within its range of numpy
+$(TEACHER_VENV)/.trains: $(TEACHER_VENV)/.ready pyproject.toml constraints.txt
+	grep -v '^numpy' constraints.txt > $(TEACHER_VENV)/constraints.txt
+	$(TEACHER_VENV)/bin/pip install --quiet --constraint $(TEACHER_VENV)/constraints.txt --editable ".[train,served]" --group test
+	touch $@
+
+# warnings of vLLM at work are its own
+test-server: $(TEACHER_VENV)/.trains | models/smollm2-135m-instruct
+	OMP_NUM_THREADS=1 TEACHER_PYTHON=$(abspath $(TEACHER_VENV))/bin/python $(TEACHER_VENV)/bin/pytest -W default -m server tests/server
 
 $(VERL_VENV)/.ready: tools/verl-requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VERL_VENV)

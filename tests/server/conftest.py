@@ -1,18 +1,25 @@
-"""A real vLLM server with SmolLM2-135M on the CPU, started by the tool that `make teacher` runs."""
+"""Real vLLM servers on the CPU, started by the tool that `make teacher` runs: a teacher, and one that samples."""
 
 import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from torch import nn
+from transformers import AutoTokenizer
+
+from crossdistill.demo.run import asset
+from tests.models import Pair
+from tests.train.harness import load
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models" / "smollm2-135m-instruct"
-START_S = 300.0
+START_S = 600.0
 
 
 def free_port() -> int:
@@ -32,16 +39,15 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"vLLM did not start:\n{log.read_text()[-4000:]}")
 
 
-@pytest.fixture(scope="session")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of the server."""
-    log, port = tmp_path_factory.mktemp("vllm") / "log", free_port()
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+@contextmanager
+def serving(folder: Path | str, log: Path, *options: str, **environment: str) -> Iterator[str]:
+    """Serve a model; the URL of the server."""
+    port = free_port()
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [ROOT / "tools" / "serve_teacher.sh", str(MODEL), str(port)],
+            [ROOT / "tools" / "serve_teacher.sh", str(folder), str(port), *options],
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2", **environment},
             stdout=file,
             stderr=subprocess.STDOUT,
         )
@@ -51,3 +57,31 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server of SmolLM2-135M."""
+    with serving(MODEL, tmp_path_factory.mktemp("vllm") / "log") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def untied(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """The demo's models, with the student's head apart from its embeddings: a server on a CPU reloads no tied one."""
+    folder = str(tmp_path_factory.mktemp("untied"))
+    model = load(asset("student"))
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(asset("student")).save_pretrained(folder)
+    return Pair(folder, asset("teacher"))
+
+
+@pytest.fixture(scope="session")
+def sampler(untied: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server that samples with the weights of that student."""
+    options = ["--logprobs-mode", "processed_logprobs", "--max-model-len", "256"]
+    log = tmp_path_factory.mktemp("sampler") / "log"
+    with serving(untied.student, log, *options, VLLM_SERVER_DEV_MODE="1") as url:
+        yield url
