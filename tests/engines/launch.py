@@ -84,7 +84,7 @@ def finish(process: subprocess.Popen[str], timeout: float) -> tuple[str, str]:
 
 
 def launch(
-    engine: str, num_processes: int, cases: Sequence[Case], folder: Path, *overrides: str, timeout: float = 600
+    engine: str, num_processes: int, cases: Sequence[Case], folder: Path, *overrides: str, timeout: float = 1800
 ) -> dict[str, Outcome]:
     """Train cases one after the other in the same processes; starting these takes longest."""
     folder.mkdir(parents=True, exist_ok=True)
