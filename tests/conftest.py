@@ -33,6 +33,7 @@ ABOVE_THE_CORE = {
         "objectives/test_trl_differs.py",
         "test_documentation.py",
         "tools/test_finding_tables.py",
+        "verl",
     ],
     "served": [
         "integrations/async_trl/test_served_sampler.py",

@@ -1,5 +1,6 @@
 """Runs verl's own ``main_ppo`` on the CPU in verl's environment, on the demo's models, from a run file of ours."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from datasets import Dataset
 
 from crossdistill.demo.run import asset, message
@@ -19,7 +21,7 @@ from crossdistill.runs.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
-START_S = 600.0
+START_S = 1200.0
 """In which a run must have made its first step: it starts ray and a dozen of processes."""
 ENVIRONMENT = {
     "VERL_PLATFORM": "cpu",
@@ -137,10 +139,14 @@ class Run:
             time.sleep(1)
 
     def kill(self) -> None:
-        """Kill the driver and everything that it has started, without a word."""
+        """Kill the driver and everything that it has started, ray's processes among them, without a word."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            started = psutil.Process(self.process.pid).children(recursive=True)
+            for process in (self.process, *started):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL)
             self.process.wait()
+            psutil.wait_procs(started, timeout=30)
 
 
 def launch(python: str, folder: Path, *overrides: str, plainly: bool = False, records: Path | None = None) -> Run:

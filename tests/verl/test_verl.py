@@ -47,14 +47,15 @@ def unreliable() -> Any:
 
 
 def rate(run: Run, step: int) -> float:
-    """Exact match that verl's validation has logged with a step."""
+    """Exact match that verl's validation has logged with a step; with step 0 before training."""
     return run.steps()[step][MATCH]
 
 
 def test_the_student_learns_through_a_faulty_network(verl: str, server: TeacherServer, tmp_path: Path) -> None:
     prepare(tmp_path, server.url, STEPS, BATCH, num_prompts=4096)
-    server.script = unreliable()
     with launch(verl, tmp_path, *exact_match(tmp_path, STEPS), plainly=True) as run:
+        run.wait_for_step(1, START_S)  # each worker has probed the server, which is done over a sound network
+        server.script = unreliable()
         assert run.wait(3600) == 0, run.text()[-3000:]
     steps = run.steps()
     assert rate(run, STEPS) - rate(run, 0) >= GAIN
@@ -159,7 +160,7 @@ def test_a_dead_teacher_ends_the_run_with_a_checkpoint(verl: str, server: Teache
     [
         (
             [f"crossdistill.teacher_tokenizer={asset('student')}"],
-            "",
+            "error: the server's tokenizer is not the one that was given",
         ),
         (
             ["actor_rollout_ref.rollout.calculate_log_probs=False"],

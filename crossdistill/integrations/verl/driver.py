@@ -74,6 +74,8 @@ class DistillationBuffer(ReplayBuffer):
         try:
             batch, metrics = super().sample(global_steps, partition_id, batch_size)
         except RuntimeError as error:
+            if _NO_RESPONSE not in str(error):
+                raise
             raise RuntimeError(_ALL_FAILED) from error
         if not batch.keys:
             raise RuntimeError(_ALL_FAILED)
@@ -117,6 +119,8 @@ class SaveWatch(CheckpointCallback):
         trainer.replay_buffer.watch.save(Path(checkpoint_dir))
 
 
+_NO_RESPONSE = "no materializable trajectories"
+"""Of verl's own error."""
 _ALL_FAILED = (
     "every response failed inside of verl's agent loop: its log has the traceback above, after 'Error in _run_prompt'."
 )

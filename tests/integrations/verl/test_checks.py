@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from crossdistill.demo.run import asset
-from crossdistill.errors import InputError
+from crossdistill.errors import InputError, TeacherError
+from crossdistill.inspection.model_files import read_tokenizer
 from crossdistill.integrations.verl.checks import SEAMS, check_settings
 from crossdistill.integrations.verl.loading import POLICY, check_plugin
 from crossdistill.integrations.verl.options import parse
@@ -75,6 +78,20 @@ def test_a_run_is_checked_before_weights_are_read():
         teaching(teacher=asset("student")).check()
     with pytest.raises(InputError, match="needs its tokenizer on this machine"):
         teaching(teacher="http://127.0.0.1:1").check()
+
+
+def test_a_server_is_asked_before_weights_are_read():
+    pytest.importorskip("httpx")
+    from tests.teacher_server import Scorer, TeacherServer
+
+    model = AutoModelForCausalLM.from_pretrained(asset("teacher"), dtype=torch.float32)
+    with TeacherServer(Scorer(model, read_tokenizer(asset("teacher")))) as server:
+        teaching(teacher=server.url, teacher_tokenizer=asset("teacher")).check()
+        with pytest.raises(InputError, match="the server's tokenizer is not the one that was given"):
+            teaching(teacher=server.url, teacher_tokenizer=asset("student")).check()
+    with pytest.raises(TeacherError, match="gave no usable answer"):
+        patience = {"patience_s": 0.01}
+        teaching(teacher=server.url, teacher_tokenizer=asset("teacher"), teacher_server=patience).check()
 
 
 # ---- whether it has loaded

@@ -24,9 +24,10 @@ def scorer() -> SampleScorer:
     return SampleScorer(teaching())
 
 
-def test_advantages_are_the_distillers(sampled, scorer):
-    distiller = teaching().distiller()
-    scored = scorer.score(sampled)
+@pytest.mark.parametrize("options", [{}, {"credit": "uniform"}, {"credit": "marginal", "top_k": 8}], ids=str)
+def test_advantages_are_the_distillers(sampled, options):
+    distiller = teaching(objective_options=options).distiller()
+    scored = SampleScorer(teaching(objective_options=options)).score(sampled)
     prompts, ids = [list(one.prompt) for one in sampled], [one.ids for one in sampled]
     batch = distiller.score(prompts, ids, [one.logprobs for one in sampled])
     for row, item in enumerate(scored):
