@@ -17,11 +17,11 @@ def is_last(trainer: Any) -> bool:
 
 
 def teacher_dies(trainer: Any) -> None:
-    """The last process loses its teacher at the third rollout."""
+    """The last process loses its teacher at the third rollout of training."""
     score, calls = trainer.teacher.score, []
 
     def lost(*args: Any) -> Any:
-        calls.append(args)
+        calls.extend([args] * trainer.model.training)
         if len(calls) == 3 and is_last(trainer):
             raise TeacherUnavailableError("the teacher is gone.")
         return score(*args)

@@ -19,9 +19,10 @@ from tests.engines.launch import command, finish, start
 from tests.engines.zero import NEEDED, ZERO
 
 pytestmark = pytest.mark.engines
-STEPS = 6
+STEPS = 4
 TRAIN = {
     "max_steps": STEPS,
+    "logging_steps": 1,
     "save_steps": 1,
     "save_strategy": "steps",
     "per_device_train_batch_size": 2,
