@@ -47,6 +47,11 @@ WITHOUT_EXAMPLE = {
     "crossdistill.teachers.ServedTeacher": "needs a server",
     "crossdistill.teachers.served.ServedTeacher": "needs a server",
     "crossdistill.teachers.served.Capabilities": "needs a server",
+    "crossdistill.integrations.async_trl.AsyncTrainer": "shown in docs/asynchronous.md",
+    "crossdistill.integrations.async_trl.LocalSampler": "needs a model",
+    "crossdistill.integrations.async_trl.RolloutWorker": "shown in docs/asynchronous.md",
+    "crossdistill.integrations.async_trl.Sampler": "an interface: implemented by LocalSampler and ServedSampler",
+    "crossdistill.integrations.async_trl.ServedSampler": "needs a server",
     "crossdistill.train.CrossTokenizerConfig": "shown in README.md",
     "crossdistill.train.CrossTokenizerTrainer": "shown in README.md",
     # need two models, or are made from them
