@@ -91,6 +91,7 @@ class PolicyCheck:
         self._measured: _Measured | None = None
         self._drift, self._gaps = PolicyDrift(0.0, 0.0), ModeGaps(0.0, 0.0, 0.0, 0.0)
         self._is_verified = False
+        self._sampler.begin()
 
     def measure(
         self,

@@ -7,7 +7,6 @@ together.
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +49,13 @@ class SamplerWatch(Monitor):
     watchdog: Watchdog
 
     def __post_init__(self) -> None:
-        self._first: dict[int, PolicyDrift] = {}  # by step
-        self._latest: dict[int, PolicyDrift] = {}
+        self._first: PolicyDrift | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """A training begins: another one's rollouts are not put together with its own. The first one stays the same."""
+        self._first_step: int | None = None
+        self._latest: dict[int, PolicyDrift] = {}  # by step
 
     def add(self, step: int, drift: PolicyDrift) -> None:
         """Add the drift of a micro-batch of the first step on a rollout. Every process calls it alike.
@@ -60,12 +64,14 @@ class SamplerWatch(Monitor):
             step: optimisation steps made before.
             drift: of all processes together.
         """
-        rollouts = self._latest if self._first and step not in self._first else self._first
-        rollouts[step] = _sum([drift, rollouts.get(step, PolicyDrift(0.0, 0.0))])
+        if self._first is None or step == self._first_step:
+            self._first, self._first_step = _sum(drift, self._first), step
+            return
+        self._latest[step] = _sum(drift, self._latest.get(step))
         if len(self._latest) > NUM_ROLLOUTS:
             del self._latest[min(self._latest)]
         if len(self._latest) == NUM_ROLLOUTS:
-            self._judge(step, _sum(self._first.values()).mean, _sum(self._latest.values()).mean)
+            self._judge(step, self._first.mean, _sum(*self._latest.values()).mean)
 
     def _judge(self, step: int, first: float, latest: float) -> None:
         if latest > min(MAX_DRIFT, max(MIN_DRIFT, MAX_GROWTH * first)):
@@ -80,7 +86,7 @@ class SamplerWatch(Monitor):
             )
 
     def save(self, checkpoint: Path, is_writer: bool) -> None:
-        if self._first and is_writer:
+        if self._first is not None and is_writer:
             checkpoint.mkdir(parents=True, exist_ok=True)
             (checkpoint / FILE_NAME).write_text(json.dumps({"first": self._first}))
 
@@ -88,9 +94,8 @@ class SamplerWatch(Monitor):
         """A checkpoint without a state leaves a new watch, whose first rollout is yet to come."""
         path = checkpoint / FILE_NAME
         if path.exists():
-            first = json.loads(path.read_text())["first"]
-            self._first = {int(step): PolicyDrift(*drift) for step, drift in first.items()}
+            self._first = PolicyDrift(*json.loads(path.read_text())["first"])
 
 
-def _sum(drifts: Iterable[PolicyDrift]) -> PolicyDrift:
-    return PolicyDrift(*map(sum, zip(*drifts, strict=True)))
+def _sum(*drifts: PolicyDrift | None) -> PolicyDrift:
+    return PolicyDrift(*map(sum, zip(*(drift for drift in drifts if drift is not None), strict=True)))

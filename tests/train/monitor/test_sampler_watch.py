@@ -108,6 +108,16 @@ def test_a_resumed_run_is_compared_with_its_first_rollout(tmp_path):
     assert [warning.step for warning in after.watchdog.warnings] == [1 + NUM_ROLLOUTS]
 
 
+def test_a_second_training_is_compared_with_the_first_rollout_of_all():
+    watch = SamplerWatch(Watchdog(emit=lambda _: None))
+    for training, drift in enumerate([0.001, 0.02]):
+        watch.begin()
+        for step in range(NUM_ROLLOUTS + 1):
+            watch.add(step, PolicyDrift(100.0, 100 * drift))
+            late = training == 1 and step >= NUM_ROLLOUTS - 1
+            assert [warning.kind for warning in watch.watchdog.warnings] == [KIND] * late
+
+
 # ---- in a run -------------------------------------------------------------------------------------------------------
 
 
