@@ -19,6 +19,7 @@ ABOVE_THE_CORE = {
         "architectures",
         "engines",
         "chat/test_roles.py",
+        "server",
         "train",
         "runs",
         "demo",
