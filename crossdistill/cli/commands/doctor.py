@@ -1,5 +1,7 @@
-"""``crossdistill doctor``: check this installation, and if asked, a pair of models or a teacher's server."""
+"""``crossdistill doctor``: check this installation, and if asked, a pair of models, a teacher's server or a launch."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,16 +30,35 @@ def command(
     overrides: Annotated[
         list[str],
         typer.Option(
-            "--set", "-s", metavar="KEY=VALUE", help="Set a field of the server's settings, such as max_in_flight=64."
+            "--set",
+            "-s",
+            metavar="KEY=VALUE",
+            help="Set a field of the server's settings, such as max_in_flight=64; with --run, a key of the run file.",
         ),
     ] = [],  # noqa: B006 typer only reads the default
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="FILE.toml", help="Run file, to tell what will run and what memory it takes."),
+    ] = None,
+    launch: Annotated[
+        Path | None,
+        typer.Option(
+            "--launch",
+            metavar="FILE.yaml",
+            help="Its accelerate configuration; by default as `accelerate launch` has started this process.",
+        ),
+    ] = None,
+    prompt_tokens: Annotated[int, typer.Option(min=0, help="With --run: tokens of the longest prompt.")] = 512,
 ) -> None:
     """Report what is installed, which back-ends work here, and what a pair of models will do (like inspect).
 
     With --teacher, probe a teacher's server as a run would, and measure for some seconds how fast it scores. The exit
     code is 1 if it cannot teach.
+
+    With --run, tell what the launch will run, and estimate the memory of a GPU from the models' configurations alone.
     """
     from crossdistill.cli import installation
+    from crossdistill.cli.versions import conflicts
     from crossdistill.errors import InputError
 
     console = Console()
@@ -45,8 +66,16 @@ def command(
         raise InputError("give a student and a teacher, or neither.")
     if student is None and (student_template_kwargs is not None or teacher_template_kwargs is not None):
         raise InputError("keyword arguments of templates are about a pair: give a student and a teacher.")
-    _check_server(server, teacher_tokenizer, teacher_model, overrides)
+    _check_server(server, teacher_tokenizer, teacher_model, [] if run else overrides)
+    if run is not None and (server is not None or student is not None):
+        raise InputError("--run is a question of its own: ask about a pair or a teacher's server in another call.")
+    if run is None and launch is not None:
+        raise InputError("a launch is told together with what it runs: give the run file with --run.")
+    if run is not None:
+        _print_run(console, run, launch, overrides, prompt_tokens)
+        return
     _print(console, "installed", installation.packages())
+    _print(console, "versions that do not go together", [("", line) for line in conflicts()])
     _print(console, "extras", installation.extras())
     _print(console, "back-ends here", installation.backends())
     if student is not None and teacher is not None:
@@ -56,6 +85,34 @@ def command(
         print_inspection(console, inspected(student, teacher, student_template_kwargs, teacher_template_kwargs))
     if server is not None and teacher_tokenizer is not None:
         _print_server(console, server, teacher_tokenizer, teacher_model, overrides)
+
+
+def _print_run(console: Console, file: Path, launch: Path | None, overrides: list[str], prompt_tokens: int) -> None:
+    from crossdistill.extras import require
+
+    require("train", user="telling what a run will be")
+    from crossdistill.cli.versions import conflicts
+    from crossdistill.inspection.memory import Phase, peaks
+    from crossdistill.runs.config import RunConfig, read_config
+    from crossdistill.runs.forecast import forecast
+    from crossdistill.train.launch import Launch
+
+    started = Launch.from_environment()
+    if launch is not None:
+        started = Launch.from_file(launch)
+    elif not started.is_first:
+        return
+    found = forecast(read_config(RunConfig, file, overrides, {}), started, prompt_tokens)
+    _print(console, "what will run", [("", sentence) for sentence in found.sentences])
+    _print(console, "versions that do not go together", [("", line) for line in conflicts()])
+    parts = sorted(found.parts, key=lambda part: list(Phase).index(part.phase))
+    rows = [(part.phase.value, part.name, _mib(part.num_bytes)) for part in parts]
+    _print(console, "memory of a GPU, estimated, in MiB", rows)
+    _print(console, "peaks", [(phase.value, _mib(size)) for phase, size in peaks(parts).items()])
+
+
+def _mib(num_bytes: float) -> str:
+    return f"{num_bytes / 2**20:,.0f}"
 
 
 def _check_server(server: str | None, tokenizer: str | None, model: str | None, overrides: list[str]) -> None:
@@ -90,8 +147,10 @@ def _print_server(console: Console, url: str, tokenizer: str, model: str | None,
     _print(console, "teacher", [(name, value) for name, _, value in (line.partition(": ") for line in findings)])
 
 
-def _print(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
+def _print(console: Console, title: str, rows: Sequence[tuple[str, ...]]) -> None:
+    if not rows:
+        return
     table = Table(title=title, title_justify="left", show_header=False)
-    for name, value in rows:
-        table.add_row(name, Text(value))
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(table)
