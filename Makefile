@@ -15,7 +15,7 @@ TRANSFORMERS ?=
 UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale test-server test-verl teacher fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl teacher fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -32,6 +32,7 @@ help:
 	@echo "make test-load    ten minutes of random faults between a teacher and its server (LOAD_SECONDS=60)"
 	@echo "make test-engines DDP, FSDP2 and DeepSpeed on the CPU, two and three processes against one"
 	@echo "make bench-scale  the time of a step under each of them (ARGS=\"--small\")"
+	@echo "make bench-long   the memory of passes over two long responses of different length"
 	@echo "make teacher      serve SmolLM2-135M, or TEACHER=FOLDER, with vLLM on the CPU (an environment of its own, 5 GB)"
 	@echo "make test-server  such a server teaches, and vLLM samples: tests against the real vLLM (some minutes)"
 	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
@@ -86,6 +87,9 @@ test-engines: $(VENV)/.engines
 
 bench-scale: $(VENV)/.engines
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale $(or $(ARGS),--output benchmarks/results/scale.json)
+
+bench-long: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.long_responses --output benchmarks/results/long_responses_cpu.json
 
 fuzz: $(VENV)/.ready
 	$(BIN)/python -m tests.fuzz $(ARGS)

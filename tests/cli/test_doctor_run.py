@@ -36,7 +36,8 @@ def test_engines_and_phases(file):
 
 
 def test_longer_responses_take_more(file):
-    short, long = (doctor(file, "-s", f"train.max_completion_length={tokens}") for tokens in (1000, 20_000))
+    options = "-s", "train.per_device_train_batch_size=1", "-s"
+    short, long = (doctor(file, *options, f"train.max_completion_length={tokens}") for tokens in (1000, 20_000))
     assert "one process, 1 process, on a GPU" in short.out
     assert peak(long, "training") > 5 * peak(short, "training")
 

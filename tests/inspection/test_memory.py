@@ -1,6 +1,7 @@
 """Estimated memory: closed forms of the literature, sizes by hand, and a measured peak."""
 
 import dataclasses
+import multiprocessing
 
 import pytest
 import torch
@@ -125,20 +126,32 @@ def test_tokens_of_a_pass(rows, budget, tokens):
 @pytest.mark.slow
 @pytest.mark.parametrize("is_checkpointed", [False, True])
 def test_a_measured_peak(is_checkpointed):
+    """In a process of its own, whose memory no other test has shaped."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        estimated, measured = pool.apply(_estimated_and_measured, (is_checkpointed,))
+    assert 0.7 < estimated / measured < 1.3
+
+
+def _estimated_and_measured(is_checkpointed):
+    torch.set_num_threads(1)
     config = LlamaConfig(
-        vocab_size=2000, hidden_size=256, intermediate_size=768, num_hidden_layers=8, num_attention_heads=4
+        vocab_size=8000,
+        hidden_size=256,
+        intermediate_size=768,
+        num_hidden_layers=8,
+        num_attention_heads=4,
+        num_key_value_heads=2,
     )
     model = AutoModelForCausalLM.from_config(config).train()
     if is_checkpointed:
         model.activation_checkpointing_enable()
     setting = set_to(length=2048, is_checkpointed=is_checkpointed)
     parts = estimate(setting, ModelSize.of(model), activations(config, torch.float32, torch.float32))
-    _step(model, 8)
+    _step(model, 8)  # what libraries take at their first call is not counted
     model.zero_grad(set_to_none=True)
     with peak_of("cpu") as peak:
         _step(model, setting.length)
-    expected = sum(part.num_bytes for part in parts if part.phase is Phase.TRAINING)
-    assert 0.75 < expected / peak.extra_bytes < 1.25
+    return sum(part.num_bytes for part in parts if part.phase is Phase.TRAINING), peak.extra_bytes
 
 
 def _step(model, length):
