@@ -39,7 +39,7 @@ SMALL = {"steps": 4, "batch": 8}
 FAULTS = (faults.reset(), faults.status(503), faults.busy("0"), faults.truncated(), faults.short_body())
 FAULTY = 0.05
 GAIN = 0.55
-MATCH = "val-core/sums/reward/mean@1"
+MATCH = "val-core/sums/acc/mean@1"
 
 
 def unreliable() -> Any:
