@@ -84,7 +84,8 @@ def test_its_loss_has_the_advantages_of_a_distiller(verl: str, server: TeacherSe
         batch = distiller.score([prompts[tuple(sample["prompt_ids"])]], [sample["ids"]], [sample["logprobs"]])
         np.testing.assert_allclose(row["advantages"][:size], batch.advantages[0], atol=1e-6)
         np.testing.assert_array_equal(np.array(row["mask"][:size], dtype=bool), batch.loss_mask[0])
-        np.testing.assert_allclose(row["new"][:size], row["old"][:size], atol=1e-3)  # the policy that sampled
+        # the policy that sampled, whose weights verl rounds to bfloat16 on their way to the sampler
+        np.testing.assert_allclose(row["new"][:size], row["old"][:size], atol=0.05)
         assert not any(row["advantages"][size:])
         assert np.abs(batch.advantages).max() > 0
 

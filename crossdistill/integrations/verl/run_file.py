@@ -119,7 +119,11 @@ def _models(config: RunConfig, args: Any) -> Settings:
     settings: Settings = {
         f"{_MODEL}.path": config.student,
         f"{_MODEL}.enable_gradient_checkpointing": bool(args.activation_checkpointing),
-        f"{_ACTOR}.fsdp_config.dtype": "bfloat16" if args.bf16 else "float32",
+        f"{_ACTOR}.fsdp_config.mixed_precision": {  # its dtype is of another engine, and not read here
+            "param_dtype": "bf16" if args.bf16 else "fp32",
+            "reduce_dtype": "fp32",
+            "buffer_dtype": "fp32",
+        },
     }
     for key, value in (args.model_init_kwargs or {}).items():
         settings[f"{_MODEL}.override_config.{key}"] = value

@@ -165,6 +165,12 @@ def test_marginal_credit_by_top_k():
     assert check_settings(nested(made)).make_objective().signal.value == "topk"
 
 
+@pytest.mark.parametrize(("bf16", "name"), [(True, "bf16"), (False, "fp32")])
+def test_precision_is_that_of_the_forward_pass(bf16, name):
+    precision = settings({"bf16": bf16})[f"{ACTOR}.fsdp_config.mixed_precision"]
+    assert precision == {"param_dtype": name, "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+
+
 def test_lora():
     made = settings(lora={"r": 4, "lora_alpha": 16, "target_modules": ["q_proj"]})
     keys = ("lora_rank", "lora_alpha", "target_modules")
