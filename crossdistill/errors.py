@@ -24,7 +24,7 @@ class ServerError(RuntimeError):
 
 
 class RolloutServerError(ServerError):
-    """vLLM's server, which samples, failed or does not answer."""
+    """The engine that samples, such as vLLM's server, failed or does not answer."""
 
 
 class TeacherError(ServerError):
@@ -37,10 +37,6 @@ class TeacherUnavailableError(TeacherError):
 
 class TeacherChangedError(TeacherError):
     """The server now answers with another model than at the start of the run."""
-
-
-class SamplerError(RuntimeError):
-    """The engine that samples failed. What was trained so far is sound, and the run can be resumed."""
 
 
 class OutOfSpaceError(RuntimeError):

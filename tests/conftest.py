@@ -37,6 +37,8 @@ ABOVE_THE_CORE = {
         "verl",
     ],
     "served": [
+        "integrations/async_trl/test_folder_weights.py",
+        "integrations/async_trl/test_page.py",
         "integrations/async_trl/test_served_sampler.py",
         "teachers/served",
         "teacher_server",

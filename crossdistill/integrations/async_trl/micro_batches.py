@@ -10,12 +10,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from crossdistill.errors import InputError, SamplerError, TeacherError
+from crossdistill.errors import InputError, ServerError
 from crossdistill.integrations.async_trl.sample import ScoredSample
 from crossdistill.integrations.async_trl.worker import RolloutWorker
 
 _POLL_S = 0.2
-_ERRORS = (InputError, SamplerError, TeacherError)
+_ERRORS = (InputError, ServerError)
 
 
 class PackedSamples(TypedDict):

@@ -59,7 +59,7 @@ class Sampler(ABC):
             prompt_ids: prompts in the student's tokens.
 
         Raises:
-            SamplerError: the engine failed.
+            RolloutServerError: the engine failed.
         """
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from crossdistill.distill import Distiller
-from crossdistill.errors import InputError, SamplerError
+from crossdistill.errors import InputError, RolloutServerError
 from crossdistill.integrations.async_trl.sampler import Sampled, Sampler
 
 _PROBE = "Sum: 12 + 30 = 42, naïve café.\n"
@@ -65,7 +65,7 @@ class ServedSampler(Sampler):
 
         Raises:
             InputError: another tokenizer, no log-probabilities, or those of another temperature.
-            SamplerError: the server is out of reach.
+            RolloutServerError: the server is out of reach.
         """
         tokenizer = self._distiller.renderer.tokenizer
         wanted = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
@@ -128,14 +128,14 @@ class ServedSampler(Sampler):
     def _complete(self, body: dict[str, Any], count: int) -> list[dict[str, Any]]:
         choices = self._post("/v1/completions", {"model": self.model, **body}).get("choices") or []
         if len(choices) != count:
-            raise SamplerError(f"the server at {self.url} gave {len(choices)} responses to {count} prompts.")
+            raise RolloutServerError(f"the server at {self.url} gave {len(choices)} responses to {count} prompts.")
         return sorted(choices, key=lambda choice: choice["index"])
 
     def _post(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         """The answer to a request; None gets instead of posting.
 
         Raises:
-            SamplerError: the server refuses it, or is out of reach for longer than the patience.
+            RolloutServerError: the server refuses it, or is out of reach for longer than the patience.
         """
         tries = Retrying(
             retry=retry_if_exception_type(_TryAgainError),
@@ -147,7 +147,7 @@ class ServedSampler(Sampler):
             return tries(self._once, path, body)
         except RetryError as error:
             cause = error.last_attempt.exception()
-            raise SamplerError(
+            raise RolloutServerError(
                 f"the server at {self.url} that samples did not answer for {self._patience_s:g} s ({cause}): see "
                 "whether it still runs; what was trained so far is sound."
             ) from None
@@ -165,7 +165,7 @@ class ServedSampler(Sampler):
         if response.status_code >= 500 or response.status_code == 429:
             raise _TryAgainError(f"status {response.status_code}")
         if response.status_code != 200:
-            raise SamplerError(
+            raise RolloutServerError(
                 f"the server at {self.url} refuses {path} with status {response.status_code}: {response.text[:300]}"
             )
         answer: dict[str, Any] = response.json()

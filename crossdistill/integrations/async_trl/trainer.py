@@ -24,7 +24,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from crossdistill.distill.noise import named, switch_off
 from crossdistill.distill.policy_drift import OTHER_ENGINE, OTHER_POLICY
-from crossdistill.errors import InputError, SamplerError, TeacherError
+from crossdistill.errors import InputError, ServerError
 from crossdistill.integrations.async_trl.checks import check_args, check_objective, check_packing
 from crossdistill.integrations.async_trl.micro_batches import FreshSamples, MicroBatches, PackedSamples
 from crossdistill.integrations.async_trl.pace import Pace
@@ -216,7 +216,7 @@ class AsyncTrainer(AsyncDistillationTrainer):
             )
         try:
             return super()._inner_training_loop(*args, **kwargs)
-        except (TeacherError, SamplerError):  # between two steps: the last one is whole
+        except ServerError:  # between two steps: the last one is whole
             if self.state.global_step > first_step:
                 self._save_checkpoint(self.model, None)
             raise

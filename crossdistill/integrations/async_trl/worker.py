@@ -15,7 +15,7 @@ from crossdistill.chat.messages import Prompt
 from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.distill import Distiller
 from crossdistill.distill.routing import COLUMN
-from crossdistill.errors import InputError, SamplerError
+from crossdistill.errors import InputError, RolloutServerError
 from crossdistill.integrations.async_trl.pace import Pace
 from crossdistill.integrations.async_trl.sample import ScoredSample, samples_of
 from crossdistill.integrations.async_trl.sampler import Sampled, Sampler
@@ -121,13 +121,13 @@ class RolloutWorker:
 
         Raises:
             TeacherError: the teacher failed.
-            SamplerError: the engine that samples failed, or one of the two has been silent for `stale_after_s`.
+            RolloutServerError: the engine that samples failed, or one of the two has been silent for `stale_after_s`.
         """
         if self._error is not None:
             raise self._error
         for what, since in list(self._doing.items()):
             if time.monotonic() - since > stale_after_s:
-                raise SamplerError(
+                raise RolloutServerError(
                     f"{what} has not answered for {stale_after_s:g} s (heartbeat_stale_after_s): see whether its "
                     "server still runs; what was trained so far is sound."
                 )

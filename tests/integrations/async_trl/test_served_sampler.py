@@ -9,7 +9,7 @@ import torch
 
 from crossdistill import InputError
 from crossdistill.distill import Distiller
-from crossdistill.errors import SamplerError
+from crossdistill.errors import RolloutServerError
 from crossdistill.integrations.async_trl import ServedSampler
 from tests.integrations.async_trl.conftest import MAX_TOKENS, load
 from tests.models import Pair
@@ -160,13 +160,13 @@ def test_a_busy_server_is_asked_again(server, distiller):
 def test_a_dead_server_is_given_up(server, distiller):
     server.change = lambda path, answer: httpx.Response(503)
     message = r"that samples did not answer for 0\.3 s \(status 503\)"
-    with pytest.raises(SamplerError, match=message):
+    with pytest.raises(RolloutServerError, match=message):
         sampler_of(server, distiller, patience_s=0.3).sample([[5, 6]])
 
 
 def test_a_refusal_is_not_repeated(server, distiller):
     calls = []
     server.change = lambda path, answer: calls.append(path) or httpx.Response(400, text="too long")
-    with pytest.raises(SamplerError, match="refuses /v1/models with status 400: too long"):
+    with pytest.raises(RolloutServerError, match="refuses /v1/models with status 400: too long"):
         sampler_of(server, distiller).sample([[5, 6]])
     assert len(calls) == 1

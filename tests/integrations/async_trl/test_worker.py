@@ -12,7 +12,7 @@ from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.chat import ensure_template
 from crossdistill.distill import Distiller
-from crossdistill.errors import SamplerError, TeacherUnavailableError
+from crossdistill.errors import RolloutServerError, TeacherUnavailableError
 from crossdistill.integrations.async_trl import RolloutWorker, Sampled, Sampler
 from crossdistill.integrations.async_trl.micro_batches import FreshSamples, MicroBatches, balanced
 from crossdistill.integrations.async_trl.pace import Pace
@@ -159,7 +159,7 @@ def test_a_sampler_that_is_silent_is_named(distiller):
     worker = working(distiller, Scripted(distiller.stop_ids[0], lambda call: held.wait(30)), Pace(2, 0))
     error = failure(worker, silence_s=0.2)
     held.set()
-    assert isinstance(error, SamplerError)
+    assert isinstance(error, RolloutServerError)
     assert "the sampler (from prompt 0 on) has not answered for 0.2 s" in str(error)
 
 
