@@ -48,6 +48,7 @@ WITHOUT_EXAMPLE = {
     "crossdistill.teachers.served.ServedTeacher": "needs a server",
     "crossdistill.teachers.served.Capabilities": "needs a server",
     "crossdistill.integrations.async_trl.AsyncTrainer": "shown in docs/asynchronous.md",
+    "crossdistill.integrations.async_trl.FolderWeights": "needs a server",
     "crossdistill.integrations.async_trl.LocalSampler": "needs a model",
     "crossdistill.integrations.async_trl.RolloutWorker": "shown in docs/asynchronous.md",
     "crossdistill.integrations.async_trl.Sampler": "an interface: implemented by LocalSampler and ServedSampler",

@@ -1,6 +1,6 @@
 """Weights to a vLLM server by way of a folder that both sides see, where NCCL is absent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -51,7 +51,7 @@ class FolderWeights:
     def destroy(self) -> None:
         self._client.close()
 
-    def _post(self, path: str, body: dict[str, object] | None = None) -> None:
+    def _post(self, path: str, body: Mapping[str, object] | None = None) -> None:
         asked = f"the server at {self.url} that samples ({path.partition('?')[0]})"
         try:
             response = self._client.post(self.url + path, json=body)
