@@ -4,15 +4,17 @@ from typing import Any
 
 import torch
 from accelerate.utils import DeepSpeedPlugin
+from transformers import training_args
 
 ON_A_CPU = {"use_cpu": False, "ddp_backend": "gloo"}
 """Options of a trainer."""
 
 
 def allow_deepspeed() -> None:
-    """From now on DeepSpeed runs over gloo alone, and ZeRO-3 partitions every weight."""
+    """From now on DeepSpeed runs over gloo alone, also in bfloat16, and ZeRO-3 partitions every weight."""
     import deepspeed
 
+    training_args.is_torch_bf16_gpu_available = lambda: True  # transformers asks for a GPU unless use_cpu is set
     # collectives over shared memory are compiled as it starts, which takes minutes and a compiler
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     DeepSpeedPlugin.__post_init__ = _with_small_partitions(DeepSpeedPlugin.__post_init__)
