@@ -86,7 +86,7 @@ def interrupted(pair: Pair, data: str, tmp_path_factory: pytest.TempPathFactory)
         for number in (signal.SIGTERM, signal.SIGKILL)
     }
     waiting = dict(processes)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while waiting and time.monotonic() < deadline:
         for number, process in list(waiting.items()):
             assert process.poll() is None, process.communicate()[1][-3000:]
@@ -94,7 +94,7 @@ def interrupted(pair: Pair, data: str, tmp_path_factory: pytest.TempPathFactory)
                 process.send_signal(number)
                 del waiting[number]
         time.sleep(0.01)
-    errors = {number: process.communicate(timeout=60)[1] for number, process in processes.items()}
+    errors = {number: process.communicate(timeout=180)[1] for number, process in processes.items()}
     codes = {number: process.returncode for number, process in processes.items()}
     return {"folder": folder, "codes": codes, "errors": errors}
 
