@@ -6,7 +6,6 @@ python tools/finding_tables.py
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import re
 from pathlib import Path
 
@@ -24,9 +23,9 @@ class PageError(Exception):
 
 def kinds() -> list[Kind]:
     """All kinds of findings, by when they are found and by name."""
-    for module in pkgutil.walk_packages(crossdistill.__path__, "crossdistill."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    for module in sorted(Path(crossdistill.__path__[0]).rglob("*.py")):
+        if "Kind(" in module.read_text():  # others may belong to an engine that is not installed
+            importlib.import_module(".".join(module.relative_to(ROOT).with_suffix("").parts))
     order = {when: number for number, when in enumerate(type(next(iter(KINDS.values())).when))}
     return sorted(KINDS.values(), key=lambda kind: (order[kind.when], kind.name))
 
