@@ -156,7 +156,8 @@ class Server:
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
         stops = settings[0]["stop_token_ids"]
         is_greedy = settings[0]["temperature"] == 0
-        shape = {"do_sample": False} if is_greedy else {"do_sample": True, "top_k": 0}
+        # all of it: what is left open would come from the student's generation_config.json
+        shape = {"do_sample": False} if is_greedy else {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
         out = self.model.generate(
             input_ids=input_ids,
             attention_mask=mask,

@@ -52,7 +52,9 @@ def rate(run: Run, step: int) -> float:
 
 
 def test_the_student_learns_through_a_faulty_network(verl: str, server: TeacherServer, tmp_path: Path) -> None:
-    prepare(tmp_path, server.url, STEPS, BATCH, num_prompts=4096)
+    # the demo's rate; a constant one of 1e-3 loses what the student can
+    rate_of_demo = {"learning_rate": 3e-4, "lr_scheduler_type": "cosine", "warmup_steps": 5}
+    prepare(tmp_path, server.url, STEPS, BATCH, num_prompts=4096, **rate_of_demo)
     with launch(verl, tmp_path, *exact_match(tmp_path, STEPS), plainly=True) as run:
         run.wait_for_step(1, START_S)  # each worker has probed the server, which is done over a sound network
         server.script = unreliable()
