@@ -29,6 +29,8 @@ WITHOUT_EXAMPLE = {
     # raised, never made by a user
     "crossdistill.chat.TemplateRefusalError": "an error",
     "crossdistill.errors.OutOfSpaceError": "an error",
+    "crossdistill.errors.RolloutServerError": "an error",
+    "crossdistill.errors.ServerError": "an error",
     "crossdistill.errors.TeacherChangedError": "an error",
     "crossdistill.errors.TeacherError": "an error",
     "crossdistill.errors.TeacherUnavailableError": "an error",
