@@ -16,7 +16,7 @@ from tests.engines.case import Case
 class KeepingClient:
     """Stands for the client of a server: keeps the file of each time."""
 
-    def __init__(self, url: str, timeout_s: float):
+    def __init__(self, url: str, timeout_s: float, group_port: int):
         self.kept: list[Path] = []
         self.folder = Path(url)
 

@@ -1,5 +1,6 @@
-"""vLLM's server, asked in TRL's way, with weights by way of a folder and each failure told in one sentence."""
+"""vLLM's server, asked in TRL's way, with weights by NCCL or a folder, and each failure told in one sentence."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,15 +20,16 @@ class RolloutClient(VLLMClient):
     Args:
         url: of the server.
         timeout_s: for which a server that starts is waited for.
+        group_port: of this machine, at which the server joins the group of NCCL.
 
     Raises:
         InputError: nobody answers, or the server is not one that takes weights.
     """
 
-    def __init__(self, url: str, timeout_s: float):
+    def __init__(self, url: str, timeout_s: float, group_port: int = 51216):
         self._failure: RolloutServerError | None = None
         try:
-            super().__init__(base_url=url, connection_timeout=timeout_s)
+            super().__init__(base_url=url, group_port=group_port, connection_timeout=timeout_s)
             self._config = self.get_server_info()
         except (OSError, RuntimeError) as error:  # TRL names the address, the reason and the way out
             raise InputError(str(error)) from error
@@ -55,6 +57,29 @@ class RolloutClient(VLLMClient):
                 "tied to and does not reload it: set vllm_mode to colocate, or serve the student from a GPU."
             )
 
+    def init_communicator(self, device: Any = 0) -> None:
+        """Join the server in a group of NCCL, as TRL does.
+
+        Raises:
+            InputError: the server or the device cannot.
+        """
+        try:
+            super().init_communicator(device)
+        except RuntimeError as error:  # of TRL, NCCL or the server
+            raise InputError(str(error)) from error
+
+    def update_named_params(self, metadata: Any, named_params: Iterator[Any]) -> None:
+        """Send weights by NCCL, as TRL does.
+
+        Raises:
+            RolloutServerError: the server did not take them.
+        """
+        try:
+            super().update_named_params(metadata, named_params)
+        finally:
+            for _ in named_params:  # the other processes gather all of them, and would wait
+                pass
+
     def reload_weights(self, folder: Path) -> None:
         """Have the server load the weights in a folder, which it sees under the same path.
 
@@ -69,6 +94,10 @@ class RolloutClient(VLLMClient):
                 f"{error} It may hold half of the weights now: see that it sees {folder.parent} under this path, and "
                 "start it again."
             ) from error
+
+    def reset_prefix_cache(self) -> None:
+        """As TRL's, which before vLLM 0.26 passes by :meth:`_post`."""
+        self._post(f"{self.base_url}/reset_prefix_cache")
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """As TRL's. A failure is kept for :meth:`raise_failure`: the other processes wait for samples first."""

@@ -1,4 +1,4 @@
-"""TRL's engine of rollouts, whose weights also reach vLLM where NCCL does not: by a folder, and on a CPU."""
+"""TRL's engine of rollouts, whose weights also reach vLLM without NCCL: by a folder, and on a CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,14 +29,16 @@ class RolloutEngine(VLLMGeneration):
         super().__init__(**options)
 
     def _init_vllm(self) -> None:
-        if self._folder is None:
+        if self.mode != "server":
             super()._init_vllm()
             return
         with raised_on_all(InputError):
             if self.accelerator.is_main_process:
                 url = self.server_base_url or f"http://{self.server_host}:{self.server_port}"
-                self.vllm_client = RolloutClient(url, self.server_timeout)
+                self.vllm_client = RolloutClient(url, self.server_timeout, self.group_port)
                 self.vllm_client.check(self.model.config.get_text_config().tie_word_embeddings)
+                if self._folder is None:
+                    self.vllm_client.init_communicator(self.accelerator.device)
 
     def sync_weights(self) -> None:
         """Send the student's weights to vLLM. Every process calls it: sharded weights are gathered.
@@ -50,7 +52,8 @@ class RolloutEngine(VLLMGeneration):
         elif self.mode == "colocate" and self.accelerator.device.type == "cpu":
             self._reload()
         else:
-            super().sync_weights()
+            with raised_on_all(RolloutServerError):
+                super().sync_weights()
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """Sample, as TRL does.
@@ -58,7 +61,7 @@ class RolloutEngine(VLLMGeneration):
         Raises:
             RolloutServerError: the server failed; in all processes alike.
         """
-        if self._folder is None:
+        if self.mode != "server":
             return super().generate(*args, **kwargs)
         with raised_on_all(RolloutServerError):
             samples = super().generate(*args, **kwargs)

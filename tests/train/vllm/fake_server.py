@@ -28,12 +28,14 @@ class FakeServer:
         self.config = {
             "model_config": {"logprobs_mode": logprobs_mode},
             "device_config": {"device": device},
+            "weight_transfer_config": None,
         }
         self._answers: dict[str, Callable[[Any], Any]] = {
             "/health": lambda _: None,
             "/v1/models": lambda _: {"data": [{"id": "student"}]},
             "/reset_prefix_cache": lambda _: {"success": True},
             "/v1/completions": self._complete,
+            "/start_weight_update": lambda _: None,
         }
         if has_dev_mode:
             self._answers["/server_info"] = lambda _: {"vllm_config": self.config}

@@ -41,8 +41,9 @@ def accelerator() -> Accelerator:
 
 
 def engine_of(model: Any, url: str, folder: Any, **options: Any) -> RolloutEngine:
+    """An engine that sends weights through a folder; by NCCL if it is None."""
     return RolloutEngine(
-        str(folder),
+        None if folder is None else str(folder),
         model=model,
         accelerator=accelerator(),
         processing_class=None,
@@ -91,6 +92,25 @@ def test_samples_and_their_log_probabilities(pair: Pair, server, tmp_path):
 # ---- failures ---------------------------------------------------------------------------------------------------
 
 
+BY_NCCL = [False, True]
+
+
+@pytest.fixture
+def nccl(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """TRL's client joins no group and broadcasts nothing; the names of the weights that it would have sent."""
+    sent: list[str] = []
+
+    def send(client: Any, metadata: Any, named_params: Any) -> None:
+        client._start_weight_update()
+        sent.extend(name for name, _ in named_params)
+
+    monkeypatch.setattr(vllm_client.VLLMClient, "init_communicator", lambda client, device: None)
+    monkeypatch.setattr(vllm_client.VLLMClient, "update_named_params", send)
+    return sent
+
+
+@pytest.mark.usefixtures("nccl")
+@pytest.mark.parametrize("by_nccl", BY_NCCL)
 @pytest.mark.parametrize(
     ("server", "is_tied", "message"),
     [
@@ -99,19 +119,53 @@ def test_samples_and_their_log_probabilities(pair: Pair, server, tmp_path):
         (FakeServer(device="cpu"), True, r"runs on a CPU, where vLLM packs the student's head apart .* to colocate"),
     ],
 )
-def test_a_server_that_cannot_sample_for_the_run(pair: Pair, tmp_path, server, is_tied, message):
+def test_a_server_that_cannot_sample_for_the_run(pair: Pair, tmp_path, server, is_tied, message, by_nccl):
     model = load(pair.student)
     model.config.tie_word_embeddings = is_tied
     with serving(server), pytest.raises(InputError, match=message) as told:
-        engine_of(model, server.url, tmp_path)
+        engine_of(model, server.url, None if by_nccl else tmp_path)
     assert server.url in str(told.value) and "\n" not in str(told.value)
 
 
-def test_a_server_that_is_not_there(pair: Pair, tmp_path):
+@pytest.mark.parametrize("by_nccl", BY_NCCL)
+def test_a_server_that_is_not_there(pair: Pair, tmp_path, by_nccl):
     with serving(FakeServer()) as server:
         pass
     with pytest.raises(InputError, match=rf"can't be reached at {server.url} after 0 seconds"):
-        engine_of(load(pair.student), server.url, tmp_path)
+        engine_of(load(pair.student), server.url, None if by_nccl else tmp_path)
+
+
+def test_a_server_that_takes_no_weights_by_nccl(pair: Pair, server):
+    with pytest.raises(InputError, match=r"has no weight-transfer engine\. Restart it with"):
+        engine_of(load(pair.student), server.url, None)
+
+
+def test_weights_by_nccl(pair: Pair, server, nccl):
+    model = load(pair.student)
+    engine = engine_of(model, server.url, None)
+    engine.sync_weights()
+    assert nccl == [name for name, _ in model.named_parameters()]
+    assert server.posted == ["/start_weight_update", "/reset_prefix_cache"]
+
+
+@pytest.mark.usefixtures("nccl")
+@pytest.mark.parametrize("path", ["/start_weight_update", "/reset_prefix_cache"])
+def test_a_server_that_does_not_take_weights_by_nccl(pair: Pair, server, path):
+    model = load(pair.student)
+    engine = engine_of(model, server.url, None)
+    engine.sync_weights()
+    gathered = []
+
+    def params() -> Any:
+        for name, value in model.named_parameters():
+            gathered.append(name)
+            yield name, value.data
+
+    engine._iter_named_params = params  # type: ignore[method-assign]
+    server.failures[path] = "out of memory"
+    with pytest.raises(RolloutServerError, match=rf"\({path}\) failed with status 500 \(out of memory\): see its log"):
+        engine.sync_weights()
+    assert len(gathered) == len(list(model.named_parameters()))  # other processes gather as many
 
 
 def test_a_server_that_does_not_load_the_weights(pair: Pair, server, tmp_path):
@@ -127,8 +181,10 @@ def test_a_server_that_does_not_load_the_weights(pair: Pair, server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_fails_to_sample(pair: Pair, server, tmp_path):
-    engine = engine_of(load(pair.student), server.url, tmp_path)
+@pytest.mark.usefixtures("nccl")
+@pytest.mark.parametrize("by_nccl", BY_NCCL)
+def test_a_server_that_fails_to_sample(pair: Pair, server, tmp_path, by_nccl):
+    engine = engine_of(load(pair.student), server.url, None if by_nccl else tmp_path)
     server.failures["/v1/completions"] = "x" * 1000
     with pytest.raises(RolloutServerError, match=r"\(/v1/completions\) failed with status 500 \(x{300} \.\.\.\): see"):
         engine.generate([[1]], None, num_generations=1)
