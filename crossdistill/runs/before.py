@@ -6,6 +6,7 @@ from accelerate.utils import set_seed
 from transformers import TrainerCallback
 
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.run_file import write_json
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.resumable import ending_together
@@ -21,21 +22,32 @@ class EvaluationBefore(TrainerCallback):
     Args:
         trainer: of the run.
         folder: of the run.
+        stop: tells of signals; at one, the evaluation ends the run at once, since there is nothing to save.
     """
 
-    def __init__(self, trainer: CrossTokenizerTrainer, folder: RunFolder):
+    def __init__(self, trainer: CrossTokenizerTrainer, folder: RunFolder, stop: StopOnSignal):
         self._trainer = trainer
         self._folder = folder
+        self._stop = stop
+        self._is_evaluating = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         known = len(state.log_history)
+        self._is_evaluating = True
         before = teacher_gap(self._trainer)
+        self._is_evaluating = False
         with ending_together(self._folder.path):
             if self._trainer.accelerator.is_main_process:
                 write_json(self._folder.before, before)
         del state.log_history[known:]  # it is the history of training
         set_seed(args.seed, device_specific=True)  # so that the evaluation does not change the samples of the run
         self._trainer.distiller.timers.take()
+        self._trainer.usage.start()  # training is timed from here
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        received = self._stop.exchange() if self._is_evaluating else None
+        if received is not None:
+            raise Interrupted(received, state.global_step)
 
 
 def teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:

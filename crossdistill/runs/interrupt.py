@@ -58,10 +58,14 @@ class StopOnSignal(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self._every:
             return
-        self.received = next((number for number in gather_object([self.received]) if number is not None), None)
-        if self.received is not None:
+        if self.exchange() is not None:
             control.should_save = True
             control.should_training_stop = True
+
+    def exchange(self) -> signal.Signals | None:
+        """The signal that any process has received, None so far. Every process must call it."""
+        self.received = next((number for number in gather_object([self.received]) if number is not None), None)
+        return self.received
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)

@@ -79,7 +79,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
         if trainer.accelerator.is_main_process:
             folder.claim(_identity(config))
     if evaluates_before:
-        trainer.add_callback(EvaluationBefore(trainer, folder))
+        trainer.add_callback(EvaluationBefore(trainer, folder, stop))
     try:
         with stop:
             trainer.train(resume_from_checkpoint=checkpoint)

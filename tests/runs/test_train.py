@@ -17,7 +17,7 @@ from crossdistill import InputError
 from crossdistill.runs import train as runs
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.folder import RunFolder
-from crossdistill.runs.interrupt import StopOnSignal
+from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.run_file import read_run
 from crossdistill.runs.train import train
 from crossdistill.train.checkpoint import Contents
@@ -227,6 +227,29 @@ def test_a_student_that_says_nothing_has_no_gap(pair, data, tmp_path, monkeypatc
     train(config(pair, data, max_steps=2), tmp_path / "run")
     assert read_run(tmp_path / "run")["metrics"]["after"] == {"mean": None, "ci": None, "n": len(MESSAGES)}
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_signal_ends_the_evaluation_before_training(pair, data, tmp_path, monkeypatch):
+    class Signalled(runs.CrossTokenizerTrainer):
+        def prediction_step(self, *args, **kwargs):
+            signal.raise_signal(signal.SIGTERM)
+            return super().prediction_step(*args, **kwargs)
+
+    monkeypatch.setattr(runs, "CrossTokenizerTrainer", Signalled)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM after step 0"):
+        train(config(pair, data, max_steps=2, per_device_eval_batch_size=1), tmp_path / "run")
+    assert not (tmp_path / "run" / "before.json").exists()
+
+
+def test_the_evaluation_before_training_is_no_time_of_training(pair, data, tmp_path, monkeypatch):
+    class Slow(runs.CrossTokenizerTrainer):
+        def evaluate(self, *args, **kwargs):
+            self.usage._began_at -= 1000
+            return super().evaluate(*args, **kwargs)
+
+    monkeypatch.setattr(runs, "CrossTokenizerTrainer", Slow)
+    _, run = train(config(pair, data, max_steps=1), tmp_path / "run")
+    assert run["seconds"] < 500
 
 
 def test_a_refused_run_leaves_the_folder_free(pair, data, tmp_path):
