@@ -32,16 +32,18 @@ def test_accelerate_reads_it(name):
     assert recipe.fsdp_config.get("fsdp_version") == (2 if name == "fsdp2" else None)
 
 
+def test_a_head_that_fsdp2_shards_by_itself_has_the_gradient_of_one_process(untied, tmp_path):
+    assert_equal([Case("head", "bpm", student=untied, environment=cases.FSDP["head-by-itself"])], tmp_path)
+
+
 @pytest.mark.slow
-def test_fsdp2_computes_what_one_process_does(untied, tmp_path):
-    """An objective of each class, and a head that is sharded by itself."""
-    chosen = [
-        Case("dpca"),
-        Case("bld", "bld", options=cases.SMALL_RATE),
-        Case("head-by-itself", "bpm", student=untied, environment=cases.FSDP["head-by-itself"]),
-        Case("lora", "bpm", lora=True),
-    ]
-    one, two = (launch(engine, number, chosen, tmp_path / engine) for engine, number in (("one", 1), ("fsdp2", 2)))
+def test_fsdp2_computes_what_one_process_does(tmp_path):
+    """An objective of each class, and an adapter."""
+    assert_equal([Case("dpca"), Case("bld", "bld", options=cases.SMALL_RATE), Case("lora", "bpm", lora=True)], tmp_path)
+
+
+def assert_equal(chosen, folder):
+    one, two = (launch(engine, number, chosen, folder / engine) for engine, number in (("one", 1), ("fsdp2", 2)))
     for case in chosen:
         found = difference(one[case.name], two[case.name])
         assert max(found.loss, found.gradient) < 1e-5, (case.name, found)
