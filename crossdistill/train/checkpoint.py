@@ -1,8 +1,8 @@
 """Checkpoints on disk: which one a run goes on from, and whether it is whole.
 
 A checkpoint of transformers is whole once its trainer_state.json can be read, because that is written last, by one of
-several processes; later a file can be cut short or removed. FSDP and other engines write weights and optimizer in
-layouts of their own, of which only the trainer's state is read here; DeepSpeed's is that of `zero_state`.
+several processes; later a file can be cut short or removed. Engines that shard write weights and optimizer in layouts
+of their own, see `fsdp_state` and `zero_state`; of those of XLA and SageMaker only the trainer's state is read.
 """
 
 import json
@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from crossdistill.findings import FindingLog, Kind, Severity, When
 from crossdistill.train.engine_state import EngineState, check_state
+from crossdistill.train.fsdp_state import FSDPState, fsdp_faults
 from crossdistill.train.zero_state import state_folder, zero_faults
 
 NOT_WHOLE = Kind(
@@ -60,7 +61,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE_OF_ONE, _STATE_OF_SEVERAL = "rng_state.pth", "rng_state_{}.pth"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_OTHER_LAYOUTS = ("pytorch_model_fsdp*", "optimizer_*", "rank*-of-*", "user_content.pt")
+_OTHER_LAYOUTS = ("rank*-of-*", "user_content.pt")
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,21 @@ class Contents:
             yield f"its {TRAINER_STATE_NAME} is missing or damaged{hint}"
         if any(any(checkpoint.glob(pattern)) for pattern in _OTHER_LAYOUTS):
             return
-        if state_folder(checkpoint) is None:
-            yield from _weight_faults(checkpoint)
-            if not self.has_optimizer:
-                yield "it holds the model alone (save_only_model), and its learning rate would begin anew"
-            yield from _missing(checkpoint, (OPTIMIZER_NAME, SCHEDULER_NAME))
-            yield from self._random_state_faults(checkpoint)
-        else:
+        if state_folder(checkpoint) is not None:
             yield from zero_faults(checkpoint)
+        else:
+            is_of_fsdp = FSDPState.saved_in(checkpoint) is not None
+            yield from fsdp_faults(checkpoint) if is_of_fsdp else self._plain_faults(checkpoint)
+            yield from _missing(checkpoint, (SCHEDULER_NAME,))
+            yield from self._random_state_faults(checkpoint)
         yield from _missing(checkpoint, self.own)
         yield from (f"its {path.name} is damaged" for path in sorted(checkpoint.iterdir()) if _is_damaged(path))
+
+    def _plain_faults(self, checkpoint: Path) -> Iterator[str]:
+        yield from _weight_faults(checkpoint)
+        if not self.has_optimizer:
+            yield "it holds the model alone (save_only_model), and its learning rate would begin anew"
+        yield from _missing(checkpoint, (OPTIMIZER_NAME,))
 
     def _random_state_faults(self, checkpoint: Path) -> Iterator[str]:
         """A checkpoint of another number of processes can be resumed; one in which a process's state lacks cannot."""

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import shutil
+import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.distributed.checkpoint import FileSystemWriter, save
 
 from crossdistill import InputError
 from crossdistill.findings import FindingError
@@ -132,19 +135,73 @@ def test_another_number_of_processes_may_go_on(tmp_path, written, resumed):
         assert Contents(resumed).fault(path) == "it has the random states of 1 processes of 2"
 
 
-@pytest.mark.parametrize(
-    ("name", "layout"), [("pytorch_model_fsdp.bin", "FULL"), ("pytorch_model_fsdp_0/a", "SHARDED")]
-)
-def test_the_layouts_of_fsdp(tmp_path, name, layout):
-    path = checkpoint(tmp_path, 1)
-    (path / name).parent.mkdir(exist_ok=True)
-    (path / name).write_text("")
-    ours = FSDPState(is_sharded=layout == "SHARDED")
+def fsdp_checkpoint(folder: Path, step: int = 1, is_sharded: bool = True) -> Path:
+    """Of two processes, written by torch.distributed.checkpoint if it is sharded."""
+    path: Path = checkpoint(folder, step, num_processes=2)
+    (path / "processes.json").write_text(json.dumps({"num_processes": 2}))
+    for name in ("model.safetensors", "optimizer.pt"):
+        (path / name).unlink()
+    for name in ("pytorch_model_fsdp", "optimizer"):
+        if is_sharded:
+            writer = FileSystemWriter(path / f"{name}_0", single_file_per_rank=False)  # a file for each tensor
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant here
+                save({"a": torch.ones(64), "b": torch.ones(64)}, storage_writer=writer)
+        else:
+            torch.save(STATE, path / f"{name}.bin")
+    return path
+
+
+@pytest.mark.parametrize("is_sharded", [True, False])
+def test_the_layouts_of_fsdp(tmp_path, is_sharded):
+    path = fsdp_checkpoint(tmp_path, is_sharded=is_sharded)
+    ours = FSDPState(is_sharded)
     assert newest_whole(tmp_path, Contents(engine=ours)) == path
+    layout = "SHARDED" if is_sharded else "FULL"
     told = f"checkpoint-1 was written with FSDP and {layout}_STATE_DICT, and this run is launched"
-    for other in (FSDPState(not ours.is_sharded), None):
+    for other in (FSDPState(not is_sharded), None):
         with pytest.raises(FindingError, match=f"{told} with.*: launch it with FSDP and {layout}"):
             newest_whole(tmp_path, Contents(engine=other))
+
+
+IN_SHARDS = ["optimizer_0", "pytorch_model_fsdp_0", "optimizer_0/.metadata", "optimizer_0/__0_1.distcp"]
+IN_FILES = ["optimizer.bin", "pytorch_model_fsdp.bin"]
+OF_ALL = ["scheduler.pt", "rng_state_1.pth", "usage.json", "trainer_state.json"]
+
+
+@pytest.mark.parametrize(
+    ("is_sharded", "name"),
+    [*((True, name) for name in IN_SHARDS + OF_ALL), *((False, name) for name in IN_FILES + OF_ALL)],
+)
+@pytest.mark.parametrize("how", ["missing", "cut", "cut by a part"])
+def test_damaged_state_of_fsdp(tmp_path, is_sharded, name, how):
+    """transformers would crash, or go on with a new optimizer."""
+    older, path = (fsdp_checkpoint(tmp_path, step, is_sharded) for step in (1, 2))
+    contents = replace(CONTENTS, num_processes=2, engine=FSDPState(is_sharded))
+    assert contents.fault(path) is None
+    damaged = path / name
+    if damaged.is_dir():
+        shutil.rmtree(damaged)
+    elif how == "missing":
+        damaged.unlink()
+    elif damaged.suffix == ".json":
+        damaged.write_text('{"a": ')
+    elif how == "cut":
+        cut(damaged)
+    else:
+        damaged.write_bytes(damaged.read_bytes()[:100])
+    assert any(word in contents.fault(path) for word in (name, "random states of 1 processes of 2"))
+    assert newest_whole(tmp_path, contents) == older
+
+
+def test_a_shard_that_is_cut_behind_a_whole_tensor(tmp_path):
+    """It is several zip files, one behind the other."""
+    path = fsdp_checkpoint(tmp_path)
+    shard_ = path / "optimizer_0/__0_0.distcp"
+    shard_.write_bytes(shard_.read_bytes() * 2)
+    assert Contents(2).fault(path) is None
+    cut(shard_)
+    assert Contents(2).fault(path) == "its optimizer_0/__0_0.distcp is damaged"
 
 
 def test_a_run_that_saves_weights_alone(tmp_path):
@@ -176,20 +233,12 @@ def test_adapters(tmp_path, place):
     assert "adapter_model.safetensors is damaged" in Contents().fault(path)
 
 
-LAYOUTS: dict[str, list[str]] = {
-    "fsdp": ["pytorch_model_fsdp_0/.metadata", "optimizer_0/.metadata"],
-    "fsdp in one file": ["pytorch_model_fsdp.bin", "optimizer.bin"],
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts_of_other_engines_are_not_judged(tmp_path, layout):
-    path: Any = checkpoint(tmp_path, 1)
-    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
-        (path / name).unlink()
-    for name in LAYOUTS[layout]:
-        (path / name).parent.mkdir(exist_ok=True)
-        (path / name).write_bytes(b"")
+@pytest.mark.parametrize("name", ["rank0-of-2-optimizer.pt", "user_content.pt"])
+def test_layouts_of_xla_and_sagemaker_are_not_judged(tmp_path, name):
+    path = checkpoint(tmp_path, 1)
+    for missing in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
+        (path / missing).unlink()
+    (path / name).write_bytes(b"")
     assert CONTENTS.fault(path) is None
     (path / "trainer_state.json").unlink()
     assert "trainer_state.json" in CONTENTS.fault(path)
