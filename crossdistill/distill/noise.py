@@ -155,7 +155,7 @@ def _hide(model: nn.Module, evaluated: Callable[[], Tensor]) -> list[NoiseSource
     readers = [module for module in model.modules() if module not in tops and "config" in vars(module)]
     before, configs = evaluated(), [module.config for module in readers]
     quiet = copy.deepcopy({id(config): config for config in configs})
-    hidden = [source for config in quiet.values() for source in _numbers(config)]
+    hidden = [source for config in quiet.values() for source in numbers_of_config(config)]
     for module, config in zip(readers, configs, strict=True):
         module.config = quiet[id(config)]
     is_free = all(_is_same(_with(value, hidden, evaluated), before) for value in (_DRASTIC, 0.0))
@@ -169,10 +169,11 @@ def _hide(model: nn.Module, evaluated: Callable[[], Tensor]) -> list[NoiseSource
 def numbers_of(model: nn.Module) -> list[NoiseSource]:
     """The noise that the configuration of a model names, whether or not its modules use it."""
     config = getattr(causal_lm(model), "config", None)
-    return [] if config is None else _numbers(config.get_text_config())
+    return [] if config is None else numbers_of_config(config.get_text_config())
 
 
-def _numbers(config: Any) -> list[NoiseSource]:
+def numbers_of_config(config: Any) -> list[NoiseSource]:
+    """The noise that a text configuration names."""
     return [
         NoiseSource(config, "config", name, value)
         for name, value in vars(config).items()

@@ -16,13 +16,14 @@ from crossdistill.errors import TeacherError
 from crossdistill.extras import missing
 from crossdistill.files import write_text
 from crossdistill.inspection.choice import AUTO
-from crossdistill.inspection.model_files import check_pair, is_url
+from crossdistill.inspection.model_files import check_pair
 from crossdistill.report.alignment.view import SampleView
 from crossdistill.report.html import write_report
 from crossdistill.runs.before import EvaluationBefore, teacher_gap
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json
 from crossdistill.runs.views import response_view
@@ -31,10 +32,6 @@ from crossdistill.train.off_policy import GIVEN
 from crossdistill.train.resumable import ending_together
 
 _NUM_SAMPLES = 3
-_MAY_CHANGE = (  # so that a run that its coverage guard or its teacher's server stopped can be resumed
-    *("min_coverage", "low_coverage"),
-    *("teacher_server", "teacher_cache", "teacher_cache_mib"),
-)
 _GRACE_S = 10.0  # schedulers kill a run half a minute after the signal, and the checkpoint takes some of that
 
 
@@ -64,7 +61,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     arguments = build(CrossTokenizerConfig, "train", options)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
-            folder.check(_identity(config), resume)
+            folder.check(identity(config), resume)
     set_seed(arguments.seed)
     trainer = _trainer(config, arguments, prompts, eval_prompts)
     stop = StopOnSignal(arguments.num_iterations, lambda: trainer.set_deadline(_GRACE_S))
@@ -77,7 +74,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     trainer.accelerator.wait_for_everyone()  # every process has read the folder before one writes to it
     with ending_together(output):
         if trainer.accelerator.is_main_process:
-            folder.claim(_identity(config))
+            folder.claim(identity(config))
     if evaluates_before:
         trainer.add_callback(EvaluationBefore(trainer, folder, stop))
     try:
@@ -105,16 +102,6 @@ def _trainer(
         teacher_processing_class=tokenizers if config.teachers else config.teacher_tokenizer,
         peft_config=lora_config(config.lora),
     )
-
-
-def _identity(config: RunConfig) -> dict[str, Any]:
-    """What a resumed run must have in common: the configuration without _MAY_CHANGE and the URLs of servers."""
-    entry = config.model_dump(mode="json")
-    named = [(entry, "teacher"), *((table, "model") for table in (entry["teachers"] or {}).values())]
-    for table, key in named:
-        if is_url(table[key]):
-            table[key] = "a server"
-    return {**entry, "train": {key: value for key, value in entry["train"].items() if key not in _MAY_CHANGE}}
 
 
 def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from crossdistill.inspection.model_files import read_tokenizer
 from crossdistill.teachers import LocalTeacher
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.train.monitor.rollout_sums import RolloutSums
+from tests.integrations.verl.pair import DEFAULTS
 from tests.teacher_server import TeacherServer, faults, scripts
 from tests.verl.harness import ROOT, START_S, Run, exact_match, launch, prepare, read_records
 from tests.verl.tool_talk import (
@@ -89,6 +90,13 @@ def test_its_loss_has_the_advantages_of_a_distiller(verl: str, server: TeacherSe
         np.testing.assert_allclose(row["new"][:size], row["old"][:size], atol=0.05)
         assert not any(row["advantages"][size:])
         assert np.abs(batch.advantages).max() > 0
+
+
+def test_the_defaults_that_fast_tests_take_for_verls(verl: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [verl, "-m", "tests.verl.defaults", *DEFAULTS]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    assert json.loads(out.splitlines()[-1]) == DEFAULTS
 
 
 def trimmed(old: list[float], samples: dict[Any, Any]) -> tuple[Any, ...]:

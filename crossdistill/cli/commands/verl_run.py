@@ -12,11 +12,12 @@ from crossdistill.cli.saying import say
 def command(context: typer.Context) -> None:
     """Run verl's main_ppo in its environment; takes the same arguments.
 
-    First checks that verl loads the plug-in. Exits with 2 for bad input and with 75 if the teacher failed; verl's own
-    exit code is 1 for both.
+    First checks that verl loads the plug-in. Exits with 2 for bad input and with 75 if the teacher failed; with 1
+    for anything else, as verl itself does for all.
     """
     from crossdistill.errors import InputError, TeacherError
     from crossdistill.integrations.verl.loading import check_plugin
+    from crossdistill.integrations.verl.record import ResponseError
 
     check_plugin()
     from verl.trainer.main_ppo import main
@@ -30,6 +31,9 @@ def command(context: typer.Context) -> None:
     except TeacherError as error:
         say(error, f"error: {_sentence(error)}")
         raise typer.Exit(TRY_LATER) from None
+    except ResponseError as error:
+        say(error, f"error: {_sentence(error)}")
+        raise typer.Exit(1) from None
 
 
 def _sentence(error: BaseException) -> str:

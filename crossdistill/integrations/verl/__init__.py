@@ -10,7 +10,9 @@ reward for each token, and an advantage estimator of this package hands them on 
 ``scoring``     scores what the samplers of one process have sampled
 ``record``      what travels with a response: figures for the log, or why there are none
 ``watch``       the figures of a batch: metrics, watchdog, coverage guard
-``run_file``    a run file of ours as verl's configuration; ``honoured`` has what verl can honour
+``run_file``    a run file of ours as verl's configuration; ``honoured`` has what verl can honour, ``dropout`` what
+                it leaves on
+``checkpoints`` the one that a run went on from, and one if it must end
 ``plugin``      registers with verl: agent loops, advantage estimator (imports verl)
 ``driver``      seams in verl's driver: agent loop manager, replay buffer, checkpoints (imports verl)
 ==============  =====================================================================================

@@ -19,20 +19,29 @@ SEAMS: dict[str, Any] = {
 """Keys by which verl calls this plug-in -> their values."""
 CALLBACK = "trainer.checkpoint_callback_class", f"{DRIVER}.SaveWatch"
 """Key and value by which the watchdog's state goes into checkpoints; your own callback may take its place."""
-_FIXED: dict[str, tuple[Any, str]] = {
+_SHAPED = "the log-probabilities of the samples would be those of the tokens that are left, not the policy's"
+REQUIRED: dict[str, tuple[Any, str]] = {
     "actor_rollout_ref.actor.policy_loss.loss_mode": ("vanilla", "advantages belong to the clipped policy loss"),
     "actor_rollout_ref.actor.loss_agg_mode": ("token-mean", "every supervised token counts alike"),
     "actor_rollout_ref.actor.use_kl_loss": (False, "the teacher's signal is the only one"),
     "algorithm.use_kl_in_reward": (False, "the place of the rewards holds advantages"),
     "actor_rollout_ref.actor.entropy_coeff": (0, "the teacher's signal is the only one"),
     "actor_rollout_ref.rollout.calculate_log_probs": (True, "credit needs the log-probabilities of the samples"),
+    "actor_rollout_ref.rollout.logprobs_mode": ("processed_logprobs", "both models are compared at its temperature"),
+    "actor_rollout_ref.rollout.top_p": (1, _SHAPED),
+    "actor_rollout_ref.rollout.top_k": (-1, _SHAPED),
+    "reward.reward_model.enable": (False, "its rewards would take the place of the advantages"),
+    "trainer.critic_warmup": (0, "the student would not learn in its steps"),
+    "trainer.v1.sampler.sync_refill_failed_groups": (False, "prompts would be drawn one by one"),
     "trainer.use_v1": (True, "verl's older trainer lacks the seams"),
     "algorithm.filter_groups.enable": (False, "responses are not rewarded as a whole"),
+    "algorithm.rollout_correction.bypass_mode": (True, "the ratio of the loss is that to the policy that sampled"),
     "algorithm.rollout_correction.rollout_is": (None, "the ratio of the loss corrects for the sampler"),
     "algorithm.rollout_correction.rollout_rs": (None, "no response may leave the loss without being counted"),
     "distillation.enabled": (False, "verl's own distillation gives the student's token ids to the teacher"),
 }
 """Keys -> the value that they must have, and why."""
+_CLIP = "actor_rollout_ref.actor.optim.clip_grad"
 _LOOPS = (NAME, TOOLS)
 
 
@@ -59,9 +68,11 @@ def check_settings(config: Mapping[str, Any], loops: tuple[str, ...] = _LOOPS) -
     for key, value in SEAMS.items():
         if look_up(config, key) != value:
             raise InputError(f"{key} is {look_up(config, key)!r}: the plug-in needs {key}={value}.")
-    for key, (value, why) in _FIXED.items():
-        if look_up(config, key, value) != value:
+    for key, (value, why) in REQUIRED.items():
+        if look_up(config, key) != value:
             raise InputError(f"{key} is {look_up(config, key)!r}, and {why}: set {key}={_as_override(value)}.")
+    if look_up(config, _CLIP) == 0:
+        raise InputError(f"{_CLIP} is 0, by which verl scales every gradient to 0: set {_CLIP}=inf to clip nothing.")
     loop = look_up(config, "actor_rollout_ref.rollout.agent.default_agent_loop")
     if loop not in loops and not look_up(config, "actor_rollout_ref.rollout.agent.agent_loop_config_path"):
         raise InputError(

@@ -18,7 +18,7 @@ from crossdistill.errors import InputError, TeacherError
 from crossdistill.integrations.verl import NAME, TOOLS
 from crossdistill.integrations.verl.checks import teaching_of
 from crossdistill.integrations.verl.options import VerlOptions, parse
-from crossdistill.integrations.verl.record import FIELD, Record
+from crossdistill.integrations.verl.record import FIELD, Record, ResponseError
 from crossdistill.integrations.verl.scoring import Gathering, Sample, SampleScorer, ScoredSample
 from crossdistill.train.monitor.rollout_sums import RolloutSums
 
@@ -52,7 +52,11 @@ class Distilling:
                 output.extra_fields[FIELD] = Record().as_dict()
                 return output
             scored = await sampler.scored(self.sample(output, kwargs))
-        except (InputError, TeacherError) as error:  # the driver raises it: verl would go on with what is left
+        except (
+            InputError,
+            TeacherError,
+            ResponseError,
+        ) as error:  # the driver raises it: verl would go on with what is left
             return _failed(error)
         return with_gap(output, scored) if is_validation else with_signal(output, scored)
 
@@ -120,7 +124,10 @@ def with_signal(output: AgentLoopOutput, scored: ScoredSample) -> AgentLoopOutpu
 
 
 def with_gap(output: AgentLoopOutput, scored: ScoredSample) -> AgentLoopOutput:
-    """A response of a validation: its reward is minus the teacher gap, in nats per byte, so that higher is better."""
+    """A response of a validation: its reward is minus the teacher gap, in nats per byte, so that higher is better.
+
+    One without a supervised token has no gap; the replay buffer leaves it out.
+    """
     metrics = RolloutSums(*scored.record.sums).metrics()
     gap = metrics.get("teacher_gap", 0.0)
     fields = _fields(output, scored.record)
@@ -142,7 +149,7 @@ def _fields(output: AgentLoopOutput, record: Record) -> dict[str, Any]:
     }
 
 
-def _failed(error: InputError | TeacherError) -> AgentLoopOutput:
+def _failed(error: InputError | TeacherError | ResponseError) -> AgentLoopOutput:
     """A response of one token without a signal, which carries what went wrong to the driver."""
     return ScoredOutput(
         prompt_ids=[0],

@@ -7,12 +7,20 @@ from typing import Any, Self
 from crossdistill.align import Coverage, DropReason
 from crossdistill.distill import ScoredBatch
 from crossdistill.errors import InputError, TeacherError
+from crossdistill.integrations.verl import NAME, TOOLS
 from crossdistill.train.monitor.histories import HistoryCounts
 from crossdistill.train.monitor.rollout_sums import RolloutSums
 
 FIELD = "crossdistill"
 """Name of the record among the extra fields of verl's responses."""
-_ERRORS: dict[str, type[Exception]] = {"input": InputError, "teacher": TeacherError}
+
+
+class ResponseError(RuntimeError):
+    """A response could not be had, and neither the input nor a teacher is at fault; a traceback is in verl's log."""
+
+
+_ERRORS: dict[str, type[Exception]] = {"input": InputError, "teacher": TeacherError, "fault": ResponseError}
+"""By their kind, which is what travels."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Record:
         sums: a :class:`RolloutSums` of the response, in the order of its fields.
         dropped: tokens and bytes without a signal, by reason.
         error: the sentence of what went wrong; None if nothing did.
-        kind: of the error: "input" or "teacher".
+        kind: of the error: "input", "teacher" or "fault".
 
     Example:
         >>> Record.of_error(InputError("the student is missing: name it.")).as_dict()["kind"]
@@ -44,9 +52,9 @@ class Record:
         return cls(sums.values(), dropped)
 
     @classmethod
-    def of_error(cls, error: InputError | TeacherError) -> Self:
+    def of_error(cls, error: InputError | TeacherError | ResponseError) -> Self:
         """The record of a response that could not be sampled or scored."""
-        return cls(error=str(error), kind="teacher" if isinstance(error, TeacherError) else "input")
+        return cls(error=str(error), kind=next(kind for kind, made in _ERRORS.items() if isinstance(error, made)))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -56,6 +64,26 @@ class Record:
     def read(cls, values: Mapping[str, Any]) -> Self:
         """The record in :meth:`as_dict`'s values."""
         return cls(tuple(values["sums"]), values["dropped"], values["error"], values["kind"])
+
+    @classmethod
+    def of_response(cls, extra_fields: Mapping[str, Any]) -> Self:
+        """The record among the extra fields of a response.
+
+        Raises:
+            InputError: there is none.
+        """
+        if FIELD not in extra_fields:
+            raise InputError(
+                "an agent loop that does not ask the teacher sampled a response: let the data's column agent_name and "
+                "actor_rollout_ref.rollout.agent.agent_loop_config_path lead to "
+                f"{NAME}, {TOOLS} or a loop of your own on top of crossdistill.integrations.verl.plugin.Distilling."
+            )
+        return cls.read(extra_fields[FIELD])
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether a token of the response has a signal."""
+        return bool(self.sums) and RolloutSums(*self.sums).supervised_tokens > 0
 
     def coverage(self) -> Coverage:
         """What became of every sampled token."""
@@ -72,6 +100,7 @@ def raise_first(records: Iterable[Record]) -> None:
     Raises:
         TeacherError: a teacher failed.
         InputError: bad input.
+        ResponseError: scoring failed by a fault of the plug-in.
     """
     failed = [record for record in records if record.error is not None]
     for record in sorted(failed, key=lambda one: one.kind != "teacher"):

@@ -1,5 +1,6 @@
 """A run file of ours as verl's configuration: the same run, or a refusal that names the setting."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from crossdistill.errors import InputError
 from crossdistill.integrations.verl import NAME
 from crossdistill.integrations.verl.checks import CALLBACK, SEAMS
-from crossdistill.integrations.verl.honoured import SCHEDULES, refuse
+from crossdistill.integrations.verl.honoured import SCHEDULES, interval, refuse, rollouts
 from crossdistill.integrations.verl.options import CLIPS, policy_objective
 from crossdistill.runs.config import RunConfig, build
 
@@ -61,7 +62,7 @@ def verl_settings(config: RunConfig, launch: Launch) -> Settings:
         **_models(config, args),
         **_data(args, launch),
         **_sampling(args, launch),
-        **_optimisation(args, launch),
+        **_optimisation(args, config.trainer_arguments(), launch),
         **_trainer(args, _loggers(config), launch),
     }
     section = {f"{NAME}.{key}": value for key, value in _section(config, args).items()}
@@ -166,10 +167,11 @@ def batch_size(args: Any, launch: Launch) -> int:
 
 
 def _sampling(args: Any, launch: Launch) -> Settings:
-    shape = {"temperature": args.temperature, "top_p": args.top_p, "top_k": args.top_k or -1}
+    shape = {"temperature": args.temperature, "top_p": 1.0, "top_k": -1}  # others are refused
     settings: Settings = {f"{_ROLLOUT}.name": launch.engine, f"{_ROLLOUT}.seed": args.seed}
     settings |= {f"{_ROLLOUT}.{key}": value for key, value in shape.items()}
     settings |= {f"{_ROLLOUT}.val_kwargs.{key}": value for key, value in {**shape, "do_sample": True}.items()}
+    settings[f"{_ROLLOUT}.dtype"] = "bfloat16" if args.bf16 else "float32"
     settings[f"{_ROLLOUT}.tensor_model_parallel_size"] = args.vllm_tensor_parallel_size
     settings[f"{_ROLLOUT}.log_prob_micro_batch_size_per_gpu"] = args.per_device_train_batch_size
     if args.use_vllm:
@@ -179,7 +181,7 @@ def _sampling(args: Any, launch: Launch) -> Settings:
     return settings
 
 
-def _optimisation(args: Any, launch: Launch) -> Settings:
+def _optimisation(args: Any, given: Mapping[str, Any], launch: Launch) -> Settings:
     schedule = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
     clips = policy_objective(args.objective, _objective_options(args)).__dict__ | {
         key: value for key, value in (args.objective_options or {}).items() if key in CLIPS
@@ -187,12 +189,18 @@ def _optimisation(args: Any, launch: Launch) -> Settings:
     settings: Settings = {f"{_ACTOR}.{key}": clips[option] for option, key in CLIPS.items()}
     warmup = 0 if schedule == "constant" else args.warmup_steps
     is_share = 0 < warmup < 1
+    warmup = warmup if is_share else rollouts(args, "warmup_steps") if warmup else 0
+    tokens = args.micro_batch_tokens if "micro_batch_tokens" in given else None
+    if tokens is not None:  # verl takes no row that is longer than this, and we one by itself
+        longest = launch.longest_prompt + args.max_completion_length
+        settings[f"{_ACTOR}.use_dynamic_bsz"] = True
+        settings[f"{_ACTOR}.ppo_max_token_len_per_gpu"] = max(tokens, longest)
     return {
         **settings,
         f"{_ACTOR}.ppo_mini_batch_size": batch_size(args, launch),
         f"{_ACTOR}.ppo_micro_batch_size_per_gpu": args.per_device_train_batch_size,
         f"{_ACTOR}.ppo_epochs": args.num_iterations,
-        f"{_ACTOR}.grad_clip": args.max_grad_norm,
+        f"{_ACTOR}.optim.clip_grad": float(args.max_grad_norm or math.inf),  # ours takes 0 for no limit
         f"{_ACTOR}.data_loader_seed": args.seed,
         f"{_ACTOR}.optim.lr": args.learning_rate,
         f"{_ACTOR}.optim.weight_decay": args.weight_decay,
@@ -205,8 +213,8 @@ def _optimisation(args: Any, launch: Launch) -> Settings:
 
 
 def _trainer(args: Any, loggers: list[str], launch: Launch) -> Settings:
-    steps = args.max_steps if args.max_steps > 0 else None
-    epochs = args.max_steps if steps else int(args.num_train_epochs)  # an epoch has at least one step
+    steps = rollouts(args, "max_steps") if args.max_steps > 0 else None
+    epochs = steps if steps else int(args.num_train_epochs)  # an epoch has at least one step
     total = steps or epochs * (launch.num_rows // batch_size(args, launch))
     evaluates = launch.eval_file is not None
     at_steps = str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "steps"
@@ -217,8 +225,8 @@ def _trainer(args: Any, loggers: list[str], launch: Launch) -> Settings:
         "trainer.total_epochs": epochs,
         "trainer.total_training_steps": steps,
         "trainer.val_before_train": evaluates,
-        "trainer.test_freq": (int(args.eval_steps) if at_steps and args.eval_steps else total) if evaluates else -1,
-        "trainer.save_freq": int(args.save_steps) if saves else -1,
+        "trainer.test_freq": (interval(args, "eval_steps", total) if at_steps else total) if evaluates else -1,
+        "trainer.save_freq": interval(args, "save_steps", total) if saves else total,  # the end is saved in any case
         "trainer.max_actor_ckpt_to_keep": args.save_total_limit,
         f"{_ACTOR}.checkpoint.save_contents": ["model", "optimizer", "extra", "hf_model"],
         "trainer.default_local_dir": f"{launch.output}/checkpoints",

@@ -1,6 +1,7 @@
 """Scores what the samplers of one process have sampled: whatever gathers while the teacher works is the next batch."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ import numpy as np
 
 from crossdistill.chat.messages import Message
 from crossdistill.distill import Distiller
-from crossdistill.errors import InputError
-from crossdistill.integrations.verl.record import Record
+from crossdistill.errors import InputError, TeacherError
+from crossdistill.integrations.verl.record import Record, ResponseError
 from crossdistill.integrations.verl.teaching import Teaching
 
 T = TypeVar("T")
@@ -93,7 +94,8 @@ class SampleScorer:
 class Gathering(Generic[T, R]):
     """Calls a slow function on what has gathered since its last call. Belongs to one event loop.
 
-    If a call fails, all later items fail with its error at once: a dead server is waited for only once.
+    If the teacher fails, all later items fail with its error at once: a dead server is waited for only once. Any other
+    error is that of the items of its call alone.
 
     Args:
         call: results of a list of items, in order; it runs in a thread.
@@ -110,11 +112,17 @@ class Gathering(Generic[T, R]):
         self._call = call
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._task: asyncio.Task[None] | None = None
-        self._error: BaseException | None = None
+        self._error: TeacherError | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="crossdistill-scoring")
 
     async def of(self, item: T) -> R:
-        """The result of one item, or what its batch or an earlier one raised."""
+        """The result of one item.
+
+        Raises:
+            TeacherError: the teacher failed, at this item or before.
+            InputError: what the call of this item has raised.
+            ResponseError: another exception of its call, which is logged with its traceback.
+        """
         if self._error is not None:
             raise self._error
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
@@ -128,19 +136,29 @@ class Gathering(Generic[T, R]):
             batch, self._waiting = self._waiting, []
             running = asyncio.get_running_loop().run_in_executor(self._thread, self._call, [item for item, _ in batch])
             await asyncio.wait([running])
-            self._error = running.exception()
-            if self._error is not None:
-                self._fail([*batch, *self._waiting], self._error)
-                return
+            error = running.exception()
+            if isinstance(error, TeacherError):
+                self._error = error
+                batch, self._waiting = [*batch, *self._waiting], []
+            if error is not None:
+                _fail(batch, error)
+                continue
             for (_, future), result in zip(batch, running.result(), strict=True):
                 if not future.cancelled():
                     future.set_result(result)
 
-    def _fail(self, batch: Sequence[tuple[T, asyncio.Future[R]]], error: BaseException) -> None:
-        self._waiting = []
-        for _, future in batch:
-            if not future.cancelled():
-                future.set_exception(error)
+
+def _fail(batch: Sequence[tuple[Any, asyncio.Future[Any]]], error: BaseException) -> None:
+    told = error
+    if not isinstance(error, InputError | TeacherError):
+        logging.getLogger(__name__).error("scoring failed", exc_info=error)
+        told = ResponseError(
+            f"a response could not be scored, because of {type(error).__name__}: {error} (its traceback is in verl's "
+            "log). This is a fault of crossdistill or of a library: please report it."
+        )
+    for _, future in batch:
+        if not future.cancelled():
+            future.set_exception(told)
 
 
 def _scored(distiller: Distiller, samples: Sequence[Sample]) -> list[ScoredSample]:

@@ -9,33 +9,42 @@ from transformers import AutoModelForCausalLM
 from crossdistill.demo.run import asset
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.inspection.model_files import read_tokenizer
-from crossdistill.integrations.verl.checks import SEAMS, check_settings
+from crossdistill.integrations.verl.checks import REQUIRED, SEAMS, check_settings
 from crossdistill.integrations.verl.loading import POLICY, check_plugin
 from crossdistill.integrations.verl.options import parse
 from crossdistill.integrations.verl.run_file import nested
-from tests.integrations.verl.pair import teaching
+from tests.integrations.verl.pair import DEFAULTS, composed, teaching
 from tests.test_imports import ENGINES, fresh
 
 LOOP = "actor_rollout_ref.rollout.agent.default_agent_loop"
-SOUND = {**SEAMS, LOOP: "crossdistill", "crossdistill.teacher": "org/teacher"}
+BYPASS = "algorithm.rollout_correction.bypass_mode"
+SOUND = {**SEAMS, LOOP: "crossdistill", BYPASS: True, "crossdistill.teacher": "org/teacher"}
+
+ALL = {**DEFAULTS, **SOUND}
 
 
 def refusal(**changes: Any) -> str:
     with pytest.raises(InputError) as caught:
-        check_settings(nested({**SOUND, **{key.replace("__", "."): value for key, value in changes.items()}}))
+        check_settings(composed({**SOUND, **{key.replace("__", "."): value for key, value in changes.items()}}))
     return str(caught.value)
 
 
 def test_a_sound_configuration():
-    assert check_settings(nested(SOUND)).teacher == "org/teacher"
-    assert check_settings(nested({**SOUND, LOOP: "crossdistill_tools"}))
-    assert check_settings(nested({**SOUND, LOOP: "mine"}), ("mine",))
+    assert check_settings(composed(SOUND)).teacher == "org/teacher"
+    assert check_settings(composed({**SOUND, LOOP: "crossdistill_tools"}))
+    assert check_settings(composed({**SOUND, LOOP: "mine"}), ("mine",))
 
 
 @pytest.mark.parametrize("key", SEAMS)
 def test_a_seam_that_is_missing_is_named(key):
     with pytest.raises(InputError, match=f"{key} is None: the plug-in needs {key}="):
-        check_settings(nested({name: value for name, value in SOUND.items() if name != key}))
+        check_settings(nested({name: value for name, value in ALL.items() if name != key}))
+
+
+@pytest.mark.parametrize("key", [key for key in REQUIRED if REQUIRED[key][0] is not None])
+def test_a_setting_that_is_missing_is_named(key):
+    with pytest.raises(InputError, match=f"{key} is None, and "):
+        check_settings(nested({name: value for name, value in ALL.items() if name != key}))
 
 
 def test_without_its_section():
@@ -51,6 +60,14 @@ def test_settings_under_which_the_loss_would_be_another():
     )
     assert "calculate_log_probs=True" in refusal(actor_rollout_ref__rollout__calculate_log_probs=False)
     assert "rollout_is=null" in refusal(algorithm__rollout_correction__rollout_is="token")
+    assert "bypass_mode=True" in refusal(**{BYPASS: False})
+    assert "its rewards would take the place" in refusal(reward__reward_model__enable=True)
+    assert "logprobs_mode=processed_logprobs" in refusal(actor_rollout_ref__rollout__logprobs_mode="raw_logprobs")
+    assert "of the tokens that are left" in refusal(actor_rollout_ref__rollout__top_p=0.9)
+    assert "of the tokens that are left" in refusal(actor_rollout_ref__rollout__top_k=50)
+    assert "critic_warmup=0" in refusal(trainer__critic_warmup=5)
+    assert "drawn one by one" in refusal(trainer__v1__sampler__sync_refill_failed_groups=True)
+    assert "scales every gradient to 0" in refusal(actor_rollout_ref__actor__optim__clip_grad=0.0)
     assert "which does not ask the teacher" in refusal(**{LOOP: "single_turn_agent"})
     assert "trainer_mode=sync" in refusal(trainer__v1__trainer_mode="separate_async")
 

@@ -11,8 +11,9 @@ from datasets import Dataset
 from crossdistill.demo.run import asset
 from crossdistill.errors import InputError
 from crossdistill.integrations.verl.checks import check_settings
-from crossdistill.integrations.verl.run_file import Launch, nested, verl_settings
+from crossdistill.integrations.verl.run_file import Launch, verl_settings
 from crossdistill.runs.config import RunConfig, read_config
+from tests.integrations.verl.pair import composed
 
 FOLDER = Path(__file__).parents[3] / "recipes" / "verl"
 
@@ -76,4 +77,4 @@ def test_run_files_have_the_papers_settings(path):
     assert made["actor_rollout_ref.actor.optim.lr"] == 1e-6
     assert made["actor_rollout_ref.actor.optim.lr_warmup_steps"] == 10
     assert made["actor_rollout_ref.actor.clip_ratio_high"] == 0.28
-    assert check_settings(nested(made)).make_objective().name == "dpca"
+    assert check_settings(composed(made)).make_objective().name == "dpca"

@@ -8,7 +8,7 @@ import pytest
 
 from crossdistill.demo.run import asset
 from crossdistill.errors import InputError, TeacherError
-from crossdistill.integrations.verl.record import Record, raise_first
+from crossdistill.integrations.verl.record import FIELD, Record, ResponseError, raise_first
 from crossdistill.integrations.verl.scoring import Gathering, Sample, SampleScorer, turns
 from crossdistill.train.monitor.rollout_sums import RolloutSums
 from tests.integrations.verl.pair import samples, teaching
@@ -178,6 +178,29 @@ def test_a_failure_is_waited_for_only_once():
     assert len(calls) == 1
 
 
+def test_another_failure_is_that_of_its_batch_alone():
+    def call(items):
+        if items == ["bad"]:
+            raise KeyError("column")
+        if items == ["wrong"]:
+            raise InputError("name it.")
+        return items
+
+    async def main():
+        gathering = Gathering(call)
+        return [*await asyncio.gather(gathering.of("bad"), return_exceptions=True), *await one_by_one(gathering)]
+
+    async def one_by_one(gathering):
+        wrong = await asyncio.gather(gathering.of("wrong"), return_exceptions=True)
+        return [*wrong, await gathering.of("good")]
+
+    bad, wrong, good = run(main())
+    assert isinstance(bad, ResponseError)
+    assert str(bad).startswith("a response could not be scored, because of KeyError: 'column' (its traceback is in")
+    assert isinstance(wrong, InputError)
+    assert good == "good"
+
+
 # ---- records
 
 
@@ -197,3 +220,21 @@ def test_the_teachers_failure_is_raised_first():
         raise_first([sound, *failed])
     with pytest.raises(InputError, match="a bad prompt"):
         raise_first([Record.read(failed[0].as_dict())])
+    fault = Record.of_error(ResponseError("could not be scored."))
+    with pytest.raises(ResponseError, match="could not be scored"):
+        raise_first([sound, Record.read(fault.as_dict())])
+
+
+def test_a_response_of_a_loop_that_does_not_score(sampled, scorer):
+    record = scorer.score(sampled[:1])[0].record
+    assert Record.of_response({FIELD: record.as_dict(), "other": 1}) == record
+    with pytest.raises(InputError, match="an agent loop that does not ask the teacher sampled a response"):
+        Record.of_response({"turn_scores": []})
+
+
+def test_whether_a_response_has_a_gap(sampled, scorer):
+    record = scorer.score(sampled[:1])[0].record
+    assert record.is_supervised
+    nothing = replace(RolloutSums(*record.sums), supervised_tokens=0, supervised_bytes=0)
+    assert not replace(record, sums=nothing.values()).is_supervised
+    assert not Record().is_supervised
