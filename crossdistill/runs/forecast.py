@@ -46,14 +46,13 @@ def forecast(config: RunConfig, launch: Launch, prompt_tokens: int) -> Forecast:
         InputError: a model's configuration cannot be read, or an option is refused.
     """
     args = _Arguments(config.trainer_arguments())
-    is_on_cpu = launch.is_on_cpu or bool(args.use_cpu)
-    setting = _setting(args, launch, is_on_cpu, prompt_tokens)
+    setting = _setting(args, launch, prompt_tokens)
     student, text = _student(config)
     weights, computes = _dtype(setting.weight_bytes), _dtype(setting.compute_bytes)
     kept = activations(text, computes if setting.engine.casts_itself else weights, computes)
     local = [table.model for table in config.named_teachers.values() if not is_url(table.model)]
     teachers = [_size("teacher", name) for name in local]
-    sentences = [*launch.sentences(is_on_cpu), *_sentences(args, setting, kept is None)]
+    sentences = [*launch.sentences(), *_sentences(args, setting, kept is None)]
     return Forecast(sentences, estimate(setting, student, kept, tuple(teachers)))
 
 
@@ -75,11 +74,11 @@ class _Arguments:
         return self._values[name]
 
 
-def _setting(args: _Arguments, launch: Launch, is_on_cpu: bool, prompt_tokens: int) -> Setting:
+def _setting(args: _Arguments, launch: Launch, prompt_tokens: int) -> Setting:
     is_bf16 = not args.fp16 if args.bf16 is None else args.bf16
     is_half = is_bf16 or args.fp16 or launch.precision in ("bf16", "fp16")
     loaded = _loaded_bytes(args.model_init_kwargs)
-    engine = launch.engine(is_on_cpu)
+    engine = launch.engine
     accumulation, rows = args.gradient_accumulation_steps, args.per_device_train_batch_size
     return Setting(
         engine=engine,

@@ -1,4 +1,4 @@
-"""What accelerate makes of a launch: a configuration file, or the environment that ``accelerate launch`` leaves."""
+"""What accelerate makes of a launch: of its file or this process's environment, and of the trainer's options."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+import torch
 
 from crossdistill.errors import InputError
 from crossdistill.inspection.memory import Engine
-
-_UNKNOWN = "the launch asks for {asked}, which no run was made with: choose one of DDP, FSDP 2, ZeRO-2 and ZeRO-3."
+from crossdistill.train.launch_file import PARTS, UNKNOWN, of_deepspeed, of_file, of_options
+from crossdistill.train.preflight.launch import APART, check_launch, is_set
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,16 @@ class Launch:
 
     Attributes:
         asked: the engine that is asked for.
+        engine: the one that runs.
         num_processes: in all.
-        is_on_cpu: whether it says so itself.
+        is_on_cpu: whether the run computes there.
         offloads: whether weights or optimizer states are kept in host memory.
         precision: of matrix products, unless the run's configuration names one: "no", "bf16" or "fp16".
         is_first: whether this process speaks for all.
     """
 
     asked: Engine
+    engine: Engine
     num_processes: int = 1
     is_on_cpu: bool = False
     offloads: bool = False
@@ -35,96 +37,92 @@ class Launch:
     is_first: bool = True
 
     @classmethod
-    def from_file(cls, path: Path) -> "Launch":
-        """Of a file that ``accelerate config`` writes.
+    def of(cls, options: Mapping[str, Any], file: Path | None = None) -> "Launch":
+        """Of a run.
+
+        Args:
+            options: of its trainer: ``deepspeed``, ``fsdp``, ``fsdp_config``, ``use_cpu`` and ``ddp_backend`` are read.
+            file: that ``accelerate config`` has written; None: as this process was started, on its devices.
 
         Raises:
-            InputError: it cannot be read, or asks for what cannot run.
+            InputError: a file cannot be read, or the launch asks for what cannot run.
+            FindingError: each process would train by itself.
         """
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"the launch {path} cannot be read ({reason}): give accelerate's YAML file.") from None
-        if not isinstance(values, dict) or "distributed_type" not in values:
-            raise InputError(f"{path} names no distributed_type: give a file that `accelerate config` writes.")
-        kind = str(values["distributed_type"])
-        fsdp, deepspeed = values.get("fsdp_config") or {}, values.get("deepspeed_config") or {}
-        if "deepspeed_config_file" in deepspeed:
-            raise InputError(
-                f"{path} leaves the stage to {deepspeed['deepspeed_config_file']}: name zero_stage in it, or start "
-                "`accelerate launch --config_file FILE -m crossdistill doctor --run RUN`, which reads what it does."
-            )
-        offloads = [fsdp.get("fsdp_offload_params"), *(deepspeed.get(f"offload_{part}_device") for part in _PARTS)]
-        return cls(
-            _engine(kind, fsdp.get("fsdp_version", 1), deepspeed.get("zero_stage", 2)),
-            int(values.get("num_processes", 1)),
-            bool(values.get("use_cpu", False)) or kind == "MULTI_CPU",
-            any(value not in (None, False, "none", "false") for value in offloads),
-            str(values.get("mixed_precision", "no")),
-        )
+        if file is not None:
+            return cls.of_variables(of_file(file), options)
+        return cls.of_variables(os.environ, options, torch.accelerator.is_available())
 
     @classmethod
-    def from_environment(cls, variables: Mapping[str, str] = os.environ) -> "Launch":
-        """Of this process, as ``accelerate launch`` has started it; one process by itself otherwise."""
+    def of_variables(
+        cls, variables: Mapping[str, str], options: Mapping[str, Any], has_device: bool = True
+    ) -> "Launch":
+        """Of the variables that ``accelerate launch`` sets.
 
-        def is_set(name: str) -> bool:
-            return variables.get(name, "false").lower() == "true"
+        Args:
+            variables: of the environment.
+            options: as above.
+            has_device: whether there is a GPU.
 
-        num_processes = int(variables.get("WORLD_SIZE", "1"))
-        kind = "NO" if num_processes == 1 else "MULTI_GPU"
-        for name, engine in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DEEPSPEED")):
-            kind = engine if is_set(name) else kind
-        stages = variables.get("FSDP_VERSION", "1"), variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
-        offload = [variables.get(f"ACCELERATE_DEEPSPEED_OFFLOAD_{part.upper()}_DEVICE", "none") for part in _PARTS]
+        Raises:
+            InputError, FindingError: as above.
+        """
+        check_launch(variables)
+        if config := variables.get("ACCELERATE_DEEPSPEED_CONFIG_FILE"):
+            variables = {**variables, **of_deepspeed(config)}
+        variables = {**variables, **of_options(options)}
+        count, uses_cpu = int(variables.get("WORLD_SIZE", "1")), is_set("ACCELERATE_USE_CPU", variables)
+        asked = _asked(variables, count)
+        if count > 1 and not (uses_cpu or has_device or (asked.is_deepspeed and options.get("ddp_backend") == "gloo")):
+            raise APART.error(launched=count)
+        devices = [variables.get(f"ACCELERATE_DEEPSPEED_OFFLOAD_{part.upper()}_DEVICE", "none") for part in PARTS]
+        can_shard = not uses_cpu and (asked.is_deepspeed or (has_device and "WORLD_SIZE" in variables))
         return cls(
-            _engine(kind, *stages),
-            num_processes,
-            is_set("ACCELERATE_USE_CPU"),
-            is_set("FSDP_OFFLOAD_PARAMS") or any(device != "none" for device in offload),
-            variables.get("ACCELERATE_MIXED_PRECISION", "no"),
+            asked,
+            _running(asked, count, can_shard),
+            count,
+            uses_cpu or not has_device,
+            is_set("FSDP_OFFLOAD_PARAMS", variables) or any(device.lower() not in ("none", "no") for device in devices),
+            variables.get("ACCELERATE_MIXED_PRECISION", "no").lower(),
             variables.get("RANK", "0") == "0",
         )
 
-    def engine(self, is_on_cpu: bool) -> Engine:
-        """The engine that runs: accelerate trains with DDP if FSDP is asked for on a CPU.
-
-        Args:
-            is_on_cpu: whether the run computes there.
-        """
-        if self.asked is Engine.FSDP and is_on_cpu:
-            return Engine.DDP if self.num_processes > 1 else Engine.ONE
-        return Engine.ONE if self.asked is Engine.DDP and self.num_processes == 1 else self.asked
-
-    def sentences(self, is_on_cpu: bool) -> Iterator[str]:
-        """What will run, and what is not as it was asked for.
-
-        Args:
-            is_on_cpu: whether the run computes there.
-        """
-        engine, count = self.engine(is_on_cpu), self.num_processes
-        device = "the CPU" if is_on_cpu else ("a GPU" if count == 1 else "a GPU each")
-        yield f"{engine}, {count} process{'es' if count > 1 else ''}, on {device}"
-        if engine is not self.asked:
+    def sentences(self) -> Iterator[str]:
+        """What will run, and what is not as it was asked for."""
+        count = self.num_processes
+        device = "the CPU" if self.is_on_cpu else ("a GPU" if count == 1 else "a GPU each")
+        yield f"{self.engine}, {count} process{'es' if count > 1 else ''}, on {device}"
+        if self.engine is not self.asked:
             yield f"{self.asked} was asked for: " + (
                 "accelerate does not use it on a CPU, so each process holds the whole student"
-                if is_on_cpu
+                if self.is_on_cpu
                 else "there is one process alone"
             )
         if self.offloads:
             yield "weights or optimizer are offloaded to host memory, which the estimate does not take off"
 
 
-_PARTS = "optimizer", "param"
+def _asked(variables: Mapping[str, str], count: int) -> Engine:
+    if is_set("ACCELERATE_USE_MEGATRON_LM", variables):
+        raise InputError(UNKNOWN.format(asked="Megatron-LM"))
+    if is_set("ACCELERATE_USE_DEEPSPEED", variables):
+        return _known(_ZERO, variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2"), "ZeRO-{}")
+    if is_set("ACCELERATE_USE_FSDP", variables):
+        return _known(_FSDP, variables.get("FSDP_VERSION", "1"), "FSDP {}")
+    return Engine.DDP if count > 1 else Engine.ONE
 
 
-def _engine(kind: str, fsdp_version: Any, zero_stage: Any) -> Engine:
-    if kind == "FSDP" and str(fsdp_version) != "2":
-        raise InputError(_UNKNOWN.format(asked=f"FSDP {fsdp_version}"))
-    if kind == "DEEPSPEED":
-        engine = {"2": Engine.ZERO2, "3": Engine.ZERO3}.get(str(zero_stage))
-    else:
-        engine = {"NO": Engine.ONE, "MULTI_GPU": Engine.DDP, "MULTI_CPU": Engine.DDP, "FSDP": Engine.FSDP}.get(kind)
-    if engine is None:
-        raise InputError(_UNKNOWN.format(asked=f"ZeRO-{zero_stage}" if kind == "DEEPSPEED" else kind))
-    return engine
+_ZERO = {"2": Engine.ZERO2, "3": Engine.ZERO3}
+_FSDP = {"2": Engine.FSDP}
+
+
+def _known(engines: Mapping[str, Engine], version: str, name: str) -> Engine:
+    if version not in engines:
+        raise InputError(UNKNOWN.format(asked=name.format(version)))
+    return engines[version]
+
+
+def _running(asked: Engine, count: int, can_shard: bool) -> Engine:
+    """The engine that runs: if that which is asked for cannot, accelerate trains with DDP."""
+    if can_shard and asked not in (Engine.ONE, Engine.DDP):
+        return asked
+    return Engine.DDP if count > 1 else Engine.ONE

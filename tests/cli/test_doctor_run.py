@@ -38,7 +38,7 @@ def test_engines_and_phases(file):
 def test_longer_responses_take_more(file):
     options = "-s", "train.per_device_train_batch_size=1", "-s"
     short, long = (doctor(file, *options, f"train.max_completion_length={tokens}") for tokens in (1000, 20_000))
-    assert "one process, 1 process, on a GPU" in short.out
+    assert "one process, 1 process, on " in short.out
     assert peak(long, "training") > 5 * peak(short, "training")
 
 
@@ -47,6 +47,11 @@ def test_fsdp_on_a_cpu(file):
     assert "DDP, 8 processes, on the CPU" in result.out
     assert "FSDP2 was asked for" in result.out
     assert "DDP: buckets of gradients" in result.out
+
+
+def test_an_engine_that_the_run_file_names(file):
+    result = doctor(file, "--launch", str(RECIPES / "ddp.yaml"), "--set", "train.fsdp=full_shard")
+    assert "FSDP2, 8 processes, on a GPU each" in result.out
 
 
 def test_what_cannot_be_set_is_refused(file):

@@ -97,12 +97,11 @@ def _print_run(console: Console, file: Path, launch: Path | None, overrides: lis
     from crossdistill.runs.forecast import forecast
     from crossdistill.train.launch import Launch
 
-    started = Launch.from_environment()
-    if launch is not None:
-        started = Launch.from_file(launch)
-    elif not started.is_first:
+    config = read_config(RunConfig, file, overrides, {})
+    started = Launch.of(config.trainer_arguments(), launch)
+    if not started.is_first:
         return
-    found = forecast(read_config(RunConfig, file, overrides, {}), started, prompt_tokens)
+    found = forecast(config, started, prompt_tokens)
     _print(console, "what will run", [("", sentence) for sentence in found.sentences])
     _print(console, "versions that do not go together", [("", line) for line in conflicts()])
     parts = sorted(found.parts, key=lambda part: list(Phase).index(part.phase))

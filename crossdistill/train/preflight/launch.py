@@ -1,7 +1,7 @@
 """What a launch asked for, against what accelerate does."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from accelerate.utils import DistributedType
 
@@ -39,7 +39,7 @@ def engine_findings(engine: DistributedType) -> Iterator[Finding]:
     """
     used = {DistributedType.FSDP: "FSDP", DistributedType.DEEPSPEED: "DeepSpeed"}.get(engine)
     for variable, asked in _ASKED_BY.items():
-        if _is_set(variable) and asked != used:
+        if is_set(variable) and asked != used:
             yield OTHER_ENGINE(asked=asked, does=_DOES.get(engine, f"it trains with {engine.value}"))
 
 
@@ -57,18 +57,22 @@ def check_together(num_processes: int) -> None:
         raise APART.error(launched=launched)
 
 
-def check_launch() -> None:
+def check_launch(variables: Mapping[str, str] = os.environ) -> None:
     """Check that the launch does not ask for a compiled student.
+
+    Args:
+        variables: of the environment, as ``accelerate launch`` sets them.
 
     Raises:
         InputError: it does.
     """
-    if os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
+    if variables.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
         raise InputError(
             "the launch asks for a compiled student (dynamo_backend), and nothing would be compiled: the loss is "
             "computed inside the student's forward pass, in its place. Launch with --dynamo_backend no."
         )
 
 
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "false").lower() == "true"
+def is_set(variable: str, variables: Mapping[str, str] = os.environ) -> bool:
+    """Whether a variable says so."""
+    return variables.get(variable, "false").lower() == "true"
