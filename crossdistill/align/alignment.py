@@ -171,7 +171,7 @@ def align_batch(student_ends: Sequence[np.ndarray], teacher_ends: Sequence[np.nd
     Raises:
         ValueError: as for :func:`align`, or the two sides differ in the number of responses.
 
-    Example:
+    Examples:
         >>> ends = [np.array([2, 5, 6]), np.array([3])]
         >>> [alignment.num_chunks for alignment in align_batch(ends, [np.array([5, 6]), np.array([1, 3])])]
         [2, 1]
@@ -246,7 +246,7 @@ def align_around_batch(
 ) -> list[Selection]:
     """:func:`align_around` for many responses at once, as :func:`align_batch` is for :func:`align`.
 
-    Example:
+    Examples:
         >>> ends, spans = [np.array([1, 3, 4])], [np.array([[1, 2]])]
         >>> [selection.student.tolist() for selection in align_around_batch(ends, [np.array([1, 4])], spans)]
         [[0]]

@@ -194,7 +194,7 @@ def template_findings(effects: TemplateEffects, side: str, uses: Uses = EVERYTHI
         side: what messages call the model, such as "student".
         uses: what the conversations of the run have.
 
-    Example:
+    Examples:
         >>> from transformers import ByT5Tokenizer
         >>> from crossdistill.chat import ensure_template, template_effects
         >>> tokenizer = ByT5Tokenizer(extra_ids=0)

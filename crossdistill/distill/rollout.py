@@ -54,7 +54,7 @@ class Rollout:
         is_sampled: whether the student sampled the completions; otherwise they were given, or a teacher wrote them.
         teachers: of each row, the teacher that its data names, if any (:class:`crossdistill.distill.Routing`).
 
-    Example:
+    Examples:
         >>> rollout = Rollout.of(["One, two, ", "A, B, "], [[1], [2]], [[5, 6], [7]])
         >>> [(turn.row, turn.ids) for turn in rollout.turns]
         [(0, [5, 6]), (1, [7])]

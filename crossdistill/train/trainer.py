@@ -61,7 +61,10 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
         eval_dataset: likewise; or several by name.
         processing_class: the student's tokenizer, or its name; that of the model's folder if left out.
         teacher_processing_class: the teacher's; likewise. By name if there are several.
-        callbacks, optimizers, quantization_config, peft_config: as for TRL's trainer.
+        callbacks: as for TRL's trainer.
+        optimizers: likewise.
+        quantization_config: likewise.
+        peft_config: likewise.
         tools: functions that the student may call, as for TRL's trainer. Its turns are supervised one by one; the
             tools' results are not.
 

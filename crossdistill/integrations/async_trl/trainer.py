@@ -53,7 +53,9 @@ class AsyncTrainer(AsyncDistillationTrainer):
         worker: samples and scores; its Distiller has the objective ("dpca" with any of its options).
         args: TRL's configuration; settings that belong to TRL's own loss or sampling are refused.
         weight_transfer: brings the weights to the sampler; by default TRL's to a vLLM server, over NCCL.
-        callbacks, optimizers, peft_config: as for TRL's trainer.
+        callbacks: as for TRL's trainer.
+        optimizers: likewise.
+        peft_config: likewise.
 
     Raises:
         InputError: something that cannot work.

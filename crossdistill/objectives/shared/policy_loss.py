@@ -61,7 +61,8 @@ def clipped_policy_loss(
         old_logprobs: nats, [B, C], under the policy that sampled.
         advantages: nats, [B, C], constant.
         loss_mask: bool [B, C], the supervised tokens; the others may hold anything.
-        clip_low, clip_high: the ratio is clipped to [1 - clip_low, 1 + clip_high].
+        clip_low: the ratio is clipped to [1 - clip_low, 1 + clip_high].
+        clip_high: likewise.
         dual_clip: bounds the loss of a token with a negative advantage A at ``-dual_clip * A``.
 
     Returns:
