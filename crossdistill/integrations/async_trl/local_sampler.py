@@ -54,6 +54,15 @@ class LocalSampler(Sampler):
         rows = zip(output.sequences[:, width:], logits.log_softmax(-1), strict=True)
         return [self._sampled(sequence, logprobs) for sequence, logprobs in rows]
 
+    @torch.no_grad()
+    def prompt_logprobs(self, prompt_ids: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        found = []
+        for ids in prompt_ids:
+            row = torch.tensor(list(ids), device=self.model.device)
+            logprobs = self.model(row[None]).logits[0, :-1].float().log_softmax(-1)
+            found.append(logprobs.gather(1, row[1:, None])[:, 0].cpu().numpy())
+        return found
+
     def _sampled(self, sequence: Tensor, logprobs: Tensor) -> Sampled:
         ids = sequence.tolist()
         end = next((position for position, token in enumerate(ids) if token in self._stop_ids), None)

@@ -122,13 +122,13 @@ class MicroBatches:
         samples: in order; None on processes other than the first.
         size: samples of a micro-batch, of all processes.
         version: gives the version of the policy that trains.
-        trained: gets the numbers of the prompts that are trained on.
+        see: gets the numbers of the prompts that are drawn.
     """
 
     def __init__(
-        self, samples: FreshSamples | None, size: int, version: Callable[[], int], trained: Callable[[list[int]], None]
+        self, samples: FreshSamples | None, size: int, version: Callable[[], int], see: Callable[[list[int]], None]
     ):
-        self._samples, self._size, self._version, self._trained = samples, size, version, trained
+        self._samples, self._size, self._version, self._see = samples, size, version, see
 
     def __iter__(self) -> Iterator[PackedSamples]:
         samples = iter(self._samples) if self._samples is not None else None
@@ -139,9 +139,9 @@ class MicroBatches:
         """One row for each process, about as long as each other; or why there is none."""
         try:
             drawn = [next(samples) for _ in range(self._size)]
-        except _ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - the others wait for a row; raised by _own
             return error
-        self._trained([one.number for one in drawn])
+        self._see([one.number for one in drawn])
         num_rows = dist.get_world_size() if dist.is_initialized() else 1
         return [packed(row, drawn, self._version()) for row in balanced(drawn, num_rows)]
 
@@ -152,12 +152,17 @@ class MicroBatches:
         else:
             count = dist.get_world_size()
             received: list[Any] = [None]
-            rows = None if drawn is None else [drawn] * count if isinstance(drawn, Exception) else drawn
+            rows = [_as_told(drawn)] * count if isinstance(drawn, Exception) else drawn
             dist.scatter_object_list(received, rows, src=0)
-            found = received[0]
+            found = drawn if isinstance(drawn, Exception) else received[0]
         if isinstance(found, Exception):
             raise found
         return found
+
+
+def _as_told(error: Exception) -> Exception:
+    """An error as the other processes raise it: any but ours may refuse to be sent."""
+    return error if isinstance(error, _ERRORS) else RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def balanced(samples: Sequence[ScoredSample], num_rows: int) -> list[list[ScoredSample]]:

@@ -62,6 +62,22 @@ class Sampler(ABC):
             RolloutServerError: the engine failed.
         """
 
+    def prompt_logprobs(self, prompt_ids: Sequence[Sequence[int]]) -> list[np.ndarray] | None:
+        """What the engine gives to each token but the first of each prompt, from which is seen whether weights arrive.
+
+        It is called while :meth:`sample` may be under way.
+
+        Args:
+            prompt_ids: prompts of two tokens or more.
+
+        Returns:
+            Nats at temperature 1, float [tokens - 1] for each prompt; None if the engine cannot tell.
+
+        Raises:
+            RolloutServerError: the engine failed.
+        """
+        return None
+
     def check(self) -> None:
         """Raises InputError if the engine cannot do its part; called once before sampling begins."""
         return

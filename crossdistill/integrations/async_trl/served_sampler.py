@@ -117,6 +117,17 @@ class ServedSampler(Sampler):
         }
         return [self._sampled(choice) for choice in self._complete(body, len(prompt_ids))]
 
+    def prompt_logprobs(self, prompt_ids: Sequence[Sequence[int]]) -> list[np.ndarray] | None:
+        """As of any engine. The server reads nothing from its prefix cache for it, which could be of older weights."""
+        body = {"prompt": [list(ids) for ids in prompt_ids], "max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 0}
+        rows = [choice.get("prompt_logprobs") for choice in self._complete(body, len(prompt_ids))]
+        if any(row is None for row in rows):
+            return None
+        return [
+            np.array([entry[str(token)]["logprob"] for token, entry in zip(ids[1:], row[1:], strict=True)])
+            for ids, row in zip(prompt_ids, rows, strict=True)
+        ]
+
     def _sampled(self, choice: dict[str, Any]) -> Sampled:
         if choice.get("token_ids") is None:
             raise InputError(

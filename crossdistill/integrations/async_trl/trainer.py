@@ -2,8 +2,9 @@
 
 Overridden of TRL 1.16 (pinned by tests/integrations/async_trl/test_contract.py): ``get_train_dataloader`` (samples
 with advantages, none drawn ahead), ``get_batch_samples`` (the items of a whole step), ``compute_loss`` and
-``_compute_loss`` (the clipped objective in place of a divergence over one vocabulary), ``_save_checkpoint`` and
-``_inner_training_loop`` (the place in the data). Weight updates, LoRA, callbacks, distribution and logs are inherited.
+``_compute_loss`` (the clipped objective in place of a divergence over one vocabulary), ``_sync_weight`` (failures that
+all processes raise), ``_save_checkpoint`` and ``_inner_training_loop`` (the place in the data). LoRA, callbacks,
+distribution and logs are inherited.
 """
 
 import json
@@ -14,31 +15,40 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
 from torch import Tensor
-from transformers import TrainerState
+from transformers import TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from crossdistill.distill.noise import named, switch_off
 from crossdistill.distill.policy_drift import OTHER_ENGINE, OTHER_POLICY
 from crossdistill.errors import InputError, ServerError
+from crossdistill.chat.prompts import as_prompt, prompt_name
+from crossdistill.integrations.async_trl.arrival import NUM_TEXTS, Arrival, policy_logprobs, texts_of
 from crossdistill.integrations.async_trl.checks import check_args, check_objective, check_packing
 from crossdistill.integrations.async_trl.micro_batches import FreshSamples, MicroBatches, PackedSamples
 from crossdistill.integrations.async_trl.pace import Pace
+from crossdistill.integrations.async_trl.weight_updates import ERRORS, WeightUpdates
 from crossdistill.integrations.async_trl.worker import RolloutWorker
 from crossdistill.objectives.base import LossSum
 from crossdistill.ops import LMHead, TokenLogprobs, token_logprobs
 from crossdistill.ops.backbone import backbone_of, causal_lm
 from crossdistill.train.preflight.noise import SWITCHED_OFF
+from crossdistill.train.together import raised_on_all
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="You are importing from 'trl.experimental'")
     from trl.experimental.async_distillation import AsyncDistillationConfig, AsyncDistillationTrainer
 
 STATE_FILE = "rollout_state.json"
+BLIND = (
+    "the engine that samples cannot give the log-probabilities of a prompt, so weights that do not reach it go "
+    "unnoticed unless samples are fresh: implement Sampler.prompt_logprobs, or serve the student with vLLM."
+)
 _LOGGER = logging.getLogger("crossdistill")
 
 
@@ -80,8 +90,10 @@ class AsyncTrainer(AsyncDistillationTrainer):
         check_args(args)
         if not torch.cuda.is_available():  # the default of TRL needs a GPU
             args.model_init_kwargs = {"attn_implementation": "sdpa", **(args.model_init_kwargs or {})}
-        if PartialState().is_main_process:
-            worker.sampler.check()
+        state = PartialState()
+        with raised_on_all(*ERRORS):
+            if state.is_main_process:
+                worker.sampler.check()
         super().__init__(
             model,
             args,
@@ -101,7 +113,14 @@ class AsyncTrainer(AsyncDistillationTrainer):
             _LOGGER.warning(SWITCHED_OFF(sources=named(noise)).message)
         LMHead.from_model(student).verify(student)
         check_packing(student)
+        if self.weight_transfer is not None:
+            self.weight_transfer = WeightUpdates(self.weight_transfer)
+        prompts = [as_prompt(worker.rows[k]["prompt"], prompt_name(k)) for k in range(min(NUM_TEXTS, len(worker.rows)))]
+        self._texts = texts_of([self.distiller.renderer.render(prompt) for prompt in prompts])
+        self._arrival, self._is_blind = Arrival(), False
         self._num_items: Tensor | int = 1
+        self._drawn_prompts: list[int] = []
+        self.add_callback(_OptimizerStep(self))
 
     # ---- data -------------------------------------------------------------------------------------------------------
 
@@ -118,12 +137,13 @@ class AsyncTrainer(AsyncDistillationTrainer):
                 self._metrics["train"],
             )
             self._rollout_dataset = samples
-        return MicroBatches(samples, size, lambda: self.model_version, self._trained_prompts.update)
+        return MicroBatches(samples, size, lambda: self.model_version, self._drawn_prompts.extend)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[PackedSamples], num_batches: int, device: torch.device
     ) -> tuple[list[PackedSamples], Tensor]:
         """The micro-batches of a step, and the terms of its loss on all processes."""
+        self._drawn_prompts.clear()
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         return batches, torch.stack([batch["weight"] for batch in batches]).sum().clamp(min=1.0).to(device)
 
@@ -179,6 +199,35 @@ class AsyncTrainer(AsyncDistillationTrainer):
         self._step_seq_len_weighted += length * tokens
         self._step_samples += tokens / length
 
+    # ---- weights ----------------------------------------------------------------------------------------------------
+
+    def _sync_weight(self) -> None:
+        """Send the weights to the engine that samples.
+
+        Raises:
+            InputError, ServerError, OutOfSpaceError: they did not arrive; in all processes alike.
+        """
+        with raised_on_all(*ERRORS):
+            super()._sync_weight()
+            if self.weight_transfer is not None:
+                self.weight_transfer.raise_failure()
+        if not self._texts:
+            return
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        with self.accelerator.autocast():
+            policy = self._forward_redirection(self.model_wrapped, unwrapped, policy_logprobs, unwrapped, self._texts)
+        with raised_on_all(*ERRORS):
+            if self.accelerator.is_main_process:
+                self._judge_arrival(policy)
+
+    def _judge_arrival(self, policy: np.ndarray) -> None:
+        engine = self.rollout_worker.sampler.prompt_logprobs(self._texts)
+        if engine is not None:
+            self._arrival.judge(policy, np.concatenate(engine))
+        elif not self._is_blind:
+            self._is_blind = True
+            _LOGGER.warning(BLIND)
+
     # ---- from checkpoint to checkpoint ------------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -222,3 +271,13 @@ class AsyncTrainer(AsyncDistillationTrainer):
             if self.state.global_step > first_step:
                 self._save_checkpoint(self.model, None)
             raise
+
+
+class _OptimizerStep(TrainerCallback):
+    """Prompts are trained on once the optimizer has stepped: a run can end while a step's samples are drawn."""
+
+    def __init__(self, trainer: AsyncTrainer):
+        self._trainer = trainer
+
+    def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+        self._trainer._trained_prompts.update(self._trainer._drawn_prompts)

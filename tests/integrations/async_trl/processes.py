@@ -1,7 +1,12 @@
-"""Two steps on the tiny pair, in one process or several: the folder holds the pair, and then the result."""
+"""Two steps on the tiny pair, in one process or several: the folder holds the pair, and then the result.
+
+With "unplugged" as a third argument, the weights do not reach the sampler after the first step; with "broken", the
+worker has an error of its own.
+"""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -15,7 +20,27 @@ from tests.models import MESSAGES
 BATCH = 4
 
 
-def main(folder: Path, num_processes: int) -> None:
+class Unplugged(LocalSampler):
+    """Gets weights once."""
+
+    sent = 0
+
+    def send_weights(self, iterator: Any) -> None:
+        self.sent += 1
+        if self.sent > 1:
+            raise OSError("unplugged")
+        super().send_weights(iterator)
+
+
+class Broken(LocalSampler):
+    def sample(self, prompt_ids: Any) -> Any:
+        raise KeyError("broken")
+
+
+KINDS = {"sound": LocalSampler, "unplugged": Unplugged, "broken": Broken}
+
+
+def main(folder: Path, num_processes: int, kind: str = "sound") -> None:
     host = sys.modules[AsyncTrainer.__bases__[0].__module__]
     host.get_peak_flops_per_device = lambda *_: None  # it asks a GPU its name
     student, teacher = (
@@ -24,7 +49,7 @@ def main(folder: Path, num_processes: int) -> None:
     tokenizers = {name: AutoTokenizer.from_pretrained(folder / name) for name in ("student", "teacher")}
     size = student.get_input_embeddings().weight.shape[0]
     distiller = Distiller(tokenizers["student"], LocalTeacher(teacher, tokenizers["teacher"]), vocab_size=size)
-    sampler = LocalSampler(student, distiller.stop_ids, 8)
+    sampler = KINDS[kind](student, distiller.stop_ids, 8)
     worker = RolloutWorker(distiller, [{"prompt": prompt} for prompt in MESSAGES], sampler, portion=2)
     args = AsyncDistillationConfig(
         str(folder / "output"),
@@ -51,4 +76,4 @@ def main(folder: Path, num_processes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

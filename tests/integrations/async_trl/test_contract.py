@@ -13,6 +13,7 @@ SIGNATURES = {
     "get_batch_samples": "self, epoch_iterator, num_batches, device",
     "compute_loss": "self, model, inputs, return_outputs=False, num_items_in_batch=None",
     "_compute_loss": "self, unwrapped_model, inputs",
+    "_sync_weight": "self",
     "_save_checkpoint": "self, model, trial",
     "_inner_training_loop": "self, *args, **kwargs",
     "__init__": "self, model, args=None, train_dataset=None, processing_class=None, callbacks=None, "
@@ -23,6 +24,7 @@ RELIED_ON = {
     "_inner_training_loop": ("self._trained_prompts.clear()", "isinstance(self.rollout_worker, AsyncRolloutWorker)"),
     "_save_checkpoint": ("isinstance(self.rollout_worker, AsyncRolloutWorker)",),
     "_log_step_metrics": ("self._rollout_dataset.wait_s", "self._step_samples"),
+    "_sync_weight": ("self._sync_weight_merged(t0)",),
     "_sync_weight_merged": ("self.weight_transfer.send_weights(self._streaming_iter())", "self.model_version += 1"),
     "log": ("self.rollout_worker.metrics_queue.get_nowait()", "_reduce_metric(key, valid)"),
     "compute_loss": ("self._forward_redirection(model, unwrapped_model, self._compute_loss",),

@@ -190,7 +190,19 @@ class Elsewhere:
         return getattr(self._weights, name)
 
 
-def test_weights_that_never_arrive_are_noticed(make, sampler):
+@pytest.mark.parametrize("max_staleness", [0, 4])
+def test_weights_that_never_arrive_are_noticed(make, sampler, max_staleness):
+    """At once, at any age of the samples, at a rate at which the policy has hardly moved."""
+    options = {"max_steps": 8, "max_staleness": max_staleness, "lr_scheduler_type": "constant"}
+    trainer = make(transfer=Elsewhere(sampler), **options)
+    with pytest.raises(FindingError, match="the weights do not reach the engine that samples"):
+        trainer.train()
+    assert trainer.state.global_step < 4
+
+
+def test_fresh_samples_of_another_policy_are_noticed(make, sampler, monkeypatch):
+    """Also if the engine cannot say what it gives to a prompt."""
+    monkeypatch.setattr(LocalSampler, "prompt_logprobs", lambda *_: None)
     trainer = make(transfer=Elsewhere(sampler), max_steps=30, learning_rate=0.3, lr_scheduler_type="constant")
     with pytest.raises(FindingError, match="see whether the weights reach the sampler"):
         trainer.train()
@@ -219,18 +231,21 @@ def test_a_worker_needs_its_pace(worker: RolloutWorker):
         worker.start()
 
 
-def test_a_teacher_that_dies_ends_the_run_with_its_last_step_saved(make, worker, output, monkeypatch):
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_a_teacher_that_dies_ends_the_run_with_its_last_step_saved(make, worker, output, monkeypatch, accumulated):
+    """Samples of the next step that were drawn before it died are no longer in the queue, but not trained on either."""
     score, calls = worker.distiller.score, []
 
     def dying(*args: Any, **kwargs: Any) -> ScoredBatch:
         calls.append(1)
-        if len(calls) > 4:  # two calls a step
+        if len(calls) > 3:  # two calls a step
             raise TeacherUnavailableError("the teacher is gone")
         return score(*args, **kwargs)
 
     monkeypatch.setattr(worker.distiller, "score", dying)
-    trainer = make(max_steps=5)
+    size = BATCH // accumulated
+    trainer = make(max_steps=5, per_device_train_batch_size=size, gradient_accumulation_steps=accumulated)
     with pytest.raises(TeacherUnavailableError, match="the teacher is gone"):
         trainer.train()
-    assert trainer.state.global_step == 2
-    assert json.loads((output / "checkpoint-2" / "rollout_state.json").read_text())["prompt_index"] == 2 * BATCH
+    assert trainer.state.global_step == 1
+    assert json.loads((output / "checkpoint-1" / "rollout_state.json").read_text())["prompt_index"] == BATCH

@@ -249,9 +249,9 @@ def test_an_older_sample_is_dropped_and_counted(distiller):
 
 def test_a_micro_batch_is_packed_and_counts_its_prompts(distiller):
     fresh, _ = drawing(distiller, [sample(0, 3, 3), sample(1, 2, 2)], max_staleness=2)
-    trained: list[int] = []
-    row = next(iter(MicroBatches(fresh, 2, lambda: 3, trained.extend)))
-    assert trained == [0, 1]
+    drawn: list[int] = []
+    row = next(iter(MicroBatches(fresh, 2, lambda: 3, drawn.extend)))
+    assert drawn == [0, 1]
     assert row["input_ids"].tolist() == [[0, 1, 2, 0, 1]]
     assert row["position_ids"].tolist() == [[0, 1, 2, 0, 1]]
     assert row["staleness"].tolist() == [[0, 0, 0, 1, 1]]
