@@ -79,8 +79,12 @@ class Sampler(ABC):
         return None
 
     def check(self) -> None:
-        """Raises InputError if the engine cannot do its part; called once before sampling begins."""
+        """Raises InputError if the engine cannot do its part; called before a run, perhaps after an earlier one."""
         return
+
+    def is_well(self) -> bool:
+        """Whether a call that has been under way for long may go on; asked while it is."""
+        return False
 
     def close(self) -> None:
         """Give up what is under way."""

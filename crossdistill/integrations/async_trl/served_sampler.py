@@ -14,6 +14,8 @@ from crossdistill.integrations.async_trl.sampler import Sampled, Sampler
 
 _PROBE = "Sum: 12 + 30 = 42, naïve café.\n"
 _SAME = 1e-4  # nats
+_HEALTH_S = 30.0  # a busy server answers late
+_MAX_SHOWN = 200
 
 
 class _TryAgainError(Exception):
@@ -67,6 +69,7 @@ class ServedSampler(Sampler):
             InputError: another tokenizer, no log-probabilities, or those of another temperature.
             RolloutServerError: the server is out of reach.
         """
+        self._closed.clear()
         tokenizer = self._distiller.renderer.tokenizer
         wanted = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
         body = {"model": self.model, "prompt": _PROBE, "add_special_tokens": False}
@@ -179,8 +182,23 @@ class ServedSampler(Sampler):
             raise RolloutServerError(
                 f"the server at {self.url} refuses {path} with status {response.status_code}: {response.text[:300]}"
             )
-        answer: dict[str, Any] = response.json()
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise RolloutServerError(
+                f"the server at {self.url} answers {path} with something else than vLLM's JSON "
+                f"({' '.join(response.text.split())[:_MAX_SHOWN]!r}): see whether the address is that of vLLM."
+            )
         return answer
+
+    def is_well(self) -> bool:
+        """Whether the server answers at /health; a call ends by `timeout_s` in any case."""
+        try:
+            return self._client.get(f"{self.url}/health", timeout=_HEALTH_S).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
 
     def close(self) -> None:
         self._closed.set()

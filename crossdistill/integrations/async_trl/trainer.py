@@ -24,10 +24,10 @@ from transformers import TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.distill.noise import named, switch_off
 from crossdistill.distill.policy_drift import OTHER_ENGINE, OTHER_POLICY
 from crossdistill.errors import InputError, ServerError
-from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.integrations.async_trl.arrival import NUM_TEXTS, Arrival, policy_logprobs, texts_of
 from crossdistill.integrations.async_trl.checks import check_args, check_objective, check_packing
 from crossdistill.integrations.async_trl.micro_batches import FreshSamples, MicroBatches, PackedSamples
@@ -118,6 +118,7 @@ class AsyncTrainer(AsyncDistillationTrainer):
         prompts = [as_prompt(worker.rows[k]["prompt"], prompt_name(k)) for k in range(min(NUM_TEXTS, len(worker.rows)))]
         self._texts = texts_of([self.distiller.renderer.render(prompt) for prompt in prompts])
         self._arrival, self._is_blind = Arrival(), False
+        self._has_begun = False
         self._num_items: Tensor | int = 1
         self._drawn_prompts: list[int] = []
         self.add_callback(_OptimizerStep(self))
@@ -244,6 +245,11 @@ class AsyncTrainer(AsyncDistillationTrainer):
         return max(self._trained_prompts, default=self._prompts_before_resume - 1) + 1
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
+        if self._has_begun:
+            raise InputError(
+                "an AsyncTrainer trains once: make another one, with resume_from_checkpoint if the run is to go on."
+            )
+        self._has_begun = True
         checkpoint = kwargs.get("resume_from_checkpoint")
         first_step, state = 0, {"prompt_index": 0, "model_version": 0}
         if checkpoint is not None:

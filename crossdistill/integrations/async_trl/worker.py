@@ -79,7 +79,7 @@ class RolloutWorker:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._doing: dict[str, float] = {}
+        self._sampling: dict[int, float] = {}  # first prompt of each call -> since when it is silent
 
     # ---- called by the trainer's thread ---------------------------------------------------------------------------
 
@@ -89,7 +89,12 @@ class RolloutWorker:
         Args:
             pace: counts the samples of this run.
             first_number: the prompt to begin with, in a resumed run.
+
+        Raises:
+            InputError: an earlier run's thread is still at work.
         """
+        if self._is_alive:
+            raise InputError("the worker still samples for another run: stop it, or make a new worker and sampler.")
         self._pace, self._first_number = pace, first_number
 
     def start(self) -> None:
@@ -98,6 +103,8 @@ class RolloutWorker:
             raise InputError("the worker has no pace: give it to an AsyncTrainer, which sets it.")
         self._stopped.clear()
         self._error = None
+        while not self.rollout_buffer.empty():  # an earlier run's, whose prompts this one begins with
+            self.rollout_buffer.get_nowait()
         self._thread = threading.Thread(target=self._run, args=(self._pace,), name="crossdistill-rollout", daemon=True)
         self._thread.start()
 
@@ -121,16 +128,29 @@ class RolloutWorker:
 
         Raises:
             TeacherError: the teacher failed.
-            RolloutServerError: the engine that samples failed, or one of the two has been silent for `stale_after_s`.
+            RolloutServerError: the engine that samples failed or has been silent for `stale_after_s`, or the worker was
+                stopped.
         """
         if self._error is not None:
             raise self._error
-        for what, since in list(self._doing.items()):
-            if time.monotonic() - since > stale_after_s:
-                raise RolloutServerError(
-                    f"{what} has not answered for {stale_after_s:g} s (heartbeat_stale_after_s): see whether its "
-                    "server still runs; what was trained so far is sound."
-                )
+        if not self._is_alive:
+            raise RolloutServerError("nothing is sampled any more: the worker was stopped, or never started.")
+        now = time.monotonic()
+        silent = [first for first, since in list(self._sampling.items()) if now - since > stale_after_s]
+        if not silent:
+            return
+        if not self.sampler.is_well():
+            raise RolloutServerError(
+                f"the sampler (from prompt {silent[0]} on) has not answered for {stale_after_s:g} s "
+                "(heartbeat_stale_after_s): see whether its server still runs; what was trained so far is sound."
+            )
+        for first in silent:  # a long response: asked again after as long
+            if first in self._sampling:
+                self._sampling[first] = now
+
+    @property
+    def _is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     # ---- the worker's own thread ------------------------------------------------------------------------------------
 
@@ -168,7 +188,7 @@ class RolloutWorker:
 
     def _sample(self, first: int, prompts: Sequence[Prompt]) -> tuple[int, list[Sampled]]:
         version = self._version  # before sampling: tokens can come from a later policy, never from an earlier one
-        with self._busy(f"the sampler (from prompt {first} on)"):
+        with self._heard(first):
             sampled = self.sampler.sample([self.distiller.renderer.render(prompt) for prompt in prompts])
         if len(sampled) != len(prompts):
             raise InputError(f"the sampler gave {len(sampled)} responses to {len(prompts)} prompts: give one each.")
@@ -186,14 +206,13 @@ class RolloutWorker:
     def _scored(self, portion: _Portion) -> Iterator[ScoredSample]:
         version, sampled = portion.sampled.result()
         stops = [self._stop_logprob(one) for one in sampled]
-        with self._busy("the teacher"):
-            batch = self.distiller.score(
-                portion.prompts,
-                [one.ids for one in sampled],
-                [one.logprobs for one in sampled],
-                stop_logprobs=stops,
-                teachers=[row.get(COLUMN) for row in portion.rows],
-            )
+        batch = self.distiller.score(  # a served teacher has time limits of its own
+            portion.prompts,
+            [one.ids for one in sampled],
+            [one.logprobs for one in sampled],
+            stop_logprobs=stops,
+            teachers=[row.get(COLUMN) for row in portion.rows],
+        )
         return samples_of(batch, portion.first, version)
 
     def _stop_logprob(self, sampled: Sampled) -> float | None:
@@ -213,9 +232,9 @@ class RolloutWorker:
         return [int(orders[epoch][place]) for epoch, place in places]
 
     @contextmanager
-    def _busy(self, what: str) -> Iterator[None]:
-        self._doing[what] = time.monotonic()
+    def _heard(self, first: int) -> Iterator[None]:
+        self._sampling[first] = time.monotonic()
         try:
             yield
         finally:
-            self._doing.pop(what, None)
+            self._sampling.pop(first, None)

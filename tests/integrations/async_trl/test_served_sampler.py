@@ -29,8 +29,10 @@ class Server:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         body = json.loads(request.content) if request.content else {}
-        if path == "/v1/models":
-            answer: Any = {"data": [{"id": "student"}]}
+        if path == "/health":
+            answer: Any = {}
+        elif path == "/v1/models":
+            answer = {"data": [{"id": "student"}]}
         elif path == "/tokenize":
             answer = {"tokens": self.tokenizer(body["prompt"], add_special_tokens=False)["input_ids"]}
         else:
@@ -49,6 +51,10 @@ class Server:
             logprobs = (self.model(torch.tensor([ids])).logits[0, -1] / temperature).log_softmax(-1)
             ids.append(int(logprobs.argmax()))
             values.append(float(logprobs.max()))
+        if "prompt_logprobs" in body:
+            given = self.model(torch.tensor([prompt])).logits[0].log_softmax(-1)
+            rows = [{str(token): {"logprob": float(given[k, token])}} for k, token in enumerate(prompt[1:])]
+            return {"index": index, "token_ids": ids[len(prompt) :], "prompt_logprobs": [None, *rows]}
         logprobs_of = {"token_logprobs": values, "top_logprobs": [{"a": value} for value in values]}
         return {"index": index, "token_ids": ids[len(prompt) :], "logprobs": logprobs_of}
 
@@ -170,3 +176,39 @@ def test_a_refusal_is_not_repeated(server, distiller):
     with pytest.raises(RolloutServerError, match="refuses /v1/models with status 400: too long"):
         sampler_of(server, distiller).sample([[5, 6]])
     assert len(calls) == 1
+
+
+def test_it_gives_the_log_probabilities_of_prompts(server, distiller, sampler):
+    prompts = [distiller.renderer.render(text) for text in ("one", "seven hundred")]
+    found = sampler_of(server, distiller).prompt_logprobs(prompts)
+    for own, expected in zip(found, sampler.prompt_logprobs(prompts), strict=True):
+        assert own == pytest.approx(expected, abs=1e-5)
+    server.change = without("prompt_logprobs")
+    assert sampler_of(server, distiller).prompt_logprobs(prompts) is None
+
+
+@pytest.mark.parametrize("text", ["<html>welcome</html>", "[]"])
+def test_an_answer_of_another_server_is_shown(server, distiller, text):
+    server.change = lambda path, answer: httpx.Response(200, text=text)
+    with pytest.raises(RolloutServerError, match="answers /v1/models with something else than vLLM's JSON"):
+        sampler_of(server, distiller).sample([[5, 6]])
+
+
+@pytest.mark.parametrize("answer", [None, httpx.Response(503), httpx.ConnectError("refused")])
+def test_it_tells_whether_its_server_is_well(server, distiller, answer):
+    def change(path: str, usual: Any) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return usual if answer is None else answer
+
+    server.change = change
+    assert sampler_of(server, distiller).is_well() == (answer is None)
+
+
+def test_a_second_run_finds_it_open(server, distiller):
+    sampler = sampler_of(server, distiller)
+    sampler.close()
+    sampler.check()
+    failures = [httpx.Response(503)]
+    server.change = lambda path, answer: failures.pop() if failures else answer
+    assert len(sampler.sample([[5, 6]])) == 1

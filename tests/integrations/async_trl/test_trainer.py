@@ -226,6 +226,13 @@ def test_a_run_goes_on_where_it_was_saved(make, output):
         make(max_steps=4).train(resume_from_checkpoint=str(checkpoint))
 
 
+def test_a_trainer_trains_once(make):
+    trainer = make(max_steps=1)
+    trainer.train()
+    with pytest.raises(InputError, match="an AsyncTrainer trains once: make another one"):
+        trainer.train()
+
+
 def test_a_worker_needs_its_pace(worker: RolloutWorker):
     with pytest.raises(InputError, match="the worker has no pace"):
         worker.start()

@@ -156,11 +156,43 @@ def test_a_dead_teacher_is_told_to_the_trainer(distiller, teacher):
 
 def test_a_sampler_that_is_silent_is_named(distiller):
     held = threading.Event()
-    worker = working(distiller, Scripted(distiller.stop_ids[0], lambda call: held.wait(30)), Pace(2, 0))
+    sampler = Scripted(distiller.stop_ids[0], lambda call: held.wait(30))
+    sampler.close = held.set  # type: ignore[method-assign]
+    worker = working(distiller, sampler, Pace(2, 0))
     error = failure(worker, silence_s=0.2)
-    held.set()
     assert isinstance(error, RolloutServerError)
     assert "the sampler (from prompt 0 on) has not answered for 0.2 s" in str(error)
+
+
+def test_a_long_response_of_an_engine_that_is_well_is_waited_for(distiller):
+    held, asked = threading.Event(), []
+    sampler = Scripted(distiller.stop_ids[0], lambda call: held.wait(30))
+    sampler.is_well = lambda: bool(asked.append(1)) or True  # type: ignore[method-assign]
+    worker = working(distiller, sampler, Pace(2, 0))
+    while len(asked) < 2:
+        worker.check_health(0.05)
+    held.set()
+    assert [one.number for one in taken(worker, 2)] == [0, 1]
+    worker.stop()
+
+
+def test_a_worker_that_was_stopped_says_so(distiller):
+    worker = working(distiller, Scripted(distiller.stop_ids[0]), Pace(2, 0))
+    worker.stop()
+    with pytest.raises(RolloutServerError, match="nothing is sampled any more"):
+        worker.check_health(60)
+
+
+def test_an_earlier_run_leaves_nothing_to_the_next(distiller):
+    worker = working(distiller, Scripted(distiller.stop_ids[0]), Pace(2, 0))
+    taken(worker, 1)
+    with pytest.raises(InputError, match="still samples for another run"):
+        worker.keep_pace(Pace(2, 0))
+    worker.stop()
+    worker.keep_pace(Pace(2, 0), first_number=4)
+    worker.start()
+    assert [one.number for one in taken(worker, 2)] == [4, 5]
+    worker.stop()
 
 
 def test_missing_log_probabilities_are_named(distiller):
