@@ -123,7 +123,7 @@ class ServedSampler(Sampler):
     def prompt_logprobs(self, prompt_ids: Sequence[Sequence[int]]) -> list[np.ndarray] | None:
         """As of any engine. The server reads nothing from its prefix cache for it, which could be of older weights."""
         body = {"prompt": [list(ids) for ids in prompt_ids], "max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 0}
-        rows = [choice.get("prompt_logprobs") for choice in self._complete(body, len(prompt_ids))]
+        rows: list[Any] = [choice.get("prompt_logprobs") for choice in self._complete(body, len(prompt_ids))]
         if any(row is None for row in rows):
             return None
         return [

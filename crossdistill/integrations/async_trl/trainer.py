@@ -72,6 +72,8 @@ class AsyncTrainer(AsyncDistillationTrainer):
     """
 
     _tag_names = ("trl", "crossdistill")
+    weight_transfer: Any  # of TRL's, which has no types
+    model_version: int
 
     def __init__(
         self,
