@@ -25,6 +25,7 @@ from crossdistill.train.completions import Completions
 from crossdistill.train.config import check_training
 from crossdistill.train.loading import student_for_trl, student_options
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
+from crossdistill.train.preflight.launch import check_together, engine_findings
 from crossdistill.train.preflight.schedule import schedule_findings
 from crossdistill.train.preflight.setup import setting_up
 from crossdistill.train.preflight.tokenizers import load_tokenizer
@@ -153,6 +154,7 @@ def sft_trainer(
         )
     use_progress_bar(trainer, ProgressBar())
     trainer.findings = findings
+    trainer.findings.add_all(engine_findings(trainer.accelerator.distributed_type))
     trainer.findings.add_all(schedule_findings(arguments, len(dataset)))
     is_sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     trainer.findings.add_all(trainable_findings(trainer.model, arguments, is_sharded))
@@ -185,7 +187,7 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
         options: fields that override the defaults.
 
     Raises:
-        InputError: settings that cannot work.
+        InputError: settings that cannot work, or processes that would each train by themselves.
     """
     # TRL turns checkpointing on under the old name, about which transformers warns
     checkpointing = options.get("gradient_checkpointing", True)
@@ -200,6 +202,7 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
     arguments = build(SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **options})
     check_unsupported(arguments, UNSUPPORTED_IN_SFT)
     check_training(arguments)
+    check_together(arguments.world_size)
     check_packing_strategy(arguments)
     return arguments
 

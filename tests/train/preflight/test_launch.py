@@ -5,7 +5,8 @@ from accelerate.utils import DistributedType
 
 from crossdistill.errors import InputError
 from crossdistill.train.preflight.launch import check_launch, engine_findings
-from tests.train.harness import make_trainer
+from tests.train.harness import load, make_trainer
+from tests.train.test_finite import MAKERS
 
 
 @pytest.mark.parametrize(("variable", "asked"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "Deep")])
@@ -24,9 +25,10 @@ def test_an_engine_that_runs_is_not(monkeypatch):
     assert list(engine_findings(DistributedType.FSDP)) == []
 
 
-def test_the_run_says_so(monkeypatch, pair, output):
+@MAKERS
+def test_the_run_says_so(monkeypatch, pair, output, make):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    found = [finding.kind.name for finding in make_trainer(pair, output).findings.findings]
+    found = [finding.kind.name for finding in make(pair, output, load(pair.student)).findings.findings]
     assert "other_engine" in found
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from crossdistill import InputError
+from crossdistill.runs.sft import sft_arguments
 from crossdistill.train.preflight.launch import check_together
 from tests.train.harness import make_trainer
 
@@ -24,3 +25,12 @@ def test_the_trainer_checks_it(monkeypatch, pair, output):
     )
     with pytest.raises(pytest.fail.Exception, match="checked"):
         make_trainer(pair, output)
+
+
+def test_sft_checks_it(monkeypatch, output):
+    """Before a teacher writes responses, in each process."""
+    monkeypatch.setattr(
+        "crossdistill.runs.sft.check_together", lambda number: pytest.fail("checked") if number == 1 else None
+    )
+    with pytest.raises(pytest.fail.Exception, match="checked"):
+        sft_arguments(output, {"use_cpu": True, "bf16": False})
