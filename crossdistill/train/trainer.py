@@ -23,6 +23,7 @@ from crossdistill.distill.checks import scoring_temperature
 from crossdistill.distill.routing import COLUMN
 from crossdistill.distill.student import StudentInputs, check_finite, collate, supervised_states
 from crossdistill.errors import TeacherError
+from crossdistill.findings import FindingError
 from crossdistill.objectives import Objective
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.base import TeacherFindingError
@@ -232,8 +233,8 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
             with timed("student"):
                 ends = [position for part in parts for position in part.stop_positions]
                 old_logprobs = self.old_logprobs(rollout, inputs, ends)
-            check_finite(old_logprobs.tokens, lambda: self.not_finite(inputs))
-            with raised_on_all(TeacherError, TeacherFindingError):
+            with raised_on_all(TeacherError, TeacherFindingError, FindingError):
+                check_finite(old_logprobs.tokens, lambda: self.not_finite(inputs))
                 return inputs, distiller.collect(parts, old_logprobs)
 
     def _compute_loss(
@@ -275,8 +276,9 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
             A response for each prompt; if tools are called, one for each turn, in order.
 
         Raises:
-            InputError: a prompt that a model cannot read.
+            InputError: a prompt that a model cannot read, or FSDP or DeepSpeed have not taken the student over yet.
         """
+        self._check_taken_over("answer prompts", "score them after train()")
         columns = [None] * len(prompts) if names is None else names
         rows: list[dict[str, Any]] = [
             {"prompt": as_prompt(prompt, prompt_name(number)), COLUMN: name}

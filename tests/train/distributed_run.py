@@ -149,6 +149,25 @@ def noise_in_one(pair: Pair, output: Path) -> list[str]:
     return gather_object(told)
 
 
+def overflow_in_one(pair: Pair, output: Path) -> list[str]:
+    """A run in whose last process alone the log-probs of a rollout are not finite; what each process was told."""
+    trainer = make_trainer(pair, output, max_steps=1)
+    old_logprobs = trainer.old_logprobs
+
+    def overflowed(*args: Any) -> Any:
+        found = old_logprobs(*args)
+        return found._replace(tokens=[row * torch.inf for row in found.tokens])
+
+    if trainer.accelerator.process_index == trainer.accelerator.num_processes - 1:
+        trainer.old_logprobs = overflowed
+    told = ["nothing"]
+    try:
+        trainer.train()
+    except FindingError as error:
+        told = [error.finding.kind.name]
+    return gather_object(told)
+
+
 class _OneProcessIsStopped(TrainerCallback):
     """Patches the run so that its last process gets SIGTERM in its first step."""
 
@@ -174,6 +193,7 @@ def main(student: str, teacher: str, folder: str, batch: str) -> None:
     if result["processes"] > 1:
         result["interruption"] = interrupt_and_resume(pair, output / "run", output / "prompts.jsonl")
         result["noise"] = noise_in_one(pair, output / "noisy")
+        result["overflow"] = overflow_in_one(pair, output / "overflow")
         result["failure"] = fail_in_one(pair, output / "failed")
         result["full disk"] = run_out_of_space_in_one(pair, output / "full")
         result["bad row"] = meet_a_bad_row_in_one(pair, output / "bad")

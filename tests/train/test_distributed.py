@@ -120,3 +120,7 @@ def test_a_signal_to_one_process_stops_all_and_the_run_goes_on(outcomes):
 
 def test_noise_in_one_process_stops_all(outcomes):
     assert outcomes[1]["noise"] == ["noise_in_training"] * 2
+
+
+def test_log_probs_that_overflow_in_one_process_stop_all(outcomes):
+    assert outcomes[1]["overflow"] == ["student_not_finite"] * 2

@@ -109,3 +109,19 @@ def test_activations_that_overflow_at_the_first_rollout_are_a_matter_of_the_dtyp
         layer.weight.fill_(6e4)
     with pytest.raises(FindingError, match=r"up_proj \(Linear\) is the first layer that overflows, in float16\. Load"):
         trainer.train()
+
+
+def test_logprobs_that_overflow_in_one_process_are_told_to_all(pair, output, monkeypatch):
+    told: list[Any] = []
+    monkeypatch.setattr("crossdistill.train.together.gather_object", lambda ours: told.extend(ours) or ours)
+    trainer = distillation_of(pair, output, load(pair.student))
+    old_logprobs = trainer.old_logprobs
+
+    def overflowed(*args: Any) -> Any:
+        found = old_logprobs(*args)
+        return found._replace(tokens=[row * torch.nan for row in found.tokens])
+
+    trainer.old_logprobs = overflowed
+    with pytest.raises(FindingError, match="not finite"):
+        trainer.train()
+    assert any(one is not None for one in told)
