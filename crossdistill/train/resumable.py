@@ -7,12 +7,13 @@ Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``train
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import is_peft_model
+from torch import Tensor
 from torch.distributed.fsdp import StateDictType
 from transformers import PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
@@ -115,12 +116,14 @@ class ResumableTrainer(FiniteTrainer):
         Raises:
             InputError: an engine that shards the weights does so as training begins, and it has not begun.
         """
+        self._check_taken_over("be evaluated", "evaluate after train(), or set eval_on_start = true")
+        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+
+    def _check_taken_over(self, what: str, way_out: str) -> None:
         if self._is_sharded and not self.accelerator._models:
             raise InputError(
-                "FSDP and DeepSpeed take the student over as training begins, so it cannot be evaluated before: "
-                "evaluate after train(), or set eval_on_start = true."
+                f"FSDP and DeepSpeed take the student over as training begins, so it cannot {what} before: {way_out}."
             )
-        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         with ending_together(Path(self.args.output_dir)):  # loggers and tables of completions write files
@@ -147,6 +150,8 @@ class ResumableTrainer(FiniteTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         model = self.accelerator.unwrap_model(self.model)
+        if state_dict is not None:
+            state_dict = _without_tied(model, state_dict)
         with defaults_kept(model, Path(output_dir or self.args.output_dir)):
             super()._save(output_dir, state_dict)
 
@@ -206,6 +211,12 @@ class ResumableTrainer(FiniteTrainer):
     def _remove(self, folder: Path | None) -> None:
         if folder is not None and self.args.should_save:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _without_tied(model: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each weight once: an engine gathers tied ones apart, which transformers then no longer knows as one."""
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    return {name: weight for name, weight in weights.items() if tied.get(name) not in weights}
 
 
 @contextmanager
