@@ -35,6 +35,10 @@ TRAIN = {
     "activation_checkpointing": False,
     "report_to": "none",
 }
+SFT_SETTINGS = (
+    *("max_steps", "logging_steps", "save_strategy", "save_steps", "per_device_train_batch_size"),
+    *("bf16", "use_cpu", "disable_tqdm"),
+)
 LAUNCHES = {
     "ddp": [],
     "fsdp2": ["--fsdp_state_dict_type", "FULL_STATE_DICT"],
@@ -111,3 +115,37 @@ def test_a_teacher_that_one_process_loses(prompts, tmp_path, name):
     assert errors.count("the teacher is gone. The run stopped; --resume continues from its checkpoint") == 1
     assert (tmp_path / "run/checkpoints").exists()
     assert "exitcode  : 75" in errors
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    rows = [{"prompt": message(problem), "completion": "seven"} for problem in problems("train", 16, seed=3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def begin_sft(name: str, pairs: str, output: Path, **changes: object) -> subprocess.Popen[str]:
+    settings = {key: TRAIN[key] for key in SFT_SETTINGS} | (ON_A_CPU if name.startswith("zero") else {}) | changes
+    program: Sequence[str] = [
+        *(*command(name.partition("-")[0], 2, *LAUNCHES[name]), "-m", "tests.engines.command", "sft"),
+        *("--student", asset("student"), "--dataset", pairs, "--output", str(output)),
+        *(f"--set=train.{key}={json.dumps(value)}" for key, value in settings.items()),
+    ]
+    return start(program)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sft_leaves_a_model_that_can_be_loaded(pairs, tmp_path, name):
+    _, errors = finish(process := begin_sft(name, pairs, tmp_path), 300)
+    assert process.returncode == 0, errors[-6000:]
+    assert [entry["step"] for entry in json.loads((tmp_path / "run.json").read_text())["history"] if "loss" in entry]
+    assert "lm_head.weight" not in load_file(tmp_path / "model/model.safetensors")  # it is the input embedding
+    AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+
+
+def test_sft_of_processes_that_would_each_train_by_themselves(pairs, tmp_path):
+    _, errors = finish(process := begin_sft("ddp", pairs, tmp_path / "run", use_cpu=False), 300)
+    assert process.returncode != 0
+    assert "2 processes were launched, and accelerate lets each train by itself" in errors
+    assert not (tmp_path / "run").exists()
