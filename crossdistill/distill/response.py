@@ -198,6 +198,12 @@ class ScoredBatch:
         tensors = self.advantages[own], self.loss_mask[own], self.old_logprobs[own]
         return ScoredBatch(*tensors, self.rows([row]), self.rollout.row(row))
 
+    def first(self, num_rows: int) -> "ScoredBatch":
+        """The first rows; those after them are padding."""
+        own = slice(num_rows)
+        tensors = self.advantages[own], self.loss_mask[own], self.old_logprobs[own]
+        return ScoredBatch(*tensors, self.rows(range(num_rows)), self.rollout.first(num_rows))
+
     def to(self, device: torch.device | str) -> "ScoredBatch":
         """The same with its tensors on a device."""
         return replace(

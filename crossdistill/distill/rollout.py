@@ -129,6 +129,18 @@ class Rollout:
             [name for part in parts for name in part.teachers],
         )
 
+    def first(self, num_rows: int) -> "Rollout":
+        """The first rows of it."""
+        own = slice(num_rows)
+        return replace(
+            self,
+            prompts=self.prompts[own],
+            prompt_ids=self.prompt_ids[own],
+            completion_ids=self.completion_ids[own],
+            turns=[turn for turn in self.turns if turn.row < num_rows],
+            teachers=self.teachers[own],
+        )
+
     def row(self, row: int) -> "Rollout":
         """One row of it."""
         return Rollout(

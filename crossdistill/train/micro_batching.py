@@ -30,25 +30,33 @@ class LossSums:
 
     Attributes:
         weight: terms of the loss.
+        loss: sum over these terms.
         stats: of the objective, by name: sums over these terms.
         tokens: supervised tokens.
         entropy: sum over these, in nats.
     """
 
     weight: float = 0.0
+    loss: float = 0.0
     stats: dict[str, float] = field(default_factory=dict)
     tokens: float = 0.0
     entropy: float = 0.0
 
     def add(self, other: "LossSums") -> None:
         self.weight += other.weight
+        self.loss += other.loss
         self.tokens += other.tokens
         self.entropy += other.entropy
         for name, value in other.stats.items():
             self.stats[name] = self.stats.get(name, 0.0) + value
 
+    @property
+    def mean_loss(self) -> float:
+        """The loss a term; 0 if nothing is supervised."""
+        return self.loss / max(1.0, self.weight)
+
     def means(self) -> dict[str, float]:
-        """By name; 0 if nothing is supervised."""
+        """The other means by name; 0 if nothing is supervised."""
         stats = {name: value / max(1.0, self.weight) for name, value in self.stats.items()}
         return {"entropy": self.entropy / max(1.0, self.tokens), **stats}
 
@@ -105,8 +113,9 @@ class MicroBatchingTrainer(VerifyingTrainer):
             total = total + loss.detach()
             self.micro_batch += 1
         total = total + self._loss_of(model, last)
-        if not self.model.training or self.accelerator.sync_gradients:
-            self._log_means("train" if self.model.training else "eval")
+        if self.model.training and self.accelerator.sync_gradients:
+            for name, value in self._take_sums().means().items():
+                self._metrics["train"][name].append(value)
         return (total, None) if return_outputs else total
 
     def _loss_of(self, model: Any, batch: Mapping[str, Tensor]) -> Tensor:
@@ -137,10 +146,10 @@ class MicroBatchingTrainer(VerifyingTrainer):
         finally:
             state._set_sync_gradients(True)
 
-    def _log_means(self, mode: str) -> None:
+    def _take_sums(self) -> LossSums:
+        """The sums since the last call, of all processes. Every process must call it."""
         total = LossSums()
         for of_process in gather_object([self._sums]):
             total.add(of_process)
-        for name, value in total.means().items():
-            self._metrics[mode][name].append(value)
         self._sums = LossSums()
+        return total

@@ -1,8 +1,8 @@
 """The trainer: TRL's DistillationTrainer as a caller of :class:`crossdistill.distill.Distiller`.
 
 Overridden of TRL 1.16 (pinned by tests/train/test_trl_contract.py), in addition to what the modules `generation`,
-`checkpointing`, `verifying` and `micro_batching` override: ``_generate_and_score_completions`` (adds the teacher's
-signal), ``_compute_loss`` (the objective instead of a divergence over one vocabulary) and ``log`` (metrics).
+`checkpointing`, `verifying`, `micro_batching` and `evaluation` override: ``_generate_and_score_completions`` (adds the
+teacher's signal), ``_compute_loss`` (the objective instead of a divergence over one vocabulary) and ``log`` (metrics).
 Generation, tools, PEFT, distribution, loggers and the hub are inherited.
 """
 
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from crossdistill.chat import stop_ids
@@ -30,8 +31,9 @@ from crossdistill.teachers.base import TeacherFindingError
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.assembly import distiller_of
 from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.evaluation import EvaluatingTrainer
 from crossdistill.train.loading import load_teacher, student_for_trl
-from crossdistill.train.micro_batching import LossSums, MicroBatchingTrainer
+from crossdistill.train.micro_batching import LossSums
 from crossdistill.train.monitor.base import Observation
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
 from crossdistill.train.monitor.histories import history_counts
@@ -45,11 +47,12 @@ from crossdistill.train.preflight.launch import check_launch, check_together, en
 from crossdistill.train.preflight.noise import check_noise
 from crossdistill.train.preflight.setup import Setup, setting_up
 from crossdistill.train.preflight.student import made_ready
+from crossdistill.train.preflight.turns import asks_for_sharding, check_turns
 from crossdistill.train.together import raised_on_all
 from crossdistill.train.vllm.sampled_logprobs import KeepSampledLogprobs
 
 
-class CrossTokenizerTrainer(MicroBatchingTrainer):
+class CrossTokenizerTrainer(EvaluatingTrainer):
     """Trains a student on its own samples under a teacher with another tokenizer.
 
     Args:
@@ -108,6 +111,7 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
         check_arguments(model, teacher, args, callbacks, optimizers, peft_config, tools)
         check_launch()
         check_together(args.world_size)
+        check_turns(tools, args, asks_for_sharding(args))
         tokenizers = processing_class, teacher_processing_class
         train_data, eval_data = as_data(train_dataset, "the training data"), as_eval_data(eval_dataset)
         setup = Setup.of(model, teacher, args, (train_data, eval_data), tokenizers, tools, quantization_config)
@@ -128,6 +132,7 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
             )
         student = self.accelerator.unwrap_model(self.model)
         self.findings.add_all(engine_findings(self.accelerator.distributed_type))
+        check_turns(tools, args, self.is_fsdp_enabled)
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self.findings.add_all(made_ready(student, args, is_sharded, has_optimizer=optimizers[0] is not None))
         self.stop_at(stop_ids(setup.tokenizer, self.eos_token_ids))
@@ -201,6 +206,7 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
         if self._off_policy is not None and mode == "train":
             given = self._off_policy.rollout(rows, self.state.global_step)
         inputs, batch = self._sample_and_score(rows, given)
+        batch = batch.first(self.num_counted(len(rows)))
         seen = self._observation(mode, batch)
         for monitor in self.monitors:
             monitor.see(seen)
@@ -209,7 +215,7 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
         weight = torch.tensor(batch.weight, dtype=torch.float64, device=device)
         return {
             **inputs,
-            "loss_mask": batch.loss_mask.to(device),
+            "loss_mask": pad(batch.loss_mask, (0, 0, 0, len(rows) - len(batch.loss_mask))).to(device),
             "row": torch.arange(len(rows), device=device),  # finds its responses again: TRL's batches hold tensors only
             "num_items_in_batch": self.accelerator.gather(weight.float()).sum(),
         }
@@ -244,12 +250,12 @@ class CrossTokenizerTrainer(MicroBatchingTrainer):
         mask, batch = inputs["loss_mask"], self._batches["train" if self.model.training else "eval"]
         with self.accelerator.autocast():  # the redirection passes by the one that accelerate puts on the forward
             states = supervised_states(unwrapped_student, inputs, mask)
-            rows = inputs["row"].tolist()
+            rows = [row for row in inputs["row"].tolist() if row < len(batch.loss_mask)]  # the rest is padding
             loss = self.distiller.loss_sum(batch, rows, *states)
             self.measure_drift(batch, rows, states)
         assert loss.entropy is not None
         weight, stats = sum(item.weight for item in batch.rows(rows)), {k: float(v) for k, v in loss.stats.items()}
-        self.loss_sums = LossSums(weight, stats, float(mask.sum()), float(loss.entropy))
+        self.loss_sums = LossSums(weight, float(loss.total.detach()), stats, float(mask.sum()), float(loss.entropy))
         if num_items_in_batch is None:  # in evaluation TRL divides by the units of this process alone
             num_items_in_batch = inputs["num_items_in_batch"].clamp(min=1) / self.accelerator.num_processes
         return loss.total / num_items_in_batch, loss.entropy, mask.sum()

@@ -51,6 +51,7 @@ def _outcome(trainer: RecordingTrainer) -> dict[str, Any]:
     ledger = trainer.total_usage().as_dict()
     return {
         "history": trainer.state.log_history,
+        "five rows": trainer.evaluate(rows(MESSAGES[:5])),
         "weights": gather_object([sums]),
         "completions": sorted(trainer._logs["completion"]),
         "ledger": {name: ledger[name] for name in ("tokens", "flops", "coverage")},

@@ -20,6 +20,7 @@ from trl.trainer.utils import RepeatSampler
 
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.checkpointing import CheckpointingTrainer
+from crossdistill.train.evaluation import EvaluatingTrainer
 from crossdistill.train.finite import FiniteTrainer
 from crossdistill.train.generation import GenerationTrainer
 from crossdistill.train.micro_batching import MicroBatchingTrainer
@@ -47,6 +48,8 @@ SIGNATURES = {
     "training_step": "self, model, inputs, num_items_in_batch",
     "_save_rng_state": "self, output_dir",
     "evaluate": "self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'",
+    "evaluation_loop": "self, dataloader, description, prediction_loss_only=None, ignore_keys=None, "
+    "metric_key_prefix='eval'",
     "get_batch_samples": "self, epoch_iterator, num_batches, device",
     "_run_epoch": "self, model, epoch, train_dataloader, steps_in_epoch, num_update_steps_per_epoch, trial, "
     "ignore_keys_for_eval, start_time, resume_from_checkpoint, epochs_trained, steps_trained_in_current_epoch",
@@ -69,6 +72,7 @@ OVERRIDDEN = {
     "_save",
     "_save_rng_state",
     "evaluate",
+    "evaluation_loop",
     "get_batch_samples",
     "_maybe_log_save_evaluate",
     "save_model",
@@ -111,6 +115,7 @@ def test_nothing_else_is_overridden():
         ResumableTrainer,
         CheckpointingTrainer,
         MicroBatchingTrainer,
+        EvaluatingTrainer,
         CrossTokenizerTrainer,
     )
     ours = {name for kind in classes for name, value in vars(kind).items() if callable(value)}
