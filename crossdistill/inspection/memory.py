@@ -1,9 +1,9 @@
 """Memory of a GPU that a run takes, estimated from sizes alone.
 
 What is held all the time (weights, optimizer, teacher), and what the four phases of a step add: sampling, scoring the
-samples, the teacher's pass, and training. The peak is that of the largest phase. For mixed precision with Adam this is
-the count of ZeRO (Rajbhandari et al. 1910.02054, section 3): 16 bytes a parameter, of which ZeRO-2 spreads 14 over the
-processes and ZeRO-3 and FSDP2 all.
+samples, the teacher's pass, and training. The peak is that of the largest phase, or ZeRO-3's before training. For mixed
+precision with Adam this is the count of ZeRO (Rajbhandari et al. 1910.02054, section 3): 16 bytes a parameter, of which
+ZeRO-2 spreads 14 over the processes and ZeRO-3 and FSDP2 all.
 
 Left out: what the allocator holds and does not use, the device's own context and that of NCCL (together 1 to 3 GiB),
 kernels' work spaces, and quantised weights, which are counted as if they were not.
@@ -45,8 +45,9 @@ class Engine(StrEnum):
 
 
 class Phase(StrEnum):
-    """A part of a step with a peak of its own."""
+    """A part of a run with a peak of its own."""
 
+    START = "before training"
     ALWAYS = "always"
     SAMPLING = "sampling"
     SCORING = "scoring"
@@ -120,7 +121,8 @@ class Setting:
 
     Attributes:
         engine, num_processes: see :class:`Engine`.
-        weight_bytes: of one of the student's weights.
+        weight_bytes: of one of the student's weights, if it is frozen.
+        trained_bytes: of one that is trained.
         compute_bytes: of a number in matrix products.
         state_bytes: of the optimizer's state a trained weight, with weights of 4 bytes: 8 for Adam.
         rows: sampled at once by a process.
@@ -137,6 +139,7 @@ class Setting:
     engine: Engine
     num_processes: int
     weight_bytes: int
+    trained_bytes: int
     compute_bytes: int
     state_bytes: float
     rows: int
@@ -187,13 +190,14 @@ def estimate(
 
         >>> student = ModelSize(7_500_000_000, 7_500_000_000, 0, 0, 0, 32, 4096, 11008, 32000, 0)
         >>> sizes = {"rows": 1, "length": 1024, "micro_batch_tokens": 1024, "micro_batch_rows": 1}
-        >>> how = {"weight_bytes": 2, "compute_bytes": 2, "state_bytes": 8, "accumulates": False}
-        >>> setting = Setting(Engine.ZERO3, 64, is_checkpointed=True, **sizes, **how)
+        >>> how = {"weight_bytes": 2, "trained_bytes": 2, "compute_bytes": 2, "state_bytes": 8}
+        >>> setting = Setting(Engine.ZERO3, 64, accumulates=False, is_checkpointed=True, **sizes, **how)
         >>> states = ("student: weights", "student: optimizer", "student: gradients")
         >>> round(sum(part.num_bytes for part in estimate(setting, student, None) if part.name in states) / 1e9, 2)
         1.88
     """
     parts = [
+        *_starting(setting, student),
         *_states(setting, student),
         *_exchange(setting, student),
         *_sampling(setting, student),
@@ -204,18 +208,27 @@ def estimate(
 
 
 def peaks(parts: list[Part]) -> dict[Phase, float]:
-    """Bytes of each phase, with what is held all the time."""
+    """Bytes of each phase, with what is held all the time from the first step on."""
     always = sum(part.num_bytes for part in parts if part.phase is Phase.ALWAYS)
     own = {phase: sum(part.num_bytes for part in parts if part.phase is phase) for phase in Phase}
-    return {phase: always + own[phase] for phase in Phase if phase is not Phase.ALWAYS and own[phase]}
+    held = {phase: 0 if phase is Phase.START else always for phase in Phase if phase is not Phase.ALWAYS}
+    return {phase: size + own[phase] for phase, size in held.items() if own[phase]}
+
+
+def _starting(setting: Setting, student: ModelSize) -> Iterator[Part]:
+    """ZeRO-3 gathers the student for the check of its head, before there are an optimizer and a teacher."""
+    if setting.engine is Engine.ZERO3:
+        whole = student.params * setting.weight_bytes
+        yield Part(Phase.START, "ZeRO-3: its part of the student", whole / setting.num_processes)
+        yield Part(Phase.START, "ZeRO-3: the whole student, to check its head", whole)
 
 
 def _states(setting: Setting, student: ModelSize) -> Iterator[Part]:
-    engine, size, frozen = setting.engine, setting.weight_bytes, student.params - student.trainable
+    engine, size, frozen = setting.engine, setting.trained_bytes, student.params - student.trainable
     shards = setting.num_processes if engine in (Engine.FSDP, Engine.ZERO3) else 1
     spread = setting.num_processes if engine.is_deepspeed else shards
     states = 4 + setting.state_bytes if engine.is_deepspeed else setting.state_bytes * size / 4
-    yield Part(Phase.ALWAYS, "student: weights", (student.trainable + frozen) * size / shards)
+    yield Part(Phase.ALWAYS, "student: weights", (student.trainable * size + frozen * setting.weight_bytes) / shards)
     yield Part(Phase.ALWAYS, "student: optimizer", student.trainable * states / spread)
     yield Part(Phase.TRAINING, "student: gradients", student.trainable * size / spread)
 
@@ -224,7 +237,7 @@ def _exchange(setting: Setting, student: ModelSize) -> Iterator[Part]:
     """What processes hold to exchange weights and gradients."""
     engine, size, trained = setting.engine, setting.compute_bytes, student.trainable
     if engine is Engine.DDP:
-        yield Part(Phase.TRAINING, "DDP: buckets of gradients", trained * setting.weight_bytes)
+        yield Part(Phase.TRAINING, "DDP: buckets of gradients", trained * setting.trained_bytes)
     if engine is Engine.FSDP:
         gathered = student.around + 2 * student.layer
         for phase in (Phase.SAMPLING, Phase.SCORING, Phase.TRAINING):

@@ -1,21 +1,19 @@
 """What a run will be, from its file and its launch: nothing is loaded, no process is started."""
 
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
 
-from crossdistill.errors import InputError
 from crossdistill.inspection.activations import activations
-from crossdistill.inspection.memory import ModelSize, Part, Setting, estimate
+from crossdistill.inspection.memory import Engine, ModelSize, Part, Setting, estimate
 from crossdistill.inspection.model_files import is_url, read_config
-from crossdistill.runs.config import RunConfig
+from crossdistill.runs.config import RunConfig, build
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.launch import Launch
 from crossdistill.train.preflight.architecture import architecture_of
-from crossdistill.train.unsupported import UNSUPPORTED
 
 _STATE_BYTES = {"8bit": 2.0, "adafactor": 0.0, "sgd": 0.0, "adagrad": 4.0, "rmsprop": 4.0, "lion": 4.0, "adam": 8.0}
 """Part of an optimizer's name -> bytes of its state a weight; the first that fits holds."""
@@ -45,8 +43,10 @@ def forecast(config: RunConfig, launch: Launch, prompt_tokens: int) -> Forecast:
     Raises:
         InputError: a model's configuration cannot be read, or an option is refused.
     """
-    args = _Arguments(config.trainer_arguments())
-    setting = _setting(args, launch, prompt_tokens)
+    args = build(_Arguments, "train", config.trainer_arguments())
+    args.is_on_cpu = launch.is_on_cpu
+    args.check()
+    setting = _setting(args, launch, prompt_tokens, is_adapter=config.lora is not None)
     student, text = _student(config)
     weights, computes = _dtype(setting.weight_bytes), _dtype(setting.compute_bytes)
     kept = activations(text, computes if setting.engine.casts_itself else weights, computes)
@@ -56,34 +56,35 @@ def forecast(config: RunConfig, launch: Launch, prompt_tokens: int) -> Forecast:
     return Forecast(sentences, estimate(setting, student, kept, tuple(teachers)))
 
 
-class _Arguments:
-    """Options of the trainer as attributes, without making a configuration, which would look for its devices."""
+class _Arguments(CrossTokenizerConfig):
+    """A configuration that is checked without looking for devices, which would start the run's engine."""
 
-    def __init__(self, given: dict[str, Any]):
-        for name in given.keys() & UNSUPPORTED.keys():
-            if given[name]:
-                raise InputError(f"{name} cannot be set here: {UNSUPPORTED[name]}.")
-        defaults = {
-            field.name: field.default if field.default_factory is MISSING else field.default_factory()
-            for field in fields(CrossTokenizerConfig)
-            if field.init and (field.default is not MISSING or field.default_factory is not MISSING)
-        }
-        self._values = {**defaults, **given}
+    is_on_cpu = False
 
-    def __getattr__(self, name: str) -> Any:
-        return self._values[name]
+    def __post_init__(self) -> None:
+        self.report_to = []  # loggers are those of the machine that will train
+        if self.gradient_checkpointing is False:
+            self.activation_checkpointing = False
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu" if self.is_on_cpu else "cuda")
 
 
-def _setting(args: _Arguments, launch: Launch, prompt_tokens: int) -> Setting:
+def _setting(args: _Arguments, launch: Launch, prompt_tokens: int, is_adapter: bool) -> Setting:
     is_bf16 = not args.fp16 if args.bf16 is None else args.bf16
     is_half = is_bf16 or args.fp16 or launch.precision in ("bf16", "fp16")
     loaded = _loaded_bytes(args.model_init_kwargs)
     engine = launch.engine
+    held = 2 if engine.is_deepspeed and is_half else loaded
+    # accelerate makes what FSDP2 trains float32 if products are in half precision, and PEFT its adapters
+    is_raised = (is_half and engine is Engine.FSDP) or (is_adapter and not engine.is_deepspeed)
     accumulation, rows = args.gradient_accumulation_steps, args.per_device_train_batch_size
     return Setting(
         engine=engine,
         num_processes=launch.num_processes,
-        weight_bytes=2 if engine.is_deepspeed and is_half else loaded,
+        weight_bytes=held,
+        trained_bytes=4 if is_raised else held,
         compute_bytes=2 if is_half else loaded,
         state_bytes=next((size for part, size in _STATE_BYTES.items() if part in str(args.optim).lower()), 8.0),
         rows=rows * accumulation,

@@ -189,6 +189,14 @@ class CrossTokenizerConfig(DistillationConfig):
         if self.gradient_checkpointing is False:
             self.activation_checkpointing = False  # whose default is on
         super().__post_init__()
+        self.check()
+
+    def check(self) -> None:
+        """Check the settings that are given; part of making a configuration.
+
+        Raises:
+            InputError: one that cannot work.
+        """
         check_unsupported(self, UNSUPPORTED)
         for template_kwargs in (self.chat_template_kwargs, self.teacher_chat_template_kwargs):
             check_template_kwargs(cast(dict[str, Any] | None, template_kwargs))

@@ -19,6 +19,7 @@ SETTING = Setting(
     engine=Engine.ONE,
     num_processes=1,
     weight_bytes=4,
+    trained_bytes=4,
     compute_bytes=4,
     state_bytes=8,
     rows=1,
@@ -50,7 +51,7 @@ def build(config):
 )
 def test_the_table_of_zero(engine, gigabytes):
     """Rajbhandari et al. 1910.02054, figure 1: 7.5 billion weights on 64 GPUs."""
-    setting = set_to(engine=engine, num_processes=64, weight_bytes=2, compute_bytes=2)
+    setting = set_to(engine=engine, num_processes=64, weight_bytes=2, trained_bytes=2, compute_bytes=2)
     states = sum(part.num_bytes for part in estimate(setting, size(BILLIONS), None) if part.name in STATES)
     assert states / 1e9 == pytest.approx(gigabytes, abs=0.05)
 
@@ -114,6 +115,14 @@ def test_an_architecture_that_cannot_be_run_without_numbers():
 def test_peaks_are_those_of_phases():
     parts = [Part(Phase.ALWAYS, "a", 5), Part(Phase.SAMPLING, "b", 7), Part(Phase.TRAINING, "c", 1)]
     assert peaks(parts) == {Phase.SAMPLING: 12, Phase.TRAINING: 6}
+
+
+def test_zero3_gathers_the_student_before_training():
+    """Then there is neither an optimizer nor a teacher."""
+    for engine in Engine:
+        setting = set_to(engine=engine, num_processes=8, weight_bytes=2, trained_bytes=2, compute_bytes=2)
+        found = peaks(estimate(setting, size(BILLIONS), None, (size(BILLIONS),))).get(Phase.START)
+        assert found == (2 * BILLIONS * (1 + 1 / 8) if engine is Engine.ZERO3 else None)
 
 
 @pytest.mark.parametrize(
