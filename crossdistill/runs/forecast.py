@@ -62,7 +62,7 @@ class _Arguments(CrossTokenizerConfig):
     is_on_cpu = False
 
     def __post_init__(self) -> None:
-        self.report_to = []  # loggers are those of the machine that will train
+        self.report_to: list[str] = []  # loggers are those of the machine that will train
         if self.gradient_checkpointing is False:
             self.activation_checkpointing = False
 
