@@ -3,17 +3,25 @@
 accelerate fills the last batch up with rows that were evaluated before, so that all processes have as many passes. Such
 padding is sampled and runs through the student, because processes wait for each other, and counts for nothing.
 
-Overridden of transformers (pinned by tests/train/test_trl_contract.py): ``evaluation_loop``, whose loss is a mean of
-the batches' means.
+Overridden of TRL and transformers (pinned by tests/train/test_trl_contract.py): ``get_eval_dataloader``, and
+``evaluation_loop``, whose loss is a mean of the batches' means.
 """
 
 from typing import Any
 
 from crossdistill.train.micro_batching import LossSums, MicroBatchingTrainer
+from crossdistill.train.stream import Stream
 
 
 class EvaluatingTrainer(MicroBatchingTrainer):
     """Evaluates by sums over all rows, divided once."""
+
+    _eval_stream: Stream | None = None
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        data = self.eval_dataset if eval_dataset is None else eval_dataset
+        self._eval_stream = Stream.behind(self.eval_dataset[data] if isinstance(data, str) else data)
+        return super().get_eval_dataloader(eval_dataset)
 
     def evaluation_loop(
         self,
@@ -38,7 +46,14 @@ class EvaluatingTrainer(MicroBatchingTrainer):
         Args:
             num_rows: of the batch at hand.
         """
-        state = self.accelerator.gradient_state
-        if self.model.training or not state.end_of_dataloader or state.remainder <= 0:
+        state, processes = self.accelerator.gradient_state, self.accelerator.num_processes
+        if self.model.training or processes == 1 or not state.end_of_dataloader:
             return num_rows
-        return min(num_rows, max(0, state.remainder - num_rows * self.accelerator.process_index))
+        remainder = state.remainder
+        if (
+            self._eval_stream is not None
+        ):  # accelerate does not know its length; at the last batch it was read to its end
+            remainder = (self._eval_stream.num_rows or 0) % (num_rows * processes)
+        if remainder <= 0:  # the last batch is full
+            return num_rows
+        return min(num_rows, max(0, remainder - num_rows * self.accelerator.process_index))

@@ -52,6 +52,7 @@ def _outcome(trainer: RecordingTrainer) -> dict[str, Any]:
     return {
         "history": trainer.state.log_history,
         "five rows": trainer.evaluate(rows(MESSAGES[:5])),
+        "five rows of a stream": trainer.evaluate(IterableDataset.from_generator(lambda: iter(rows(MESSAGES[:5])))),
         "weights": gather_object([sums]),
         "completions": sorted(trainer._logs["completion"]),
         "ledger": {name: ledger[name] for name in ("tokens", "flops", "coverage")},

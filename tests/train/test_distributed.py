@@ -80,8 +80,9 @@ def test_evaluation_is_the_same(outcomes):
         assert one[name] == pytest.approx(two[name], rel=1e-4), name
 
 
-def test_rows_that_processes_share_unevenly_count_once(outcomes):
-    one, two = (outcome["five rows"] for outcome in outcomes)
+@pytest.mark.parametrize("data", ["five rows", "five rows of a stream"])
+def test_rows_that_processes_share_unevenly_count_once(outcomes, data):
+    one, two = (outcome[data] for outcome in outcomes)
     for name in ("eval_loss", "eval_entropy", "eval_teacher_gap", "eval_teacher_gap_se", "eval_stopped"):
         assert one[name] == pytest.approx(two[name], rel=1e-4), name
 

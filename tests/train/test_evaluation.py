@@ -3,8 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+from datasets import IterableDataset
 from torch.utils.data import SequentialSampler
 
+from crossdistill.train.preflight.datasets import as_eval_data, as_read
+from crossdistill.train.stream import Stream
 from tests.models import MESSAGES
 from tests.train.harness import make_trainer, rows
 
@@ -42,20 +45,36 @@ def test_padding_counts_for_nothing(trainer, monkeypatch):
     assert_same(expected, evaluated(trainer, [*MESSAGES[:3], MESSAGES[4], *MESSAGES[:2]], 2))
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
 @pytest.mark.parametrize(
     ("remainder", "counted"), [(0, [2, 2, 2]), (1, [1, 0, 0]), (2, [2, 0, 0]), (3, [2, 1, 0]), (5, [2, 2, 1])]
 )
-def test_the_last_batch_is_padded_after_its_rows(trainer, monkeypatch, remainder, counted):
+def test_the_last_batch_is_padded_after_its_rows(trainer, monkeypatch, remainder, counted, is_streamed):
     """Three processes with two rows each."""
-    at_end = SimpleNamespace(end_of_dataloader=True, remainder=remainder)
+    state = SimpleNamespace(remainder=-1 if is_streamed else remainder)
+    monkeypatch.setattr(trainer, "_eval_stream", SimpleNamespace(num_rows=12 + remainder) if is_streamed else None)
     found = []
     for index in range(3):
-        monkeypatch.setattr(trainer, "accelerator", SimpleNamespace(gradient_state=at_end, process_index=index))
+        process = SimpleNamespace(gradient_state=state, process_index=index, num_processes=3)
+        monkeypatch.setattr(trainer, "accelerator", process)
+        state.end_of_dataloader = True
+        assert trainer.num_counted(2) == 2  # in training
         trainer.model.eval()
         found.append(trainer.num_counted(2))
-        at_end.end_of_dataloader = False
+        state.end_of_dataloader = False
         assert trainer.num_counted(2) == 2
-        at_end.end_of_dataloader = True
         trainer.model.train()
-        assert trainer.num_counted(2) == 2
     assert found == counted
+
+
+def test_the_stream_that_is_evaluated_is_known(trainer, monkeypatch):
+    streams = {name: IterableDataset.from_generator(lambda: iter(rows(MESSAGES[:3]))) for name in ("a", "b")}
+    read = as_read(as_eval_data(streams))
+    monkeypatch.setattr(trainer, "eval_dataset", read)
+    trainer.get_eval_dataloader("b")
+    assert trainer._eval_stream is Stream.behind(read["b"])
+    monkeypatch.setattr(trainer, "eval_dataset", read["a"])
+    trainer.get_eval_dataloader()
+    assert trainer._eval_stream is Stream.behind(read["a"])
+    trainer.get_eval_dataloader(rows())
+    assert trainer._eval_stream is None

@@ -50,6 +50,7 @@ SIGNATURES = {
     "evaluate": "self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'",
     "evaluation_loop": "self, dataloader, description, prediction_loss_only=None, ignore_keys=None, "
     "metric_key_prefix='eval'",
+    "get_eval_dataloader": "self, eval_dataset=None",
     "get_batch_samples": "self, epoch_iterator, num_batches, device",
     "_run_epoch": "self, model, epoch, train_dataloader, steps_in_epoch, num_update_steps_per_epoch, trial, "
     "ignore_keys_for_eval, start_time, resume_from_checkpoint, epochs_trained, steps_trained_in_current_epoch",
@@ -73,6 +74,7 @@ OVERRIDDEN = {
     "_save_rng_state",
     "evaluate",
     "evaluation_loop",
+    "get_eval_dataloader",
     "get_batch_samples",
     "_maybe_log_save_evaluate",
     "save_model",
