@@ -176,7 +176,7 @@ def test_a_dead_teacher_ends_the_run_with_a_checkpoint(verl: str, server: Teache
             ["actor_rollout_ref.rollout.calculate_log_probs=False"],
             "error: actor_rollout_ref.rollout.calculate_log_probs is False, and credit needs the log-probabilities",
         ),
-        (["crossdistill.objective=simct"], "error: objective 'simct' compares more than the log-probabilities"),
+        (["crossdistill.objective=simct"], "error: objective 'simct' has a loss of its own, and verl's is"),
     ],
     ids=["tokenizer", "log-probabilities", "objective"],
 )

@@ -79,7 +79,7 @@ def test_settings_under_which_the_loss_would_be_another():
         ({"teacher": "a", "teachers": {"b": {"model": "c"}}}, "names one teacher .* or several"),
         ({"teacher": "a", "techer": "b"}, "unknown key 'techer'; did you mean 'teacher'?"),
         ({"teacher": "a", "objective_options": {"clip_low": 0.1}}, "set actor_rollout_ref.actor.clip_ratio_low"),
-        ({"teacher": "a", "objective": "uld"}, "objective 'uld' compares more"),
+        ({"teacher": "a", "objective": "uld"}, "objective 'uld' has a loss of its own"),
         ({"teacher": "a", "low_coverage": "shout"}, "low_coverage must be one of"),
         ({"teacher": "a", "teacher_rules": {"b": ""}}, "teacher_rules names 'b', which is not one of the teachers"),
     ],
