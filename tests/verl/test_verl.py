@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoModelForCausalLM
 
 from crossdistill.chat import stop_ids
@@ -159,6 +160,8 @@ def test_a_dead_teacher_ends_the_run_with_a_checkpoint(verl: str, server: Teache
     (sentence,) = [line for line in run.text().splitlines() if line.startswith("error: ")]
     assert f"There is a checkpoint of step {last}: launch again with trainer.resume_mode=auto" in sentence
     assert "Received an empty list as keys" not in run.text()
+    loader = torch.load(tmp_path / "checkpoints" / f"global_step_{last}" / "data.pt")
+    assert loader["_num_yielded"] == last  # batches: the prompts of the step that failed are drawn again
     server.start()
     with launch(verl, tmp_path, f"trainer.total_training_steps={last + 2}") as resumed:
         assert resumed.wait(1200) == 0, resumed.text()[-3000:]

@@ -111,8 +111,8 @@ def policy_objective(name: str, options: Mapping[str, Any]) -> Objective:
     objective = get(name, **options)
     if not isinstance(objective, DPCA):
         raise InputError(
-            f"objective {objective.name!r} has a loss of its own, and verl's is the clipped policy loss, which sees the "
-            "log-probabilities of sampled tokens alone: take dpca, with any credit, or train with `crossdistill train`."
+            f"objective {objective.name!r} has a loss of its own, and verl's is the clipped policy loss, which sees "
+            "only log-probabilities of sampled tokens: take dpca, with any credit, or train with `crossdistill train`."
         )
     return objective
 
