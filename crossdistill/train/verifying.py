@@ -66,13 +66,16 @@ class VerifyingTrainer(CheckpointingTrainer):
         if self.state.global_step == self.steps_before:  # later weights are checked after each step
             self.check_loaded()
         try:
-            return super().sample(rows)
+            rollout = super().sample(rows)
         except RuntimeError as error:
             if "probability tensor contains" not in str(error):  # torch's words for NaN or infinity
                 raise
             ids = [self.student_side.render(row["prompt"]) for row in rows]
             inputs = collate(ids, [[] for _ in ids], self._tokenizer.pad_token_id, self.accelerator.device)
             raise self.not_finite(inputs) from None
+        if self.use_vllm and self.model.training:
+            self.policy.check_sync(self.state.global_step, self.vllm_generation.probe, rollout.prompt_ids[0])
+        return rollout
 
     def not_finite(self, inputs: StudentInputs) -> FindingError:
         """The error that names the weight or layer that has overflowed, as far as this process finds it by itself."""

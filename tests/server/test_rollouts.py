@@ -74,9 +74,20 @@ def test_a_server_that_keeps_its_weights_is_told_by_the_run(served):
     stop_sending_weights_after_the_first(trainer)
     trainer.train()
     ((step, kind),) = [(warning.step, warning.kind) for warning in trainer.watchdog.warnings]
-    assert (step, kind) == (5, KIND)
+    assert (step, kind) == (1, KIND)
     assert trainer.steps[0]["policy_drift"] < EXACT
     assert trainer.steps[-1]["policy_drift"] > 0.01
+
+
+def test_a_single_left_out_sync_is_told_at_a_learning_rate_of_practice(served):
+    """Its drift would not tell it."""
+    trainer = served(max_steps=6, learning_rate=1e-6)
+    engine = trainer.vllm_generation._generation
+    sync = engine.sync_weights
+    engine.sync_weights = lambda: None if trainer.state.global_step == 3 else sync()
+    trainer.train()
+    assert [(warning.step, warning.kind) for warning in trainer.watchdog.warnings] == [(3, KIND)]
+    assert max(step["policy_drift"] for step in trainer.steps) < 0.002
 
 
 def stop_sending_weights_after_the_first(trainer: RecordingTrainer) -> None:

@@ -12,6 +12,7 @@ class FakeVLLM:
     ):
         self.logprobs: int | None = None
         self.generation_kwargs: dict[str, Any] = {}
+        self.temperature, self.max_completion_length, self.enable_sleep_mode = 1.0, 100, False
         self.synced = 0
         self._respond, self._logprob = respond, logprob
 

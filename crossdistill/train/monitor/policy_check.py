@@ -23,6 +23,7 @@ from crossdistill.findings import Kind, Severity, When
 from crossdistill.ops import HiddenStates
 from crossdistill.train.monitor.sampler_watch import SamplerWatch
 from crossdistill.train.monitor.watchdog import Watchdog
+from crossdistill.train.vllm.sync_probe import SyncProbe
 
 Sum = Callable[[Sequence[float]], Sequence[float]]
 
@@ -92,6 +93,17 @@ class PolicyCheck:
         self._drift, self._gaps = PolicyDrift(0.0, 0.0), ModeGaps(0.0, 0.0, 0.0, 0.0)
         self._is_verified = False
         self._sampler.begin()
+
+    def check_sync(self, step: int, probe: SyncProbe, prompt: Sequence[int]) -> None:
+        """Check that the weights of a step have arrived in the engine that samples.
+
+        Args:
+            step: optimisation steps made before.
+            probe: asks the engine.
+            prompt: of this process.
+        """
+        if any(self._total([probe.is_stale(step, prompt)])):
+            self._sampler.tell_same_answer(step)
 
     def measure(
         self,

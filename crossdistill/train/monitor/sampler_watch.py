@@ -1,9 +1,9 @@
 """Sampler watch: another engine samples with the weights of every step, not with those of an earlier one.
 
-An engine that no longer gets the weights is seen in ``policy_drift``, the mean |log ratio| at the first step on a
-rollout. What numerics add to it stays as large as it was in the first rollout, when both engines have the first
-weights; what old weights add grows from step to step. Single rollouts scatter by a factor of ten, so several are put
-together.
+An engine that gets no weights at all is told at once by module `sync_probe`. One that gets some of them, or those of
+another run or step, is seen in ``policy_drift``, the mean |log ratio| at the first step on a rollout. What numerics add
+to it stays as large as it was in the first rollout, when both engines have the first weights; what old weights add
+grows from step to step. Single rollouts scatter by a factor of ten, so several are put together.
 """
 
 import json
@@ -29,10 +29,15 @@ MAX_DRIFT = 0.06
 """Drift that is reported whatever it was at first: a server may hold the weights of an earlier run. Reports of vLLM
 against a training engine in bfloat16 range up to 0.05 for dense models; mixtures of experts can be healthy above it."""
 
+_WAY_OUT = (
+    "What to try: see that it loads the weights of every step (its log, vllm_weights_folder, NCCL), those of adapters "
+    "too."
+)
+
 
 @dataclass
 class SamplerWatch(Monitor):
-    """Compares the latest rollouts of another engine with the first one.
+    """Compares the latest rollouts of another engine with the first one, and warns if weights do not arrive.
 
     Args:
         watchdog: receives the warning.
@@ -80,10 +85,18 @@ class SamplerWatch(Monitor):
                 KIND,
                 f"vLLM does not sample with the weights that train: policy_drift was {first:.2g} nats a token in the "
                 f"first rollout and is {latest:.2g} in the latest {NUM_ROLLOUTS}, so weights do not arrive in vLLM, or "
-                "only some of them. What to try: see that it loads the weights of every step (its log, "
-                "vllm_weights_folder, NCCL), those of adapters too. With a mixture of experts the numerics of two "
-                "engines alone may reach 0.2.",
+                f"only some of them. {_WAY_OUT} With a mixture of experts the numerics of two engines alone may reach "
+                "0.2.",
             )
+
+    def tell_same_answer(self, step: int) -> None:
+        """Warn that the engine answers as before its weights should have changed. Every process calls it alike."""
+        self.watchdog.warn(
+            step,
+            KIND,
+            "vLLM does not sample with the weights that train: these have changed, and it answers the same question "
+            f"with the same log-probabilities as before, to the last digit. {_WAY_OUT}",
+        )
 
     def save(self, checkpoint: Path, is_writer: bool) -> None:
         if self._first is not None and is_writer:

@@ -7,6 +7,7 @@ from torch import nn
 
 from crossdistill.errors import InputError
 from crossdistill.objectives.shared import auxiliary_heads
+from crossdistill.train.vllm.sync_probe import SyncProbe
 
 
 class KeepSampledLogprobs:
@@ -15,6 +16,9 @@ class KeepSampledLogprobs:
     Args:
         generation: TRL's ``VLLMGeneration``; everything else is passed on to it.
         student: the model whose weights it sends. Auxiliary heads are detached meanwhile: vLLM has no place for them.
+
+    Attributes:
+        probe: finds out whether weights arrive.
     """
 
     def __init__(self, generation: Any, student: nn.Module):
@@ -22,6 +26,7 @@ class KeepSampledLogprobs:
         self._student = student
         self._latest: list[np.ndarray] = []
         generation.logprobs = 0  # of the sampled token alone
+        self.probe = SyncProbe(generation, student)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._generation, name)
