@@ -130,4 +130,4 @@ def test_noise_in_one_process_stops_all(outcomes):
 
 
 def test_log_probs_that_overflow_in_one_process_stop_all(outcomes):
-    assert outcomes[1]["overflow"] == ["student_not_finite"] * 2
+    assert outcomes[1]["overflow"] == ["logits_not_finite"] * 2
