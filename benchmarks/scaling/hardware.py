@@ -30,8 +30,9 @@ class Reached:
     """Shares of the datasheet that engines reach. Assumptions; the tables show what halving or doubling them does.
 
     Attributes:
-        training: model FLOPs utilisation with FSDP2 and long sequences. torchtitan reports 0.33 to 0.42 for Llama 8B
-            and 70B on H100; the lower middle is taken.
+        training: model FLOPs utilisation with FSDP2 and long sequences: of three forward passes, so that recomputed
+            activations make it less. torchtitan reports 0.33 to 0.42 for Llama 8B and 70B on H100; the lower middle is
+            taken.
         prefill: of FLOPs, of a server that reads prompts of thousands of tokens; it does no backward pass and no
             gradient synchronisation.
         decode: of the memory's bandwidth, while sequences are sampled.

@@ -8,7 +8,7 @@ from benchmarks.scaling.models import Model
 from benchmarks.scaling.workload import Workload
 
 STATE_BYTES = 16  # of a parameter in training: bf16 weight and gradient, float32 weight and two moments of AdamW
-RECOMPUTED = 4  # forward, forward again (activation checkpointing), and a backward pass of twice that
+PASSES = 3  # forward, and a backward pass of twice that; the utilisation leaves out what is recomputed
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def gpus_of_replica(model: Model, gpu: Gpu = H100, room: float = 0.2) -> int:
 
 @cache
 def training_seconds(work: Workload, gpus: int, gpu: Gpu = H100, reached: Reached = USUAL) -> float:
-    """Of one optimisation step, with activation checkpointing.
+    """Of one optimisation step; activation checkpointing is in the utilisation that is reached.
 
     Raises:
         ValueError: the state of the training does not fit, at 80 % of the memory.
@@ -42,7 +42,7 @@ def training_seconds(work: Workload, gpus: int, gpu: Gpu = H100, reached: Reache
     if work.student.parameters * STATE_BYTES > 0.8 * gpus * gpu.memory:
         raise ValueError(f"{work.student.name} does not train on {gpus} GPUs")
     flops = sum(work.student.forward_flops(work.prompt_tokens + length) for length in work.lengths)
-    return RECOMPUTED * flops / (gpus * gpu.flops * reached.training)
+    return PASSES * flops / (gpus * gpu.flops * reached.training)
 
 
 @cache

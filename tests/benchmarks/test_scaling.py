@@ -119,6 +119,13 @@ def test_a_teacher_without_cost_changes_its_part_alone() -> None:
     assert usual.period - times.period == pytest.approx(usual.teacher, rel=1e-6)
 
 
+def test_utilisation_counts_six_flops_a_parameter_and_token() -> None:
+    """As published figures do; activation checkpointing is no useful work."""
+    work = replace(WORK, student=replace(LLAMA_8B, heads=0, kv_heads=0))
+    flops = 6 * work.student.matmul_parameters * work.tokens
+    assert training_seconds(work, 4) == pytest.approx(flops / (4 * H100.flops * USUAL.training))
+
+
 def test_twice_the_gpus_halve_what_is_computed() -> None:
     assert training_seconds(WORK, 8) == pytest.approx(training_seconds(WORK, 4) / 2)
     assert teacher_seconds(WORK, 4) == pytest.approx(teacher_seconds(WORK, 2) / 2)
