@@ -4,6 +4,7 @@ The age of a sample explains some of its log-ratio, so samples alone do not tell
 The log-probabilities of a fixed text do: both sides give them after every update.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from crossdistill.findings import Kind, Severity, When
+from crossdistill.integrations.async_trl.sampler import Sampler
 from crossdistill.ops import LMHead, token_logprobs
 from crossdistill.ops.backbone import backbone_of, causal_lm
 
@@ -33,9 +35,18 @@ STANDS_STILL = Kind(
     "the student learns from samples of a policy that is older than they say",
 )
 
+_BLIND = (
+    "the engine that samples cannot give the log-probabilities of a prompt, so weights that do not reach it go "
+    "unnoticed unless samples are fresh: implement Sampler.prompt_logprobs, or serve the student with vLLM."
+)
+_LOGGER = logging.getLogger("crossdistill")
+
 
 class Arrival:
     """Compares the engine with the policy that trains, after each weight update.
+
+    Args:
+        texts: token ids of what is compared.
 
     Example:
         >>> arrival, first = Arrival(), np.array([-1.0, -2.0])
@@ -48,8 +59,28 @@ class Arrival:
         the weights do not reach the engine that samples: sin
     """
 
-    def __init__(self) -> None:
+    def __init__(self, texts: Sequence[Sequence[int]] = ()):
+        self.texts = texts
         self._first: tuple[np.ndarray, np.ndarray] | None = None
+        self._is_blind = False
+
+    def ask(self, sampler: Sampler, policy: np.ndarray) -> None:
+        """Judge an update; an engine that cannot be asked is warned of once.
+
+        Args:
+            sampler: the engine.
+            policy: as in :meth:`judge`.
+
+        Raises:
+            FindingError: the engine still has the weights of the first update.
+            RolloutServerError: it failed.
+        """
+        engine = sampler.prompt_logprobs(self.texts)
+        if engine is not None:
+            self.judge(policy, np.concatenate(engine))
+        elif not self._is_blind:
+            self._is_blind = True
+            _LOGGER.warning(_BLIND)
 
     def judge(self, policy: np.ndarray, engine: np.ndarray) -> None:
         """Judge an update by the log-probabilities of the same tokens; the first one is what the others are held to.

@@ -72,6 +72,7 @@ class FreshSamples:
         max_staleness: an older sample is dropped, and counted.
         silence_s: seconds for which sampler and teacher may be silent.
         metrics: name -> values to log; a pair is a sum and what divides it.
+        see: gets each sample that is drawn.
 
     Attributes:
         wait_s: seconds spent waiting for samples since it was last set to 0.
@@ -84,8 +85,9 @@ class FreshSamples:
         max_staleness: int,
         silence_s: float,
         metrics: dict[str, list[Any]],
+        see: Callable[[ScoredSample], None],
     ):
-        self._worker, self._version, self._metrics = worker, version, metrics
+        self._worker, self._version, self._metrics, self._see = worker, version, metrics, see
         self._max_staleness, self._silence_s = max_staleness, silence_s
         self.wait_s = 0.0
 
@@ -103,6 +105,7 @@ class FreshSamples:
             self._metrics["sample/queue_size"].append(float(self._worker.rollout_buffer.qsize()))
             for name, rate in sample.rates.items():
                 self._metrics[name].append(rate)
+            self._see(sample)
             yield sample
 
     def _next(self) -> ScoredSample:

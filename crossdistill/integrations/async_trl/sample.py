@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from crossdistill.align import Coverage
 from crossdistill.distill import ScoredBatch, ScoredResponse
+from crossdistill.train.monitor.histories import HistoryCounts
+from crossdistill.train.monitor.rollout_sums import RolloutSums
 
 Rate = tuple[float, float]
 """A sum, and what it is divided by once all are added up."""
@@ -24,6 +27,8 @@ class ScoredSample:
         old_logprobs: nats, float32 [T], under the policy that sampled; 0 in the prompt.
         weight: its number of terms in the loss.
         rates: metrics of the response.
+        coverage: what became of each of its tokens.
+        sums: of the response, for the watchdog.
     """
 
     number: int
@@ -34,6 +39,8 @@ class ScoredSample:
     old_logprobs: np.ndarray
     weight: float
     rates: dict[str, Rate] = field(default_factory=dict)
+    coverage: Coverage = field(default_factory=Coverage)
+    sums: RolloutSums = field(default_factory=RolloutSums)
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -50,7 +57,8 @@ def samples_of(batch: ScoredBatch, first_number: int, version: int) -> Iterator[
     rollout = batch.rollout
     for row, (prompt, ids) in enumerate(zip(rollout.prompt_ids, rollout.completion_ids, strict=True)):
         before, size = len(prompt), len(ids)
-        (response,) = batch.rows([row])
+        own = batch.row(row)
+        (response,) = own.responses
 
         def whole(values: np.ndarray, before: int = before, size: int = size) -> np.ndarray:
             return np.concatenate([np.zeros(before, dtype=values.dtype), values[:size]])
@@ -64,6 +72,8 @@ def samples_of(batch: ScoredBatch, first_number: int, version: int) -> Iterator[
             whole(batch.old_logprobs[row].numpy()),
             response.weight,
             rates_of(response),
+            response.coverage,
+            RolloutSums.of(own.rollout, own.responses, response.coverage, HistoryCounts()),
         )
 
 

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
@@ -31,6 +30,7 @@ from crossdistill.errors import InputError, ServerError
 from crossdistill.integrations.async_trl.arrival import NUM_TEXTS, Arrival, policy_logprobs, texts_of
 from crossdistill.integrations.async_trl.checks import check_args, check_objective, check_packing
 from crossdistill.integrations.async_trl.micro_batches import FreshSamples, MicroBatches, PackedSamples
+from crossdistill.integrations.async_trl.monitors import Monitors
 from crossdistill.integrations.async_trl.pace import Pace
 from crossdistill.integrations.async_trl.weight_updates import ERRORS, WeightUpdates
 from crossdistill.integrations.async_trl.worker import RolloutWorker
@@ -45,10 +45,6 @@ with warnings.catch_warnings():
     from trl.experimental.async_distillation import AsyncDistillationConfig, AsyncDistillationTrainer
 
 STATE_FILE = "rollout_state.json"
-BLIND = (
-    "the engine that samples cannot give the log-probabilities of a prompt, so weights that do not reach it go "
-    "unnoticed unless samples are fresh: implement Sampler.prompt_logprobs, or serve the student with vLLM."
-)
 _LOGGER = logging.getLogger("crossdistill")
 
 
@@ -82,6 +78,8 @@ class AsyncTrainer(AsyncDistillationTrainer):
         args: AsyncDistillationConfig | None = None,
         *,
         weight_transfer: Any = None,
+        min_coverage: float | None = None,
+        low_coverage: str = "stop",
         callbacks: list[Any] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
         peft_config: Any = None,
@@ -90,6 +88,7 @@ class AsyncTrainer(AsyncDistillationTrainer):
         self.distiller = worker.distiller
         self.objective = check_objective(self.distiller)
         check_args(args)
+        self.monitors = Monitors(self.distiller, min_coverage, low_coverage)
         if not torch.cuda.is_available():  # the default of TRL needs a GPU
             args.model_init_kwargs = {"attn_implementation": "sdpa", **(args.model_init_kwargs or {})}
         state = PartialState()
@@ -117,13 +116,16 @@ class AsyncTrainer(AsyncDistillationTrainer):
         check_packing(student)
         if self.weight_transfer is not None:
             self.weight_transfer = WeightUpdates(self.weight_transfer)
+        with raised_on_all(*ERRORS):
+            if state.is_main_process and hasattr(weight_transfer, "check_student"):
+                weight_transfer.check_student(student.config.get_text_config().tie_word_embeddings)
         prompts = [as_prompt(worker.rows[k]["prompt"], prompt_name(k)) for k in range(min(NUM_TEXTS, len(worker.rows)))]
-        self._texts = texts_of([self.distiller.renderer.render(prompt) for prompt in prompts])
-        self._arrival, self._is_blind = Arrival(), False
+        self._arrival = Arrival(texts_of([self.distiller.renderer.render(prompt) for prompt in prompts]))
         self._has_begun = False
         self._num_items: Tensor | int = 1
         self._drawn_prompts: list[int] = []
-        self.add_callback(_OptimizerStep(self))
+        for callback in (_OptimizerStep(self), self.monitors, self.monitors.guard):
+            self.add_callback(callback)
 
     # ---- data -------------------------------------------------------------------------------------------------------
 
@@ -138,6 +140,7 @@ class AsyncTrainer(AsyncDistillationTrainer):
                 self.args.max_staleness,
                 self.args.heartbeat_stale_after_s,
                 self._metrics["train"],
+                self.monitors.see,
             )
             self._rollout_dataset = samples
         return MicroBatches(samples, size, lambda: self.model_version, self._drawn_prompts.extend)
@@ -214,22 +217,15 @@ class AsyncTrainer(AsyncDistillationTrainer):
             super()._sync_weight()
             if self.weight_transfer is not None:
                 self.weight_transfer.raise_failure()
-        if not self._texts:
+        texts = self._arrival.texts
+        if not texts:
             return
-        unwrapped = self.accelerator.unwrap_model(self.model)
+        student = self.accelerator.unwrap_model(self.model)
         with self.accelerator.autocast():
-            policy = self._forward_redirection(self.model_wrapped, unwrapped, policy_logprobs, unwrapped, self._texts)
+            policy = self._forward_redirection(self.model_wrapped, student, policy_logprobs, student, texts)
         with raised_on_all(*ERRORS):
             if self.accelerator.is_main_process:
-                self._judge_arrival(policy)
-
-    def _judge_arrival(self, policy: np.ndarray) -> None:
-        engine = self.rollout_worker.sampler.prompt_logprobs(self._texts)
-        if engine is not None:
-            self._arrival.judge(policy, np.concatenate(engine))
-        elif not self._is_blind:
-            self._is_blind = True
-            _LOGGER.warning(BLIND)
+                self._arrival.ask(self.rollout_worker.sampler, policy)
 
     # ---- from checkpoint to checkpoint ------------------------------------------------------------------------------
 
@@ -239,6 +235,7 @@ class AsyncTrainer(AsyncDistillationTrainer):
             folder.mkdir(parents=True, exist_ok=True)
             state = {"prompt_index": self._next_prompt, "model_version": self.model_version}
             (folder / STATE_FILE).write_text(json.dumps(state))
+            self.monitors.save(folder)
         super()._save_checkpoint(model, trial)
 
     @property
@@ -259,6 +256,7 @@ class AsyncTrainer(AsyncDistillationTrainer):
             if not path.exists():
                 raise InputError(f"{checkpoint} has no {STATE_FILE}: it is not a checkpoint of an asynchronous run.")
             state = json.loads(path.read_text())
+            self.monitors.load(path.parent)
             first_step = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME)).global_step
         self._prompts_before_resume, self.model_version = state["prompt_index"], state["model_version"]
         if self.rollout_worker is not None:
@@ -274,11 +272,13 @@ class AsyncTrainer(AsyncDistillationTrainer):
                 self._prompts_before_resume,
             )
         try:
-            return super()._inner_training_loop(*args, **kwargs)
+            result = super()._inner_training_loop(*args, **kwargs)
         except ServerError:  # between two steps: the last one is whole
             if self.state.global_step > first_step:
                 self._save_checkpoint(self.model, None)
             raise
+        self.monitors.guard.check()
+        return result
 
 
 class _OptimizerStep(TrainerCallback):

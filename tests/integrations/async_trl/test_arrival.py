@@ -42,6 +42,15 @@ def test_both_sides_read_the_same_texts(pair, sampler):
     np.testing.assert_allclose(np.concatenate(sampler.prompt_logprobs(texts)), policy, atol=1e-5)
 
 
+def test_an_engine_that_cannot_be_asked_is_warned_of_once(sampler, monkeypatch, caplog):
+    monkeypatch.setattr(type(sampler), "prompt_logprobs", lambda *_: None)
+    arrival = Arrival([[1, 2]])
+    for _ in range(2):
+        arrival.ask(sampler, FIRST)
+    (record,) = [one for one in caplog.records if one.name == "crossdistill"]
+    assert "weights that do not reach it go unnoticed" in record.getMessage()
+
+
 def test_texts_are_few_and_short():
     texts = texts_of([[1], *[list(range(300))] * 20])
     assert [len(text) for text in texts] == [MAX_TOKENS] * NUM_TEXTS

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crossdistill.errors import RolloutServerError
+from crossdistill.errors import InputError, RolloutServerError
 from crossdistill.integrations.async_trl import FolderWeights
 
 URL = "http://student:8000"
@@ -43,8 +43,10 @@ def test_the_server_reads_all_weights_between_pause_and_resume(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (httpx.Response(404), r"takes no weights: start vLLM with VLLM_SERVER_DEV_MODE=1"),
-        (httpx.Response(500, text="no such file"), r"\(/collective_rpc\) failed with status 500 \(no such file\)"),
+        (
+            httpx.Response(500, text="no such file"),
+            r"\(/collective_rpc\) failed with status 500 \(no such file\): see its log. It may hold half",
+        ),
         (httpx.ConnectError("refused"), r"does not answer \(ConnectError\): see its log"),
     ],
 )
@@ -57,3 +59,42 @@ def test_failures_are_named(tmp_path: Path, answer: Any, message: str) -> None:
     weights = FolderWeights(URL, tmp_path, transport=httpx.MockTransport(server))
     with pytest.raises(RolloutServerError, match=message):
         weights.send_weights(iter([("a", torch.zeros(1))]))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("device", "is_tied", "message"),
+    [
+        ("cpu", True, "runs on a CPU, where vLLM packs the student's head apart"),
+        ("cpu", False, None),
+        ("cuda", True, None),
+        (None, False, "takes no weights: start vLLM with VLLM_SERVER_DEV_MODE=1"),
+    ],
+)
+def test_a_server_that_cannot_load_the_student_is_refused(
+    tmp_path: Path, device: str | None, is_tied: bool, message: str | None
+) -> None:
+    def server(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == f"{URL}/server_info?config_format=json"
+        return httpx.Response(200, json=config) if device else httpx.Response(404)
+
+    config = {"vllm_config": {"device_config": {"device": device}}}
+    weights = FolderWeights(URL, tmp_path / "new", transport=httpx.MockTransport(server))
+    if message is None:
+        weights.check_student(is_tied)
+        return
+    with pytest.raises(InputError, match=message):
+        weights.check_student(is_tied)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written to"):
+        FolderWeights(URL, tmp_path / "file").check_student(is_tied=False)
+
+
+def test_the_trainer_asks_before_it_samples(make, sampler, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sampler, "check_student", asked.append, raising=False)
+    student = make(transfer=sampler).model
+    assert asked == [student.config.tie_word_embeddings]

@@ -201,7 +201,7 @@ def test_weights_that_never_arrive_are_noticed(make, sampler, max_staleness):
 
 
 def test_fresh_samples_of_another_policy_are_noticed(make, sampler, monkeypatch):
-    """Also if the engine cannot say what it gives to a prompt."""
+    """Also if the engine cannot say what it gives to a prompt, which is warned of."""
     monkeypatch.setattr(LocalSampler, "prompt_logprobs", lambda *_: None)
     trainer = make(transfer=Elsewhere(sampler), max_steps=30, learning_rate=0.3, lr_scheduler_type="constant")
     with pytest.raises(FindingError, match="see whether the weights reach the sampler"):

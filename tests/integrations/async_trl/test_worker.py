@@ -259,7 +259,7 @@ def drawing(
         worker.rollout_buffer.put(one)
     metrics: dict[str, list[Any]] = {}
     sink: Any = _Sink(metrics)
-    return FreshSamples(worker, lambda: 3, max_staleness, 60.0, sink), metrics
+    return FreshSamples(worker, lambda: 3, max_staleness, 60.0, sink, lambda one: None), metrics
 
 
 class _Sink(dict[str, list[Any]]):
