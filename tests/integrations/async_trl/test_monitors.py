@@ -25,6 +25,7 @@ def test_a_teacher_that_supervises_too_little_ends_the_run(pair, worker: Rollout
     assert (output / f"checkpoint-{MIN_ROLLOUTS}" / "rollout_state.json").exists()
 
 
+@pytest.mark.slow
 def test_the_watchdog_sees_every_sample_and_goes_on(make, output):
     seen: list[tuple[float, int]] = []
 

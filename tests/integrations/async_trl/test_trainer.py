@@ -118,7 +118,7 @@ def test_accumulated_micro_batches_are_one_mean(make):
     assert trainer.steps[0]["loss"] == pytest.approx(-terms / weights, abs=1e-4)
 
 
-@pytest.mark.parametrize("max_staleness", [0, 2])
+@pytest.mark.parametrize("max_staleness", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_no_sample_is_older_than_allowed_when_it_is_trained_on(make, max_staleness):
     trainer = make(Recording, max_staleness=max_staleness, max_steps=6)
     trainer.train()
@@ -190,7 +190,7 @@ class Elsewhere:
         return getattr(self._weights, name)
 
 
-@pytest.mark.parametrize("max_staleness", [0, 4])
+@pytest.mark.parametrize("max_staleness", [pytest.param(0, marks=pytest.mark.slow), 4])
 def test_weights_that_never_arrive_are_noticed(make, sampler, max_staleness):
     """At once, at any age of the samples, at a rate at which the policy has hardly moved."""
     options = {"max_steps": 8, "max_staleness": max_staleness, "lr_scheduler_type": "constant"}
@@ -238,7 +238,7 @@ def test_a_worker_needs_its_pace(worker: RolloutWorker):
         worker.start()
 
 
-@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize("accumulated", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_teacher_that_dies_ends_the_run_with_its_last_step_saved(make, worker, output, monkeypatch, accumulated):
     """Samples of the next step that were drawn before it died are no longer in the queue, but not trained on either."""
     score, calls = worker.distiller.score, []
