@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
-	@echo "make test         lint, types and the fast tests (at most four minutes)"
+	@echo "make test         lint, types and the fast tests (about six minutes)"
 	@echo "make test-all     every test that needs no download, with coverage"
 	@echo "make test-core    the tests of the core without its extras (TRANSFORMERS=\"<5.11\": on another release)"
 	@echo "make check        lint, format and types alone"
