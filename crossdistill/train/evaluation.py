@@ -50,9 +50,7 @@ class EvaluatingTrainer(MicroBatchingTrainer):
         if self.model.training or processes == 1 or not state.end_of_dataloader:
             return num_rows
         remainder = state.remainder
-        if (
-            self._eval_stream is not None
-        ):  # accelerate does not know its length; at the last batch it was read to its end
+        if self._eval_stream is not None:  # read to its end by now; accelerate does not know its length
             remainder = (self._eval_stream.num_rows or 0) % (num_rows * processes)
         if remainder <= 0:  # the last batch is full
             return num_rows

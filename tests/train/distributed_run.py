@@ -143,6 +143,11 @@ def noise_in_one(pair: Pair, output: Path) -> list[str]:
     if trainer.accelerator.process_index == trainer.accelerator.num_processes - 1:
         layer = trainer.model.model.layers[0].mlp
         layer.register_forward_hook(lambda module, _, out: torch.dropout(out, 0.5, module.training))
+    return told_by_training(trainer)
+
+
+def told_by_training(trainer: Any) -> list[str]:
+    """The finding that ends a training, in each process."""
     told = ["nothing"]
     try:
         trainer.train()
@@ -162,12 +167,7 @@ def overflow_in_one(pair: Pair, output: Path) -> list[str]:
 
     if trainer.accelerator.process_index == trainer.accelerator.num_processes - 1:
         trainer.old_logprobs = overflowed
-    told = ["nothing"]
-    try:
-        trainer.train()
-    except FindingError as error:
-        told = [error.finding.kind.name]
-    return gather_object(told)
+    return told_by_training(trainer)
 
 
 class _OneProcessIsStopped(TrainerCallback):

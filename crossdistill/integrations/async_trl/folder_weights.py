@@ -3,7 +3,6 @@
 It needs no vLLM on the side that trains, which TRL's client of the synchronous trainer does.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from crossdistill.errors import InputError, RolloutServerError
 from crossdistill.space import telling_out_of_space
-from crossdistill.train.vllm.weight_files import weight_files
+from crossdistill.train.vllm.weight_files import check_folder, weight_files
 
 _MAX_REASON = 300
 
@@ -43,12 +42,7 @@ class FolderWeights:
             InputError: it cannot, or the folder cannot be written to.
             RolloutServerError: it does not answer.
         """
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._folder):
-                pass
-        except OSError as error:
-            raise InputError(f"{self._folder} cannot be written to ({error.strerror}): name another folder.") from error
+        check_folder(self._folder, str(self._folder))
         config = self._ask("GET", "/server_info?config_format=json").json()["vllm_config"]
         if is_tied and config["device_config"]["device"] == "cpu":
             raise InputError(

@@ -1,11 +1,10 @@
 """Rollouts by vLLM: settings that cannot work, told before weights are read."""
 
-import tempfile
 from importlib.util import find_spec
-from pathlib import Path
 
 from crossdistill.errors import InputError
 from crossdistill.train.config import CrossTokenizerConfig
+from crossdistill.train.vllm.weight_files import check_folder
 
 
 def check_vllm(args: CrossTokenizerConfig) -> None:
@@ -26,20 +25,9 @@ def check_vllm(args: CrossTokenizerConfig) -> None:
     if args.use_vllm and find_spec("vllm") is None:
         raise InputError("use_vllm = true needs vllm, which is not installed: pip install 'crossdistill[vllm]'")
     if folder is not None:
-        _check_folder(folder)
+        check_folder(folder, f"vllm_weights_folder = {folder!r}")
     elif is_served and args.device.type != "cuda":
         raise InputError(
             f"TRL sends weights to a vLLM server by NCCL, which has no {args.device.type.upper()}: name a folder that "
             "both see as vllm_weights_folder."
         )
-
-
-def _check_folder(folder: str) -> None:
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"vllm_weights_folder = {folder!r} cannot be written to ({error.strerror}): name another folder."
-        ) from error

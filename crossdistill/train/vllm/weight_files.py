@@ -9,10 +9,30 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from crossdistill.errors import InputError
+
 SHARD_BYTES = 2 * 2**30
 """Size of a file, and of what is held in memory while it is written; a larger tensor has a file of its own."""
 
 Params = Iterable[tuple[str, Tensor]]
+
+
+def check_folder(folder: str | Path, called: str) -> None:
+    """Check that weights can be written into a folder; it is made if it is missing.
+
+    Args:
+        folder: of all weights.
+        called: what the error calls it.
+
+    Raises:
+        InputError: they cannot.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{called} cannot be written to ({error.strerror}): name another folder.") from error
 
 
 @contextmanager
