@@ -25,15 +25,15 @@ PROMPTS = ["one", "two", "three", "four", "five", "six"]
 
 
 class Scripted(Sampler):
-    """Answers each prompt with its own tokens and a stop, after a while."""
+    """Answers each prompt with its own tokens and a stop, after a while that `wait` takes, given the prompts."""
 
-    def __init__(self, stop: int, wait: Callable[[int], None] = lambda call: None, num_calls: int = 1):
+    def __init__(self, stop: int, wait: Callable[[list[Any]], object] = lambda prompts: None, num_calls: int = 1):
         self.stop, self.wait, self.num_calls = stop, wait, num_calls
         self.calls: list[list[Sequence[int]]] = []
 
     def sample(self, prompt_ids: Sequence[Sequence[int]]) -> list[Sampled]:
         self.calls.append(list(prompt_ids))
-        self.wait(len(self.calls) - 1)
+        self.wait(list(prompt_ids))
         answers = [[*ids[-2:], self.stop] for ids in prompt_ids]
         return [Sampled(ids, np.full(len(ids), -0.5, dtype=np.float32)) for ids in answers]
 
@@ -79,13 +79,15 @@ def test_it_runs_no_further_ahead_than_its_pace(distiller):
 
 
 def test_samples_come_in_the_order_of_their_prompts(distiller):
-    """The first call ends last."""
+    """The first prompt's call ends last."""
     late = threading.Event()
-    sampler = Scripted(distiller.stop_ids[0], lambda call: late.wait(20) if call == 0 else None, num_calls=3)
-    worker = working(distiller, sampler, Pace(6, 0), portion=2)
+    first = distiller.renderer.render(PROMPTS[0])
+    sampler = Scripted(distiller.stop_ids[0], lambda prompts: first in prompts and late.wait(60), num_calls=3)
+    worker = working(distiller, sampler, Pace(6, 0), portion=2, seed=None)
     deadline = time.monotonic() + 20
     while len(sampler.calls) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert len(sampler.calls) == 3
     assert worker.rollout_buffer.empty()
     late.set()
     assert [one.number for one in taken(worker, 6)] == list(range(6))
@@ -156,7 +158,7 @@ def test_a_dead_teacher_is_told_to_the_trainer(distiller, teacher):
 
 def test_a_sampler_that_is_silent_is_named(distiller):
     held = threading.Event()
-    sampler = Scripted(distiller.stop_ids[0], lambda call: held.wait(30))
+    sampler = Scripted(distiller.stop_ids[0], lambda prompts: held.wait(30))
     sampler.close = held.set  # type: ignore[method-assign]
     worker = working(distiller, sampler, Pace(2, 0))
     error = failure(worker, silence_s=0.2)
@@ -166,7 +168,7 @@ def test_a_sampler_that_is_silent_is_named(distiller):
 
 def test_a_long_response_of_an_engine_that_is_well_is_waited_for(distiller):
     held, asked = threading.Event(), []
-    sampler = Scripted(distiller.stop_ids[0], lambda call: held.wait(30))
+    sampler = Scripted(distiller.stop_ids[0], lambda prompts: held.wait(30))
     sampler.is_well = lambda: bool(asked.append(1)) or True  # type: ignore[method-assign]
     worker = working(distiller, sampler, Pace(2, 0))
     while len(asked) < 2:
