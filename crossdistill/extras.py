@@ -8,6 +8,7 @@ EXTRAS = {
     "train": ("trl", "accelerate", "peft", "datasets"),
     "report": ("jinja2", "matplotlib"),
     "served": ("httpx", "tenacity"),
+    "eval": ("datasets", "filelock", "math_verify", "psutil", "reasoning_gym", "scipy"),
 }
 """Extra -> the modules that it installs."""
 
@@ -21,7 +22,7 @@ def require(extra: str, *modules: str, user: str = "this command") -> None:
     """Check that an extra is installed, before anything imports it.
 
     Args:
-        extra: "train", "report" or "served".
+        extra: "train", "report", "served" or "eval".
         modules: modules of the extra to check; all of them by default.
         user: what needs them, for the message.
 

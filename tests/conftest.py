@@ -46,6 +46,7 @@ ABOVE_THE_CORE = {
         "verl",
         "cli/test_doctor_teacher.py",
     ],
+    "eval": ["eval/tasks", "eval/grading", "eval/sandbox", "eval/comparison"],
     "report": ["report/test_html.py", "report/test_charts.py"],
 }
 """Extra -> tests that need it. Without it they are not collected, and all others must pass (`make test-core`)."""

@@ -23,7 +23,8 @@ LAYERS = (
     {"objectives.shared.shared_entries"},  # a base class of methods, so an Objective itself
     {"objectives", "teachers"},
     {"distill", "inspection"},
-    {"report", "eval", "train"},
+    {"eval"},
+    {"report", "train"},
     {"runs"},
     {"integrations", "demo"},
     {"cli"},

@@ -18,6 +18,7 @@ _PURPOSES = {
     "train": "train, sft, demo",
     "report": "HTML pages and charts",
     "served": "teachers behind a server",
+    "eval": "eval, compare and eval_tasks",
 }
 
 

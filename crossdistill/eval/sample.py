@@ -1,0 +1,45 @@
+"""One graded sample of an evaluation: a line of ``samples/TASK.jsonl``."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A response to a problem, with its verdict. Everything else that an evaluation says is computed from these.
+
+    Attributes:
+        problem: id of the problem.
+        index: which of the problem's samples, from 0.
+        response: its text.
+        finish_reason: "stop", or "length" if it was cut at the limit.
+        tokens: number of sampled tokens, the stop token included.
+        seconds: that it took; in a batch, from the batch's start to the response's end.
+        correct: the grader's verdict.
+        extracted: the answer that was read from it; None if none could be.
+        reason: why it is wrong, if there is more to say.
+
+    Example:
+        >>> sample = Sample("0", 0, "It is 4.", "stop", 5, 0.1, correct=True, extracted="4")
+        >>> Sample.from_dict(sample.as_dict()) == sample
+        True
+    """
+
+    problem: str
+    index: int
+    response: str
+    finish_reason: str
+    tokens: int
+    seconds: float
+    correct: bool
+    extracted: str | None = None
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line, as JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, line: dict[str, Any]) -> "Sample":
+        """The sample of a line."""
+        return cls(**line)
