@@ -10,7 +10,8 @@ from tests.engines.launch import Outcome, launch
 from tests.engines.zero import ZERO
 
 pytestmark = pytest.mark.engines
-TOLERANCE = 1e-5
+TOLERANCE = 3e-5
+"""A fault is 1e-3 or more. Most cases are within 4e-6; three processes of multilevel_ot, which iterates, reach 1.2e-5."""
 ENGINES = ["ddp", "fsdp2", *ZERO]
 
 
