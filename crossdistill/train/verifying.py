@@ -91,6 +91,7 @@ class VerifyingTrainer(CheckpointingTrainer):
     def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
         self.policy.begin()
         self._step, self._buffered_inputs = 0, None  # as the order of the data, rollouts begin anew
+        self._last_loaded_step = -1  # TRL keeps it between two trainings, and would leave out the first sync
         return super().train(resume_from_checkpoint, **kwargs)
 
     def total(self, values: Sequence[float]) -> list[float]:

@@ -98,11 +98,12 @@ def test_an_engine_that_discards_its_weights_is_not_asked():
     assert engine.questions == []
 
 
-@pytest.mark.parametrize("left_out", [pytest.param(None, marks=pytest.mark.slow), 2])
-def test_a_run_tells_it(pair, output, left_out):
-    trainer, held = make_trainer(pair, output, max_steps=3, learning_rate=1e-6), load(pair.student)
+def engine_that_follows(trainer: Any, student: str, left_out: int | None = None) -> FakeVLLM:
+    """vLLM with weights of its own, which a sync at the step `left_out` does not reach."""
+    held = load(student)
 
     def sync() -> None:
+        engine.synced += 1
         if trainer.state.global_step != left_out:
             held.load_state_dict(trainer.model.state_dict())
 
@@ -114,6 +115,22 @@ def test_a_run_tells_it(pair, output, left_out):
     engine.sync_weights = sync  # type: ignore[method-assign]
     trainer.use_vllm, trainer._last_loaded_step = True, -1
     trainer.vllm_generation = KeepSampledLogprobs(engine, trainer.model)
+    return engine
+
+
+@pytest.mark.parametrize("left_out", [pytest.param(None, marks=pytest.mark.slow), 2])
+def test_a_run_tells_it(pair, output, left_out):
+    trainer = make_trainer(pair, output, max_steps=3, learning_rate=1e-6)
+    engine_that_follows(trainer, pair.student, left_out)
     trainer.train()
     warnings = [(warning.step, warning.kind) for warning in trainer.watchdog.warnings]
     assert warnings == ([] if left_out is None else [(left_out, KIND)])
+
+
+def test_each_training_begins_with_a_sync(pair, output):
+    """Also if the one before it sent its weights at the same step."""
+    trainer = make_trainer(pair, output, max_steps=1, learning_rate=1e-6)
+    engine = engine_that_follows(trainer, pair.student)
+    for trainings in (1, 2):
+        trainer.train()
+        assert engine.synced == trainings
