@@ -1,9 +1,10 @@
 """Texts of files stay texts: readers of tables make numbers, times and nulls of those that look so."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from crossdistill.json_rows import json_rows
 
 
 def cells_as_text(path: Path) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def dates_as_text(rows: Any, path: Path) -> Any:
     features = Features({name: _as_text(feature) for name, feature in rows.features.items()})
     if features == rows.features:
         return rows
-    read = _json_rows(path.read_text(encoding="utf-8-sig"))
+    read = json_rows(path.read_text(encoding="utf-8-sig"))
     return Dataset.from_dict({name: [row.get(name) for row in read] for name in features}, features=features)
 
 
@@ -51,11 +52,3 @@ def _as_text(feature: Any) -> Any:
     if isinstance(feature, Value):
         return Value("string") if feature.dtype.startswith("timestamp") else feature
     return replace(feature, feature=_as_text(feature.feature)) if hasattr(feature, "feature") else feature
-
-
-def _json_rows(text: str) -> list[dict[str, Any]]:
-    """The objects of a file: in one list, or one a line."""
-    if text.lstrip().startswith("["):
-        rows: list[dict[str, Any]] = json.loads(text)
-        return rows
-    return [json.loads(line) for line in text.split("\n") if line.strip()]

@@ -1,0 +1,40 @@
+"""Multiple choice: the choices in an order that the seed draws, named by letters."""
+
+import random
+from collections.abc import Sequence
+from string import ascii_uppercase
+
+from crossdistill.eval.problem import Problem
+from crossdistill.eval.tasks.instruction import instructed
+
+
+def choice_problem(
+    problem_id: str, question: str, choices: Sequence[str], right: int, seed: int, instruction: str
+) -> Problem:
+    """A problem whose reference is the letter of the right choice.
+
+    The order depends on the seed and the id alone, so that a limit does not change it.
+
+    Args:
+        problem_id: of the problem.
+        question: its text.
+        choices: at most 26.
+        right: index of the right one.
+        seed: of the order.
+        instruction: what the prompt ends with.
+
+    Example:
+        >>> problem = choice_problem("0", "What is 2 + 2?", ["4", "3", "5"], 0, seed=1, instruction="")
+        >>> print(problem.prompt, problem.reference, sep="\\n")
+        What is 2 + 2?
+        <BLANKLINE>
+        A) 3
+        B) 5
+        C) 4
+        C
+    """
+    order = list(range(len(choices)))
+    random.Random(f"{seed}/{problem_id}").shuffle(order)  # noqa: S311 - a draw, no secret
+    listed = "\n".join(f"{letter}) {choices[index]}" for letter, index in zip(ascii_uppercase, order, strict=False))
+    prompt = instructed(f"{question.rstrip()}\n\n{listed}\n", instruction).rstrip()
+    return Problem(problem_id, prompt, ascii_uppercase[order.index(right)])

@@ -1,0 +1,108 @@
+"""Problems that reasoning-gym generates: puzzles, arithmetic, algebra, graphs, games, each with its own verifier."""
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from crossdistill.errors import InputError
+from crossdistill.eval.grading.base import Grader
+from crossdistill.eval.problem import Problem
+from crossdistill.eval.sampling import Sampling
+from crossdistill.eval.task import Task, TaskOptions
+from crossdistill.eval.tasks.instruction import instructed
+from crossdistill.extras import require
+
+_SIZE = 100
+_INSTRUCTION = (
+    "Think step by step, then give only the final answer between <answer> and </answer>. If an example is shown, write "
+    "the answer in its format."
+)
+
+
+class ReasoningGym(Task):
+    """One generator. Its parameters are the fields of the generator's configuration, and ``size``, 100 by default.
+
+    Args:
+        generator: its name in reasoning-gym.
+
+    Raises:
+        InputError: there is no such generator, or reasoning-gym is not installed.
+
+    Example:
+        >>> task = ReasoningGym("chain_sum")
+        >>> [problem.id for problem in task.problems(TaskOptions(seed=3, parameters={"size": 2, "max_terms": 2}))]
+        ['3-0', '3-1']
+    """
+
+    sampling = Sampling(max_tokens=4096)
+
+    def __init__(self, generator: str) -> None:
+        known = generators()
+        if generator not in known:
+            near = get_close_matches(generator, known, n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(known)}."
+            raise InputError(f"reasoning-gym has no generator {generator!r}: {hint}")
+        self.generator = generator
+        self.name = f"reasoning_gym:{generator}"
+        self.parameters = ("size", *_fields(generator))
+
+    def all_problems(self, options: TaskOptions) -> Sequence[Problem]:
+        """As many as the size says, from the seed; the reference is reasoning-gym's entry."""
+        instruction = _INSTRUCTION if options.instruction is None else options.instruction
+        dataset = generated(self.generator, options)
+        with contextlib.redirect_stdout(io.StringIO()):  # some generators print dots
+            entries = [dataset[index] for index in range(len(dataset))]
+        return [
+            Problem(f"{options.seed}-{index}", instructed(entry["question"], instruction), entry)
+            for index, entry in enumerate(entries)
+        ]
+
+    def grader(self, options: TaskOptions) -> Grader:
+        """Reasoning-gym's own verifier of this generator."""
+        from crossdistill.eval.grading.reasoning_gym import ReasoningGymGrader
+
+        return ReasoningGymGrader(self.generator, generated(self.generator, options))
+
+
+def generators() -> tuple[str, ...]:
+    """Names of reasoning-gym's generators, in alphabetical order.
+
+    Raises:
+        InputError: reasoning-gym is not installed.
+    """
+    require("eval", "reasoning_gym", user="a task of reasoning-gym")
+    import reasoning_gym  # noqa: F401 - registers them
+    from reasoning_gym.factory import DATASETS
+
+    return tuple(sorted(DATASETS))
+
+
+def generated(generator: str, options: TaskOptions) -> Any:
+    """The data set of a generator, which makes an entry when it is asked for.
+
+    Args:
+        generator: its name.
+        options: with the seed, and its configuration as parameters.
+
+    Raises:
+        InputError: the generator refuses its configuration.
+    """
+    import reasoning_gym
+
+    settings = {"size": _SIZE, **options.parameters, "seed": options.seed}
+    try:
+        return reasoning_gym.create_dataset(generator, **settings)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise InputError(
+            f"reasoning-gym's {generator} refuses these parameters ({str(error) or type(error).__name__}): change them."
+        ) from None
+
+
+def _fields(generator: str) -> list[str]:
+    from reasoning_gym.factory import DATASETS
+
+    names = [field.name for field in dataclasses.fields(DATASETS[generator][1])]
+    return [name for name in names if name not in ("seed", "size")]
