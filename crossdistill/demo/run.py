@@ -105,14 +105,14 @@ def run_demo(
     trainer, run, samples = _distil(output, settings, seed, test, teachers)
     results["after"] = accuracy(str(output / "opd" / "model"), test, settings)
     console.print("[bold]control[/bold]: SFT continued on the same few examples, for as many student tokens")
-    control_tokens = continue_sft(output, settings, seed, budget=trainer.usage.costs.tokens[Part.STUDENT_STEP])
+    control = continue_sft(output, settings, seed, budget=trainer.usage.costs.tokens[Part.STUDENT_STEP])
     results["control"] = accuracy(str(output / "control" / "model"), test, settings)
 
     run |= {
         "metric": f"exact match on {len(test)} held-out problems",
         "metrics": {name: results[name].as_dict() for name in ("before", "after", "control", *teachers)},
         "note": CONTROL_NOTE,
-        "control": control_cost(trainer.usage.costs, control_tokens),
+        "control": control.as_dict(),
         "demo_seconds": time.perf_counter() - began,
     }
     write_json(folder.run, run)
@@ -195,7 +195,7 @@ def _teacher_fields(teachers: Sequence[str]) -> dict[str, Any]:
     return {"teachers": {name: TeacherTable(model=asset(name)) for name in teachers}}
 
 
-def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -> int:
+def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -> Costs:
     """Continue SFT from the same start, on the examples of the warm start.
 
     Args:
@@ -205,7 +205,7 @@ def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -
         budget: tokens to train on; rounded to whole steps.
 
     Returns:
-        The tokens of all steps.
+        Tokens and FLOPs of all steps.
     """
     from transformers import AutoTokenizer
 
@@ -223,14 +223,8 @@ def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -
     trainer = sft_trainer(asset("student"), tokenizer, vocab, rows, output / "control" / "checkpoints", options)
     trainer.train()
     trainer.save_model(str(output / "control" / "model"))
-    return round(steps * batch_tokens)
-
-
-def control_cost(costs: Costs, tokens: int) -> dict[str, dict[str, int]]:
-    """Tokens and FLOPs of the control, as in ``run.json``."""
-    control = Costs(costs.student_params, costs.teacher_params)
-    control.add(Part.SFT_STEP, tokens)
-    return control.as_dict()
+    costs: Costs = trainer.usage.costs
+    return costs
 
 
 def results_table(results: dict[str, Proportion], run: dict[str, Any]) -> Table:

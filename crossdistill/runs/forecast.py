@@ -113,7 +113,7 @@ def _sentences(args: _Arguments, setting: Setting, lacks_activations: bool) -> I
 
 
 def _student(config: RunConfig) -> tuple[ModelSize, Any]:
-    model = _without_weights("student", config.student)
+    model = without_weights("student", config.student)
     text = model.config.get_text_config()
     if config.lora is not None:
         model = get_peft_model(model, LoraConfig(**config.lora))
@@ -121,10 +121,19 @@ def _student(config: RunConfig) -> tuple[ModelSize, Any]:
 
 
 def _size(side: str, name: str) -> ModelSize:
-    return ModelSize.of(_without_weights(side, name))
+    return ModelSize.of(without_weights(side, name))
 
 
-def _without_weights(side: str, name: str) -> Any:
+def without_weights(side: str, name: str) -> Any:
+    """A model of the architecture that a configuration names, on torch's device "meta": no weights are read.
+
+    Args:
+        side: "student" or "teacher", for messages.
+        name: a folder or a hub id.
+
+    Raises:
+        InputError: the configuration cannot be read, or is of no causal language model.
+    """
     config = read_config(name)
     with torch.device("meta"):
         return architecture_of(f"the {side} {name!r}", config)._from_config(config)

@@ -1,22 +1,26 @@
 """The SFT warm start, on TRL's SFTTrainer."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from transformers import set_seed
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from crossdistill.chat import ensure_template, render_prompt
 from crossdistill.chat.stop import taught_stop
+from crossdistill.costs import Part
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
+from crossdistill.flops import ModelFlops
 from crossdistill.inspection.model_files import config_of, vocab_size
 from crossdistill.runs.config import SFTRunConfig, build
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.forecast import without_weights
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.packing import check_apart, check_packing_strategy
+from crossdistill.runs.resumable_sft import ResumableSFTTrainer
 from crossdistill.runs.run_file import versions, write_json
 from crossdistill.runs.sft_data import reader_of, row_source
 from crossdistill.runs.train import lora_config
@@ -25,26 +29,17 @@ from crossdistill.train.completions import Completions
 from crossdistill.train.config import check_training
 from crossdistill.train.loading import student_for_trl, student_options
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
+from crossdistill.train.monitor.usage import Usage
 from crossdistill.train.preflight.launch import check_together, engine_findings
 from crossdistill.train.preflight.schedule import schedule_findings
 from crossdistill.train.preflight.setup import setting_up
 from crossdistill.train.preflight.tokenizers import load_tokenizer
 from crossdistill.train.preflight.trainable import trainable_findings
 from crossdistill.train.preflight.weights import check_weights
-from crossdistill.train.resumable import ResumableTrainer, ending_together
+from crossdistill.train.resumable import ending_together
 from crossdistill.train.unsupported import UNSUPPORTED_IN_SFT, check_unsupported
 
 IGNORED = -100  # label that torch's cross-entropy ignores
-
-
-class ResumableSFTTrainer(ResumableTrainer, SFTTrainer):
-    """TRL's trainer; it goes on from whole checkpoints, and leaves no half-written one on a full disk.
-
-    Attributes:
-        findings: what was found that does not end the run.
-    """
-
-    findings: FindingLog
 
 
 def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, Any]:
@@ -75,6 +70,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     source.check(reader_of(config.student, "student", tokenizer, text_tokens=config.text_tokens), findings)
     check_weights("student", config.student, student_options(arguments))
     rows = source.rows(folder, arguments.seed, findings)
+    written = source.teacher_lengths(folder, arguments.seed)
     parts = tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora, findings
     trainer = sft_trainer(config.student, *parts, text_tokens=config.text_tokens)
     if processes.is_main_process:
@@ -94,6 +90,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         "versions": versions(),
         "config": identity,
         "num_examples": len(rows),
+        **spent(trainer, config.teacher, written),
         "findings": trainer.findings.as_list(),
         "history": trainer.state.log_history,
     }
@@ -101,6 +98,27 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         if processes.is_main_process:
             write_json(folder.run, run)
     return run
+
+
+def spent(trainer: ResumableSFTTrainer, teacher: str | None, written: Sequence[int]) -> dict[str, Any]:
+    """What a run has cost, as in ``run.json``. Every process must call it.
+
+    Args:
+        trainer: of the run.
+        teacher: that wrote the responses; None if the data set holds them.
+        written: tokens of each prompt and response that it wrote.
+    """
+    usage, costs = trainer.usage, trainer.usage.total()
+    assumptions = [f"the student: {text}" for text in usage.costs.student.assumptions]
+    if teacher is None:
+        assumptions.append("the data set holds the responses: what it cost to write them is not counted")
+    else:
+        writer = ModelFlops.of(without_weights("teacher", teacher))
+        costs.costs.add(Part.TEACHER_ROLLOUT, written, writer)
+        assumptions += [f"the teacher: {text}" for text in writer.assumptions]
+    entries = costs.as_dict()
+    kept = {name: entries[name] for name in ("data_points", "tokens", "flops", "seconds")}
+    return {**kept, "flops_assumptions": assumptions}
 
 
 def sft_trainer(
@@ -154,6 +172,7 @@ def sft_trainer(
         )
     use_progress_bar(trainer, ProgressBar())
     trainer.findings = findings
+    trainer.usage = Usage(ModelFlops.of(trainer.model), {}, is_main_process=trainer.accelerator.is_main_process)
     trainer.findings.add_all(engine_findings(trainer.accelerator.distributed_type))
     trainer.findings.add_all(schedule_findings(arguments, len(dataset)))
     is_sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled

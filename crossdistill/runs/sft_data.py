@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from accelerate import PartialState
 from rich.progress import track
 
-from crossdistill.chat import ensure_template, template_effects, template_findings
+from crossdistill.chat import ensure_template, render_prompt, template_effects, template_findings
 from crossdistill.chat.findings import Uses
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
@@ -58,6 +58,14 @@ class RowSource(Protocol):
             InputError: there are none to learn from.
         """
 
+    def teacher_lengths(self, folder: RunFolder, seed: int) -> list[int]:
+        """Tokens of each prompt and response that a teacher wrote, in its tokens; none if the data set holds them.
+
+        Args:
+            folder: of the run, whose responses are complete.
+            seed: of sampled responses.
+        """
+
 
 def row_source(config: SFTRunConfig) -> RowSource:
     """The source that a configuration names."""
@@ -80,6 +88,10 @@ class GivenResponses:
     def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
         """The rows of the data set."""
         return self._rows
+
+    def teacher_lengths(self, folder: RunFolder, seed: int) -> list[int]:
+        """None: who wrote the responses is not known."""
+        return []
 
 
 class TeacherResponses:
@@ -108,7 +120,7 @@ class TeacherResponses:
         from datasets import Dataset
 
         check_weights("teacher", self._teacher, _TEACHER_OPTIONS)
-        file = self._file(folder.path / "responses.jsonl", seed)
+        file = self._file(self._path(folder), seed)
         with ending_together(folder.path):
             if PartialState().is_main_process:
                 folder.claim(self._config.model_dump(mode="json"))
@@ -126,6 +138,19 @@ class TeacherResponses:
                 "turns."
             )
         return Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in finished])
+
+    def teacher_lengths(self, folder: RunFolder, seed: int) -> list[int]:
+        """Of all responses, those that did not end as well; a response is counted as its text is encoded."""
+        rows = self._file(self._path(folder), seed).read()
+        return [
+            len(render_prompt(self._tokenizer, row["prompt"]))
+            + len(self._tokenizer.encode(row["completion"], add_special_tokens=False))
+            + row["stopped"]
+            for row in rows
+        ]
+
+    def _path(self, folder: RunFolder) -> Path:
+        return folder.path / "responses.jsonl"
 
     def _file(self, path: Path, seed: int) -> ResponsesFile:
         names = ("teacher", "temperature", "max_new_tokens", "batch_size", "text_tokens")

@@ -116,6 +116,7 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         "versions": versions(),
         "config": config.model_dump(mode="json"),
         **usage,
+        "flops_assumptions": trainer.usage.assumptions,
         "coverage": {**usage["coverage"], **trainer.coverage_guard.as_dict()},
         "findings": trainer.findings.as_list(),
         "warnings": trainer.watchdog.as_list(),

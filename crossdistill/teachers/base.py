@@ -16,6 +16,7 @@ from torch import nn
 from crossdistill.align import DropReason
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingError
+from crossdistill.flops import ModelFlops
 from crossdistill.ops import HiddenStates, TopLogprobs
 from crossdistill.signal import Signal
 from crossdistill.tokens import ByteVocab
@@ -100,7 +101,7 @@ class Teacher(ABC):
         max_top_k: tokens that it can give at a position if `signal` is TOPK; None if there is no limit.
         max_length: tokens of prompt and response together that it can read; None if there is no limit.
         temperature: of its log-probabilities. Hidden states are always those of temperature 1.
-        num_params: parameters in matrix products, for FLOPs (:class:`crossdistill.costs.Costs`); 0 if unknown.
+        num_params: weights in matrix products, for FLOPs (:class:`crossdistill.costs.Costs`); 0 if unknown.
         is_remote: whether it computes outside this process: it is then called early, in a background thread, while this
             process samples.
         can_write: whether it implements :meth:`write`.
@@ -183,6 +184,11 @@ class Teacher(ABC):
                 f"this teacher gives log-probabilities at temperature {self.temperature:g}, not {temperature:g}: set "
                 f"temperature = {self.temperature:g}, or use a local teacher."
             )
+
+    @property
+    def flops(self) -> ModelFlops:
+        """What it computes for rows of given lengths: by default what follows from `num_params`, without attention."""
+        return ModelFlops.of_size(self.num_params)
 
     def usage(self) -> Mapping[str, float]:
         """Counters since the teacher was made, such as requests and bytes; empty by default.

@@ -14,9 +14,9 @@ from crossdistill.chat import ensure_template, stop_ids
 from crossdistill.chat.determinism import make_deterministic
 from crossdistill.chat.ids import refuse_ids
 from crossdistill.chat.renderer import PromptRenderer
-from crossdistill.costs import matmul_parameters
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog, Kind, Severity, When
+from crossdistill.flops import ModelFlops
 from crossdistill.ops import (
     MICRO_BATCH_TOKENS,
     HiddenStates,
@@ -105,11 +105,17 @@ class LocalTeacher(Teacher):
         refuse_ids(PromptRenderer(tokenizer, {}, []), size, "teacher", self.stop_ids)
         self.max_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._head = LMHead.from_model(model)
-        self.num_params = matmul_parameters(model)
+        self._flops = ModelFlops.of(model)
+        self.num_params = self._flops.params
         self._head.verify(model)
         self._batch_tokens = batch_tokens
         self._template_kwargs = template_kwargs
         self.temperature = temperature
+
+    @property
+    def flops(self) -> ModelFlops:
+        """Counted from its weights and its configuration."""
+        return self._flops
 
     def score(
         self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0

@@ -18,13 +18,14 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from crossdistill.chat import stop_ids
 from crossdistill.chat.messages import Prompt
 from crossdistill.chat.prompts import as_prompt, prompt_name, with_prompt
-from crossdistill.costs import Part, matmul_parameters
+from crossdistill.costs import Part
 from crossdistill.distill import Rollout, ScoredBatch, ScoredResponse
 from crossdistill.distill.checks import scoring_temperature
 from crossdistill.distill.routing import COLUMN
 from crossdistill.distill.student import StudentInputs, check_finite, collate, supervised_states
 from crossdistill.errors import TeacherError
 from crossdistill.findings import FindingError
+from crossdistill.flops import ModelFlops
 from crossdistill.objectives import Objective
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.base import TeacherFindingError
@@ -165,7 +166,7 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
             self._teacher_renderers,
             labels,
             setup.routing,
-            matmul_parameters(student),
+            ModelFlops.of(student),
             args.num_iterations,
             self.accelerator.is_main_process,
             self._logs,

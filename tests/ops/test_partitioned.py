@@ -6,7 +6,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.integrations import deepspeed
 
-from crossdistill.costs import matmul_parameters
+from crossdistill.flops import matmul_parameters
 from crossdistill.ops.sharded import full_shape, full_tensor, is_partitioned, loaded_whole, own_part
 from crossdistill.ops.trace import first_weight_not_finite
 

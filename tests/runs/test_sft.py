@@ -10,13 +10,16 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from crossdistill import ByteVocab, InputError
-from crossdistill.chat import render_prompt
+from crossdistill.chat import ensure_template, render_prompt
+from crossdistill.flops import ModelFlops
 from crossdistill.runs import sft as runs
 from crossdistill.runs import sft_data
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.interrupt import Interrupted
+from crossdistill.runs.resumable_sft import example_lengths
 from crossdistill.runs.sft import IGNORED, sft, sft_example, sft_trainer
 from crossdistill.teachers.writing import WrittenResponse
 from tests.models import MESSAGES, TEXTS, Pair
@@ -101,6 +104,65 @@ def test_loss_is_on_the_responses_alone(pair, data, output):
         nats -= sum(logprobs[len(prompt) - 1 + k, token].item() for k, token in enumerate(response))
         tokens += len(response)
     assert trainer.state.log_history[0]["loss"] == pytest.approx(nats / tokens, rel=1e-4)
+
+
+# --- what a run costs
+
+
+def lengths_of(pair: Pair, data: str) -> list[int]:
+    tokenizer = AutoTokenizer.from_pretrained(pair.student)
+    vocab = ByteVocab.from_tokenizer(tokenizer)
+    rows = Dataset.from_json(data)
+    examples = (sft_example(tokenizer, vocab, row["prompt"], row["completion"], tokenizer.eos_token_id) for row in rows)
+    return [len(example["input_ids"]) for example in examples]
+
+
+def test_costs_of_one_epoch_are_those_of_every_example(pair, data, output):
+    options = {**TRAIN, "max_steps": -1, "num_train_epochs": 1}
+    run = sft(config(pair, data, train=options), output)
+    lengths = lengths_of(pair, data)
+    student = ModelFlops.of(AutoModelForCausalLM.from_pretrained(pair.student))
+    assert run["data_points"] == len(lengths)
+    assert run["tokens"] == {"sft_step": sum(lengths)}
+    assert run["flops"] == {"sft_step": student.step(lengths), "total": student.step(lengths)}
+    assert run["seconds"] > 0
+    assert run["flops_assumptions"] == ["the data set holds the responses: what it cost to write them is not counted"]
+
+
+@pytest.mark.slow
+def test_costs_go_on_after_a_resume(pair, data, output):
+    options = {**TRAIN, "save_strategy": "steps", "save_steps": 2}
+    whole = sft(config(pair, data, train=options), output / "whole")
+    assert whole["data_points"] == 8
+    shutil.rmtree(output / "whole" / "checkpoints" / "checkpoint-4")
+    resumed = sft(config(pair, data, train=options), output / "whole", resume=True)
+    assert {name: resumed[name] for name in ("data_points", "tokens", "flops")} == {
+        name: whole[name] for name in ("data_points", "tokens", "flops")
+    }
+
+
+def test_a_teachers_responses_are_paid_for_those_that_did_not_end_as_well(pair, data, output, fixed_teacher):
+    run = sft(config(pair, data, teacher=pair.teacher), output)
+    written = [json.loads(line) for line in (output / "responses.jsonl").read_text().splitlines()]
+    assert not all(row["stopped"] for row in written)
+    tokenizer = AutoTokenizer.from_pretrained(pair.teacher)
+    ensure_template(tokenizer)
+    lengths = [
+        len(render_prompt(tokenizer, row["prompt"]))
+        + len(tokenizer.encode(row["completion"], add_special_tokens=False))
+        + row["stopped"]
+        for row in written
+    ]
+    teacher = ModelFlops.of(AutoModelForCausalLM.from_pretrained(pair.teacher))
+    assert run["tokens"]["teacher_rollout"] == sum(lengths)
+    assert run["flops"]["teacher_rollout"] == teacher.forward(lengths)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_lengths_of_a_batch(packed):
+    rows = [[5, 6, 7], [8], [9, 9]]
+    collator = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=packed)
+    assert example_lengths(collator([{"input_ids": ids, "labels": ids} for ids in rows])) == [3, 1, 2]
 
 
 # --- whole runs

@@ -112,13 +112,16 @@ def test_it_writes_what_its_model_generates():
     assert written != list(teacher.write(prompts, 6, 0.8, seed=4, first_row=9))
 
 
-@pytest.mark.parametrize(("name", "left_out"), [("llama", 1), ("gpt2", 0)])
-def test_parameters_in_matrix_products(name, left_out):
-    """All of them but an input embedding that is not the head too."""
+@pytest.mark.parametrize(("name", "is_tied"), [("llama", False), ("gpt2", True)])
+def test_parameters_in_matrix_products(name, is_tied):
+    """The matrices of its layers and its head, which may be its input embedding too."""
     teacher = teacher_of(name)
-    assert teacher.model.config.tie_word_embeddings == (left_out == 0)
-    total = sum(parameter.numel() for parameter in teacher.model.parameters())
-    assert teacher.num_params == total - left_out * teacher.model.get_input_embeddings().weight.numel()
+    assert teacher.model.config.tie_word_embeddings == is_tied
+    layers = [weight for key, weight in teacher.model.named_parameters() if ".layers." in key or ".h." in key]
+    matrices = sum(weight.numel() for weight in layers if weight.dim() == 2)
+    assert teacher.num_params == matrices + teacher.model.get_output_embeddings().weight.numel()
+    assert teacher.flops.params == teacher.num_params
+    assert teacher.flops.attention != ()
     assert check_teacher(teacher) is teacher
 
 

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from crossdistill import InputError
 from crossdistill.align import DropReason
-from crossdistill.costs import Part, matmul_parameters
+from crossdistill.costs import Part
 from crossdistill.distill import Distiller, ScoredResponse
 from crossdistill.objectives import LossInputs, get
 from crossdistill.ops import HiddenStates, LMHead
@@ -75,10 +75,9 @@ def test_each_row_has_its_teacher(pair, output, teachers):
 def test_every_teachers_tokens_are_paid_at_its_own_price(pair, output, teachers):
     trainer = trainer_of(pair, output, teachers)
     trainer.train()
-    price = {name: matmul_parameters(teacher.model) for name, teacher in teachers.items()}
-    assert len(set(price.values())) == 2
+    assert len({teacher.flops for teacher in teachers.values()}) == 2
     scored = trainer.rollouts[0]
-    expected = sum(2 * price[item.teacher_name] * item.num_teacher_tokens for item in scored)
+    expected = sum(teachers[item.teacher_name].flops.forward([item.num_teacher_tokens]) for item in scored)
     assert trainer.total_usage().costs.flops[Part.TEACHER_PREFILL] == expected
 
 
@@ -173,8 +172,8 @@ def test_a_resumed_ledger_goes_on(pair, output, teachers):
     second = trainer_of(pair, output, teachers, **options, max_steps=2)
     second.train(resume_from_checkpoint=True)
     before, after = (trainer.total_usage().costs.flops[Part.TEACHER_PREFILL] for trainer in (first, second))
-    price = {name: matmul_parameters(teacher.model) for name, teacher in teachers.items()}
-    added = sum(2 * price[item.teacher_name] * item.num_teacher_tokens for item in second.rollouts[0])
+    read = second.rollouts[0]
+    added = sum(teachers[item.teacher_name].flops.forward([item.num_teacher_tokens]) for item in read)
     assert after == before + added
 
 

@@ -18,6 +18,7 @@ from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.chat import render_prompt
 from crossdistill.distill.response import ScoredResponse
+from crossdistill.flops import ModelFlops
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import LocalTeacher, Teacher, TeacherScore
 from crossdistill.train.vllm.sampled_logprobs import KeepSampledLogprobs
@@ -175,6 +176,13 @@ def test_ledger_counts_training_alone(trained):
     assert ledger["coverage"]["sampled_tokens"] == sum(len(item.response.ids) for item in scored)
     assert ledger["coverage"]["supervised_bytes"] == ledger["coverage"]["sampled_bytes"] > 0
     assert 0 < ledger["seconds"] < 600
+    rows = [len(ids) for batch in trained.prompt_ids for ids in batch]
+    rows = [prompt + len(item.response.ids) for prompt, item in zip(rows, scored, strict=True)]
+    student, teacher = ModelFlops.of(trained.model), trained.teacher.flops
+    assert ledger["data_points"] == len(rows)
+    assert ledger["flops"]["student_rollout"] == ledger["flops"]["student_score"] == student.forward(rows)
+    assert ledger["flops"]["student_step"] == student.step(rows)
+    assert ledger["flops"]["teacher_prefill"] == teacher.forward([item.num_teacher_tokens for item in scored])
 
 
 def test_the_teacher_is_left_alone(pair, trained):

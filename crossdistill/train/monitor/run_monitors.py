@@ -6,6 +6,7 @@ from typing import Any
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill import Distiller, Routing
 from crossdistill.findings import FindingLog
+from crossdistill.flops import ModelFlops
 from crossdistill.train.monitor.base import Monitor
 from crossdistill.train.monitor.completion_log import CompletionLog
 from crossdistill.train.monitor.rollout_metrics import RolloutMetrics
@@ -23,7 +24,7 @@ class RunMonitors:
         renderers: how each teacher's prompts are rendered.
         labels: names of the teachers in warnings.
         routing: which teacher scores which prompt.
-        student_params: of the student, in matrix products.
+        student: what the student computes.
         num_iterations: optimisation steps on a batch of rollouts.
         is_main_process: whether this process emits warnings.
         logs: TRL's completion logs.
@@ -37,19 +38,19 @@ class RunMonitors:
         renderers: Mapping[str, PromptRenderer],
         labels: Mapping[str, str],
         routing: Routing,
-        student_params: int,
+        student: ModelFlops,
         num_iterations: int,
         is_main_process: bool,
         logs: Mapping[str, Any],
         findings: FindingLog,
         stops: bool,
     ):
-        params = {name: teacher.num_params for name, teacher in distiller.teachers.items()}
+        teachers = {name: teacher.flops for name, teacher in distiller.teachers.items()}
         pairs = {
             name: PairWarnings(distiller.renderer, renderer, findings, labels[name], stops)
             for name, renderer in renderers.items()
         }
-        self.usage = Usage(student_params, params, num_iterations, is_main_process)
+        self.usage = Usage(student, teachers, num_iterations, is_main_process)
         self.metrics = RolloutMetrics(distiller.timers, distiller.teachers)
         self.watchdog = Watchdog(is_main_process)
         self.sampler = SamplerWatch(self.watchdog)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +11,38 @@ from accelerate.utils import gather_object
 from crossdistill.align import Coverage, DropReason
 from crossdistill.costs import Costs, Part
 from crossdistill.errors import InputError
+from crossdistill.flops import ModelFlops
 from crossdistill.train.monitor.base import Monitor, Observation
 
 FILE_NAME = "usage.json"
 
 
 class Usage(Monitor):
-    """Tokens, FLOPs and coverage of this process; :meth:`total` adds up all processes.
+    """Data points, tokens, FLOPs and coverage of this process; :meth:`total` adds up all processes.
 
     Args:
-        student_params, teacher_params: parameters that take part in matrix products (see
-            :class:`crossdistill.costs.Costs`); of the teachers by name, 0 if they are not known. The first one counts
-            for what a teacher writes.
+        student: what the student computes.
+        teachers: what the teachers compute, by name. The first one counts for what a teacher writes.
         num_iterations: optimisation steps on a batch of rollouts.
         is_main_process: whether this process goes on from a checkpoint's figures, which are those of all processes.
 
     Attributes:
+        data_points: rows that were trained on, each with one response.
         costs: tokens and FLOPs by part.
         coverage: of every sampled token.
     """
 
     def __init__(
         self,
-        student_params: int,
-        teacher_params: Mapping[str, int],
+        student: ModelFlops,
+        teachers: Mapping[str, ModelFlops],
         num_iterations: int = 1,
         is_main_process: bool = True,
     ):
-        self.costs = Costs(student_params, next(iter(teacher_params.values()), 0))
+        self.data_points = 0
+        self.costs = Costs(student, next(iter(teachers.values()), ModelFlops.of_size(0)))
         self.coverage = Coverage()
-        self._teacher_params = dict(teacher_params)
+        self._teachers = dict(teachers)
         self._num_iterations = num_iterations
         self._is_main_process = is_main_process
         self._seconds = 0.0
@@ -59,32 +61,52 @@ class Usage(Monitor):
         if seen.mode != "train":
             return
         scored, rollout = seen.batch.responses, seen.rollout
-        given_tokens = rollout.num_prompt_tokens + rollout.num_tool_tokens
-        student_tokens = given_tokens + sum(len(item.response.ids) for item in scored)
+        rows = rollout.lengths
         self.coverage.add(seen.batch.coverage)
         if seen.written_by is Part.STUDENT_ROLLOUT:
-            self.costs.add(Part.STUDENT_ROLLOUT, student_tokens)
+            self.costs.add(Part.STUDENT_ROLLOUT, rows)
         elif seen.written_by is not None:
-            self.costs.add(seen.written_by, sum(item.num_teacher_tokens for item in scored))
-        self.costs.add(Part.STUDENT_SCORE, student_tokens if seen.rescored else 0)
-        self.costs.add(Part.STUDENT_STEP, student_tokens * self._num_iterations)
+            self.costs.add(seen.written_by, [item.num_teacher_tokens for item in scored])
+        self.costs.add(Part.STUDENT_SCORE, rows if seen.rescored else [])
+        self.see_rows(Part.STUDENT_STEP, rows, self._num_iterations)
         for score in (one for item in scored for one in (item, *item.others)):
-            params = self._teacher_params.get(score.teacher_name)
-            self.costs.add(Part.TEACHER_PREFILL, score.num_teacher_tokens, params)
+            self.costs.add(Part.TEACHER_PREFILL, [score.num_teacher_tokens], self._teachers.get(score.teacher_name))
+
+    def see_rows(self, part: Part, lengths: Sequence[int], num_iterations: int = 1) -> None:
+        """Count rows that are trained on.
+
+        Args:
+            part: what is done with them.
+            lengths: tokens of each.
+            num_iterations: how often.
+        """
+        self.data_points += len(lengths)
+        self.costs.add(part, [*lengths] * num_iterations)
 
     def total(self) -> "Usage":
         """The usage of all processes together; every process must call it."""
-        total = Usage(self.costs.student_params, {"": self.costs.teacher_params})
+        total = Usage(self.costs.student, self._teachers)
         for entry in gather_object([self.as_dict()]):
             total.add(entry)
         return total
 
     def as_dict(self) -> dict[str, Any]:
-        """``coverage``, ``tokens``, ``flops`` and ``seconds`` as in ``run.json``."""
-        return {"coverage": self.coverage.as_dict(), **self.costs.as_dict(), "seconds": self.seconds}
+        """``data_points``, ``coverage``, ``tokens``, ``flops`` and ``seconds`` as in ``run.json``."""
+        counts = {"data_points": self.data_points, "coverage": self.coverage.as_dict(), **self.costs.as_dict()}
+        return {**counts, "seconds": self.seconds}
+
+    @property
+    def assumptions(self) -> list[str]:
+        """What is assumed of the models' FLOPs, or left out of them; in words."""
+        models = {
+            "the student": self.costs.student,
+            **{f"teacher {name!r}": one for name, one in self._teachers.items()},
+        }
+        return [f"{name}: {text}" for name, model in models.items() for text in model.assumptions]
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Add what :meth:`as_dict` gave of another process, or of an earlier part of the run."""
+        self.data_points += entry["data_points"]
         for part, tokens in entry["tokens"].items():
             self.costs.include(Part(part), tokens, entry["flops"][part])
         coverage = entry["coverage"]
@@ -107,5 +129,11 @@ class Usage(Monitor):
                 f"the checkpoint {str(checkpoint)!r} has no {FILE_NAME}: another version of crossdistill, or another "
                 "trainer, wrote it; begin a new run in another folder."
             )
+        entry = json.loads(path.read_text())
+        if "data_points" not in entry:
+            raise InputError(
+                f"the checkpoint {str(checkpoint)!r} counts no data points in {FILE_NAME}: another version of "
+                "crossdistill wrote it; begin a new run in another folder."
+            )
         if self._is_main_process:
-            self.add(json.loads(path.read_text()))
+            self.add(entry)
