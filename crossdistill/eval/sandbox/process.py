@@ -34,6 +34,7 @@ class Process:
         environment: Mapping[str, str],
         folder: Path | None = None,
         pass_fds: Sequence[int] = (),
+        watch_seconds: float = _WATCH_SECONDS,
         end: Callable[[], object] = lambda: None,
     ) -> None:
         """Start a command.
@@ -44,9 +45,10 @@ class Process:
             environment: all of its environment.
             folder: its working directory.
             pass_fds: file descriptors that it inherits.
+            watch_seconds: between two looks at what its processes use.
             end: called once it has ended, to give back what it held.
         """
-        self._limits, self._end = limits, end
+        self._limits, self._watch_seconds, self._end = limits, watch_seconds, end
         self._child = subprocess.Popen(  # noqa: S603 - the sandbox's command line
             command,
             stdin=subprocess.PIPE,
@@ -129,7 +131,7 @@ class Process:
 
     def _watch(self) -> None:
         """Read and look until the pipes are closed and the process is gone."""
-        next_look = time.monotonic() + _WATCH_SECONDS
+        next_look = time.monotonic() + self._watch_seconds
         with selectors.DefaultSelector() as selector:
             for pipe, buffer in ((self._child.stdout, self._output), (self._child.stderr, self._errors)):
                 selector.register(_pipe(pipe), selectors.EVENT_READ, buffer)
@@ -143,7 +145,7 @@ class Process:
                 self._check_times(now)
                 if now >= next_look:
                     self._kill(self._tree.exceeded(self._limits))
-                    next_look = now + _WATCH_SECONDS
+                    next_look = now + self._watch_seconds
         self._wait_for_the_end()
 
     def _receive(self, descriptor: int, buffer: bytearray) -> bool:

@@ -5,7 +5,7 @@ other side gets a reference to it.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
@@ -64,9 +64,9 @@ def _encode_rarer(value: Any, refer: Callable[[object], int]) -> Any:
     for name, write in _WRITTEN.items():
         if isinstance(value, _KINDS[name]):
             return {name: write(value)}
-    if isinstance(value, type({}.keys()) | type({}.items())):
+    if isinstance(value, KeysView | ItemsView):
         return encode(set(value), refer)
-    if isinstance(value, type({}.values())):
+    if isinstance(value, ValuesView):
         return encode(list(value), refer)
     if isinstance(value, Iterator):
         return {"iterator": encode(_all_of(value), refer)}

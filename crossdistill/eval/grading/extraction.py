@@ -1,0 +1,94 @@
+"""The answer that a response gives, as text."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+_TOKEN = re.compile(
+    r"""(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*\{)
+      | \\(?:boxed|fbox)(?![A-Za-z])[ \t]*(?P<bare>[^\s{}$\\]+)
+      | \\.
+      | (?P<open>\{)
+      | (?P<close>\})""",
+    re.VERBOSE | re.DOTALL,
+)
+_HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
+
+
+def boxes(text: str) -> Iterator[tuple[int, str]]:
+    r"""The contents of the closed boxes of a text that are not empty, each with the place at which it ends.
+
+    Boxes are ``\boxed{...}``, ``\fbox{...}`` and TeX's form without braces, ``\boxed 5``. Of boxes in a box the inner
+    ones come first.
+    """
+    opened: list[tuple[bool, int]] = []  # whether it is a box, where its content begins
+    for token in _TOKEN.finditer(text):
+        if token["bare"]:
+            yield token.end(), token["bare"].rstrip(".,;:")
+        elif token["box"] or token["open"]:
+            opened.append((bool(token["box"]), token.end()))
+        elif token["close"] and opened:
+            is_box, begin = opened.pop()
+            content = text[begin : token.start()].strip()
+            if is_box and content:
+                yield token.end(), content
+
+
+def last_answer(text: str) -> str | None:
+    """The last answer in a box or after ``####``, whichever comes later; None if there is neither.
+
+    Example:
+        >>> last_answer("So x = 4. #### 4"), last_answer("It is 4.")
+        ('4', None)
+    """
+    *_, boxed = ((-1, None), *boxes(text))
+    *_, after = ((-1, None), *((match.end(1), match[1].strip()) for match in _HASHES.finditer(text)))
+    if boxed[0] >= 0 and boxed[0] > after[0] - len(after[1] or ""):  # a box on the line of #### is the same answer
+        return boxed[1]
+    return after[1]
+
+
+def last_letter(text: str, letters: Sequence[str]) -> str | None:
+    """The letter of the choice that a response ends on; None if it names none.
+
+    A box and phrases such as "Answer: C" or "the answer is C" count before letters that merely stand alone: "(C)",
+    "**C**" or a line of nothing else. Of each kind the last one counts. A letter that is a word ("A good idea") or
+    one of several ("A or B") is no choice.
+
+    Args:
+        text: the response.
+        letters: those to choose from, in upper case.
+
+    Example:
+        >>> last_letter("The answer is (C).", "ABCD"), last_letter("A good question.", "ABCD")
+        ('C', None)
+    """
+    said, alone = _letter_patterns("".join(letters))
+    found = [(match.end(), match["letter"]) for match in said.finditer(text)]
+    found += [(end, letter) for end, content in boxes(text) if (letter := _letter_of(content, letters))]
+    if not found:
+        found = [(match.end(), match["letter"]) for match in alone.finditer(text)]
+    return max(found)[1] if found else None
+
+
+_MARKS = r"[\s*_`$(\[{\"']"
+_SEVERAL = r"(?![*_`)\]]*\s*(?:,|/|&|or\b|and\b)\s*[*_`(\[]*[{letters}]\b)"
+_ARTICLE = r"(?!(?<=[AI])\s+(?!because\b|since\b|as\b|is\b|by\b|with\b|which\b|due\b|for\b)[a-z])"
+
+
+@lru_cache
+def _letter_patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    choice = rf"(?P<letter>[{letters}])(?![\w'’]|-\w){_SEVERAL.replace('{letters}', letters)}{_ARTICLE}"
+    command = r"(?:\\(?:text|mathrm|mathbf|textbf)\s*\{)?"
+    noun = r"(?i:answer|choice|option)"
+    link = rf"(?:{_MARKS}|[*:])*(?:(?i:is|would\ be|must\ be)\b)?(?:{_MARKS}|[*:])*(?i:(?:option|choice)\b)?"
+    said = rf"\b{noun}(?=[\s:*]){link}{_MARKS}*{command}{_MARKS}*{choice}"
+    alone = rf"(?:\((?=[{letters}]\))|\*\*\(?(?=[{letters}][.):]?\)?\*\*)|^[ \t]*(?=[{letters}][.)]?[ \t]*$)){choice}"
+    return re.compile(said), re.compile(alone, re.MULTILINE)
+
+
+def _letter_of(content: str, letters: Sequence[str]) -> str | None:
+    """The letter that a box holds, alone or before the choice's text."""
+    inside = re.sub(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*|[{}$()\[\]*\s]", " ", content).strip()
+    match = re.match(rf"([{''.join(letters)}])(?:[.:]\s*.*|\s*)$", inside, re.DOTALL)
+    return match[1] if match else None

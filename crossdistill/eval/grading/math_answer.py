@@ -1,0 +1,128 @@
+"""Grading of mathematical answers."""
+
+import json
+import math
+import os
+import queue
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from types import TracebackType
+from typing import Any
+
+from crossdistill.errors import InputError
+from crossdistill.eval.grading.base import Grader
+from crossdistill.eval.grading.extraction import boxes, last_answer
+from crossdistill.eval.grading.notation import plain, same
+from crossdistill.eval.grading.side_by_side import default_workers, side_by_side
+from crossdistill.eval.grading.verdict import Verdict
+from crossdistill.eval.problem import Problem
+from crossdistill.eval.sandbox import Limits, Process
+
+SECONDS = 10.0
+"""For one comparison by algebra; most take a hundredth of a second."""
+LONGEST_ANSWER = 1000
+"""Characters; what is longer and not the same text is no answer to a problem."""
+_LIMITS = Limits(math.inf, math.inf, memory=4 << 30, processes=64, output=1 << 40)
+_AHEAD = 8
+
+
+class MathGrader(Grader):
+    """Compares the last answer in a box (or after ``####``) with the right one, by notation first, then by algebra.
+
+    What counts as the same answer is in the table of docs/grading.md.
+
+    Example:
+        >>> problem = Problem("0", "What is a half of 1?", "\\\\frac{1}{2}")
+        >>> with MathGrader(workers=1) as grader:
+        ...     [verdict] = grader.grade([(problem, "It is \\\\boxed{0.5}.")])
+        >>> verdict.correct, verdict.extracted
+        (True, '0.5')
+    """
+
+    def __init__(self, workers: int | None = None, seconds: float = SECONDS) -> None:
+        """Grade answers.
+
+        Args:
+            workers: answers that are compared at once; None takes the number of cores.
+            seconds: after which a comparison is given up and its answer is wrong.
+        """
+        self._workers, self._seconds = workers or default_workers(), seconds
+        self._idle: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
+        for _ in range(self._workers):
+            self._idle.put(None)  # started when there is something to compare
+
+    def grade(self, responses: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
+        with ThreadPoolExecutor(self._workers) as threads:
+            yield from side_by_side(threads, self._grade_one, responses, _AHEAD * self._workers)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for _ in range(self._workers):
+            if (process := self._idle.get()) is not None:
+                process.stop()
+            self._idle.put(None)
+
+    def _grade_one(self, item: tuple[Problem, str]) -> Verdict:
+        problem, response = item
+        answer = last_answer(response)
+        if answer is None:
+            return Verdict(correct=False, reason="no answer in a box")
+        reasons = []
+        for gold in accepted_answers(problem.reference):
+            right, reason = self._compare(gold, answer)
+            if right:
+                return Verdict(correct=True, extracted=answer)
+            reasons.append(reason)
+        return Verdict(correct=False, extracted=answer, reason=next(filter(None, reasons), None))
+
+    def _compare(self, gold: str, answer: str) -> tuple[bool, str | None]:
+        decided = same(gold, answer) if len(answer) <= LONGEST_ANSWER else gold.strip() == answer.strip()
+        return self._by_algebra(plain(gold), plain(answer)) if decided is None else (decided, None)
+
+    def _by_algebra(self, gold: str, answer: str) -> tuple[bool, str | None]:
+        process = self._idle.get() or start_worker()
+        said = process.ask(json.dumps({"gold": gold, "answer": answer}).encode(), self._seconds)
+        if said is None:
+            self._idle.put(None)
+            limit = process.finish().limit
+            return False, "comparing timed out" if limit == "seconds" else "comparing broke off"
+        self._idle.put(process)
+        verdict = json.loads(said)
+        return verdict["equal"], verdict.get("reason")
+
+
+def start_worker() -> Process:
+    """A process of :mod:`crossdistill.eval.grading.math_worker` that is ready to compare.
+
+    Raises:
+        InputError: it does not start.
+    """
+    command = [sys.executable, "-m", "crossdistill.eval.grading.math_worker"]
+    process = Process(command, _LIMITS, environment=os.environ, watch_seconds=SECONDS)
+    if process.read_line() is None:
+        said = process.finish().errors.decode(errors="replace").strip().splitlines()[-1:]
+        raise InputError(f"math-verify does not start ({''.join(said)}): pip install 'crossdistill[eval]'.")
+    return process
+
+
+def accepted_answers(reference: Any) -> list[str]:
+    """The right answers of a reference, as text: one, or a list of them, as text or numbers.
+
+    An answer that is itself in a box or after ``####``, as in GSM8K's solutions, is taken out of there.
+
+    Example:
+        >>> accepted_answers([5, 0.5, "2 + 3 = 5 #### 5"])
+        ['5', '0.5', '5']
+    """
+    return [_as_text(answer) for answer in (reference if isinstance(reference, list) else [reference])]
+
+
+def _as_text(answer: Any) -> str:
+    if isinstance(answer, float) and math.isfinite(answer):
+        return format(Decimal(repr(answer)), "f")
+    text = str(answer)
+    has_own_place = "####" in text or any(True for _ in boxes(text))
+    return (last_answer(text) if has_own_place else None) or text

@@ -1,0 +1,185 @@
+"""Mathematical answers as text: one way of writing each, and those that need no algebra to compare."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+# what changes how an answer looks and not what it is
+_LOOKS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\(?:left|right|[Bb]igg?[lr]?|displaystyle|textstyle)(?![A-Za-z])", ""),
+        (r"\\[!,;:]", ""),
+        (r"\\(?: |quad\b|qquad\b)|~", " "),
+        (r"\{,\}", ","),
+        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\(?:mathbf|mathrm|mathit|boldsymbol|bm|textbf|textit|mbox|textrm)(?![A-Za-z])", r"\\text"),
+        (r"\^\s*(?:\\circ\b|\{\s*\\circ\s*\})|\\degree\b|°", ""),
+        (r"\\\$|[$£€]", ""),
+        (r"[−–]", "-"),
+        (r"π", r"\\pi "),
+        (r"∞", r"\\infty "),
+        (r"√\s*(\d+)", r"\\sqrt{\1}"),
+        (r"\\%|\s*\\text\s*\{\s*percent\s*\}|(?<=\d)\s+percent\b", "%"),
+        (r"\\[()\[\]]", ""),
+    )
+)
+_WRAPPED = re.compile(r"\\(?:boxed|fbox|text)\s*\{([^{}]*)\}|\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
+_NAME = re.compile(r"\A[A-Za-z](?:_\{?\w+\}?)?\s*=\s*(?=[^=<>]+\Z)")
+_NO_UNIT = r"(?!(?:and|or|to|if|am|pm|million|billion|thousand|hundred|dozen|mod|base)\b|[ap]\.m)"
+_POWER = r"(?:\s*\^\s*\{?[23]\}?)?"
+_UNIT_AS_TEXT = re.compile(rf"(?<=\S)\s*\\text\s*\{{\s*{_NO_UNIT}[A-Za-z][^{{}}\d]*\}}{_POWER}\s*\Z")
+_UNIT_AS_WORDS = re.compile(rf"(?<=[\d%}}])\s+{_NO_UNIT}[A-Za-z][A-Za-z./ ]+{_POWER}\s*\Z")
+_DEGREES = re.compile(r"(?<=\d)\s*degrees?\Z")
+
+_DIGITS = r"\d{1,1000}"
+_DECIMAL = re.compile(rf"([+-]?)\s*((?:\d{{1,3}}(?:[, ]\d{{3}})+|{_DIGITS})(?:\.\d{{0,1000}})?|\.{_DIGITS})\s*(%?)")
+_FRACTION = re.compile(
+    rf"([+-]?)\s*({_DIGITS})??\s*\\frac\s*(?:\{{\s*([+-]?{_DIGITS})\s*\}}|(\d))\s*(?:\{{\s*({_DIGITS})\s*\}}|(\d))"
+)
+_SLASH = re.compile(rf"([+-]?)\s*(?:({_DIGITS})\s+)?({_DIGITS})\s*/\s*({_DIGITS})")
+
+_IN_BASE = re.compile(r"([0-9A-Fa-f]+)(?:_\{?(\d+)\}?)?")
+_CLOCK = re.compile(r"\d+(?::\d+)+")
+_TIME_OF_DAY = re.compile(r"\d\s*[ap]\.?\s?m\b", re.IGNORECASE)
+_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[ '’.,-])+")
+_LETTER = re.compile(r"\(?([A-Z])\)?")
+_FUNCTIONS = {"sin", "cos", "tan", "log", "exp", "sqrt", "inf", "infinity"}
+_PLACES = 6
+"""Decimals that are enough for a fraction whose decimals never end; math-verify rounds numbers to as many."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it is written.
+
+    Attributes:
+        value: of the digits, without the percent sign.
+        percent: whether there is such a sign.
+        places: decimals after the point; None for a fraction.
+    """
+
+    value: Fraction
+    percent: bool = False
+    places: int | None = None
+
+
+def plain(text: str) -> str:
+    """An answer without what only changes its looks: spacing, fonts, money, degrees, units, the name of a variable.
+
+    Example:
+        >>> plain("n = 1{,}040 cm."), plain("$336^\\\\circ$")
+        ('1,040', '336')
+    """
+    text = _with_plain_looks(text)
+    while (wrapped := _WRAPPED.fullmatch(text)) is not None:
+        text = (wrapped[1] or wrapped[2] or "").strip()
+    text = _NAME.sub("", text)
+    for unit in (_UNIT_AS_TEXT, _DEGREES):
+        text = unit.sub("", text)
+    number, _ = _parted(_UNIT_AS_WORDS, text)
+    return number.strip() if read_number(number.strip()) is not None else text.strip()
+
+
+def same(gold: str, answer: str) -> bool | None:
+    """Whether two answers are the same, if that can be said without algebra; else None.
+
+    Example:
+        >>> same("1/2", "0.5"), same("12", "13"), same("x^2", "x*x")
+        (True, False, None)
+    """
+    ours, theirs = plain(gold), plain(answer)
+    if ours and _compact(ours) == _compact(theirs):
+        return True
+    numbers = read_number(ours), read_number(theirs)
+    if numbers[0] is not None and numbers[1] is not None:
+        return _same_numbers(numbers[0], numbers[1])
+    for pattern, compare in ((_IN_BASE, _same_digits), (_LETTER, _same_groups)):
+        matches = pattern.fullmatch(ours), pattern.fullmatch(theirs)
+        if matches[0] is not None and matches[1] is not None and _says_more(pattern, ours, theirs):
+            return compare(matches[0], matches[1])
+    if _CLOCK.fullmatch(ours) or _TIME_OF_DAY.search(ours):
+        return _letters(ours) == _letters(theirs)
+    if _is_words(gold, ours):
+        return _letters(ours) == _letters(theirs)
+    return False if numbers[0] is not None and _is_words(answer, theirs) else None
+
+
+def read_number(text: str) -> Number | None:
+    """A number written in digits: decimal, with separators of thousands, as a fraction, mixed, in percent.
+
+    Example:
+        >>> read_number("1 1/2").value, read_number("1,234.50").value, read_number("x")
+        (Fraction(3, 2), Fraction(2469, 2), None)
+    """
+    if match := _DECIMAL.fullmatch(text):
+        sign, digits, percent = match.groups()
+        digits = re.sub("[, ]", "", digits)
+        value = Fraction(digits.rstrip(".") or "0")
+        return Number(-value if sign == "-" else value, bool(percent), len(digits.partition(".")[2]))
+    if match := _FRACTION.fullmatch(text):
+        sign, whole, top, short_top, bottom, short_bottom = match.groups()
+        return _fraction(sign, whole, top or short_top, bottom or short_bottom)
+    if match := _SLASH.fullmatch(text):
+        return _fraction(*match.groups())
+    return None
+
+
+def _fraction(sign: str, whole: str | None, top: str, bottom: str) -> Number | None:
+    if int(bottom) == 0:
+        return None
+    value = int(whole or 0) + Fraction(int(top), int(bottom))
+    return Number(-value if sign == "-" else value)
+
+
+def _same_numbers(gold: Number, answer: Number) -> bool:
+    if gold.percent != answer.percent:
+        share = (gold if gold.percent else answer).value / 100
+        other = (answer if gold.percent else gold).value
+        return other in (share, share * 100)
+    if gold.value == answer.value:
+        return True
+    places = {gold.places, answer.places} - {None}
+    if len(places) != 1:  # two decimals or two fractions
+        return False
+    (given,) = places
+    return given is not None and given >= _PLACES and round(gold.value, given) == round(answer.value, given)
+
+
+def _says_more(pattern: re.Pattern[str], ours: str, theirs: str) -> bool:
+    return pattern is _LETTER or "_" in ours + theirs
+
+
+def _same_digits(gold: re.Match[str], answer: re.Match[str]) -> bool:
+    """Digits in a base: the base may be left out, but not be another one."""
+    return gold[1].upper() == answer[1].upper() and (gold[2] == answer[2] or None in (gold[2], answer[2]))
+
+
+def _same_groups(gold: re.Match[str], answer: re.Match[str]) -> bool:
+    return gold[1] == answer[1]
+
+
+def _is_words(original: str, text: str) -> bool:
+    """Whether an answer is words, which math-verify would take for a product of variables."""
+    letters = sum(map(str.isalpha, text))
+    enough = 2 if "\\text" in _with_plain_looks(original) else 3
+    return letters >= enough and bool(_WORDS.fullmatch(text)) and text.casefold() not in _FUNCTIONS
+
+
+def _with_plain_looks(text: str) -> str:
+    for pattern, replacement in _LOOKS:
+        text = pattern.sub(replacement, text)
+    return text.strip().rstrip(".;, ").strip()
+
+
+def _parted(pattern: re.Pattern[str], text: str) -> tuple[str, str]:
+    match = pattern.search(text)
+    return (text, "") if match is None else (text[: match.start()], match[0])
+
+
+def _compact(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).casefold()
