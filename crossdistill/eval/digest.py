@@ -23,6 +23,8 @@ def digest(problems: Iterable[Problem]) -> str:
     """
     total = sha256()
     for problem in problems:
-        content = json.dumps([problem.id, problem.prompt, problem.reference], sort_keys=True)
+        content = json.dumps(
+            [problem.id, problem.prompt, problem.reference], sort_keys=True, default=list
+        )  # tests may be unpacked when they are read
         total.update(content.encode("ascii") + b"\n")
     return total.hexdigest()

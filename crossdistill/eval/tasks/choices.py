@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 
 from crossdistill.eval.problem import Problem
-from crossdistill.eval.tasks.instruction import instructed
+from crossdistill.eval.tasks.instruction import instructed_text
 
 
 def choice_problem(
@@ -24,17 +24,17 @@ def choice_problem(
         instruction: what the prompt ends with.
 
     Example:
-        >>> problem = choice_problem("0", "What is 2 + 2?", ["4", "3", "5"], 0, seed=1, instruction="")
+        >>> problem = choice_problem("0", "What is 2 + 2?", ["4", "3", "5"], 0, seed=4, instruction="")
         >>> print(problem.prompt, problem.reference, sep="\\n")
         What is 2 + 2?
         <BLANKLINE>
-        A) 3
-        B) 5
-        C) 4
-        C
+        A) 5
+        B) 4
+        C) 3
+        B
     """
     order = list(range(len(choices)))
     random.Random(f"{seed}/{problem_id}").shuffle(order)  # noqa: S311 - a draw, no secret
-    listed = "\n".join(f"{letter}) {choices[index]}" for letter, index in zip(ascii_uppercase, order, strict=False))
-    prompt = instructed(f"{question.rstrip()}\n\n{listed}\n", instruction).rstrip()
+    listed = "\n".join(f"{ascii_uppercase[place]}) {choices[index]}" for place, index in enumerate(order))
+    prompt = instructed_text(f"{question.rstrip()}\n\n{listed}\n", instruction).rstrip()
     return Problem(problem_id, prompt, ascii_uppercase[order.index(right)])

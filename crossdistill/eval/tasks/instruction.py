@@ -15,18 +15,30 @@ def instructed(prompt: Prompt, instruction: str) -> Prompt:
 
     Args:
         prompt: a text, or messages whose last one is the user's.
-        instruction: to add on a new line. Nothing is added if it is empty, if the prompt has it already, or if
-            both ask for a box.
+        instruction: to add, as by :func:`instructed_text`.
 
     Example:
-        >>> instructed("What is 2 + 2?", "Answer in words.")
-        'What is 2 + 2?\\nAnswer in words.'
-        >>> instructed("What is 2 + 2? Answer in words.", "Answer in words.")
+        >>> instructed([{"role": "user", "content": "What is 2 + 2?"}], "Answer in words.")
+        [{'role': 'user', 'content': 'What is 2 + 2?\\nAnswer in words.'}]
+    """
+    if isinstance(prompt, str):
+        return instructed_text(prompt, instruction)
+    *before, last = prompt
+    return [*before, {**last, "content": instructed_text(text_of(last) or "", instruction)}]
+
+
+def instructed_text(prompt: str, instruction: str) -> str:
+    """A text that ends with an instruction.
+
+    Args:
+        prompt: the text.
+        instruction: to add on a new line. Nothing is added if it is empty, if the text has it already, or if both ask
+            for a box.
+
+    Example:
+        >>> instructed_text("What is 2 + 2? Answer in words.", "Answer in words.")
         'What is 2 + 2? Answer in words.'
     """
-    if not isinstance(prompt, str):
-        *before, last = prompt
-        return [*before, {**last, "content": instructed(text_of(last) or "", instruction)}]
     if not instruction or instruction in prompt or (_ASKED in instruction and _ASKED in prompt):
         return prompt
     return f"{prompt}\n{instruction}"

@@ -11,8 +11,8 @@ from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.problem import Problem
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
+from crossdistill.eval.tasks.contest_tests import ContestTests
 from crossdistill.eval.tasks.instruction import instructed
-from crossdistill.eval.tasks.private_tests import unpacked_tests
 from crossdistill.eval.tasks.programs import code_grader
 from crossdistill.eval.tasks.rows import Row, is_local, reaching_hub, read_file
 
@@ -27,6 +27,18 @@ VERSIONS = {
 
 _STDIN = "Read the input from standard input and write the output to standard output."
 _FUNCTION = "Complete this code, and keep its names:\n\n```python\n{starter}\n```"
+_IMPORTS = """\
+import bisect, collections, functools, heapq, itertools, math, operator, random, re, string
+from typing import *
+from bisect import *
+from collections import *
+from functools import *
+from heapq import *
+from itertools import *
+from math import *
+from builtins import *
+"""
+"""What the judge of these contests imports before a solution; the last line restores ``pow``, which math has, too."""
 _PROGRAM = "Put the complete Python program into one code block that starts with ```python."
 
 
@@ -114,36 +126,14 @@ def _date(value: Any, name: str) -> date | None:
 
 
 def _problem(row: Row, instruction: str) -> Problem:
-    tests = [*_tests(row, "public_test_cases"), *_tests(row, "private_test_cases")]
-    if not tests:
-        raise InputError(f"{row.where} has no tests: leave it out.")
-    function = _function(row) if tests[0].get("testtype") == "functional" else None
+    cases = ContestTests(row)
+    function = _function(row) if cases.is_functional else None
     starter = str(row.values.get("starter_code") or "").rstrip()
     form = _FUNCTION.format(starter=starter) if function else _STDIN
-    reference = {
-        "kind": "io",
-        "cases": [{"input": str(test["input"]), "output": str(test["output"])} for test in tests],
-        "entry_point": function,
-        "prefix": "",
-        "solution": None,
-    }
+    reference = {"kind": "io", "cases": cases, "entry_point": function, "solution": None}
+    reference["prefix"] = _IMPORTS if function else ""
     prompt = f"{row.text('question_content').rstrip()}\n\n{form}\n"
     return Problem(str(row.value("question_id")), instructed(prompt, instruction), reference)
-
-
-def _tests(row: Row, name: str) -> list[dict[str, Any]]:
-    text = row.text(name)
-    try:
-        tests = unpacked_tests(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{row.where} has {name!r} that cannot be read ({error}): restore it.") from None
-    if not isinstance(tests, list) or not all(map(_is_test, tests)):
-        raise InputError(f"{row.where} has {name!r} that are no list of inputs and outputs: restore it.")
-    return tests
-
-
-def _is_test(value: Any) -> bool:
-    return isinstance(value, dict) and {"input", "output"} <= value.keys()
 
 
 def _function(row: Row) -> str:

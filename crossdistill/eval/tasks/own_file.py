@@ -92,7 +92,9 @@ def _kind(row: Row) -> str | None:
         if "answer" in given:
             raise InputError(f"{row.where} has both an 'answer' and 'tests': keep one.")
         return "tests"
-    return None if "answer" not in row.values else "choices" if "choices" in given else "answer"
+    if row.values.get("answer") is None:
+        return None
+    return "choices" if "choices" in given else "answer"
 
 
 # ---- kinds of problems ----------------------------------------------------------------------------------------------
@@ -125,9 +127,8 @@ def _choices(row: Row) -> list[str]:
 
 def _program(row: Row, options: TaskOptions) -> Problem:
     tests = row.value("tests")
-    entry_point, solution = row.values.get("entry_point"), row.values.get("solution")
-    reference: dict[str, Any] = {"prefix": row.values.get("prefix") or "", "entry_point": entry_point}
-    reference["solution"] = solution
+    reference: dict[str, Any] = {name: _optional(row, name) for name in ("prefix", "entry_point", "solution")}
+    reference["prefix"] = reference["prefix"] or ""
     if isinstance(tests, list) and tests and all(map(_is_case, tests)):
         cases = [{"input": case["input"], "output": case["output"]} for case in tests]
         reference = {"kind": "io", "cases": cases, **reference}
@@ -141,6 +142,10 @@ def _program(row: Row, options: TaskOptions) -> Problem:
             "lines, or a list of objects with the texts 'input' and 'output'."
         )
     return Problem(row_id(row, "id"), instructed(_prompt(row), _said(options, PROGRAM)), reference)
+
+
+def _optional(row: Row, name: str) -> str | None:
+    return row.text(name) if row.values.get(name) not in (None, "") else None
 
 
 def _is_case(value: Any) -> bool:

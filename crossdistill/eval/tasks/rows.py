@@ -73,7 +73,7 @@ class Row:
         value = self.value(*names)
         name = next(name for name in names if self.values.get(name) is not None)
         if not isinstance(value, str):
-            raise InputError(f"{self.where} has a {type(value).__name__} as {name!r}: give a text.")
+            raise InputError(f"{self.where} has a value of type {type(value).__name__} as {name!r}: give a text.")
         if not value.strip():
             raise InputError(f"{self.where} has an empty {name!r}: fill it, or leave the row out.")
         return value

@@ -1,0 +1,50 @@
+"""The demo's sums as a task of the evaluation."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from crossdistill.demo.task import Problem as Sum
+from crossdistill.demo.task import grade, problems
+from crossdistill.eval.grading.base import Grader
+from crossdistill.eval.grading.verdict import Verdict
+from crossdistill.eval.problem import Problem
+from crossdistill.eval.sampling import Sampling
+from crossdistill.eval.task import Task, TaskOptions
+
+_SEED = 1
+"""The demo's test problems are the same for each seed of a run."""
+
+
+class Sums(Task):
+    """Held-out sums in number words, greedily; as ``--task``, crossdistill.demo.sums:Sums.
+
+    Args:
+        num_problems: of the test split.
+
+    Example:
+        >>> [problem] = Sums(num_problems=1).problems(TaskOptions())
+        >>> problem.prompt, problem.reference
+        ('one hundred fifty-three plus one hundred sixty-eight', 'three hundred twenty-one')
+    """
+
+    name = "sums"
+    sampling = Sampling(max_tokens=48)
+
+    def __init__(self, num_problems: int = 400) -> None:
+        self._num_problems = num_problems
+
+    def all_problems(self, options: TaskOptions) -> Sequence[Problem]:
+        """The same problems for each seed of the options."""
+        drawn = problems("test", self._num_problems, seed=_SEED)
+        return [Problem(one.prompt, one.prompt, one.answer) for one in drawn]
+
+    def grader(self, options: TaskOptions) -> Grader:
+        """Exact match of what follows the last "is"."""
+        return _SumGrader()
+
+
+class _SumGrader(Grader):
+    def grade(self, responses: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
+        for problem, response in responses:
+            _, marker, final = response.rpartition(" is ")
+            is_right = grade(Sum(str(problem.prompt), problem.reference, solution=""), response)
+            yield Verdict(is_right, extracted=final.strip() if marker else None)
