@@ -1,4 +1,4 @@
-"""The command line: ``crossdistill demo | inspect | align | train | sft | doctor``."""
+"""The command line: ``crossdistill demo | inspect | align | train | sft | eval | doctor``."""
 
 from crossdistill.cli.app import main
 

@@ -41,13 +41,13 @@ class Mean(Estimate):
     """The mean of real values."""
 
 
-def wilson(successes: int, n: int) -> Proportion:
+def wilson(successes: float, n: int) -> Proportion:
     """The share of successes with Wilson's score interval (Wilson 1927).
 
     Unlike the normal approximation, it also holds for few trials and for shares near 0 or 1.
 
     Args:
-        successes: number of successful trials.
+        successes: number of successful trials, or the sum of the trials' shares of success, which vary less.
         n: number of trials. They must be independent, which several answers to one problem are not: use
             :func:`mean_interval` over the means of the problems instead.
 

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from crossdistill.chat.messages import Prompt
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -18,6 +20,8 @@ class Sample:
         correct: the grader's verdict.
         extracted: the answer that was read from it; None if none could be.
         reason: why it is wrong, if there is more to say.
+        prompt: what the model was asked.
+        prompt_tokens: number of tokens of the prompt, with the template's; None if a server does not tell.
 
     Example:
         >>> sample = Sample("0", 0, "It is 4.", "stop", 5, 0.1, correct=True, extracted="4")
@@ -34,6 +38,13 @@ class Sample:
     correct: bool
     extracted: str | None = None
     reason: str | None = None
+    prompt: Prompt = ""
+    prompt_tokens: int | None = None
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether it was cut at the limit."""
+        return self.finish_reason == "length"
 
     def as_dict(self) -> dict[str, Any]:
         """The line, as JSON data."""

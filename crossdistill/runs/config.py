@@ -176,7 +176,7 @@ def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], name
     """
     values: dict[str, Any] = _read_toml(path) if path else {}
     for override in overrides:
-        _set(values, override)
+        set_value(values, override)
     values.update({key: value for key, value in named.items() if value is not None})
     return validated(kind, values)
 
@@ -283,7 +283,22 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not valid TOML ({error}): repair it.") from None
 
 
-def _set(values: dict[str, Any], override: str) -> None:
+def set_value(values: dict[str, Any], override: str) -> None:
+    """Set a value of nested tables.
+
+    Args:
+        values: to change.
+        override: ``key=value``, with dots in keys of tables; the value is TOML, and a bare word is a text.
+
+    Raises:
+        InputError: it is of another form, or goes into what is no table.
+
+    Example:
+        >>> values = {}
+        >>> set_value(values, "train.seed=3")
+        >>> values
+        {'train': {'seed': 3}}
+    """
     key, separator, text = override.partition("=")
     key = key.strip()
     if not separator or not key:

@@ -65,7 +65,11 @@ class RunFolder:
     @property
     def holds_files(self) -> bool:
         """Whether there is a file in it, at any depth; empty folders do not count."""
-        return any(path.is_file() for path in self.path.rglob("*"))
+        return self.holds_other_than()
+
+    def holds_other_than(self, *names: str) -> bool:
+        """Whether there is a file of another name in it, at any depth."""
+        return any(path.is_file() and path.name not in names for path in self.path.rglob("*"))
 
     def check(self, config: dict[str, Any], resume: bool) -> None:
         """Check that a run may write here.
@@ -78,15 +82,24 @@ class RunFolder:
             InputError: the folder holds another run or other files, or cannot be written; when resuming, it holds no
                 run, or one with another configuration.
         """
-        self._check_name()
         if resume:
+            self._check_name()
             self._check_same(config)
             return
-        self._check_writable()
+        self.check_usable()
         if self.holds_files:
             what = "another run" if self.config.exists() else "other files"
             way_out = "pass --resume to continue it, or name" if self.config.exists() else "name"
             raise InputError(f"the output folder {self.path} holds {what}: {way_out} a new folder.")
+
+    def check_usable(self) -> None:
+        """Check that files can be written here, whatever it holds.
+
+        Raises:
+            InputError: they cannot.
+        """
+        self._check_name()
+        self._check_writable()
 
     def claim(self, config: dict[str, Any]) -> None:
         """Write the configuration, once the run is known to be able to start; a resumed run has it already."""
@@ -118,10 +131,10 @@ class RunFolder:
             raise InputError(
                 f"{self.config} is damaged, so the run cannot be resumed: start a new one in another folder."
             ) from None
-        differences = list(_differences(saved, json.loads(json.dumps(config))))
-        if differences:
+        found = list(differences(saved, json.loads(json.dumps(config))))
+        if found:
             raise InputError(
-                f"the checkpoints in {self.path} are of another configuration: {'; '.join(differences)}. Resume with "
+                f"the checkpoints in {self.path} are of another configuration: {'; '.join(found)}. Resume with "
                 "the same one, or start a new run in another folder."
             )
 
@@ -144,10 +157,21 @@ def _can_create(folder: Path) -> bool:
         return False
 
 
-def _differences(saved: dict[str, Any], wanted: dict[str, Any], table: str = "") -> Iterator[str]:
+def differences(saved: dict[str, Any], wanted: dict[str, Any], table: str = "") -> Iterator[str]:
+    """What differs between two configurations, as JSON data, in words.
+
+    Args:
+        saved: of what is there.
+        wanted: of what is to be done.
+        table: name of the table that they are, with a dot.
+
+    Example:
+        >>> list(differences({"train": {"seed": 1}}, {"train": {"seed": 2}}))
+        ['train.seed (was 1, now 2)']
+    """
     for key in sorted({*saved, *wanted}):
         was, now = saved.get(key), wanted.get(key)
         if isinstance(was, dict) and isinstance(now, dict):
-            yield from _differences(was, now, f"{table}{key}.")
+            yield from differences(was, now, f"{table}{key}.")
         elif was != now:
             yield f"{table}{key} (was {was!r}, now {now!r})"

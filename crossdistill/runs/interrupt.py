@@ -1,7 +1,8 @@
 """Graceful stops: SIGINT and SIGTERM end a run after a checkpoint, not in the middle of one."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -14,14 +15,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """The run stopped on a signal, after a checkpoint from which it can be resumed.
+    """The run stopped on a signal, in a state from which it can be resumed.
+
+    Args:
+        signal_number: of the signal.
+        step: the last one of a training.
 
     Attributes:
         signal_number: of the signal.
     """
 
-    def __init__(self, signal_number: int, step: int):
-        super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}")
+    def __init__(self, signal_number: int, step: int | None = None):
+        after = "" if step is None else f" after step {step}"
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}{after}")
         self.signal_number = signal_number
         mark_known_to_all(self)
 
@@ -76,3 +82,23 @@ class StopOnSignal(TrainerCallback):
         previous, self._previous = self._previous, {}
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Inside this context SIGINT and SIGTERM raise Interrupted, at once; a second signal has its ordinary effect."""
+    previous: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        while previous:
+            signal.signal(*previous.popitem())
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        restore()
+        raise Interrupted(number)
+
+    previous.update({number: signal.signal(number, receive) for number in SIGNALS})
+    try:
+        yield
+    finally:
+        restore()

@@ -53,7 +53,7 @@ class ResponsesFile:
         Raises:
             FindingError: a row does not belong to the prompt at its place, or was written under other settings.
         """
-        rows = [self._row(number, line) for number, line in enumerate(_complete_lines(self.path))]
+        rows = [self._row(number, line) for number, line in enumerate(complete_lines(self.path))]
         if len(rows) > len(self.prompts):
             raise self._refused(len(self.prompts), f"has no prompt: the data set has only {len(self.prompts)}")
         for number, (row, prompt) in enumerate(zip(rows, self.prompts, strict=False)):  # the rest is not written yet
@@ -100,7 +100,12 @@ class ResponsesFile:
         return RESPONSE_OF_ANOTHER_PROMPT.error(row=number, path=self.path, problem=problem)
 
 
-def _complete_lines(path: Path) -> list[bytes]:
+def complete_lines(path: Path) -> list[bytes]:
+    """The lines of a file, of which none is half-written; an incomplete last one (after a kill) is cut off the file.
+
+    Args:
+        path: of the file; it need not exist.
+    """
     if not path.exists():
         return []
     data = path.read_bytes()

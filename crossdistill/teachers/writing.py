@@ -68,7 +68,7 @@ def write_responses(
             torch.manual_seed(int(np.random.SeedSequence([seed, first_row + first]).generate_state(1)[0]))
             generated = _generate(model, rows, stops, max_new_tokens, temperature, tokenizer.pad_token_id)
         for ids in generated.tolist():
-            yield _response(ids, stops, tokenizer, text_tokens)
+            yield response_of(ids, stops, tokenizer, text_tokens)
 
 
 def left_out_findings(responses: Iterable[WrittenResponse]) -> Iterator[Finding]:
@@ -124,9 +124,17 @@ def check_one_each(num_prompts: int, num_responses: int) -> None:
         )
 
 
-def _response(
-    ids: list[int], stops: tuple[int, ...], tokenizer: Any, text_tokens: Collection[str] = ()
+def response_of(
+    ids: Sequence[int], stops: Collection[int], tokenizer: Any, text_tokens: Collection[str] = ()
 ) -> WrittenResponse:
+    """The response in generated tokens.
+
+    Args:
+        ids: of the tokens; what follows the first stop token is padding.
+        stops: ids that end a response.
+        tokenizer: the model's.
+        text_tokens: special tokens that are words of a response.
+    """
     end = next((k for k, token in enumerate(ids) if token in stops), None)
     written = ids if end is None else ids[:end]
     names, control = tokenizer.convert_ids_to_tokens(written), control_tokens(tokenizer, text_tokens)

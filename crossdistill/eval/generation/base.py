@@ -25,6 +25,7 @@ class Written:
     finish_reason: str
     tokens: int
     seconds: float
+    prompt_tokens: int | None = None
 
 
 class Generator(ABC):

@@ -35,6 +35,7 @@ class Connection:
         options: limits, the key's environment variable and certificates.
         traffic: counts requests and bytes.
         transport: replaces the network, for tests.
+        what: what messages call the model behind it.
 
     Attributes:
         url: without ``/v1``.
@@ -50,8 +51,9 @@ class Connection:
         options: ServedOptions,
         traffic: Traffic | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        what: str = "teacher",
     ):
-        self.url = checked_url(url)
+        self.url = checked_url(url, what)
         self.traffic = traffic or Traffic()
         self._options = options
         self._max_bytes = int(options.max_body_mib * 2**20)
@@ -169,8 +171,12 @@ class Connection:
         return key
 
 
-def checked_url(url: str) -> str:
+def checked_url(url: str, what: str = "teacher") -> str:
     """Return a server's URL without ``/v1`` and slashes at its end.
+
+    Args:
+        url: with or without them.
+        what: what messages call the model behind it.
 
     Raises:
         InputError: it is not an HTTP(S) URL, or it carries a user name, a password, a query or a fragment.
@@ -178,14 +184,14 @@ def checked_url(url: str) -> str:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise InputError(f"teacher URL {url!r} is not valid ({error}): write http://host:port.") from None
+        raise InputError(f"{what} URL {url!r} is not valid ({error}): write http://host:port.") from None
     if parsed.userinfo or parsed.query or parsed.fragment:
         raise InputError(
-            "the teacher URL has a user name, a query or a fragment: leave it out, and give an API key only in the "
+            f"the {what} URL has a user name, a query or a fragment: leave it out, and give an API key only in the "
             "environment variable CROSSDISTILL_TEACHER_KEY."
         )
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise InputError(f"teacher URL {url!r} is not an HTTP(S) URL: write http://host:port or https://host.")
+        raise InputError(f"{what} URL {url!r} is not an HTTP(S) URL: write http://host:port or https://host.")
     return str(parsed).rstrip("/").removesuffix("/v1")
 
 

@@ -31,6 +31,7 @@ class RetryPolicy:
         traffic: counts retries and waits.
         clock: seconds, monotonic.
         sleep: waits for some seconds.
+        what: what messages call the model behind the server.
 
     Attributes:
         lost_at: when a connection last broke, by `clock`; -inf if none did.
@@ -44,10 +45,12 @@ class RetryPolicy:
         traffic: Traffic,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        what: str = "teacher",
     ):
         self.lost_at = float("-inf")
         self.clock = clock
         self._url = url
+        self._what = what
         self._patience_s = patience_s
         self._traffic = traffic
         self._sleep = sleep
@@ -83,7 +86,7 @@ class RetryPolicy:
             if tries is not None:
                 raise
             raise TeacherUnavailableError(
-                f"the teacher at {self._url} gave no usable answer for {self._patience_s:g} s; the last failure: "
+                f"the {self._what} at {self._url} gave no usable answer for {self._patience_s:g} s; the last failure: "
                 f"{failure}. Start the server again and resume the run, or raise patience_s."
             ) from None
 
@@ -133,8 +136,8 @@ class RetryPolicy:
         if state.attempt_number >= _WARN_AFTER and not self._has_warned:
             self._has_warned = True
             _LOGGER.warning(
-                "the teacher at %s gives no usable answer (%s): the run waits for it, for at most %.0f s more.",
-                self._url, _failure(state), self._left_s(),
+                "the %s at %s gives no usable answer (%s): the run waits for it, for at most %.0f s more.",
+                self._what, self._url, _failure(state), self._left_s(),
             )  # fmt: skip
 
 

@@ -1,0 +1,193 @@
+"""Decodes many responses in a batch that changes: a finished row leaves it at once, and a waiting one takes its place.
+
+``generate`` of transformers ends with its longest row, and its continuous batching (``generate_batch``) draws the
+samples of all requests from one seed and hands them over at the end. Here a response depends on its own random numbers
+alone, up to the rounding of floating-point sums, and is handed over when it ends.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from crossdistill.eval.generation import rows_of_cache
+from crossdistill.eval.generation.choice import choose
+
+_FREE_SHARE = 4  # new rows enter if a quarter of the batch is free: each entry copies the cache once
+
+
+@dataclass
+class Row:
+    """A response that is being written.
+
+    Attributes:
+        number: the caller's.
+        prompt: its token ids.
+        limit: most tokens of the response.
+        random: its random numbers.
+        ids: the tokens so far, the stop token included.
+        began: when its prompt was read, by ``time.monotonic``.
+    """
+
+    number: int
+    prompt: Sequence[int]
+    limit: int
+    random: np.random.Generator
+    ids: list[int] = field(default_factory=list)
+    began: float = 0.0
+
+    @property
+    def room(self) -> int:
+        """Tokens that it may take in all."""
+        return len(self.prompt) + self.limit
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How rows are decoded.
+
+    Attributes:
+        stops: ids that end a response.
+        temperature: 0 is greedy.
+        top_p: probability of the tokens that are sampled from.
+        batch_tokens: most tokens of a batch: rows times the room of the largest; a single row may take more.
+    """
+
+    stops: tuple[int, ...]
+    temperature: float
+    top_p: float
+    batch_tokens: int
+
+
+class Batch:
+    """Rows that are decoded side by side.
+
+    Args:
+        model: a Hugging Face causal language model in evaluation mode.
+        settings: of the decoding.
+
+    Attributes:
+        rows: that are not finished.
+    """
+
+    def __init__(self, model: Any, settings: Settings):
+        self.rows: list[Row] = []
+        self._model, self._settings = model, settings
+        self._cache: Any = None
+        self._mask = torch.zeros(0, 0, dtype=torch.long)  # [rows, length], 1 at tokens
+        self._logits = torch.zeros(0)  # float32 [rows, vocabulary], of each row's next token
+
+    def enter(self, waiting: deque[Row]) -> None:
+        """Take rows from the front of `waiting`, as many as have room, unless the batch is still full enough."""
+        free = self._num_free(waiting)
+        may_enter = not self.rows or (free * _FREE_SHARE >= free + len(self.rows) and self._may_change)
+        if may_enter and free > 0:
+            self._add([waiting.popleft() for _ in range(min(free, len(waiting)))])
+
+    def step(self) -> list[Row]:
+        """Write one token of each row; the rows that end with it leave the batch."""
+        uniforms = [row.random.random() if self._settings.temperature else 0.0 for row in self.rows]
+        chosen = choose(self._logits, self._settings.temperature, self._settings.top_p, uniforms)
+        for row, token in zip(self.rows, chosen.tolist(), strict=True):
+            row.ids.append(token)
+        finished = [row for row in self.rows if self._is_finished(row)]
+        if finished:
+            kept = [k for k, row in enumerate(self.rows) if not self._is_finished(row)]
+            self._keep(kept)
+            chosen = chosen[kept]
+        if self.rows:
+            self._mask = torch.cat([self._mask, self._mask.new_ones(len(self.rows), 1)], dim=1)
+            self._logits = self._forward(chosen.unsqueeze(1), self._mask, self._cache)
+        return finished
+
+    def _num_free(self, waiting: Sequence[Row]) -> int:
+        """Number of waiting rows that have room beside those of the batch."""
+        largest, num_rows = max((row.room for row in self.rows), default=0), len(self.rows)
+        for row in waiting:
+            largest = max(largest, row.room)
+            if num_rows and (num_rows + 1) * largest > self._settings.batch_tokens:
+                break
+            num_rows += 1
+        return num_rows - len(self.rows)
+
+    @property
+    def _may_change(self) -> bool:
+        return rows_of_cache.can_change(self._cache)
+
+    def _is_finished(self, row: Row) -> bool:
+        return row.ids[-1] in self._settings.stops or len(row.ids) == row.limit
+
+    def _keep(self, kept: list[int]) -> None:
+        self.rows = [self.rows[k] for k in kept]
+        if not self.rows:
+            self._cache = None
+            return
+        index = torch.tensor(kept, device=self._mask.device)
+        rows_of_cache.keep(self._cache, index)
+        self._mask = self._mask[index]
+        padding = int((self._mask.cumsum(dim=1) == 0).sum(dim=1).min())
+        if padding and self._may_change:
+            rows_of_cache.cut(self._cache, padding)
+            self._mask = self._mask[:, padding:]
+
+    def _add(self, rows: list[Row]) -> None:
+        """Read the prompts of rows; those with the same prompt, one after the other, share the reading."""
+        from transformers import DynamicCache
+
+        firsts = [k for k, row in enumerate(rows) if k == 0 or row.prompt != rows[k - 1].prompt]
+        prompts = [torch.tensor(rows[k].prompt) for k in firsts]
+        now = time.monotonic()
+        for row in rows:
+            row.began = now
+        device = self._model.device
+        ids = pad_sequence(prompts, batch_first=True, padding_side="left").to(device)
+        mask = pad_sequence([torch.ones_like(ids) for ids in prompts], batch_first=True, padding_side="left").to(device)
+        cache = DynamicCache(config=self._model.config)
+        logits = self._forward(ids, mask, cache)
+        counts = np.diff([*firsts, len(rows)])
+        owner = torch.arange(len(firsts), device=device).repeat_interleave(torch.tensor(counts, device=device))
+        rows_of_cache.keep(cache, owner)
+        self._join(rows, cache, mask[owner], logits[owner])
+
+    def _join(self, rows: list[Row], cache: Any, mask: Tensor, logits: Tensor) -> None:
+        if not self.rows:
+            self.rows, self._cache, self._mask, self._logits = rows, cache, mask, logits
+            return
+        rows_of_cache.join(self._cache, cache)
+        length = max(mask.shape[1], self._mask.shape[1])
+        padded = [torch.nn.functional.pad(one, (length - one.shape[1], 0)) for one in (self._mask, mask)]
+        self.rows = [*self.rows, *rows]
+        self._mask, self._logits = torch.cat(padded), torch.cat([self._logits, logits])
+
+    def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
+        """Logits of the token after `ids`, float32 [rows, vocabulary]; the cache takes up `ids`."""
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        output = self._model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
+            logits_to_keep=1,
+        )  # fmt: skip
+        return output.logits[:, -1].float()
+
+
+@torch.no_grad()
+def decode(model: Any, rows: Sequence[Row], settings: Settings) -> Iterator[Row]:
+    """Write responses.
+
+    Args:
+        model: a Hugging Face causal language model in evaluation mode.
+        rows: in the order in which they enter; those of the same prompt side by side.
+        settings: of the decoding.
+
+    Returns:
+        The rows, in the order in which they end.
+    """
+    waiting, batch = deque(rows), Batch(model, settings)
+    while waiting or batch.rows:
+        batch.enter(waiting)
+        yield from batch.step()

@@ -1,0 +1,1 @@
+"""Evaluations as a reader sees them."""
