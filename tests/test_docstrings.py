@@ -19,6 +19,8 @@ NEEDS = {
     "crossdistill.runs": "train",
     "crossdistill.integrations.async_trl": "train",
     "crossdistill.demo": "train",
+    "crossdistill.cli.evaluation": "train",
+    "crossdistill.eval.scores": "eval",
     "crossdistill.extras": "train",
     "crossdistill.teachers.served": "served",
     "crossdistill.report.charts": "report",

@@ -20,12 +20,12 @@ def print_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
 
     Example:
         >>> share = {"mean": 0.5, "ci": [0.25, 0.75], "n": 12}
-        >>> metrics = {"avg@k": share, "pass@1": share, "parsed": share, "truncated": share, "mean_tokens": share}
+        >>> metrics = {"avg@k": share, "pass@1": share, "parsed": share, "truncated": share, "mean_tokens": {"mean": 19}}
         >>> task = {"sampling": {"k": 1}, "num_problems": 12, "metrics": metrics, "seconds": 61.0}
         >>> print_evaluation(Console(width=100), {"model": "/models/tiny", "tasks": {"sums": task}})
         tiny
-        task    samples    avg@1   95 % interval   pass@1   parsed      cut   tokens           time
-        sums     12 × 1   50.0 %    25.0 - 75.0 %   50.0 %   50.0 %   50.0 %      0.5   1 min 01 s
+        task  samples   avg@1  95 % interval  pass@1  parsed     cut  tokens        time
+        sums   12 × 1  50.0 %  25.0 - 75.0 %  50.0 %  50.0 %  50.0 %      19  1 min 01 s
     """
     sizes = {int(entry["sampling"]["k"]) for entry in evaluation["tasks"].values()}
     k = str(sizes.pop()) if len(sizes) == 1 else "k"
