@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from crossdistill.errors import InputError
+from crossdistill.eval.presets import preset
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import TaskOptions
 from crossdistill.eval.tasks import available, get
@@ -12,27 +13,8 @@ from crossdistill.runs.config import read_config, set_value
 from crossdistill.runs.planned_task import PlannedTask
 from crossdistill.teachers.served.options import ServedOptions
 
-PRESETS: dict[str, dict[str, Any]] = {"paper": {"k": 8, "temperature": 0.6, "top_p": 0.95, "max_tokens": 32_768}}
-"""Name -> settings of sampling."""
 TIMEOUT_S = 3600
 """Seconds for one answer, unless the settings name others: a response of 32,768 tokens comes in one piece."""
-
-
-def preset_of(name: str | None) -> dict[str, Any]:
-    """The settings of a preset; none without a name.
-
-    Raises:
-        InputError: there is no such preset.
-
-    Example:
-        >>> preset_of("paper")["k"], preset_of(None)
-        (8, {})
-    """
-    if name is None:
-        return {}
-    if name not in PRESETS:
-        raise InputError(f"there is no preset {name!r}: choose one of {', '.join(PRESETS)}.")
-    return PRESETS[name]
 
 
 def values_of(given: Sequence[str]) -> dict[str, Any]:
@@ -65,36 +47,45 @@ def server_options(given: Sequence[str]) -> ServedOptions:
 
 
 def plan(
-    names: Sequence[str], sampling: Mapping[str, Any], options: TaskOptions, sources: Mapping[str, Any]
+    names: Sequence[str],
+    preset_name: str | None,
+    sampling: Mapping[str, Any],
+    options: TaskOptions,
+    sources: Mapping[str, Any],
 ) -> list[PlannedTask]:
     """The tasks of an evaluation, with their problems.
 
     Args:
-        names: of the tasks.
-        sampling: fields of :class:`Sampling` that differ from each task's own.
+        names: of the tasks; none takes those of the preset.
+        preset_name: of a preset, which says how its tasks are sampled; None takes each task's own settings.
+        sampling: fields of :class:`Sampling` that override these.
         options: of all tasks.
         sources: task -> where its problems are, in place of the task's own.
 
     Raises:
-        InputError: there are no tasks, an unknown one, one twice, or problems that cannot be read; or settings that no
-            sampling can have.
+        InputError: there are no tasks, an unknown one, or one twice; problems cannot be read; or settings cannot be.
     """
-    if not names:
+    settings = preset(preset_name).tasks if preset_name is not None else {}
+    if not names and not settings:
         raise InputError(f"there is nothing to evaluate: name a task with --task, such as {', '.join(available())}.")
-    tasks = [get(name) for name in names]
-    by_name = {task.name: task for task in tasks}
-    if len(by_name) < len(tasks):
-        raise InputError(f"a task is named twice among {', '.join(names)}: name each once.")
-    strangers = [name for name in sources if name not in by_name]
+    tasks = {}
+    for name in names or settings:
+        task = get(name)
+        if task.name in tasks:
+            raise InputError(f"the task {task.name!r} is named twice: name it once.")
+        if settings and task.name not in settings:
+            raise InputError(f"preset {preset_name!r} is of the tasks {', '.join(settings)}: leave {task.name!r} out.")
+        tasks[task.name] = task
+    strangers = [name for name in sources if name not in tasks]
     if strangers:
-        raise InputError(f"--source names {strangers[0]!r}, which is none of the tasks {', '.join(by_name)}.")
+        raise InputError(f"--source names {strangers[0]!r}, which is none of the tasks {', '.join(tasks)}.")
     return [
         PlannedTask.of(
             task,
-            replace(options, source=str(sources[task.name]) if task.name in sources else None),
-            checked(replace(task.sampling, **sampling)),
+            replace(options, source=str(sources[name]) if name in sources else None),
+            checked(replace(settings.get(name, task.sampling), **sampling)),
         )
-        for task in tasks
+        for name, task in tasks.items()
     ]
 
 

@@ -1,14 +1,13 @@
 """A task of an evaluation: its problems, its settings, and the samples that a folder has of it."""
 
-import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from crossdistill.errors import ServerError
+from crossdistill.eval.digest import digest
 from crossdistill.eval.generation.base import Generator, Wanted, Written
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.grading.verdict import Verdict
@@ -80,18 +79,6 @@ class PlannedTask:
             "per_problem": {name: [sample.correct for sample in samples] for name, samples in by_problem.items()},
             "tokens": sum(sample.tokens for sample in found.values()),
         }
-
-
-def digest(problems: Sequence[Problem]) -> str:
-    """A hash of problems with their prompts and references.
-
-    Example:
-        >>> one, other = Problem("0", "2 + 2", "4"), Problem("0", "2 + 2", "5")
-        >>> digest([one]) == digest([one]) != digest([other])
-        True
-    """
-    content = json.dumps([[one.id, one.prompt, one.reference] for one in problems], sort_keys=True, default=str)
-    return sha256(content.encode()).hexdigest()
 
 
 def write_samples(

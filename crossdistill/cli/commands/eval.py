@@ -44,7 +44,9 @@ def command(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of a response.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of sampling, of --limit and of whatever a task draws.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Number of problems, drawn by the seed.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Settings of sampling: paper. Options override them.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Tasks and settings of sampling by name: paper. Options override them.")
+    ] = None,
     source: Sources = [],  # noqa: B006
     param: Parameters = [],  # noqa: B006
     instruction: Annotated[
@@ -77,7 +79,7 @@ def command(
     """
     require("train", user="eval")
     require("eval", "filelock", "scipy", user="eval")
-    from crossdistill.cli.evaluation import plan, preset_of, server_options, values_of
+    from crossdistill.cli.evaluation import plan, server_options, values_of
     from crossdistill.eval.generation.local import BATCH_TOKENS
     from crossdistill.eval.task import TaskOptions
     from crossdistill.inspection.model_files import is_url
@@ -88,7 +90,6 @@ def command(
     check_folders(*([] if is_url(model) else [model]))
     given = {"k": k, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     sampling = {
-        **preset_of(preset),
         **{name: value for name, value in given.items() if value is not None},
         **{"seed": seed, "system": system, "template_kwargs": template_kwargs(template, "--template-kwargs")},
     }
@@ -101,7 +102,7 @@ def command(
         sandbox=sandbox,
     )
     loading = ModelOptions(device, dtype, batch_tokens or BATCH_TOKENS, trust_remote_code)
-    planned = plan(task, sampling, options, values_of(source))
+    planned = plan(task, preset, sampling, options, values_of(source))
     with reporting_interruption(output, "--resume continues with the samples that it has."), interrupted_by_signals():
         run = evaluate(
             model,
