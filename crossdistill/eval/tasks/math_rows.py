@@ -39,7 +39,7 @@ class MathTask(Task):
 
     def grader(self, options: TaskOptions) -> Grader:
         """Of expressions, by math-verify."""
-        from crossdistill.eval.grading.math import MathGrader
+        from crossdistill.eval.grading.math_answer import MathGrader
 
         return MathGrader(options.workers)
 

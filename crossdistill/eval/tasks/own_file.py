@@ -58,7 +58,7 @@ class OwnFile(Task):
             from crossdistill.eval.grading.choice import ChoiceGrader
 
             return ChoiceGrader(ascii_uppercase[: max(len(_choices(row)) for row in self._rows)])
-        from crossdistill.eval.grading.math import MathGrader
+        from crossdistill.eval.grading.math_answer import MathGrader
 
         return MathGrader(options.workers)
 

@@ -20,7 +20,8 @@ def print_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
 
     Example:
         >>> share = {"mean": 0.5, "ci": [0.25, 0.75], "n": 12}
-        >>> metrics = {"avg@k": share, "pass@1": share, "parsed": share, "truncated": share, "mean_tokens": {"mean": 19}}
+        >>> metrics = dict.fromkeys(("avg@k", "pass@1", "parsed", "truncated"), share)
+        >>> metrics["mean_tokens"] = {"mean": 19.0}
         >>> task = {"sampling": {"k": 1}, "num_problems": 12, "metrics": metrics, "seconds": 61.0}
         >>> print_evaluation(Console(width=100), {"model": "/models/tiny", "tasks": {"sums": task}})
         tiny
