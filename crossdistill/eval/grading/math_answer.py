@@ -1,24 +1,20 @@
 """Grading of mathematical answers."""
 
-import json
 import math
-import os
-import queue
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from types import TracebackType
 from typing import Any
 
-from crossdistill.errors import InputError
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.grading.extraction import boxes, last_answer
 from crossdistill.eval.grading.notation import plain, same
 from crossdistill.eval.grading.side_by_side import default_workers, side_by_side
 from crossdistill.eval.grading.verdict import Verdict
+from crossdistill.eval.grading.workers import EndedError, Workers
 from crossdistill.eval.problem import Problem
-from crossdistill.eval.sandbox import Limits, Process
+from crossdistill.eval.sandbox import Limits
 
 SECONDS = 10.0
 """For one comparison by algebra; most take a hundredth of a second."""
@@ -48,22 +44,17 @@ class MathGrader(Grader):
             workers: answers that are compared at once; None takes the number of cores.
             seconds: after which a comparison is given up and its answer is wrong.
         """
-        self._workers, self._seconds = workers or default_workers(), seconds
-        self._idle: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
-        for _ in range(self._workers):
-            self._idle.put(None)  # started when there is something to compare
+        self._num_workers, self._seconds = workers or default_workers(), seconds
+        self._workers = Workers("crossdistill.eval.grading.math_worker", self._num_workers, _LIMITS)
 
     def grade(self, responses: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
-        with ThreadPoolExecutor(self._workers) as threads:
-            yield from side_by_side(threads, self._grade_one, responses, _AHEAD * self._workers)
+        with ThreadPoolExecutor(self._num_workers) as threads:
+            yield from side_by_side(threads, self._grade_one, responses, _AHEAD * self._num_workers)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for _ in range(self._workers):
-            if (process := self._idle.get()) is not None:
-                process.stop()
-            self._idle.put(None)
+        self._workers.close()
 
     def _grade_one(self, item: tuple[Problem, str]) -> Verdict:
         problem, response = item
@@ -83,29 +74,11 @@ class MathGrader(Grader):
         return self._by_algebra(plain(gold), plain(answer)) if decided is None else (decided, None)
 
     def _by_algebra(self, gold: str, answer: str) -> tuple[bool, str | None]:
-        process = self._idle.get() or start_worker()
-        said = process.ask(json.dumps({"gold": gold, "answer": answer}).encode(), self._seconds)
-        if said is None:
-            self._idle.put(None)
-            limit = process.finish().limit
-            return False, "comparing timed out" if limit == "seconds" else "comparing broke off"
-        self._idle.put(process)
-        verdict = json.loads(said)
+        try:
+            verdict = self._workers.ask({"gold": gold, "answer": answer}, self._seconds)
+        except EndedError as ended:
+            return False, f"comparing {ended}"
         return verdict["equal"], verdict.get("reason")
-
-
-def start_worker() -> Process:
-    """A process of :mod:`crossdistill.eval.grading.math_worker` that is ready to compare.
-
-    Raises:
-        InputError: it does not start.
-    """
-    command = [sys.executable, "-m", "crossdistill.eval.grading.math_worker"]
-    process = Process(command, _LIMITS, environment=os.environ, watch_seconds=SECONDS)
-    if process.read_line() is None:
-        said = process.finish().errors.decode(errors="replace").strip().splitlines()[-1:]
-        raise InputError(f"math-verify does not start ({''.join(said)}): pip install 'crossdistill[eval]'.")
-    return process
 
 
 def accepted_answers(reference: Any) -> list[str]:

@@ -4,16 +4,9 @@ Algebra may take for ever or all memory, so it happens where it can be ended; ma
 signals, which work in a main thread only.
 """
 
-import json
-import logging
-import resource
-import signal
-import sys
 from typing import Any
 
-MEMORY = 3 << 30
-SURELY_ENDED_SECONDS = 60
-"""Ends a worker whose parent is gone."""
+from crossdistill.eval.grading.serving import serve
 
 
 def equal(gold: str, answer: str) -> bool:
@@ -35,23 +28,15 @@ def _parse(text: str) -> list[Any]:
     return parsed
 
 
-def main() -> None:
-    """Answer until no one asks."""
-    import math_verify  # noqa: F401 - takes a second; the first question need not wait for it
-
-    logging.disable(logging.CRITICAL)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        signal.alarm(SURELY_ENDED_SECONDS)
-        question = json.loads(line)
-        try:
-            answer: dict[str, Any] = {"equal": equal(question["gold"], question["answer"])}
-        except Exception as error:  # noqa: BLE001 - an answer that breaks algebra is wrong
-            answer = {"equal": False, "reason": f"cannot be compared: {type(error).__name__}"}
-        print(json.dumps(answer), flush=True)
-        signal.alarm(0)
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Whether the question's ``answer`` equals its ``gold``, and why it could not be compared."""
+    try:
+        return {"equal": equal(question["gold"], question["answer"])}
+    except Exception as error:  # noqa: BLE001 - an answer that breaks algebra is wrong
+        return {"equal": False, "reason": f"cannot be compared: {type(error).__name__}"}
 
 
 if __name__ == "__main__":
-    main()
+    import math_verify  # noqa: F401 - takes a second; the first question need not wait for it
+
+    serve(answer)

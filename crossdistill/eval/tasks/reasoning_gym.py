@@ -2,8 +2,7 @@
 
 import contextlib
 import dataclasses
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -50,13 +49,16 @@ class ReasoningGym(Task):
         self.parameters = ("size", *_fields(generator))
 
     def all_problems(self, options: TaskOptions) -> Sequence[Problem]:
-        """As many as the size says, from the seed; the reference is reasoning-gym's entry."""
+        """As many as the size says, from the seed; the reference is reasoning-gym's entry and its index."""
+        from crossdistill.eval.grading.reasoning_gym import GENERATING_SECONDS, processes
+
+        settings = self._settings(options)
+        size = _size(self.generator, settings)
         instruction = _INSTRUCTION if options.instruction is None else options.instruction
-        dataset = generated(self.generator, options)
-        with contextlib.redirect_stdout(io.StringIO()):  # some generators print dots
-            entries = [dataset[index] for index in range(len(dataset))]
+        with contextlib.closing(processes(self.generator, settings, 1)) as workers:
+            entries = [workers.ask({"index": index}, GENERATING_SECONDS) for index in range(size)]
         return [
-            Problem(f"{options.seed}-{index}", instructed(entry["question"], instruction), entry)
+            Problem(f"{options.seed}-{index}", instructed(entry["question"], instruction), {"index": index, **entry})
             for index, entry in enumerate(entries)
         ]
 
@@ -64,7 +66,10 @@ class ReasoningGym(Task):
         """Reasoning-gym's own verifier of this generator."""
         from crossdistill.eval.grading.reasoning_gym import ReasoningGymGrader
 
-        return ReasoningGymGrader(self.generator, generated(self.generator, options))
+        return ReasoningGymGrader(self.generator, self._settings(options), options.workers)
+
+    def _settings(self, options: TaskOptions) -> dict[str, Any]:
+        return {"size": _SIZE, **options.parameters, "seed": options.seed}
 
 
 def generators() -> tuple[str, ...]:
@@ -80,21 +85,16 @@ def generators() -> tuple[str, ...]:
     return tuple(sorted(DATASETS))
 
 
-def generated(generator: str, options: TaskOptions) -> Any:
-    """The data set of a generator, which makes an entry when it is asked for.
-
-    Args:
-        generator: its name.
-        options: with the seed, and its configuration as parameters.
+def _size(generator: str, settings: Mapping[str, Any]) -> int:
+    """The number of problems.
 
     Raises:
         InputError: the generator refuses its configuration.
     """
     import reasoning_gym
 
-    settings = {"size": _SIZE, **options.parameters, "seed": options.seed}
     try:
-        return reasoning_gym.create_dataset(generator, **settings)
+        return len(reasoning_gym.create_dataset(generator, **settings))
     except (AssertionError, TypeError, ValueError) as error:
         raise InputError(
             f"reasoning-gym's {generator} refuses these parameters ({str(error) or type(error).__name__}): change them."
