@@ -12,10 +12,10 @@ DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 CORE_VENV ?= .venv-core
 TRANSFORMERS ?=
 # what needs a download, a server of vLLM's or many minutes has a command of its own
-UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines
+UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl teacher fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser teacher fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -36,6 +36,7 @@ help:
 	@echo "make teacher      serve SmolLM2-135M, or TEACHER=FOLDER, with vLLM on the CPU (an environment of its own, 5 GB)"
 	@echo "make test-server  such a server teaches, and vLLM samples: tests against the real vLLM (some minutes)"
 	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
+	@echo "make test-browser the pages in a headless Chromium, wide and on a phone (apt-get install chromium)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
 
@@ -144,6 +145,11 @@ $(VERL_VENV)/.ready: tools/verl-requirements.txt pyproject.toml
 
 test-verl: $(VENV)/.ready $(VERL_VENV)/.ready
 	VERL_PYTHON=$(abspath $(VERL_VENV)/bin/python) OMP_NUM_THREADS=1 $(BIN)/pytest -m verl
+
+# CHROMIUM names the program; with CROSSDISTILL_SCREENSHOTS=FOLDER the pages are left there as pictures
+test-browser: $(VENV)/.ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --group browser
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser
 
 demo-models: $(VENV)/.ready
 	$(BIN)/python tools/build_demo_models.py --output crossdistill/demo/assets

@@ -3,8 +3,9 @@
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from statistics import fmean
 from typing import Any
 
@@ -12,10 +13,16 @@ from crossdistill.extras import require
 
 # placeholder colours, replaced by the page's own variables in the finished SVG: one drawing serves light and dark mode
 _INK, _LINE, _RAW, _GRID = "#010203", "#010204", "#010205", "#010206"
-_VARIABLES = {_INK: "var(--ink)", _LINE: "var(--line)", _RAW: "var(--raw)", _GRID: "var(--grid)"}
+SERIES = tuple(f"#01021{number}" for number in range(1, 7))
+"""Colours of curves that are drawn over each other."""
+_VARIABLES = {
+    **{_INK: "var(--ink)", _LINE: "var(--line)", _RAW: "var(--raw)", _GRID: "var(--grid)"},
+    **{colour: f"var(--series{number})" for number, colour in enumerate(SERIES, 1)},
+}
 _STYLE = {
     "svg.fonttype": "none",  # keep text as text, in the page's font
-    "font.size": 10,
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "font.size": 12,
     "text.color": _INK,
     "axes.edgecolor": _GRID,
     "axes.labelcolor": _INK,
@@ -58,7 +65,7 @@ CURVES = (
     Curve({"accuracy": ""}, "Accuracy", "share"),
     Curve({"entropy": "in training", "sampled_entropy": "of the samples"}, "Entropy of the student", "nats per token"),
 )
-_LINE_STYLES = ("-", "--", ":")
+LINE_STYLES = ("-", "--", ":")
 
 
 @dataclass(frozen=True)
@@ -127,27 +134,42 @@ def _is_number(row: dict[str, Any], key: str) -> bool:
 
 
 def _draw(curve: Curve, lines: Sequence[_Line]) -> str:
+    def draw(axes: Any) -> None:
+        for line, style in zip(lines, LINE_STYLES, strict=False):
+            _draw_line(axes, line, style, shows_raw=len(lines) == 1)
+        if len(lines) > 1:
+            axes.legend(frameon=False)
+
+    return drawn(curve.title, "step", curve.unit, draw)
+
+
+def drawn(title: str, x_label: str, unit: str, draw: Callable[[Any], None]) -> str:
+    """A chart as an ``<svg>`` element in the page's colours and font.
+
+    Args:
+        title: of the chart; unique in its page.
+        x_label: of the horizontal axis.
+        unit: label of the vertical axis.
+        draw: draws on the ``Axes`` of matplotlib, in the colours SERIES.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     # ids of clip paths and markers are derived from the salt, and must differ between the charts of a page
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": curve.title}):
-        figure = Figure(figsize=(4.6, 2.5), layout="constrained")
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": title}):
+        figure = Figure(figsize=(4.4, 2.6), layout="constrained")
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()
         axes.patch.set_alpha(0)
         axes.grid(visible=True, linewidth=0.6)
         axes.set_axisbelow(True)
-        for line, style in zip(lines, _LINE_STYLES, strict=False):
-            _draw_line(axes, line, style, shows_raw=len(lines) == 1)
-        if len(lines) > 1:
-            axes.legend(frameon=False, fontsize=9)
-        axes.set_xlabel("step")
-        axes.set_ylabel(curve.unit)
+        draw(axes)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(unit)
         buffer = io.StringIO()
         metadata = {"Creator": None, "Date": None, "Format": None, "Type": None}
         figure.savefig(buffer, format="svg", metadata=metadata)
-    return _for_page(buffer.getvalue(), curve.title)
+    return _for_page(buffer.getvalue(), title)
 
 
 def _draw_line(axes: Any, line: _Line, style: str, shows_raw: bool) -> None:
@@ -168,7 +190,10 @@ def _for_page(svg: str, title: str) -> str:
     svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 var(--sans)", svg)
     svg = re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', svg, count=1
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        rf'<svg viewBox="\1" role="img" aria-label="{escape(title)}">',
+        svg,
+        count=1,
     )
     svg = svg.replace("xlink:href", "href")
     for colour, variable in _VARIABLES.items():

@@ -39,18 +39,26 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     Raises:
         InputError: there is none, or it is not a JSON object.
     """
-    path = Path(folder) / RUN_FILE
+    return read_record(Path(folder) / RUN_FILE)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The JSON object in a file that a run or an evaluation writes at its end.
+
+    Raises:
+        InputError: there is no such file, or it does not hold a JSON object.
+    """
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder} has no {RUN_FILE}: give the output folder of a finished run.") from None
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path.parent} has no {path.name}: give the output folder of a finished run.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not JSON ({error}): repeat the run, or restore the file from a backup.") from None
-    if not isinstance(run, dict):
+    if not isinstance(record, dict):
         raise InputError(
-            f"{path} holds a {type(run).__name__}, not a JSON object: give the output folder of a finished run."
+            f"{path} holds a {type(record).__name__}, not a JSON object: give the output folder of a finished run."
         )
-    return run
+    return record
 
 
 def versions() -> dict[str, str]:

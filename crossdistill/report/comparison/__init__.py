@@ -1,0 +1,1 @@
+"""Compared models, in the terminal and as a page."""

@@ -1,0 +1,98 @@
+"""A headless Chromium, and every kind of page that the commands write."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossdistill import ByteVocab
+from crossdistill.report.html import write_report
+from tests.cli.harness import run
+from tests.eval.comparison.factory import entry, verdicts, write_evaluation, write_training
+from tests.models import student_tokenizer, teacher_tokenizer
+from tests.report.views import view_of
+from tests.snippets import ROOT
+
+ASSETS = ROOT / "crossdistill" / "demo" / "assets"
+OPTIONS = (
+    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+TEXT = "One hundred and twenty naïve café 日本語 tokens, 1,234,567 of them: " + "a-very-long-word-" * 12 + "\n"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium: CHROMIUM names the program, by default the one of the distribution."""
+    from playwright.sync_api import sync_playwright
+
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    assert program is not None, "install Chromium (apt-get install chromium), or name it in CHROMIUM"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=OPTIONS, chromium_sandbox=False)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Name -> page."""
+    folder = tmp_path_factory.mktemp("pages")
+    writers = {"report": _report, "inspection": _inspection, "alignment": _alignment, "comparison": _comparison}
+    pages = {name: folder / f"{name}.html" for name in writers}
+    for name, write in writers.items():
+        write(pages[name])
+    return pages
+
+
+def _report(page: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"step": step, "loss": 1 / step, "teacher_gap": 2 / step, "accuracy": 1 - 1 / step, "coverage": 0.99}
+        | {"teacher_gap/digits": 1 / step, "teacher_gap/white_space": 0.2, "teacher_gap/rest": 0.1}
+        for step in range(1, 100)
+    ]
+    metrics = {
+        "before": {"mean": 0.25, "ci": [0.2, 0.3], "n": 400},
+        "after": {"mean": 0.5, "ci": [0.45, 0.55], "n": 400},
+    }
+    record = {
+        **{"student": "an-organisation/a-student-with-a-long-name-135m-instruct", "teacher": "another/teacher"},
+        **{"objective": "dpca", "seed": 17, "seconds": 3725.0, "metrics": metrics, "metric": "accuracy"},
+        "tokens": {"student_rollout": 123456789},
+        "flops": {"student_rollout": 3420000000000000, "total": 3420000000000000},
+        "coverage": {"sampled_bytes": 100000, "supervised_bytes": 99000, "dropped": {"special_token": 1000}},
+        "findings": [{"kind": "some", "severity": "warning", "message": "a warning of some length. " * 6}],
+        "config": {"train": {"learning_rate": 1e-4, "note": "x" * 300}},
+        "versions": {"torch": "2.13.0"},
+    }
+    vocabs = ByteVocab.from_tokenizer(student_tokenizer()), ByteVocab.from_tokenizer(teacher_tokenizer())
+    write_report(page, record, rows, [view_of("120 is... the sum of 60 and 60. " * 8, *vocabs, prompt="What? " * 40)])
+
+
+def _inspection(page: Path) -> None:
+    assert run("inspect", str(ASSETS / "student"), str(ASSETS / "teacher"), "--html", str(page)).code == 0
+
+
+def _alignment(page: Path) -> None:
+    rows = page.with_suffix(".jsonl")
+    rows.write_text("".join(json.dumps({"response": TEXT * count}) + "\n" for count in (1, 2, 3)))
+    models = (str(ASSETS / "student"), str(ASSETS / "teacher"))
+    assert run("align", *models, "--responses", str(rows), "--html", str(page)).code == 0
+
+
+def _comparison(page: Path) -> None:
+    runs = page.parent / "runs"
+    luck = [0.3, 0.5, 0.62, 0.7]
+    for seed in range(3):
+        by_step = {10 * at: verdicts(accuracy + 0.02 * seed, 200) for at, accuracy in enumerate(luck)}
+        write_training(runs / f"a-method-with-a-long-name-seed{seed}", by_step, seed=seed)
+    write_training(runs / "gold", {10 * at: verdicts(0.3 + 0.01 * at, 200) for at in range(4)}, objective="gold")
+    write_evaluation(runs / "sft", {"sums": entry(verdicts(0.33, 200, seed=3))})
+    teacher = write_evaluation(page.parent / "teacher", {"sums": entry(verdicts(0.85, 200))})
+    names = sorted(map(str, runs.iterdir()))
+    result = run("compare", *names, "--teacher", str(teacher), "--reach", "0.5", "--html", str(page), "--quiet")
+    assert (result.code, result.out) == (0, ""), result.err
