@@ -46,8 +46,8 @@ ABOVE_THE_CORE = {
         "verl",
         "cli/test_doctor_teacher.py",
     ],
-    "eval": ["eval/tasks", "eval/grading", "eval/sandbox", "eval/comparison"],
-    "report": ["report/test_html.py", "report/test_charts.py"],
+    "eval": ["eval/tasks", "eval/grading", "eval/sandbox", "eval/comparison", "report/comparison", "cli/test_compare.py"],
+    "report": ["report/test_html.py", "report/test_charts.py", "report/comparison"],
 }
 """Extra -> tests that need it. Without it they are not collected, and all others must pass (`make test-core`)."""
 collect_ignore = [path for extra, paths in ABOVE_THE_CORE.items() if missing(extra) for path in paths]

@@ -26,6 +26,7 @@ NEEDS = {
     "crossdistill.eval.tasks.reasoning_gym": "eval",
     "crossdistill.extras": "train",
     "crossdistill.teachers.served": "served",
+    "crossdistill.eval.comparison": "eval",
     "crossdistill.report.charts": "report",
 }
 """Modules or packages that need an extra: without it their examples are skipped."""

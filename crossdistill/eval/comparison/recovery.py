@@ -12,8 +12,8 @@ from crossdistill.eval.interval import Estimate
 def has_headroom(headroom: Difference) -> bool:
     """Whether the teacher is better than the start beyond the paired interval and by the test.
 
-    With few problems that tell the two apart the bootstrap's interval is too narrow: if the teacher has three more right
-    of thirty, and none less, it leaves out 0, though the exact p-value is 0.25.
+    If few problems tell the two apart the bootstrap's interval is too narrow: if the teacher has four of thirty more
+    right, and none less, it leaves out 0, though the exact p-value is 0.125.
 
     Args:
         headroom: teacher minus start.
@@ -45,8 +45,8 @@ def gap_recovery(student: np.ndarray, start: np.ndarray, teacher: np.ndarray) ->
     if not has_headroom(headroom):
         raise InputError(
             f"there is no headroom: teacher minus start is {headroom.mean:+.3f} ({headroom.low:+.3f} to "
-            f"{headroom.high:+.3f}; p = {headroom.p_value:.3g}), so there is no gap to recover: take harder problems, more of them, or a better "
-            "teacher."
+            f"{headroom.high:+.3f}; p = {headroom.p_value:.3g}), so there is no gap to recover: take harder problems, "
+            "more of them, or a better teacher."
         )
     resampled = resampled_means(np.stack([student - start, teacher - start], axis=1))
     gains, gaps = resampled.T

@@ -48,7 +48,7 @@ def wilcoxon(differences: np.ndarray) -> float:
         differences: float [problems].
 
     Returns:
-        The p-value; 1 if all differences are 0.
+        The p-value; 1 if at most one difference is left.
 
     Example:
         >>> wilcoxon(np.array([0.5, 0.25, 0.25, 0.125, 0.0, 0.5]))
@@ -60,7 +60,7 @@ def wilcoxon(differences: np.ndarray) -> float:
     # equal differences of averages, such as 0.3 - 0.2 and 0.2 - 0.1, must be equal in floating point too
     left = np.round(differences, 12)
     left = left[left != 0]
-    if len(left) == 0:
+    if len(left) < 2:  # of a single difference either sign is as extreme
         return 1.0
     method = PermutationMethod(n_resamples=2**_MAX_EXACT) if len(left) <= _MAX_EXACT else "auto"
     return float(signed_rank(left, method=method).pvalue)

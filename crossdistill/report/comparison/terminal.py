@@ -17,6 +17,8 @@ from crossdistill.report.comparison.rows import (
     statements,
 )
 
+_NARROW = ("run", "accuracy", "95 %", "points", "95 %", "p", "verdict")
+"""COLUMNS without the recovery, short enough for a terminal of 80 columns."""
 _COLOURS = {"better": "green", "worse": "red"}
 
 
@@ -25,9 +27,9 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     rows = [cells(row) for row in comparison.rows]
     styles = [_COLOURS.get(row.verdict or "", "") for row in comparison.rows]
     end = -NUM_RECOVERY_COLUMNS
-    console.print(_table(comparison.task, COLUMNS[:end], [row[:end] for row in rows], styles))
+    console.print(_table(comparison.task, _NARROW, [row[:end] for row in rows], styles))
     recovered = [cells(row) for row in comparison.rows if row.recovery is not None]
-    if recovered:  # a table of its own, so that each fits a terminal of 80 columns
+    if recovered:
         console.print(_table("", (COLUMNS[0], *COLUMNS[end:]), [(row[0], *row[end:]) for row in recovered]))
     for sentence in statements(comparison):
         console.print(Text(sentence, style="dim"))
@@ -37,9 +39,9 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], styles: Sequence[str] = ()) -> Table:
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold", no_wrap=index > 0)
+        table.add_column(name, justify="right" if index else "left", overflow="fold", min_width=None if index else 8)
     for index, row in enumerate(rows):
         table.add_row(*map(Text, row), style=styles[index] if styles else "")
     return table
