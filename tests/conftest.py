@@ -24,6 +24,7 @@ ABOVE_THE_CORE = {
         "runs",
         "demo",
         "cli/test_coverage.py",
+        "cli/test_eval.py",
         "cli/test_full_disk.py",
         "cli/test_refusals.py",
         "cli/test_saying.py",
@@ -45,8 +46,19 @@ ABOVE_THE_CORE = {
         "server",
         "verl",
         "cli/test_doctor_teacher.py",
+        "eval/generation/test_served.py",
     ],
-    "eval": ["eval/tasks", "eval/grading", "eval/sandbox", "eval/comparison", "report/comparison", "cli/test_compare.py"],
+    "eval": [
+        "cli/test_compare.py",
+        "cli/test_eval.py",
+        "eval/comparison",
+        "eval/grading",
+        "eval/sandbox",
+        "eval/tasks",
+        "eval/test_scores.py",
+        "report/comparison",
+        "runs/test_evaluate.py",
+    ],
     "report": ["report/test_html.py", "report/test_charts.py", "report/comparison"],
 }
 """Extra -> tests that need it. Without it they are not collected, and all others must pass (`make test-core`)."""

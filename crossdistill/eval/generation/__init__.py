@@ -1,5 +1,6 @@
-"""What writes responses for an evaluation."""
+"""Responses for an evaluation: written by a model in this process, or by a server."""
 
 from crossdistill.eval.generation.base import Generator, Wanted, Written
+from crossdistill.eval.generation.local import LocalGenerator
 
-__all__ = ["Generator", "Wanted", "Written"]
+__all__ = ["Generator", "LocalGenerator", "Wanted", "Written"]
