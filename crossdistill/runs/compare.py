@@ -72,6 +72,13 @@ def _check_copies(read: Sequence[Evaluated], names: dict[Path, str]) -> None:
 
 
 def _tasks(read: Sequence[Evaluated], names: dict[Path, str], wanted: str | None) -> list[str]:
+    for entry in read:
+        unfinished = [task for task in entry.unfinished if wanted in (None, task)]
+        if unfinished:
+            raise InputError(
+                f"the evaluation in {entry.folder} is not finished on {', '.join(unfinished)}: continue it with "
+                "--resume, or name a finished task with --task."
+            )
     shared = [task for task in read[0].outcomes if all(task in other.outcomes for other in read)]
     if wanted is not None:
         shared = [task for task in shared if task == wanted]

@@ -21,6 +21,7 @@ class Evaluated:
     Attributes:
         folder: as the user gave it.
         outcomes: task -> the outcomes of the evaluation, or of the last one of a training run.
+        unfinished: tasks of an evaluation that was interrupted before they were finished.
         starts: task -> the outcomes of the student before training; empty for an evaluation.
         curves: task -> accuracy in training; empty for an evaluation.
         method: the configuration of a training run without its seed: runs with the same are grouped. None for an
@@ -30,6 +31,7 @@ class Evaluated:
 
     folder: Path
     outcomes: Mapping[str, Outcomes]
+    unfinished: tuple[str, ...] = ()
     starts: Mapping[str, Outcomes] = field(default_factory=dict)
     curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     method: Mapping[str, Any] | None = None
@@ -43,15 +45,21 @@ def read_evaluated(folder: Path) -> Evaluated:
         InputError: it is neither, is not finished, has no evaluations, or a file in it is damaged.
     """
     if (folder / EVALUATION_FILE).exists():
-        return Evaluated(folder, _outcomes(folder / EVALUATION_FILE))
+        return _evaluation(folder)
     if (folder / RUN_FILE).exists():
         return _training_run(folder)
     if (folder / "samples").is_dir():
-        raise InputError(f"the evaluation in {folder} is not finished: repeat its command, which continues it.")
+        raise InputError(f"the evaluation in {folder} is not finished: continue it with --resume.")
     if (folder / "config.json").exists():
         raise InputError(f"the run in {folder} is not finished: continue it with --resume.")
     what = "holds neither an evaluation nor a training run" if folder.is_dir() else "is not a folder"
     raise InputError(f"{folder} {what}: give the output folder of `crossdistill eval` or `crossdistill train`.")
+
+
+def _evaluation(folder: Path) -> Evaluated:
+    outcomes, config = _outcomes(folder / EVALUATION_FILE), folder / "config.json"
+    planned = read_record(config).get("tasks", {}) if config.exists() else {}
+    return Evaluated(folder, outcomes, tuple(task for task in planned if task not in outcomes))
 
 
 def _outcomes(path: Path) -> dict[str, Outcomes]:

@@ -139,8 +139,15 @@ def test_a_run_without_evaluations(runs):
 
 
 def test_unfinished(runs):
+    (runs / "sft" / "config.json").write_text(json.dumps({"kind": "evaluation", "tasks": {"sums": {}, "more": {}}}))
+    message = run("compare", *names(runs, "gold", "sft")).message
+    assert message == (
+        f"the evaluation in {runs / 'sft'} is not finished on more: continue it with --resume, or name a finished task "
+        "with --task."
+    )
+    assert run("compare", *names(runs, "gold", "sft"), "--task", "sums").code == 0
     (runs / "begun" / "samples").mkdir(parents=True)
-    assert "begun is not finished: repeat its command" in run("compare", *names(runs, "begun", "sft")).message
+    assert "begun is not finished: continue it with --resume" in run("compare", *names(runs, "begun", "sft")).message
     (runs / "training").mkdir()
     (runs / "training" / "config.json").write_text("{}")
     assert "training is not finished: continue it" in run("compare", *names(runs, "training", "sft")).message

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from crossdistill.eval.comparison.contender import Contender
 from crossdistill.eval.comparison.difference import Difference, paired_difference
 from crossdistill.eval.comparison.reach import Point, Reached, costs_to_reach
 from crossdistill.eval.comparison.recovery import gap_recovery, has_headroom
-from crossdistill.eval.comparison.resampling import percentiles, resampled_means
 from crossdistill.eval.comparison.significance import SIGNIFICANCE, holm
-from crossdistill.eval.interval import Estimate, wilson
+from crossdistill.eval.interval import Estimate
+from crossdistill.eval.scores import share_interval
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _row(contender: Contender, baseline: Contender, teacher: Contender | None, r
     difference = None if contender is baseline else paired_difference(averages, baseline.averages)
     return Row(
         name=contender.name,
-        accuracy=_accuracy(averages),
+        accuracy=share_interval(averages.tolist()),
         means=contender.means,
         difference=difference,
         corrected=None,
@@ -130,14 +128,6 @@ def _row(contender: Contender, baseline: Contender, teacher: Contender | None, r
         reached=[costs_to_reach(contender.curves, accuracy) for accuracy in reach] if contender.curves else [],
         curve=contender.mean_curve,
     )
-
-
-def _accuracy(averages: np.ndarray) -> Estimate:
-    """With Wilson's interval if every average is 0 or 1, as with one sample of each problem, else by the bootstrap."""
-    if np.isin(averages, (0, 1)).all():
-        return wilson(int(averages.sum()), len(averages))
-    low, high = percentiles(resampled_means(averages[:, None])[:, 0])
-    return Estimate(float(averages.mean()), low, high, len(averages))
 
 
 def _recovery(contender: Contender, baseline: Contender, teacher: Contender) -> Estimate | None:
