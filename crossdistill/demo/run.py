@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,11 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from crossdistill.costs import Costs, Part
-from crossdistill.demo.task import Problem, grade, problems
+from crossdistill.demo.sums import Sums
+from crossdistill.demo.task import Problem, problems
 from crossdistill.errors import InputError
-from crossdistill.eval.interval import Proportion, wilson
+from crossdistill.eval.interval import Estimate
+from crossdistill.eval.sampling import Sampling
+from crossdistill.eval.task import TaskOptions
 from crossdistill.report.alignment.terminal import print_sample, print_warnings
+from crossdistill.runs.accuracy import ACCURACY
 from crossdistill.runs.config import RunConfig, TeacherTable
+from crossdistill.runs.eval_tasks import EvalTaskTable
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.run_file import write_json
 
@@ -93,23 +98,25 @@ def run_demo(
     if folder.holds_files:
         raise InputError(f"the output folder {output} holds files, perhaps of another demo: name a new folder.")
     folder.claim({"demo": vars(settings) | {"seed": seed}})
-    test = problems("test", settings.num_test_problems, seed=1)
     teachers = TEACHERS if two_teachers else TEACHERS[:1]
 
-    console.print("[bold]before[/bold]: the student after SFT on its few examples, and who teaches it")
-    results = {"before": accuracy(asset("student"), test, settings)}
-    results |= {name: accuracy(asset(name), test, settings) for name in teachers}
-    of_teachers = (f"{name.replace('_', ' ')} {_in_words(results[name])}" for name in teachers)
-    console.print(f"student {_in_words(results['before'])}, {', '.join(of_teachers)} exact match")
-    console.print(f"[bold]on-policy distillation[/bold]: {settings.steps} steps of {settings.batch_size} responses")
-    trainer, run, samples = _distil(output, settings, seed, test, teachers)
-    results["after"] = accuracy(str(output / "opd" / "model"), test, settings)
+    console.print("[bold]who teaches[/bold]: exact match on held-out problems")
+    results = {name: accuracy(asset(name), settings, output / "evaluations" / name) for name in teachers}
+    console.print(", ".join(f"{name.replace('_', ' ')} {_in_words(results[name])}" for name in teachers))
+    console.print(
+        f"[bold]on-policy distillation[/bold] of the student after SFT on its few examples: {settings.steps} steps of "
+        f"{settings.batch_size} responses"
+    )
+    trainer, run, samples = _distil(output, settings, seed, teachers)
+    curve = run["accuracy"][Sums.name]
+    results |= {"before": _estimate(curve[0]), "after": _estimate(curve[-1])}
+    console.print(curve_table(curve))
     console.print("[bold]control[/bold]: SFT continued on the same few examples, for as many student tokens")
     control = continue_sft(output, settings, seed, budget=trainer.usage.costs.tokens[Part.STUDENT_STEP])
-    results["control"] = accuracy(str(output / "control" / "model"), test, settings)
+    results["control"] = accuracy(str(output / "control" / "model"), settings, output / "evaluations" / "control")
 
     run |= {
-        "metric": f"exact match on {len(test)} held-out problems",
+        "metric": f"exact match on {settings.num_test_problems} held-out problems",
         "metrics": {name: results[name].as_dict() for name in ("before", "after", "control", *teachers)},
         "note": CONTROL_NOTE,
         "control": control.as_dict(),
@@ -143,29 +150,36 @@ def as_conversation(row: dict[str, str]) -> dict[str, Any]:
     return {"prompt": [{"role": "user", "content": row["prompt"]}]}
 
 
-def accuracy(model: str, test: list[Problem], settings: DemoSettings) -> Proportion:
-    """Exact match of greedy answers, with Wilson's 95 % interval.
+def accuracy(model: str, settings: DemoSettings, folder: Path) -> Estimate:
+    """Exact match of greedy answers, with its 95 % interval.
 
     Args:
         model: its folder.
-        test: problems to solve.
-        settings: of the demo, for the length of responses.
+        settings: of the demo: number of problems, and length of responses.
+        folder: for the evaluation.
     """
     from transformers import AutoTokenizer
 
-    from crossdistill.teachers.writing import write_responses
+    from crossdistill.runs.evaluate import evaluate_model
     from crossdistill.train.loading import load_model
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     weights = load_model(f"the model {model!r}", model, {"device_map": None}).eval()
-    prompts = [message(problem) for problem in test]
-    responses = write_responses(weights, tokenizer, prompts, settings.max_completion_length, batch_size=200)
-    graded = (grade(problem, response.text) for problem, response in zip(test, responses, strict=True))
-    return wilson(sum(graded), len(test))
+    options, sampling = (
+        TaskOptions(limit=settings.num_test_problems),
+        Sampling(max_tokens=settings.max_completion_length),
+    )
+    found = evaluate_model(weights, tokenizer, Sums(), options, sampling, folder, name=model, is_quiet=True)
+    return _estimate(found["tasks"][Sums.name]["metrics"][ACCURACY])
+
+
+def _estimate(entry: Mapping[str, Any]) -> Estimate:
+    """The estimate of an evaluation's metric, or of a point of a run's curve."""
+    return Estimate(entry["mean"], *entry["ci"], entry["n"])
 
 
 def _distil(
-    output: Path, settings: DemoSettings, seed: int, test: list[Problem], teachers: Sequence[str]
+    output: Path, settings: DemoSettings, seed: int, teachers: Sequence[str]
 ) -> tuple[Any, dict[str, Any], Any]:
     from crossdistill.runs.train import fresh_samples, train
 
@@ -176,6 +190,13 @@ def _distil(
         student=asset("student"),
         **_teacher_fields(teachers),
         dataset=str(prompts),
+        eval_tasks={
+            Sums.name: EvalTaskTable(
+                task=f"{Sums.__module__}:{Sums.__name__}",
+                limit=settings.num_test_problems,
+                max_tokens=settings.max_completion_length,
+            )
+        },
         train={
             **settings.training(seed),
             "max_steps": settings.steps,
@@ -185,7 +206,11 @@ def _distil(
         },
     )
     trainer, run = train(config, output / "opd")
-    return trainer, run, fresh_samples(trainer, {"prompt": [message(problem) for problem in test[:3]]})
+    return (
+        trainer,
+        run,
+        fresh_samples(trainer, {"prompt": [one.prompt for one in Sums().problems(TaskOptions(limit=3))]}),
+    )
 
 
 def _teacher_fields(teachers: Sequence[str]) -> dict[str, Any]:
@@ -227,7 +252,19 @@ def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -
     return costs
 
 
-def results_table(results: dict[str, Proportion], run: dict[str, Any]) -> Table:
+def curve_table(curve: Sequence[Mapping[str, Any]]) -> Table:
+    """Accuracy over the steps of the distillation, with 95 % intervals and costs."""
+    table = Table(title="the student during distillation")
+    for column in ("step", "exact match", "95 % interval", "student tokens", "TFLOP"):
+        table.add_column(column, justify="right")
+    for point in curve:
+        result = _estimate(point)
+        spent = f"{point['student_tokens']:,}", f"{point['flops'] / 1e12:.2f}"
+        table.add_row(str(point["step"]), f"{result.mean:.1%}", _interval(result), *spent)
+    return table
+
+
+def results_table(results: dict[str, Estimate], run: dict[str, Any]) -> Table:
     """Accuracy before, after, of the control and of each teacher, with 95 % intervals and costs."""
     table = Table(title=f"exact match on {results['before'].n} held-out problems, seed {run['seed']}")
     for column in ("", "exact match", "95 % interval", "student tokens", "TFLOP"):
@@ -244,7 +281,7 @@ def results_table(results: dict[str, Proportion], run: dict[str, Any]) -> Table:
     for name, label in ((name, label) for name, label in names.items() if name in results):
         result = results[name]
         spent = (f"{tokens[name]:,}", f"{flops[name] / 1e12:.2f}") if name in tokens else ("", "")
-        table.add_row(label, f"{result.mean:.1%}", f"{result.low:.1%} - {result.high:.1%}", *spent)
+        table.add_row(label, f"{result.mean:.1%}", _interval(result), *spent)
     table.caption = f"{run['demo_seconds']:.0f} s in all, coverage {_coverage(run):.1%} of the sampled bytes"
     return table
 
@@ -253,5 +290,9 @@ def _coverage(run: dict[str, Any]) -> float:
     return run["coverage"]["supervised_bytes"] / run["coverage"]["sampled_bytes"]
 
 
-def _in_words(result: Proportion) -> str:
-    return f"{result.mean:.1%} ({result.low:.1%} - {result.high:.1%})"
+def _in_words(result: Estimate) -> str:
+    return f"{result.mean:.1%} ({_interval(result)})"
+
+
+def _interval(result: Estimate) -> str:
+    return f"{result.low:.1%} - {result.high:.1%}"

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from crossdistill.demo.task import Problem as Sum
-from crossdistill.demo.task import grade, problems
+from crossdistill.demo.task import answer_in, problems
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.grading.verdict import Verdict
 from crossdistill.eval.problem import Problem
@@ -22,7 +21,7 @@ class Sums(Task):
 
     Example:
         >>> [problem] = Sums(num_problems=1).problems(TaskOptions())
-        >>> problem.prompt, problem.reference
+        >>> problem.id, problem.reference
         ('one hundred fifty-three plus one hundred sixty-eight', 'three hundred twenty-one')
     """
 
@@ -33,9 +32,9 @@ class Sums(Task):
         self._num_problems = num_problems
 
     def all_problems(self, options: TaskOptions) -> Sequence[Problem]:
-        """The same problems for each seed of the options."""
+        """The same problems for each seed of the options; as conversations, for each model's own chat template."""
         drawn = problems("test", self._num_problems, seed=_SEED)
-        return [Problem(one.prompt, one.prompt, one.answer) for one in drawn]
+        return [Problem(one.prompt, [{"role": "user", "content": one.prompt}], one.answer) for one in drawn]
 
     def grader(self, options: TaskOptions) -> Grader:
         """Exact match of what follows the last "is"."""
@@ -45,6 +44,5 @@ class Sums(Task):
 class _SumGrader(Grader):
     def grade(self, responses: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
         for problem, response in responses:
-            _, marker, final = response.rpartition(" is ")
-            is_right = grade(Sum(str(problem.prompt), problem.reference, solution=""), response)
-            yield Verdict(is_right, extracted=final.strip() if marker else None)
+            answer = answer_in(response)
+            yield Verdict(answer == problem.reference, answer)

@@ -114,8 +114,19 @@ def problems(split: Split, n: int, seed: int) -> list[Problem]:
     return [make_problem(*pair) for pair in random.Random(seed).sample(pairs, n)]  # noqa: S311
 
 
+def answer_in(response: str) -> str | None:
+    """The text after the last ``" is "``, without outer white space; None if the response has none.
+
+    Example:
+        >>> answer_in("two hundred and zero and three is two hundred three\n")
+        'two hundred three'
+    """
+    _, marker, final = response.rpartition(" is ")
+    return final.strip() if marker else None
+
+
 def grade(problem: Problem, response: str) -> bool:
-    """Whether the text after the last ``" is "`` equals the answer exactly, except for outer white space.
+    """Whether the answer in the response is the problem's, word for word.
 
     Example:
         >>> grade(make_problem(101, 102), "two hundred and zero and three is two hundred three")
@@ -123,5 +134,4 @@ def grade(problem: Problem, response: str) -> bool:
         >>> grade(make_problem(101, 102), "two hundred three")
         False
     """
-    _, marker, final = response.rpartition(" is ")
-    return bool(marker) and final.strip() == problem.answer
+    return answer_in(response) == problem.answer

@@ -20,6 +20,13 @@ class Timers:
         yield
         self._parts[part] += time.perf_counter() - start
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count the time inside this context as none."""
+        start = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - start
+
     def take(self) -> dict[str, float]:
         """Seconds of each part, and in ``total`` all that have passed, since the last call; starts anew."""
         now = time.perf_counter()

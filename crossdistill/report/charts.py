@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from statistics import fmean
@@ -83,6 +83,27 @@ class Chart:
     caption: str
 
 
+def accuracy_charts(accuracy: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Chart]:
+    """One chart for each task, with the 95 % intervals as a band.
+
+    Args:
+        accuracy: of ``run.json``: name of the task -> points with ``step``, ``mean`` and ``ci``.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    require("report", "matplotlib", user="a chart")
+    charts = []
+    for name, points in accuracy.items():
+        known = [point for point in points if _is_number(point, "step") and _is_number(point, "mean")]
+        bands = [point["ci"] or (point["mean"], point["mean"]) for point in known]
+        line = _Line("", [point["step"] for point in known], [point["mean"] for point in known], bands)
+        if known:
+            curve = Curve({}, f"Accuracy on {name}", "share")
+            charts.append(Chart(curve.title, _draw(curve, [line]), line.caption))
+    return charts
+
+
 def learning_curves(history: Iterable[dict[str, Any]]) -> list[Chart]:
     """One chart for each curve that has a finite value in `history`; rows without a step or a value are skipped.
 
@@ -105,6 +126,7 @@ class _Line:
     name: str
     steps: list[float]
     values: list[float]
+    band: Sequence[Sequence[float]] | None = None  # ends of the interval of each value
 
     @property
     def caption(self) -> str:
@@ -128,7 +150,7 @@ def smoothed(values: Sequence[float], reach: int) -> list[float]:
     return [fmean(values[max(0, index - reach) : index + reach + 1]) for index in range(len(values))]
 
 
-def _is_number(row: dict[str, Any], key: str) -> bool:
+def _is_number(row: Mapping[str, Any], key: str) -> bool:
     value = row.get(key)
     return isinstance(value, int | float) and math.isfinite(value)
 
@@ -179,7 +201,9 @@ def _draw_line(axes: Any, line: _Line, style: str, shows_raw: bool) -> None:
         if shows_raw:
             axes.plot(line.steps, values, color=_RAW, linewidth=0.8)
         values = smoothed(values, len(values) // 40)
-    marker = "o" if len(values) < 3 else None
+    if line.band is not None:
+        axes.fill_between(line.steps, *zip(*line.band, strict=True), color=_LINE, alpha=0.2, linewidth=0)
+    marker = "o" if len(values) < 3 or line.band is not None else None
     axes.plot(line.steps, values, style, color=_LINE, linewidth=1.8, marker=marker, markersize=4, label=line.name)
 
 

@@ -16,7 +16,7 @@ from crossdistill.extras import require
 from crossdistill.files import write_text
 from crossdistill.report import format
 from crossdistill.report.alignment.view import ChunkView, SampleView
-from crossdistill.report.charts import learning_curves
+from crossdistill.report.charts import accuracy_charts, learning_curves
 from crossdistill.report.results import metric_range, metric_rows, position
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def write_report(
         "dropped": sorted((coverage.get("dropped") or {}).items(), key=lambda item: -item[1]),
         "dropped_tokens": coverage.get("dropped_tokens") or {},
         "costs": _cost_rows(run),
-        "charts": learning_curves(history),
+        "charts": accuracy_charts(run.get("accuracy") or {}) + learning_curves(history),
         "samples": [_shown(sample) for sample in samples],
         "config": json.dumps(run.get("config") or {}, indent=2, ensure_ascii=False, default=str),
     }

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from crossdistill.errors import InputError
+from crossdistill.runs.eval_tasks import EvalTaskTables
 
 T = TypeVar("T", bound=BaseModel)
 K = TypeVar("K")
@@ -66,6 +67,17 @@ class RunConfig(_File):
     )
     eval_split: str = Field(default="test", description="Split of a hub data set for evaluation.")
     eval_rows: int | None = Field(default=None, ge=1, description="Use only this many of the held-out prompts.")
+    eval_tasks: EvalTaskTables = Field(
+        default=None,
+        description="Held-out problems to measure the student's accuracy on during training: a list of names of tasks "
+        "and files, or tables [eval_tasks.NAME].",
+    )
+    eval_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps from one evaluation on eval_tasks to the next; eval_steps if that is set, else a tenth of "
+        "the run.",
+    )
     prompt_column: str = Field(default="prompt", description="Column with the prompts: texts or lists of messages.")
     completion_column: str = Field(
         default="completion", description="Column with given responses (texts), used if on_policy_share is below 1."
@@ -144,6 +156,17 @@ class SFTRunConfig(_File):
         default=1.0, ge=0, allow_inf_nan=False, description="Sampling temperature of the teacher; 0 is greedy."
     )
     batch_size: int = Field(default=16, gt=0, description="Responses that the teacher writes at once.")
+    eval_tasks: EvalTaskTables = Field(
+        default=None,
+        description="Held-out problems to measure the student's accuracy on during training: a list of names of tasks "
+        "and files, or tables [eval_tasks.NAME].",
+    )
+    eval_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps from one evaluation on eval_tasks to the next; eval_steps if that is set, else a tenth of "
+        "the run.",
+    )
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of trl.SFTConfig.")
     lora: LoraTable = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
 

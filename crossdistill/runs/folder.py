@@ -3,6 +3,7 @@
 config.json    the configuration, written as the run starts; a resumed run must have the same one, except for the
                settings of the coverage guard and of teachers' servers
 before.json    the held-out evaluation before training
+evaluations/   step-N: the student's answers to the problems of eval_tasks after N steps
 checkpoints/   checkpoint-N
 model/         the trained model (or adapter) with its tokenizer
 run.json       figures, for programs
@@ -45,6 +46,15 @@ class RunFolder:
     @property
     def before(self) -> Path:
         return self.path / "before.json"
+
+    def evaluation(self, step: int) -> Path:
+        """Folder of the evaluation after so many steps."""
+        return self.path / "evaluations" / f"step-{step:06d}"
+
+    @property
+    def evaluations(self) -> list[Path]:
+        """Folders of all evaluations during training, by step."""
+        return sorted((self.path / "evaluations").glob("step-*"))
 
     @property
     def checkpoints(self) -> Path:

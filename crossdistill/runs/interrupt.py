@@ -42,16 +42,16 @@ class StopOnSignal(TrainerCallback):
 
     Args:
         every: optimisation steps on one batch of rollouts; checkpoints are taken between two batches.
-        react: called in the signal's handler.
+        *reactions: called in the signal's handler.
 
     Attributes:
         received: the signal, or None so far.
     """
 
-    def __init__(self, every: int = 1, react: Callable[[], None] = lambda: None):
+    def __init__(self, every: int = 1, *reactions: Callable[[], None]):
         self.received: signal.Signals | None = None
         self._every = every
-        self._react = react
+        self._reactions = list(reactions)
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -60,6 +60,10 @@ class StopOnSignal(TrainerCallback):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._restore()
+
+    def add_reaction(self, react: Callable[[], None]) -> None:
+        """Call another function in the signal's handler, after the others; it may raise."""
+        self._reactions.append(react)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self._every:
@@ -76,7 +80,8 @@ class StopOnSignal(TrainerCallback):
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()  # the next signal has its ordinary effect
-        self._react()
+        for react in self._reactions:
+            react()
 
     def _restore(self) -> None:
         previous, self._previous = self._previous, {}

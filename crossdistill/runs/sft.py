@@ -15,10 +15,14 @@ from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.flops import ModelFlops
 from crossdistill.inspection.model_files import config_of, vocab_size
+from crossdistill.runs.accuracy import accuracy_curves
 from crossdistill.runs.config import SFTRunConfig, build
+from crossdistill.runs.during import EvaluationDuring
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.forecast import without_weights
+from crossdistill.runs.held_out import held_out, trained_on
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.meter import SFTMeter
 from crossdistill.runs.packing import check_apart, check_packing_strategy
 from crossdistill.runs.resumable_sft import ResumableSFTTrainer
 from crossdistill.runs.run_file import versions, write_json
@@ -68,22 +72,28 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         folder.check(identity, resume)
     arguments = sft_arguments(folder.checkpoints, config.train)
     source.check(reader_of(config.student, "student", tokenizer, text_tokens=config.text_tokens), findings)
+    tasks = held_out(config.eval_tasks, arguments)
     check_weights("student", config.student, student_options(arguments))
     rows = source.rows(folder, arguments.seed, findings)
     written = source.teacher_lengths(folder, arguments.seed)
+    findings.add_all(trained_on(tasks, rows))
     parts = tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora, findings
     trainer = sft_trainer(config.student, *parts, text_tokens=config.text_tokens)
     if processes.is_main_process:
         folder.claim(identity)
     stop = StopOnSignal()
+    meter = SFTMeter(trainer, 0 if config.teacher is None else writer_of(config.teacher).forward(written))
+    during = EvaluationDuring(trainer, meter, tasks, folder, stop, config)
+    trainer.add_callback(during)
     trainer.add_callback(stop)
     checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents, findings) if resume else None
     with stop:
         trainer.train(resume_from_checkpoint=checkpoint)
+        during.finish()
     if stop.received is not None:
         raise Interrupted(stop.received, trainer.state.global_step)
     trainer.save_model(str(folder.model))
-    run = {
+    run: dict[str, Any] = {
         "student": config.student,
         "teacher": config.teacher,
         "seed": trainer.args.seed,
@@ -94,10 +104,17 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         "findings": trainer.findings.as_list(),
         "history": trainer.state.log_history,
     }
+    if config.eval_tasks:
+        run["accuracy"] = accuracy_curves(folder)
     with ending_together(output):
         if processes.is_main_process:
             write_json(folder.run, run)
     return run
+
+
+def writer_of(teacher: str) -> ModelFlops:
+    """What the teacher that wrote the responses computes."""
+    return ModelFlops.of(without_weights("teacher", teacher))
 
 
 def spent(trainer: ResumableSFTTrainer, teacher: str | None, written: Sequence[int]) -> dict[str, Any]:
@@ -113,7 +130,7 @@ def spent(trainer: ResumableSFTTrainer, teacher: str | None, written: Sequence[i
     if teacher is None:
         assumptions.append("the data set holds the responses: what it cost to write them is not counted")
     else:
-        writer = ModelFlops.of(without_weights("teacher", teacher))
+        writer = writer_of(teacher)
         costs.costs.add(Part.TEACHER_ROLLOUT, written, writer)
         assumptions += [f"the teacher: {text}" for text in writer.assumptions]
     entries = costs.as_dict()
@@ -131,7 +148,7 @@ def sft_trainer(
     lora: dict[str, Any] | None = None,
     findings: FindingLog | None = None,
     text_tokens: Collection[str] = (),
-) -> "ResumableSFTTrainer":
+) -> ResumableSFTTrainer:
     """An SFTTrainer whose examples are tokenised like rollouts: prompt and response separately, then the stop token.
 
     Args:

@@ -19,12 +19,16 @@ from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import check_pair
 from crossdistill.report.alignment.view import SampleView
 from crossdistill.report.html import write_report
+from crossdistill.runs.accuracy import accuracy_curves
 from crossdistill.runs.before import EvaluationBefore, teacher_gap
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
+from crossdistill.runs.during import EvaluationDuring
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.held_out import held_out, trained_on
 from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.meter import DistillationMeter
 from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
@@ -62,10 +66,12 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             folder.check(identity(config), resume)
+    tasks = held_out(config.eval_tasks, arguments)
+    found = trained_on(tasks, prompts)
     set_seed(arguments.seed)
     trainer = _trainer(config, arguments, prompts, eval_prompts)
+    trainer.findings.add_all(found)
     stop = StopOnSignal(arguments.num_iterations, lambda: trainer.set_deadline(_GRACE_S))
-    trainer.add_callback(stop)
     if arguments.objective == AUTO and trainer.accelerator.is_main_process:
         Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
     checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents, trainer.findings) if resume else None
@@ -77,9 +83,13 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
             folder.claim(identity(config))
     if evaluates_before:
         trainer.add_callback(EvaluationBefore(trainer, folder, stop))
+    during = EvaluationDuring(trainer, DistillationMeter(trainer), tasks, folder, stop, config)
+    trainer.add_callback(during)
+    trainer.add_callback(stop)
     try:
         with stop:
             trainer.train(resume_from_checkpoint=checkpoint)
+            during.finish()
     except TeacherError:
         if stop.received is None:
             raise
@@ -163,6 +173,8 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
     if trainer.eval_dataset is not None:
         run["metric"] = "teacher gap, nats per byte"
         run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": teacher_gap(trainer)}
+    if config.eval_tasks:
+        run["accuracy"] = accuracy_curves(folder)
     run["history"] = trainer.state.log_history
     shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
     samples = fresh_samples(trainer, shown.select(range(min(_NUM_SAMPLES, len(shown)))))

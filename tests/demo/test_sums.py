@@ -1,5 +1,6 @@
 """The demo's sums as a task of the evaluation."""
 
+from crossdistill.demo.run import message
 from crossdistill.demo.sums import Sums
 from crossdistill.demo.task import problems
 from crossdistill.eval.task import TaskOptions
@@ -10,7 +11,7 @@ def test_the_problems_are_those_that_the_demo_holds_out():
     task = get("crossdistill.demo.sums:Sums")
     drawn = problems("test", 400, seed=1)
     asked = task.problems(TaskOptions(seed=7))
-    assert [(one.prompt, one.reference) for one in asked] == [(one.prompt, one.answer) for one in drawn]
+    assert [(one.prompt, one.reference) for one in asked] == [(message(one), one.answer) for one in drawn]
 
 
 def test_worked_solutions_are_right_and_others_are_not():

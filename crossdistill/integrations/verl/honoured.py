@@ -62,6 +62,11 @@ def refuse(config: RunConfig, args: Any) -> None:
     Raises:
         InputError: the first setting that it cannot.
     """
+    if config.eval_tasks:
+        raise InputError(
+            "eval_tasks cannot be honoured by verl, which has evaluations of its own: leave it out, and run "
+            "`crossdistill eval` on its checkpoints."
+        )
     given = set(config.trainer_arguments())
     for field in fields(args):
         if field.name not in given or field.name in _HONOURED:

@@ -1,11 +1,15 @@
 """The progress bar, with the few figures that matter."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
+EVAL_PREFIX, ACCURACY = "eval_", "/accuracy"
+"""Around the name of a task, in a log entry; loggers show ``eval_gsm8k/accuracy`` as ``eval/gsm8k/accuracy``."""
 _FIGURES = (
     ("teacher_gap", "gap {:.4f} nats/B"),
     ("coverage", "coverage {:.1%}"),
@@ -25,6 +29,24 @@ def figures(logs: dict[str, Any]) -> str:
     return "  ".join(form.format(logs[name]) for name, form in _FIGURES if logs.get(name) is not None)
 
 
+def accuracies(logs: dict[str, Any]) -> str:
+    """The accuracies of a log entry in one line, with their intervals.
+
+    Example:
+        >>> accuracies({"eval_gsm8k/accuracy": 0.31, "eval_gsm8k/accuracy_low": 0.27, "eval_gsm8k/accuracy_high": 0.36})
+        'gsm8k 31.0% (27.0-36.0)'
+    """
+    names = [key.removeprefix(EVAL_PREFIX).removesuffix(ACCURACY) for key in logs if key.endswith(ACCURACY)]
+    return "  ".join(_accuracy(logs, name) for name in names)
+
+
+def _accuracy(logs: dict[str, Any], name: str) -> str:
+    key = f"{EVAL_PREFIX}{name}{ACCURACY}"
+    ends = [logs[end] for end in (f"{key}_low", f"{key}_high") if end in logs]
+    interval = f" ({100 * ends[0]:.1f}-{100 * ends[1]:.1f})" if ends else ""
+    return f"{name} {logs[key]:.1%}{interval}"
+
+
 class ProgressBar(TrainerCallback):
     """Draws a bar on a terminal; elsewhere prints one line at each log.
 
@@ -36,6 +58,17 @@ class ProgressBar(TrainerCallback):
         self._console = console or Console(stderr=True)
         self._bar: Progress | None = None
         self._task: Any = None
+        self._accuracies = ""
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside this context the bar says that the run is evaluating."""
+        if self._bar is None:
+            yield
+            return
+        self._bar.update(self._task, description="evaluating")
+        yield
+        self._bar.update(self._task, description="training")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero or args.disable_tqdm:
@@ -53,10 +86,12 @@ class ProgressBar(TrainerCallback):
             self._bar.update(self._task, completed=state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        line = figures(logs or {})
+        accuracy = accuracies(logs or {})
+        self._accuracies = accuracy or self._accuracies
+        line = accuracy or figures(logs or {})
         if self._bar is None or not line:
             return
-        self._bar.update(self._task, figures=line)
+        self._bar.update(self._task, figures=line if accuracy else f"{line}  {self._accuracies}".rstrip())
         if not self._console.is_terminal:
             self._console.print(f"step {state.global_step}/{state.max_steps}  {line}", soft_wrap=True)
 
@@ -71,3 +106,4 @@ def use_progress_bar(trainer: Any, progress: ProgressBar) -> None:
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     trainer.add_callback(progress)
+    trainer.progress_bar = progress

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ class Usage(Monitor):
     def start(self) -> None:
         """Training begins; its time is counted from here."""
         self._began_at = time.perf_counter()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done inside this context is no training, and its time is not counted."""
+        paused_at = time.perf_counter()
+        yield
+        if self._began_at is not None:
+            self._began_at += time.perf_counter() - paused_at
 
     @property
     def seconds(self) -> float:

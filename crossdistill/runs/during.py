@@ -1,0 +1,148 @@
+"""Evaluations during training: the student's accuracy on held-out problems, before it, every few steps and at its end.
+
+What an evaluation finds is in OUTPUT/evaluations/step-N, a folder like those of ``crossdistill eval``.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import broadcast_object_list
+from transformers import Trainer, TrainerCallback
+
+from crossdistill.errors import InputError
+from crossdistill.runs.accuracy import figures_of, finish_evaluation, is_whole, tasks_of
+from crossdistill.runs.config import RunConfig, SFTRunConfig
+from crossdistill.runs.evaluate import evaluate_model
+from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.held_out import HeldOut
+from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.meter import Meter
+from crossdistill.train.resumable import ending_together
+from crossdistill.train.together import raised_on_all
+
+SHARE = 10
+"""Evaluations of a run, beside the one before it, unless it is told when to evaluate."""
+
+
+class EvaluationDuring(TrainerCallback):
+    """Evaluates the student, unless the folder has that evaluation already. It changes nothing of training.
+
+    Of several processes the first one evaluates, and the others wait for it. It stands before `stop` among the
+    callbacks, so that a signal during an evaluation stops the run at that step.
+
+    Args:
+        trainer: of the run.
+        meter: of what training costs.
+        tasks: to evaluate on.
+        folder: of the run.
+        stop: tells of signals; at one, an evaluation ends at once.
+        config: of the run: its student's name, and the steps from one evaluation to the next.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        meter: Meter,
+        tasks: Sequence[HeldOut],
+        folder: RunFolder,
+        stop: StopOnSignal,
+        config: RunConfig | SFTRunConfig,
+    ):
+        self._trainer = trainer
+        self._meter = meter
+        self._tasks = tasks
+        self._folder = folder
+        self._stop = stop
+        self._config = config
+        self._is_evaluating = False
+        stop.add_reaction(self._interrupt)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._is_due(args, state):
+            self.evaluate()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._is_due(args, state):
+            with suppress(Interrupted):  # the run stops after a checkpoint
+                self.evaluate()
+
+    def finish(self) -> None:
+        """Evaluate the student at the end of training, unless the last step did; a run may resume when it is over."""
+        if self._tasks and self._stop.received is None:
+            self.evaluate()
+
+    def evaluate(self) -> None:
+        """Evaluate the student as it is, and log what was found. Every process must call it.
+
+        Raises:
+            InputError: an evaluation is refused.
+            Interrupted: a signal was received.
+            OutOfSpaceError: a disk is full.
+        """
+        step = self._trainer.state.global_step
+        folder = self._folder.evaluation(step)
+        with self._meter.paused():
+            if not self._of_first(is_whole(folder)):
+                self._write(folder, step)
+            figures = self._of_first(figures_of(tasks_of(folder)) if self._is_first else None)
+            if not any(entry["step"] == step and figures.keys() <= entry.keys() for entry in self._history):
+                with ending_together(self._folder.path):  # loggers write files
+                    Trainer.log(self._trainer, figures)  # TRL's own would take up the figures of the next step
+
+    def _write(self, folder: Path, step: int) -> None:
+        spent = self._meter.spent()
+        with self._trainer.progress_bar.evaluating(), raised_on_all(InputError), ending_together(self._folder.path):
+            if self._is_first:
+                with self._interruptible():
+                    self._evaluate_alone(folder, step)
+                    finish_evaluation(folder, step, spent)
+        received = self._stop.exchange()
+        if received is not None:
+            raise Interrupted(received, step)
+
+    def _evaluate_alone(self, folder: Path, step: int) -> None:
+        student = self._trainer.accelerator.unwrap_model(self._trainer.model)
+        name = f"{self._config.student} after {step} steps"
+        for held in self._tasks:
+            arguments = held.task, held.options, held.sampling, folder
+            evaluate_model(student, self._trainer.processing_class, *arguments, name=name, is_quiet=True)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Inside this context a signal raises Interrupted, which ends it."""
+        self._is_evaluating = True
+        try:
+            with suppress(Interrupted):
+                self._interrupt()  # it was received before
+                yield
+        finally:
+            self._is_evaluating = False
+
+    def _interrupt(self) -> None:
+        """Called by the handler of a signal as well, wherever the evaluation is."""
+        if self._is_evaluating and self._stop.received is not None:
+            raise Interrupted(self._stop.received, self._trainer.state.global_step)
+
+    def _is_due(self, args: Any, state: Any) -> bool:
+        if not self._tasks:
+            return False
+        wanted = self._config.eval_every or (state.eval_steps if args.eval_strategy == "steps" else None)
+        unit = getattr(args, "num_iterations", 1)  # between two batches of rollouts, as checkpoints are taken
+        every = math.ceil((wanted or state.max_steps / SHARE) / unit) * unit
+        return bool(state.global_step % every == 0 or state.global_step >= state.max_steps)
+
+    @property
+    def _history(self) -> list[dict[str, Any]]:
+        history: list[dict[str, Any]] = self._trainer.state.log_history
+        return history
+
+    @property
+    def _is_first(self) -> bool:
+        return bool(self._trainer.accelerator.is_main_process)
+
+    def _of_first(self, value: Any) -> Any:
+        """What the first process has."""
+        return broadcast_object_list([value])[0]
