@@ -89,8 +89,14 @@ class EvaluationDuring(TrainerCallback):
                 self._write(folder, step)
             figures = self._of_first(figures_of(tasks_of(folder)) if self._is_first else None)
             if not any(entry["step"] == step and figures.keys() <= entry.keys() for entry in self._history):
-                with ending_together(self._folder.path):  # loggers write files
-                    Trainer.log(self._trainer, figures)  # TRL's own would take up the figures of the next step
+                self._log(figures)
+
+    def _log(self, figures: dict[str, float]) -> None:
+        control = self._trainer.control
+        is_step_logged = control.should_log
+        with ending_together(self._folder.path):  # loggers write files
+            Trainer.log(self._trainer, figures)  # TRL's own would take up figures of training
+        control.should_log = is_step_logged  # a log of anything answers for that of the step
 
     def _write(self, folder: Path, step: int) -> None:
         spent = self._meter.spent()

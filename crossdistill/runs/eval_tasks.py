@@ -23,8 +23,8 @@ class EvalTaskTable(BaseModel):
 
     task: str | None = Field(
         default=None,
-        description="Its task, if the table has another name: a name as in `crossdistill eval --task`, or the import "
-        "path of your own (my_package.my_file:MyTask).",
+        description="Its task, if the table has another name: anything that `crossdistill eval --task` takes, such as "
+        "aime24, reasoning_gym:NAME or the import path of your own (my_package.my_file:MyTask).",
     )
     source: str | None = Field(
         default=None,
@@ -37,6 +37,11 @@ class EvalTaskTable(BaseModel):
     k: int | None = Field(default=None, ge=1, description="Samples of each problem; 1 if they are greedy.")
     top_p: float | None = Field(default=None, gt=0, le=1, description="Share of the probability that is sampled from.")
     max_tokens: int | None = Field(default=None, ge=1, description="Most tokens of a response; the task's if left out.")
+    instruction: str | None = Field(
+        default=None,
+        description="What is added to each prompt, in place of the task's own text; may be empty.",
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Of the task itself, such as size.")
     system: str | None = Field(default=None, description="A system message before each prompt.")
     unsandboxed: bool = Field(default=False, description="Run the code of responses without a sandbox.")
     sandbox: Literal["bubblewrap", "docker"] | None = Field(default=None, description="What holds code that is run.")
@@ -66,12 +71,17 @@ def _as_tables(value: Any) -> Any:
     """A list of names and files as tables; tables as they are."""
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         return value
-    files = {entry: Path(entry).suffix != "" and not import_path.is_import_path(entry) for entry in value}
-    tables = [(Path(entry).stem, {"source": entry}) if files[entry] else (entry, {}) for entry in value]
-    names = [name for name, _ in tables]
-    if len(set(names)) < len(names):
-        raise ValueError("eval_tasks names a task twice: give each a table [eval_tasks.NAME] of its own.")
-    return dict(tables)
+    tables = dict(map(_as_table, value))
+    if len(tables) < len(value):
+        raise ValueError("eval_tasks has two tasks of one name: give each a table [eval_tasks.NAME] of its own.")
+    return tables
+
+
+def _as_table(entry: str) -> tuple[str, dict[str, str]]:
+    """The table of a name of a task, of an import path or of a file."""
+    if import_path.is_import_path(entry):
+        return entry.rpartition(import_path.SEPARATOR)[2], {"task": entry}
+    return (Path(entry).stem, {"source": entry}) if Path(entry).suffix or "/" in entry else (entry, {})
 
 
 EvalTaskTables = Annotated[dict[str, EvalTaskTable] | None, BeforeValidator(_as_tables)]

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from crossdistill import import_path
 from crossdistill.chat.messages import Prompt, text_of
 from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.errors import InputError
@@ -26,6 +25,7 @@ PROBLEMS_TRAINED_ON = Kind(
     "take them out of one of the two.",
     "the accuracy is that on problems which the student was trained on, and says little of new ones",
 )
+_OPTIONS = {field.name for field in fields(TaskOptions)} - {"source"}
 _NAME = re.compile(r"[\w.+-]+")
 
 
@@ -44,7 +44,7 @@ class HeldOut:
     sampling: Sampling
 
     @property
-    def problems(self) -> Sequence[Problem]:
+    def problems(self) -> list[Problem]:
         """The task's problems."""
         return self.task.problems(self.options)
 
@@ -58,13 +58,17 @@ class ReadTask(Task):
         read: the problems.
     """
 
-    def __init__(self, name: str, task: Task, read: Sequence[Problem]):
+    def __init__(self, name: str, task: Task, read: list[Problem]):
         self.name = name
         self.sampling = task.sampling
         self._task = task
         self._read = read
 
-    def problems(self, options: TaskOptions) -> Sequence[Problem]:
+    def all_problems(self, options: TaskOptions) -> Sequence[Problem]:
+        """The problems that were read."""
+        return self._read
+
+    def problems(self, options: TaskOptions) -> list[Problem]:
         """The problems that were read."""
         return self._read
 
@@ -119,7 +123,7 @@ def _held_out(name: str, table: EvalTaskTable, template_kwargs: Mapping[str, Any
             "leave out k."
         )
     task, source = _task(name, table)
-    options = TaskOptions(source, table.limit, table.seed, table.unsandboxed, table.sandbox, table.workers)
+    options = TaskOptions(source=source, **table.model_dump(include=_OPTIONS))
     problems = task.problems(options)
     if is_grading:
         with task.grader(options) as grader:
@@ -131,15 +135,9 @@ def _task(name: str, table: EvalTaskTable) -> tuple[Task, str | None]:
     """The task of a table, and the source of its problems unless the task is that file itself."""
     from crossdistill.eval import tasks
 
-    wanted = table.task or name
-    if import_path.is_import_path(wanted):
-        made = import_path.load(wanted, "evaluation task")()
-        if not isinstance(made, Task):
-            raise InputError(f"the evaluation task {wanted!r} is no crossdistill.eval.task.Task: derive it from that.")
-        return made, table.source
     if table.task is None and table.source is not None and name not in tasks.available():
         return tasks.get(table.source), None
-    return tasks.get(wanted), table.source
+    return tasks.get(table.task or name), table.source
 
 
 def trained_on(tasks: Iterable[HeldOut], rows: Any) -> list[Finding]:
