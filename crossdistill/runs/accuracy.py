@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from crossdistill.runs.folder import RunFolder
-from crossdistill.runs.meter import Spent
 from crossdistill.runs.run_file import write_json
 
 TRAINING = "training.json"
@@ -20,6 +19,25 @@ _BESIDE = ("parsed", "truncated", "mean_tokens")
 
 Point = dict[str, Any]
 """``step``, the cost of training so far (the fields of ``Spent``), and ``mean``, ``ci`` and ``n`` of the accuracy."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What training has cost so far, on all processes.
+
+    Attributes:
+        student_tokens: tokens of prompts and responses that the student was trained on.
+        flops: of all parts.
+        seconds: of training, without evaluations.
+
+    Example:
+        >>> Spent(student_tokens=2048, flops=10**9, seconds=1.5).seconds
+        1.5
+    """
+
+    student_tokens: int
+    flops: int
+    seconds: float
 
 
 def finish_evaluation(folder: Path, step: int, spent: Spent) -> None:

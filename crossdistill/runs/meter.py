@@ -2,42 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from crossdistill.costs import Part
+from crossdistill.runs.accuracy import Spent
 from crossdistill.runs.resumable_sft import ResumableSFTTrainer
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.monitor.usage import Usage
 
 
-@dataclass(frozen=True)
-class Spent:
-    """What training has cost so far, on all processes.
+def spent_by(total: Usage, step: Part) -> Spent:
+    """What a run has spent.
 
-    Attributes:
-        student_tokens: tokens of prompts and responses that the student was trained on.
-        flops: of all parts.
-        seconds: of training, without evaluations.
-
-    Example:
-        >>> Spent(student_tokens=2048, flops=10**9, seconds=1.5).seconds
-        1.5
+    Args:
+        total: of all processes.
+        step: the part in which the student is trained.
     """
-
-    student_tokens: int
-    flops: int
-    seconds: float
-
-    @classmethod
-    def of(cls, total: Usage, step: Part) -> "Spent":
-        """What a run has spent.
-
-        Args:
-            total: of all processes.
-            step: the part in which the student is trained.
-        """
-        return cls(total.costs.tokens.get(step, 0), total.costs.total_flops, total.seconds)
+    return Spent(total.costs.tokens.get(step, 0), total.costs.total_flops, total.seconds)
 
 
 class Meter(Protocol):
@@ -58,7 +40,7 @@ class DistillationMeter:
         self._trainer = trainer
 
     def spent(self) -> Spent:
-        return Spent.of(self._trainer.total_usage(), Part.STUDENT_STEP)
+        return spent_by(self._trainer.total_usage(), Part.STUDENT_STEP)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -79,7 +61,7 @@ class SFTMeter:
         self._flops_before = flops_before
 
     def spent(self) -> Spent:
-        spent = Spent.of(self._trainer.usage.total(), Part.SFT_STEP)
+        spent = spent_by(self._trainer.usage.total(), Part.SFT_STEP)
         return replace(spent, flops=spent.flops + self._flops_before)
 
     @contextmanager
