@@ -206,11 +206,8 @@ def _distil(
         },
     )
     trainer, run = train(config, output / "opd")
-    return (
-        trainer,
-        run,
-        fresh_samples(trainer, {"prompt": [one.prompt for one in Sums().problems(TaskOptions(limit=3))]}),
-    )
+    shown = Sums(num_problems=3).problems(TaskOptions())
+    return trainer, run, fresh_samples(trainer, {"prompt": [problem.prompt for problem in shown]})
 
 
 def _teacher_fields(teachers: Sequence[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ What an evaluation finds is in OUTPUT/evaluations/step-N, a folder like those of
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class EvaluationDuring(TrainerCallback):
         self._stop = stop
         self._config = config
         self._is_evaluating = False
+        self._tokenizer = deepcopy(trainer.processing_class)  # an evaluation may give it a template
         stop.add_reaction(self._interrupt)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -114,7 +116,7 @@ class EvaluationDuring(TrainerCallback):
         name = f"{self._config.student} after {step} steps"
         for held in self._tasks:
             arguments = held.task, held.options, held.sampling, folder
-            evaluate_model(student, self._trainer.processing_class, *arguments, name=name, is_quiet=True)
+            evaluate_model(student, self._tokenizer, *arguments, name=name, is_quiet=True)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -1,6 +1,5 @@
 """The evaluation tasks of a run: their problems are read, and their graders checked, before any weights are read."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -26,7 +25,6 @@ PROBLEMS_TRAINED_ON = Kind(
     "the accuracy is that on problems which the student was trained on, and says little of new ones",
 )
 _OPTIONS = {field.name for field in fields(TaskOptions)} - {"source"}
-_NAME = re.compile(r"[\w.+-]+")
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,7 @@ class ReadTask(Task):
     def __init__(self, name: str, task: Task, read: list[Problem]):
         self.name = name
         self.sampling = task.sampling
+        self.source = task.source
         self._task = task
         self._read = read
 
@@ -115,8 +114,6 @@ def held_out(tables: Mapping[str, EvalTaskTable] | None, args: Any) -> list[Held
 
 
 def _held_out(name: str, table: EvalTaskTable, template_kwargs: Mapping[str, Any], is_grading: bool) -> HeldOut:
-    if not _NAME.fullmatch(name):
-        raise InputError(f"[eval_tasks.{name!r}] names files: use letters, digits, '.', '_', '-' and '+' alone.")
     if table.temperature == 0 and (table.k or 1) > 1:
         raise InputError(
             f"[eval_tasks.{name}] k = {table.k} samples of temperature 0 would all be the same: set a temperature, or "
