@@ -96,7 +96,7 @@ def accuracy_charts(accuracy: Mapping[str, Sequence[Mapping[str, Any]]]) -> list
     charts = []
     for name, points in accuracy.items():
         known = [point for point in points if _is_number(point, "step") and _is_number(point, "mean")]
-        bands = [point["ci"] or (point["mean"], point["mean"]) for point in known]
+        bands = [point.get("ci") or (point["mean"], point["mean"]) for point in known]
         line = _Line("", [point["step"] for point in known], [point["mean"] for point in known], bands)
         if known:
             curve = Curve({}, f"Accuracy on {name}", "share")
@@ -197,7 +197,7 @@ def drawn(title: str, x_label: str, unit: str, draw: Callable[[Any], None]) -> s
 def _draw_line(axes: Any, line: _Line, style: str, shows_raw: bool) -> None:
     """Draw one line, smoothed if it has many points; `shows_raw` draws those behind it."""
     values = line.values
-    if len(values) >= _NUM_POINTS_TO_SMOOTH:
+    if line.band is None and len(values) >= _NUM_POINTS_TO_SMOOTH:
         if shows_raw:
             axes.plot(line.steps, values, color=_RAW, linewidth=0.8)
         values = smoothed(values, len(values) // 40)

@@ -1,6 +1,6 @@
 """Which metrics share a chart, and their captions."""
 
-from crossdistill.report.charts import CURVES, learning_curves, smoothed
+from crossdistill.report.charts import CURVES, accuracy_charts, learning_curves, smoothed
 
 HISTORY = [
     {"step": step, "teacher_gap/digits": 0.5 / step, "teacher_gap/rest": 0.25, "share/digits": 0.01 * step}
@@ -39,3 +39,24 @@ def test_smoothed_does_not_lag() -> None:
     assert smoothed([1.0, 2.0, 6.0, 4.0, 5.0, 0.0], 2) == [3.0, 3.25, 3.6, 3.4, 3.75, 3.0]
     straight = [float(step) for step in range(9)]
     assert smoothed(straight, 3)[3:-3] == straight[3:-3]
+
+
+def points(*means: float, ci: list[float] | None = None) -> list[dict[str, object]]:
+    return [{"step": 10 * k, "mean": mean, "ci": ci} for k, mean in enumerate(means)]
+
+
+def test_accuracy_has_a_chart_for_each_task_with_a_band():
+    sums, others = accuracy_charts({"sums": points(0.3125, 0.9675, ci=[0.25, 0.98]), "others": points(0.5)})
+    assert sums.title == "Accuracy on sums"
+    assert sums.caption == "0.3125 at step 0, 0.9675 at step 10"
+    assert "opacity: 0.2" in sums.svg
+    assert others.caption == "0.5 at step 0, 0.5 at step 0"
+
+
+def test_accuracy_is_never_smoothed():
+    (chart,) = accuracy_charts({"sums": points(*[0.0, 1.0] * 40, ci=[0.0, 1.0])})
+    assert "var(--raw)" not in chart.svg
+
+
+def test_a_run_that_was_not_evaluated_has_no_such_chart():
+    assert accuracy_charts({}) == []
