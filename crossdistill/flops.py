@@ -57,7 +57,7 @@ class AttentionLayers:
         """Pairs of a token and one that it sees, in a row of so many tokens.
 
         Example:
-            >>> kinds = [AttentionLayers(1, 1), AttentionLayers(1, 1, span=2), AttentionLayers(1, 1, 2, is_chunked=True)]
+            >>> kinds = [AttentionLayers(1, 1), AttentionLayers(1, 1, 2), AttentionLayers(1, 1, 2, is_chunked=True)]
             >>> [layers.pairs(5) for layers in kinds]
             [15, 9, 7]
         """

@@ -1,0 +1,71 @@
+"""The figure of a cost report: accuracy over the data seen, as figure 2 of Breaking the Tokenizer Barrier."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from crossdistill.report.charts import INK, LINE, RAW, drawn
+from crossdistill.report.cost.comparison import CostReport, Total
+
+_MARKERS = "osD^v"
+_FARTHEST = 1_000
+"""How many times the largest amount of data the figure goes on."""
+
+
+def cost_figure(report: CostReport) -> str | None:
+    """Accuracy over data points, on a logarithmic axis, as an ``<svg>`` element; None if nothing was measured.
+
+    SFT as grey points on their line, which is dashed where it is extrapolated; each distillation in the colour of the
+    page.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    if not any(total.data_points > 0 for total in (*report.sft, *report.opd)):
+        return None
+    return drawn(f"Accuracy on {report.task} over data points", lambda axes: _draw(axes, report), 7.2, 3.8)
+
+
+def _draw(axes: Any, report: CostReport) -> None:
+    from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+    sft = [total for total in report.sft if total.data_points > 0]
+    axes.plot(*_points(sft), "o", color=INK, markersize=5, alpha=0.75, label="SFT")
+    if report.line is not None:
+        _draw_line(axes, report, sft)
+    runs = {total.run.name: total.run for total in report.opd}
+    for number, name in enumerate(runs):
+        own = [total for total in report.opd if total.run.name == name and total.data_points > 0]
+        marker = _MARKERS[number % len(_MARKERS)]
+        axes.plot(*_points(own), "-", marker=marker, color=LINE, markersize=5, linewidth=1.8, label=name)
+        _draw_intervals(axes, own)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    axes.set_xlabel("data points")
+    axes.set_ylabel(str(report.task))
+    axes.legend(frameon=False, fontsize=9)
+
+
+def _draw_line(axes: Any, report: CostReport, sft: Sequence[Total]) -> None:
+    assert report.line is not None
+    fitted = [total.data_points for total in sft]
+    ends = [one.needed.value for one in report.comparisons if math.isfinite(one.needed.value)]
+    farthest = min(max([*fitted, *ends]), _FARTHEST * max(fitted))
+    for (low, high), style in (((min(fitted), max(fitted)), "-"), ((max(fitted), farthest), "--")):
+        if high > low:
+            axes.plot([low, high], [report.line.at(low), report.line.at(high)], style, color=RAW, linewidth=1.8)
+    shown = [(end, report.line.at(end)) for end in ends if end <= farthest]
+    if shown:
+        axes.plot(*zip(*shown, strict=True), "o", mfc="none", color=INK, markersize=7, label="SFT, extrapolated")
+
+
+def _draw_intervals(axes: Any, totals: Sequence[Total]) -> None:
+    for total in totals:
+        if total.measured.ci is not None:
+            axes.plot([total.data_points] * 2, total.measured.ci, "-", color=LINE, linewidth=0.9, alpha=0.5)
+
+
+def _points(totals: Sequence[Total]) -> tuple[list[int], list[float]]:
+    ordered = sorted(totals, key=lambda total: total.data_points)
+    return [total.data_points for total in ordered], [total.measured.mean for total in ordered]
