@@ -7,14 +7,26 @@ import sys
 import typer
 from rich.markup import escape
 
-from crossdistill.cli.commands import align, compare, demo, doctor, eval, inspect, sft, train, verl_config, verl_run
+from crossdistill.cli.commands import (
+    align,
+    compare,
+    demo,
+    doctor,
+    eval,
+    inspect,
+    report,
+    sft,
+    train,
+    verl_config,
+    verl_run,
+)
 from crossdistill.cli.saying import say
 from crossdistill.errors import InputError
 
 app = typer.Typer(
     help="On-policy distillation across tokenizers.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for module in (demo, inspect, align, train, sft, eval, compare, doctor, verl_config):
+for module in (demo, inspect, align, train, sft, eval, compare, report, doctor, verl_config):
     app.command(name=module.__name__.rsplit(".", 1)[-1].replace("_", "-"))(module.command)
 verl_arguments = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command(name="verl-run", context_settings=verl_arguments)(verl_run.command)

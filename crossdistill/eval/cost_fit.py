@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from crossdistill.eval.interval import CONFIDENCE
 
-NUM_RESAMPLES = 10_000
 FEWEST_FOR_SCATTER = 3
 """Points from which a line leaves a scatter, and so an interval, without results of single problems."""
 
@@ -71,7 +70,8 @@ class LogLine:
             error: its standard error.
 
         Returns:
-            Both ends. The upper one is infinite if the slope is not significantly positive.
+            Both ends. The upper one is infinite if the slope is not significantly positive; of a line that does not
+            rise, nothing is known: 0 and infinity.
 
         Raises:
             ValueError: there are fewer than FEWEST_FOR_SCATTER measurements.
@@ -81,6 +81,8 @@ class LogLine:
         degrees = len(self.counts) - 2
         if degrees < 1:
             raise ValueError(f"the scatter about a line takes {FEWEST_FOR_SCATTER} measurements")
+        if self.slope <= 0:
+            return 0.0, math.inf
         logs = [math.log(count) for count in self.counts]
         centre = math.fsum(logs) / len(logs)
         spread = math.fsum((log - centre) ** 2 for log in logs)
@@ -91,12 +93,12 @@ class LogLine:
         # those x with (short + slope x)^2 <= t^2 (variance (1/n + x^2/spread) + error^2), x from the centre on
         square = self.slope**2 - quantile * variance / spread
         rest = short**2 - quantile * (variance / len(logs) + error**2)
-        low, high = _roots(square, 2 * self.slope * short, rest, rises=self.slope > 0)
+        low, high = _roots(square, 2 * self.slope * short, rest)
         return _exp(centre + low), _exp(centre + high)
 
 
 def needed_by_problems(
-    counts: Sequence[float], results: Sequence[Sequence[float]], reached: Sequence[float], seed: int = 0
+    counts: Sequence[float], results: Sequence[Sequence[float]], reached: Sequence[float]
 ) -> tuple[float, float]:
     """The 95 % interval of the count needed, over the choice of problems: a bootstrap over problems.
 
@@ -107,7 +109,6 @@ def needed_by_problems(
         counts: of each measurement of the line.
         results: of each measurement, the share of right answers to each problem.
         reached: the shares of the model whose accuracy is to be reached, on the same problems.
-        seed: of the resampling.
 
     Returns:
         Both ends; the upper one is infinite if the line does not rise in more than 2.5 % of the resamples.
@@ -120,30 +121,26 @@ def needed_by_problems(
     """
     import numpy as np
 
-    rows = np.asarray([*results, reached], dtype=float)  # [models, problems]
-    rng = np.random.default_rng(seed)
-    num_problems = rows.shape[1]
-    drawn = rng.multinomial(num_problems, np.full(num_problems, 1 / num_problems), size=NUM_RESAMPLES)
-    accuracies = rows @ drawn.T / num_problems  # [models, resamples]
+    from crossdistill.eval.comparison.resampling import percentiles, resampled_means
+
+    accuracies = resampled_means(np.column_stack([*results, reached])).T  # [models, resamples]
     slope, intercept = np.polyfit(np.log(counts), accuracies[:-1], 1)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         needed = np.where(slope > 0, np.exp((accuracies[-1] - intercept) / slope), np.inf)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(needed, tail, method="lower"), np.quantile(needed, 1 - tail, method="higher")
-    return float(low), float(high)
+    return percentiles(needed)
 
 
-def _roots(square: float, linear: float, rest: float, rises: bool) -> tuple[float, float]:
+def _roots(square: float, linear: float, rest: float) -> tuple[float, float]:
     """Between which a quadratic is at most 0; if it opens downwards, from the end of its positive part on."""
     if square == 0:
-        return (-rest / linear, math.inf) if rises and linear else (-math.inf, math.inf)
+        return (-rest / linear, math.inf) if linear else (-math.inf, math.inf)
     under = linear**2 - 4 * square * rest
     if under < 0:  # nowhere positive: any count is possible
         return -math.inf, math.inf
     first, second = sorted((-linear + sign * math.sqrt(under)) / (2 * square) for sign in (-1, 1))
     if square > 0:
         return first, second
-    return (second if rises else -math.inf), math.inf
+    return second, math.inf
 
 
 def _exp(value: float) -> float:

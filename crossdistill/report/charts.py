@@ -12,22 +12,22 @@ from typing import Any
 from crossdistill.extras import require
 
 # placeholder colours, replaced by the page's own variables in the finished SVG: one drawing serves light and dark mode
-_INK, _LINE, _RAW, _GRID = "#010203", "#010204", "#010205", "#010206"
+INK, _LINE, _RAW, _GRID = "#010203", "#010204", "#010205", "#010206"
 SERIES = tuple(f"#01021{number}" for number in range(1, 7))
 """Colours of curves that are drawn over each other."""
 _VARIABLES = {
-    **{_INK: "var(--ink)", _LINE: "var(--line)", _RAW: "var(--raw)", _GRID: "var(--grid)"},
+    **{INK: "var(--ink)", _LINE: "var(--line)", _RAW: "var(--raw)", _GRID: "var(--grid)"},
     **{colour: f"var(--series{number})" for number, colour in enumerate(SERIES, 1)},
 }
 _STYLE = {
     "svg.fonttype": "none",  # keep text as text, in the page's font
     "text.parse_math": False,  # a dollar in a name is a dollar
     "font.size": 12,
-    "text.color": _INK,
+    "text.color": INK,
     "axes.edgecolor": _GRID,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "grid.color": _GRID,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -172,7 +172,7 @@ def drawn(title: str, x_label: str, unit: str, draw: Callable[[Any], None]) -> s
         title: of the chart; unique in its page.
         x_label: of the horizontal axis.
         unit: label of the vertical axis.
-        draw: draws on the ``Axes`` of matplotlib, in the colours SERIES.
+        draw: draws on the ``Axes`` of matplotlib, in the colours INK and SERIES.
     """
     import matplotlib
     from matplotlib.figure import Figure

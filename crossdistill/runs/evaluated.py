@@ -57,12 +57,17 @@ def read_evaluated(folder: Path) -> Evaluated:
 
 
 def _evaluation(folder: Path) -> Evaluated:
-    outcomes, config = _outcomes(folder / EVALUATION_FILE), folder / "config.json"
+    outcomes, config = read_outcomes(folder / EVALUATION_FILE), folder / "config.json"
     planned = read_record(config).get("tasks", {}) if config.exists() else {}
     return Evaluated(folder, outcomes, tuple(task for task in planned if task not in outcomes))
 
 
-def _outcomes(path: Path) -> dict[str, Outcomes]:
+def read_outcomes(path: Path) -> dict[str, Outcomes]:
+    """Task -> the outcomes in an ``eval.json``.
+
+    Raises:
+        InputError: it is damaged.
+    """
     record = read_record(path)
     tasks = record.get("tasks")
     if not isinstance(tasks, dict) or not tasks:
@@ -73,7 +78,7 @@ def _outcomes(path: Path) -> dict[str, Outcomes]:
 
 def _training_run(folder: Path) -> Evaluated:
     run = read_record(folder / RUN_FILE)
-    evaluations = _evaluations(folder)
+    evaluations = evaluations_of(folder)
     accuracy = run.get("accuracy")
     if not accuracy or not evaluations:
         raise InputError(
@@ -82,15 +87,15 @@ def _training_run(folder: Path) -> Evaluated:
         )
     return Evaluated(
         folder=folder,
-        outcomes=_outcomes(evaluations[max(evaluations)]),
-        starts=_outcomes(evaluations[0]) if 0 in evaluations else {},
+        outcomes=read_outcomes(evaluations[max(evaluations)]),
+        starts=read_outcomes(evaluations[0]) if 0 in evaluations else {},
         curves=_curves(accuracy, folder / RUN_FILE),
         method=_method(run),
         student=str(run.get("student", "")),
     )
 
 
-def _evaluations(folder: Path) -> dict[int, Path]:
+def evaluations_of(folder: Path) -> dict[int, Path]:
     """Step -> its evaluation, for those that were finished."""
     found = (path for path in (folder / EVALUATIONS).glob(f"step-*/{EVALUATION_FILE}"))
     steps = ((path.parent.name.removeprefix("step-"), path) for path in found)

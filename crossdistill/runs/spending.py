@@ -1,7 +1,7 @@
 """What the folders of training runs and evaluations tell of costs and accuracies."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -9,23 +9,38 @@ from typing import Any
 
 from crossdistill.costs import Part
 from crossdistill.errors import InputError
+from crossdistill.eval.comparison.agreement import check_agreement
+from crossdistill.eval.comparison.outcomes import Outcomes
 from crossdistill.report.cost.spending import Measurement, Method, Spending
+from crossdistill.runs.evaluated import EVALUATION_FILE, evaluations_of, read_outcomes
 from crossdistill.runs.folder import RunFolder
-from crossdistill.runs.run_file import read_run
+from crossdistill.runs.run_file import RUN_FILE, read_record, read_run
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
 
-EVALUATION_FILE = "eval.json"
 _COUNTED = ("data_points", "tokens", "flops")
-_SETTINGS = ("digest", "sampling")  # of a task, which must be equal to compare
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """A folder with ``eval.json``."""
+    """A folder with ``eval.json``: the outcomes and the interval of each task."""
 
     name: str
     model: str
-    tasks: Mapping[str, Mapping[str, Any]]
+    outcomes: Mapping[str, Outcomes]
+    intervals: Mapping[str, tuple[float, float] | None]
+
+    @classmethod
+    def read(cls, folder: Path) -> "_Evaluation":
+        path = folder / EVALUATION_FILE
+        outcomes, record = read_outcomes(path), read_record(path)
+        metrics = {task: entry.get("metrics") or {} for task, entry in record["tasks"].items()}
+        intervals = {task: _ends((entry.get("avg@k") or {}).get("ci")) for task, entry in metrics.items()}
+        return cls(str(folder), str(record.get("model", "")), outcomes, intervals)
+
+    def measured(self, task: str, data_points: int) -> Measurement:
+        outcomes = self.outcomes[task]
+        problems = {problem: fmean(given) for problem, given in outcomes.correct.items()}
+        return Measurement(data_points, fmean(problems.values()), self.intervals[task], problems)
 
 
 def read_spendings(folders: Sequence[Path]) -> tuple[list[Spending], list[str]]:
@@ -49,8 +64,7 @@ def read_spendings(folders: Sequence[Path]) -> tuple[list[Spending], list[str]]:
     evaluations = [one for one in read if isinstance(one, _Evaluation)]
     if not runs:
         raise InputError("only evaluations were given: name the folders of the training runs too.")
-    nested = [one for run in runs for one in _nested(Path(run.name))]
-    _check_settings([*evaluations, *nested])
+    _check_settings([*evaluations, *(one for run in runs for one in _in_training(Path(run.name)).values())])
     notes = []
     for evaluation in evaluations:
         joined = [_joined(run, evaluation) for run in runs]
@@ -62,10 +76,10 @@ def read_spendings(folders: Sequence[Path]) -> tuple[list[Spending], list[str]]:
 
 def _read(folder: Path) -> Spending | _Evaluation:
     if (folder / EVALUATION_FILE).is_file():
-        return _evaluation(folder)
-    if not (folder / "run.json").is_file():
+        return _Evaluation.read(folder)
+    if not (folder / RUN_FILE).is_file():
         raise InputError(
-            f"{folder} has neither run.json nor {EVALUATION_FILE}: give the output folder of a finished run or "
+            f"{folder} has neither {RUN_FILE} nor {EVALUATION_FILE}: give the output folder of a finished run or "
             "evaluation."
         )
     return _spending(folder, read_run(folder))
@@ -75,8 +89,8 @@ def _spending(folder: Path, run: dict[str, Any]) -> Spending:
     missing = [name for name in _COUNTED if name not in run]
     if missing:
         raise InputError(
-            f"{folder}/run.json has no {', '.join(missing)}, because it was written by an earlier version or is not of "
-            "a run: repeat the run, or leave it out."
+            f"{folder}/{RUN_FILE} has no {', '.join(missing)}, because an earlier version wrote it or it is not of a "
+            "run: repeat the run, or leave it out."
         )
     tokens = {Part(part): count for part, count in run["tokens"].items()}
     return Spending(
@@ -101,54 +115,31 @@ def _accuracy(folder: Path, run: dict[str, Any]) -> dict[str, tuple[Measurement,
     steps = [row["step"] for row in run.get("history") or () if "step" in row]
     steps += [entry["step"] for rows in entries.values() for entry in rows]
     last = max(steps, default=0) or 1
+    evaluations = _in_training(folder)
     return {
         task: tuple(
-            Measurement(
-                data_points=round(run["data_points"] * entry["step"] / last),
-                mean=entry["mean"],
-                ci=_ends(entry.get("ci")),
-                problems=_problems_of_step(folder, entry["step"], task),
-            )
+            _of_step(entry, task, round(run["data_points"] * entry["step"] / last), evaluations.get(entry["step"]))
             for entry in sorted(rows, key=lambda entry: entry["step"])
         )
         for task, rows in entries.items()
     }
 
 
-def _problems_of_step(folder: Path, step: int, task: str) -> dict[str, float] | None:
-    path = folder / "evaluations" / f"step-{step:06d}"
-    if not (path / EVALUATION_FILE).is_file():
-        return None
-    tasks = _evaluation(path).tasks
-    return _problems(tasks[task]) if task in tasks else None
+def _of_step(entry: Mapping[str, Any], task: str, data_points: int, found: _Evaluation | None) -> Measurement:
+    if found is not None and task in found.outcomes:
+        return found.measured(task, data_points)
+    return Measurement(data_points, entry["mean"], _ends(entry.get("ci")))
 
 
-def _nested(folder: Path) -> Iterator[_Evaluation]:
-    for path in sorted(folder.glob(f"evaluations/*/{EVALUATION_FILE}")):
-        yield _evaluation(path.parent)
-
-
-def _evaluation(folder: Path) -> _Evaluation:
-    path = folder / EVALUATION_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return _Evaluation(str(folder), str(content["model"]), dict(content["tasks"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not an evaluation ({error!r}): repeat it, or leave it out.") from None
+def _in_training(folder: Path) -> dict[int, _Evaluation]:
+    """Step -> the evaluation that a run made there."""
+    return {step: _Evaluation.read(path.parent) for step, path in evaluations_of(folder).items()}
 
 
 def _check_settings(evaluations: Sequence[_Evaluation]) -> None:
     """Accuracies on other problems, or sampled otherwise, do not compare."""
-    first: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for evaluation in evaluations:
-        for task, entry in evaluation.tasks.items():
-            name, known = first.setdefault(task, (evaluation.name, entry))
-            differing = [key for key in _SETTINGS if known.get(key) != entry.get(key)]
-            if differing:
-                raise InputError(
-                    f"{name} and {evaluation.name} measured {task} differently ({', '.join(differing)}): evaluate both "
-                    "alike, or leave one out."
-                )
+    for task in sorted({task for one in evaluations for task in one.outcomes}):
+        check_agreement([(one.name, one.outcomes[task]) for one in evaluations if task in one.outcomes])
 
 
 def _joined(run: Spending, evaluation: _Evaluation) -> Spending:
@@ -157,9 +148,9 @@ def _joined(run: Spending, evaluation: _Evaluation) -> Spending:
     if data_points is None:
         return run
     accuracy = {task: list(points) for task, points in run.accuracy.items()}
-    for task, entry in evaluation.tasks.items():
+    for task in evaluation.outcomes:
         others = [point for point in accuracy.get(task, []) if point.data_points != data_points]
-        accuracy[task] = sorted([*others, _measurement(entry, data_points)], key=lambda point: point.data_points)
+        accuracy[task] = sorted([*others, evaluation.measured(task, data_points)], key=lambda one: one.data_points)
     return replace(run, accuracy={task: tuple(points) for task, points in accuracy.items()})
 
 
@@ -174,16 +165,6 @@ def _data_points(run: Spending, model: str) -> int | None:
         count: int = json.loads(usage.read_text())["data_points"]
         return count
     return None
-
-
-def _measurement(entry: Mapping[str, Any], data_points: int) -> Measurement:
-    metric = entry["metrics"]["avg@k"]
-    return Measurement(data_points, metric["mean"], _ends(metric.get("ci")), _problems(entry))
-
-
-def _problems(entry: Mapping[str, Any]) -> dict[str, float] | None:
-    results = entry.get("per_problem") or {}
-    return {name: fmean(answers) for name, answers in results.items() if answers} or None
 
 
 def _ends(ci: Any) -> tuple[float, float] | None:

@@ -42,7 +42,13 @@ def browser() -> Iterator[Any]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Name -> page."""
     folder = tmp_path_factory.mktemp("pages")
-    writers = {"report": _report, "inspection": _inspection, "alignment": _alignment, "comparison": _comparison}
+    writers = {
+        "report": _report,
+        "inspection": _inspection,
+        "alignment": _alignment,
+        "comparison": _comparison,
+        "cost": _cost,
+    }
     pages = {name: folder / f"{name}.html" for name in writers}
     for name, write in writers.items():
         write(pages[name])

@@ -11,8 +11,8 @@ from crossdistill.extras import require
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of training runs and of evaluations.")],
-    task: Annotated[str | None, typer.Option(help="Task on which accuracies are compared, if there are several.")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of training runs and of evaluations.")],
+    task: Annotated[str | None, typer.Option(help="Task on which accuracies are compared.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report as a page with its figure.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the tables as Markdown.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, for programs.")] = False,

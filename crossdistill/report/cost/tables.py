@@ -7,8 +7,8 @@ from typing import Any
 
 from crossdistill.costs import Part
 from crossdistill.report.cost.comparison import Comparison, CostReport, Interval
-from crossdistill.report.cost.spending import Measurement, Method, Spending
-from crossdistill.report.format import MISSING, count, duration, percent, si
+from crossdistill.report.cost.spending import Measurement, Method
+from crossdistill.report.format import MISSING, count, duration, percent
 
 UNBOUNDED = "unbounded"
 UNKNOWN = "not known"
@@ -57,24 +57,21 @@ def summaries(report: CostReport) -> Iterator[str]:
 
 
 def _costs(report: CostReport) -> TextTable:
-    header = ("run", "method", "data points", "student tokens", "teacher tokens", "teacher FLOPs", "student FLOPs")
+    header = ("run", "method", "data points", "tokens", "FLOPs", "time")
     accuracy = () if report.task is None else (f"{report.task}, 95 % interval",)
     rows = (
         (
             run.name,
             run.method.value,
             count(run.data_points),
-            count(_step_tokens(run)),
-            count(_tokens(run, Part.TEACHER_PREFILL) + _tokens(run, Part.TEACHER_ROLLOUT)),
-            flops(run.teacher_flops),
-            flops(run.student_flops),
+            count(run.tokens.get(Part.SFT_STEP if run.method is Method.SFT else Part.STUDENT_STEP)),
             flops(run.total_flops),
             duration(run.seconds),
             *(() if report.task is None else (_last(run.measured(report.task)),)),
         )
         for run in report.runs
     )
-    return TextTable("What the runs cost", (*header, "FLOPs", "time", *accuracy), tuple(rows))
+    return TextTable("What the runs cost", (*header, *accuracy), tuple(rows))
 
 
 def _parts(report: CostReport) -> TextTable:
@@ -127,14 +124,6 @@ def flops(value: Any) -> str:
     return "0" if not value else f"{value:.2e}".replace("e+0", "e").replace("e+", "e")
 
 
-def _step_tokens(run: Spending) -> int:
-    return _tokens(run, Part.SFT_STEP if run.method is Method.SFT else Part.STUDENT_STEP)
-
-
-def _tokens(run: Spending, part: Part) -> int:
-    return run.tokens.get(part, 0)
-
-
 def _last(measured: tuple[Measurement, ...]) -> str:
     if not measured:
         return MISSING
@@ -156,8 +145,8 @@ def _end(value: float, show: Callable[[float], str]) -> str:
 
 
 def _rounded(value: float) -> str:
-    """Whole below ten thousand; three digits from there on."""
-    return count(value) if value < 10_000 else si(value)
+    """A count to three digits: it was extrapolated."""
+    return count(float(f"{value:.3g}"))
 
 
 def _times(interval: Interval) -> str:
