@@ -14,6 +14,7 @@ from crossdistill.report.html import write_report
 from tests.cli.harness import run
 from tests.eval.comparison.factory import entry, verdicts, write_evaluation, write_training
 from tests.models import student_tokenizer, teacher_tokenizer
+from tests.report.cost.folders import evaluation, opd_run, sft_run
 from tests.report.views import view_of
 from tests.snippets import ROOT
 
@@ -88,6 +89,22 @@ def _alignment(page: Path) -> None:
     rows.write_text("".join(json.dumps({"response": TEXT * count}) + "\n" for count in (1, 2, 3)))
     models = (str(ASSETS / "student"), str(ASSETS / "teacher"))
     assert run("align", *models, "--responses", str(rows), "--html", str(page)).code == 0
+
+
+def _cost(page: Path) -> None:
+    folder = page.parent / "costs"
+    names = []
+    for name, make, data_points, accuracy in (
+        ("sft-on-one-thousand-examples", sft_run, 1_000, 0.3),
+        ("sft-on-four-thousand-examples", sft_run, 4_000, 0.4),
+        ("a-distillation-with-a-long-name", opd_run, 640, 0.55),
+    ):
+        (folder / name / "model").mkdir(parents=True)
+        trained = make(folder / name, data_points)
+        results = verdicts(accuracy, 200)
+        names += [trained, evaluation(folder / f"eval-{name}", str(trained / "model"), results)]
+    result = run("report", *map(str, names), "--html", str(page), "--quiet")
+    assert (result.code, result.out) == (0, ""), result.err
 
 
 def _comparison(page: Path) -> None:
