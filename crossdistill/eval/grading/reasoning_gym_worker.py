@@ -7,6 +7,7 @@ The command line has the generator's name and, as JSON, its configuration.
 """
 
 import json
+import re
 import sys
 import warnings
 from functools import cache
@@ -24,7 +25,9 @@ EVALUATING = {
 }
 """Generators whose verifiers evaluate an answer as Python -> what the answer has to be."""
 BY_TEXT = {"game_of_life_halting"}
-"""Generators whose verifiers hold every text for right; theirs are compared as texts."""
+"""Generators whose verifiers hold every text for right (in 0.1.25): their answers are compared as texts."""
+WITH_NUMBERS = {"puzzle24"}
+"""Generators whose verifiers take any numbers (in 0.1.25): those of the problem have to be used."""
 _RIGHT = 1 - 1e-9
 _SECONDS = 600
 
@@ -60,10 +63,16 @@ class Answers:
             return {"correct": False, "reason": "no expression that can be evaluated safely"}
         if self._generator in BY_TEXT:
             return {"correct": given == entry["answer"]}
+        if self._generator in WITH_NUMBERS and _numbers(given) != sorted(entry["metadata"]["numbers"]):
+            return {"correct": False, "reason": "other numbers than the problem's"}
         try:
             return {"correct": bool(self._dataset.score_answer(given, entry) >= _RIGHT)}
         except Exception as error:  # noqa: BLE001 - an answer that breaks a verifier is wrong
             return {"correct": False, "reason": f"cannot be verified: {type(error).__name__}"}
+
+
+def _numbers(text: str) -> list[int]:
+    return sorted(int(number) for number in re.findall(r"\d+", text))
 
 
 if __name__ == "__main__":
