@@ -16,10 +16,11 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -39,7 +40,11 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from crossdistill.demo.task import grade, make_problem, number_words, operand_pairs, problems
+from crossdistill.demo.sums import Sums
+from crossdistill.demo.task import make_problem, number_words, operand_pairs, problems
+from crossdistill.eval.task import TaskOptions
+from crossdistill.runs.accuracy import ACCURACY
+from crossdistill.runs.evaluate import evaluate_model
 
 SFT_SEED, HELD_OUT_SEED, WEIGHT_SEED, DATA_SEED = 1, 2, 3, 4
 
@@ -179,20 +184,14 @@ def draw_batches(draw: Callable[[], Example], batch_size: int) -> Iterator[list[
         yield [draw() for _ in range(batch_size)]
 
 
-@torch.no_grad()
-def accuracy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, sample: bool) -> float:
-    """Share of the held-out problems solved, decoding greedily or sampling at temperature 1."""
-    model.eval()
-    held_out = problems("test", NUM_HELD_OUT, HELD_OUT_SEED)
-    correct = 0
-    for start in range(0, len(held_out), 125):
-        batch = held_out[start : start + 125]
-        prompts = [encode_prompt(tokenizer, p.prompt) for p in batch]
-        inputs = tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
-        output = model.generate(**inputs, do_sample=sample, max_new_tokens=48)
-        responses = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        correct += sum(grade(p, response) for p, response in zip(batch, responses, strict=True))
-    return correct / len(held_out)
+def accuracy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, temperature: float) -> float:
+    """Share of the held-out problems solved, greedily or sampled."""
+    sampling = replace(Sums.sampling, temperature=temperature, seed=HELD_OUT_SEED)
+    with TemporaryDirectory() as folder:
+        parts = Sums(NUM_HELD_OUT, HELD_OUT_SEED), TaskOptions(), sampling, Path(folder)
+        found = evaluate_model(model, tokenizer, *parts, is_quiet=True)
+    share: float = found["tasks"][Sums.name]["metrics"][ACCURACY]["mean"]
+    return share
 
 
 def train_on_sums(
@@ -232,11 +231,10 @@ def build(role: str, assets: Path) -> dict[str, Any]:
         tokenizer = build_student_tokenizer()
         model = build_model(role, tokenizer)
         stages["pretraining"] = train_on_sums(model, tokenizer, STUDENT_HABITS, STUDENT_PRETRAINING)
-        scores["greedy_before_sft"] = accuracy(model, tokenizer, sample=False)
+        scores["greedy_before_sft"] = accuracy(model, tokenizer, temperature=0.0)
         stages["sft"] = warm_start(model, tokenizer, assets / "sft.jsonl", STUDENT_SFT)
-    torch.manual_seed(HELD_OUT_SEED)
-    scores["greedy"] = accuracy(model, tokenizer, sample=False)
-    scores["sampled"] = accuracy(model, tokenizer, sample=True)
+    scores["greedy"] = accuracy(model, tokenizer, temperature=0.0)
+    scores["sampled"] = accuracy(model, tokenizer, temperature=1.0)
     print(f"{role}: {scores} (n = {NUM_HELD_OUT})", flush=True)
     tokenizer.save_pretrained(assets / role)
     model.save_pretrained(assets / role)

@@ -9,15 +9,13 @@ from crossdistill.eval.problem import Problem
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
 
-_SEED = 1
-"""The demo's test problems are the same for each seed of a run."""
-
 
 class Sums(Task):
     """Held-out sums in number words, greedily; as ``--task``, crossdistill.demo.sums:Sums.
 
     Args:
         num_problems: of the test split.
+        seed: that draws them; the demo's are the same for each seed of a run.
 
     Example:
         >>> [problem] = Sums(num_problems=1).problems(TaskOptions())
@@ -28,12 +26,13 @@ class Sums(Task):
     name = "sums"
     sampling = Sampling(max_tokens=48)
 
-    def __init__(self, num_problems: int = 400) -> None:
+    def __init__(self, num_problems: int = 400, seed: int = 1) -> None:
         self._num_problems = num_problems
+        self._seed = seed
 
     def all_problems(self, options: TaskOptions) -> Sequence[Problem]:
         """The same problems for each seed of the options; as conversations, for each model's own chat template."""
-        drawn = problems("test", self._num_problems, seed=_SEED)
+        drawn = problems("test", self._num_problems, seed=self._seed)
         return [Problem(one.prompt, [{"role": "user", "content": one.prompt}], one.answer) for one in drawn]
 
     def grader(self, options: TaskOptions) -> Grader:

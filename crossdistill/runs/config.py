@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from crossdistill.errors import InputError
-from crossdistill.runs.eval_tasks import EvalTaskTables
+from crossdistill.runs.eval_tasks import EvalTaskTable, EvalTaskTables
 
 T = TypeVar("T", bound=BaseModel)
 K = TypeVar("K")
@@ -261,6 +261,11 @@ def lora_fields() -> dict[str, str]:
     return dict(_described(LoraConfig))
 
 
+def eval_task_fields() -> dict[str, str]:
+    """Keys of a table [eval_tasks.NAME] -> their meaning."""
+    return {name: field.description or "" for name, field in EvalTaskTable.model_fields.items()}
+
+
 _NOT_IN_TRAIN = {
     *("output_dir", "objective", "objective_options"),  # set elsewhere
     "max_tool_calling_iterations",  # tools are functions, which only Python can give
@@ -337,13 +342,19 @@ def set_value(values: dict[str, Any], override: str) -> None:
         values[name] = text  # a bare word is a string
 
 
+_TABLES: dict[str, type[BaseModel]] = {"teachers": TeacherTable, "eval_tasks": EvalTaskTable}
+"""Tables of tables of a run file."""
+
+
 def _sentences(error: ValidationError, kind: type[BaseModel]) -> Iterator[str]:
     for item in error.errors():
-        key = ".".join(map(str, item["loc"]))
+        table, *inner = item["loc"]
+        known = (_TABLES.get(str(table), kind) if inner else kind).model_fields
+        key, name = ".".join(map(str, item["loc"])), str(item["loc"][-1])
         if item["type"] == "extra_forbidden":
-            yield f"unknown key {key!r}; {_hint(key, kind.model_fields)}"
+            yield f"unknown key {key!r}; {_hint(name, known)}"
         elif item["type"] == "missing":
-            yield f"{key!r} is missing: {kind.model_fields[key].description}"
+            yield f"{key!r} is missing: {known[name].description}"
         elif item["type"] == "value_error":
             yield str(item["ctx"]["error"])
         else:

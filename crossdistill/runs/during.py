@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import Trainer, TrainerCallback
 
 from crossdistill.errors import InputError
+from crossdistill.findings import FindingLog
 from crossdistill.runs.accuracy import figures_of, finish_evaluation, is_whole, tasks_of
 from crossdistill.runs.config import RunConfig, SFTRunConfig
 from crossdistill.runs.evaluate import evaluate_model
@@ -113,10 +114,12 @@ class EvaluationDuring(TrainerCallback):
 
     def _evaluate_alone(self, folder: Path, step: int) -> None:
         student = self._trainer.accelerator.unwrap_model(self._trainer.model)
-        name = f"{self._config.student} after {step} steps"
+        name, log = f"{self._config.student} after {step} steps", FindingLog(is_emitter=False)
         for held in self._tasks:
             arguments = held.task, held.options, held.sampling, folder
-            evaluate_model(student, self._tokenizer, *arguments, name=name, is_quiet=True)
+            evaluate_model(student, self._tokenizer, *arguments, name=name, is_quiet=True, log=log)
+        known = {finding.kind for finding in self._trainer.findings.findings}
+        self._trainer.findings.add_all(finding for finding in log.findings if finding.kind not in known)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -86,6 +86,7 @@ def evaluate_model(
     name: str = "",
     batch_tokens: int = BATCH_TOKENS,
     is_quiet: bool = False,
+    log: FindingLog | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model that is loaded on one task, and write ``samples/TASK.jsonl`` and ``eval.json``.
 
@@ -103,6 +104,7 @@ def evaluate_model(
         name: of the model, in ``eval.json``.
         batch_tokens: most tokens of prompts and responses in a batch, counted at their full length.
         is_quiet: whether to show no progress.
+        log: receives what is found about the responses.
 
     Returns:
         The content of ``eval.json``; ``["tasks"][task.name]["metrics"]["avg@k"]`` has ``mean``, ``ci`` and ``n``.
@@ -111,7 +113,7 @@ def evaluate_model(
         InputError: bad input, or the folder holds another evaluation.
     """
     evaluation = _Evaluation(
-        EvaluationFolder(folder), [PlannedTask.of(task, options, sampling)], FindingLog(), is_quiet
+        EvaluationFolder(folder), [PlannedTask.of(task, options, sampling)], log or FindingLog(), is_quiet
     )
     with evaluation.prepared(name, resume=True), in_mode(model, training=False):
         generator = LocalGenerator(model, tokenizer, batch_tokens)

@@ -31,10 +31,11 @@ def command(
     run.json and checkpoints/ into the output folder, and the teacher's responses to responses.jsonl as they come.
     """
     require("train")
-    from crossdistill.runs.config import SFTRunConfig, lora_fields, read_config, sft_fields
+    from crossdistill.runs.config import SFTRunConfig, eval_task_fields, lora_fields, read_config, sft_fields
 
     if keys:
-        return print_keys(SFTRunConfig, {"train": sft_fields, "lora": lora_fields})
+        tables = {"train": sft_fields, "lora": lora_fields, "eval_tasks.NAME": eval_task_fields}
+        return print_keys(SFTRunConfig, tables)
     config = read_config(SFTRunConfig, file, overrides, {"student": student, "dataset": dataset, "teacher": teacher})
     from crossdistill.runs.sft import sft
 

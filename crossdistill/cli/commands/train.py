@@ -36,10 +36,11 @@ def command(
     it. Writes model/, run.json, samples.jsonl, report.html and checkpoints/ into the output folder.
     """
     require("train")
-    from crossdistill.runs.config import RunConfig, lora_fields, read_config, train_fields
+    from crossdistill.runs.config import RunConfig, eval_task_fields, lora_fields, read_config, train_fields
 
     if keys:
-        return print_keys(RunConfig, {"train": train_fields, "lora": lora_fields})
+        tables = {"train": train_fields, "lora": lora_fields, "eval_tasks.NAME": eval_task_fields}
+        return print_keys(RunConfig, tables)
     named = {
         "student": student,
         "teacher": teacher,
