@@ -1,6 +1,7 @@
 """Right answers as files give them, in the one form that graders take."""
 
 import math
+from decimal import Decimal
 from typing import Any
 
 from crossdistill.errors import InputError
@@ -12,7 +13,7 @@ _SOLUTION_END = "####"
 def answer_texts(row: Row, name: str) -> str | list[str]:
     """The right answer of a row as a text, or several accepted ones as a list.
 
-    A number is written as JSON writes it, true and false as ``True`` and ``False``. Of a worked solution that ends with
+    A number is written without an exponent, true and false as ``True`` and ``False``. Of a worked solution that ends with
     ``#### 18``, as in GSM8K, the part after the mark counts.
 
     Args:
@@ -42,8 +43,10 @@ def _text(value: Any, row: Row, name: str) -> str:
         if not text:
             raise InputError(f"{row.where} has an empty {name!r}: fill it, or leave the row out.")
         return text
-    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+    if isinstance(value, bool | int):
         return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return format(Decimal(repr(value)), "f")
     raise InputError(
         f"{row.where} has {value!r} as {name!r}: give a text, a finite number, true or false, or a list of them."
     )

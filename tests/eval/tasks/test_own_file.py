@@ -51,6 +51,7 @@ def test_messages(tmp_path):
         (4, "4"),
         (-0.5, "-0.5"),
         (4.0, "4.0"),
+        (1e-05, "0.00001"),
         (10**30, str(10**30)),
         (True, "True"),
         (False, "False"),
