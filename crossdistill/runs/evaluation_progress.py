@@ -28,6 +28,7 @@ class EvaluationProgress:
     def __init__(self, task: str, total: int, done: int, is_quiet: bool = False, console: Console | None = None):
         self._console = console or Console(stderr=True)
         self._is_quiet = is_quiet
+        self._is_drawn = not is_quiet and self._console.is_terminal
         columns = (BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -45,16 +46,17 @@ class EvaluationProgress:
         self._seen += 1
         self._right += sample.correct
         self._bar.update(self._task, advance=1, figures=f"{percent(self._right / self._seen)} right")
-        if not self._is_quiet and not self._console.is_terminal:
+        if not self._is_quiet and not self._is_drawn:
             self._say()
 
     def __enter__(self) -> Self:
-        if not self._is_quiet and self._console.is_terminal:
+        if self._is_drawn:
             self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bar.stop()
+        if self._is_drawn:  # elsewhere it would print an empty line
+            self._bar.stop()
 
     def _say(self) -> None:
         task, now = self._bar.tasks[0], time.monotonic()

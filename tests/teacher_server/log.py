@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 COMPLETIONS = "/v1/completions"
+CHAT = "/v1/chat/completions"
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.teacher_server import wire
 from tests.teacher_server.faults import Fault
-from tests.teacher_server.log import COMPLETIONS, Log, Seen
+from tests.teacher_server.log import CHAT, COMPLETIONS, Log, Seen
 from tests.teacher_server.scoring import Scorer
 from tests.teacher_server.scripts import Script, nothing
 from tests.teacher_server.service import Service, Settings
@@ -164,6 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, service.tokenize(seen.body)
         if seen.path == COMPLETIONS:
             return service.completions(seen, fault)
+        if seen.path == CHAT:
+            return service.chat(seen.body)
         return 404, {"detail": "Not Found"}
 
     def _authorized(self, key: str | None) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from crossdistill.chat import render_prompt
+from crossdistill.teachers.writing import write_responses
 from tests.teacher_server import wire
 from tests.teacher_server.faults import Fault
 from tests.teacher_server.log import Seen
@@ -74,6 +76,18 @@ class Service:
             if fault is not None and fault.rows is not None and seen.scores:
                 scored = fault.rows(scored)
             return 200, self._written(body, scored)
+
+    def chat(self, body: dict[str, Any]) -> Answer:
+        """The model's greedy answer, whatever the temperature is."""
+        if body.get("model") != self.settings.name:
+            return wire.error(404, f"The model `{body.get('model')}` does not exist.", "NotFoundError")
+        tokenizer, kwargs = self.scorer.tokenizer, body.get("chat_template_kwargs") or {}
+        num_prompt = len(render_prompt(tokenizer, body["messages"], kwargs))
+        with self._lock:
+            arguments = self.scorer.model, tokenizer, [body["messages"]], body["max_tokens"]
+            [response] = write_responses(*arguments, template_kwargs=kwargs)
+        reason = "stop" if response.stopped else "length"
+        return 200, wire.chat_completion(self.settings.name, response.text, reason, num_prompt, response.num_tokens)
 
     def _refusals(self, body: dict[str, Any], ids: tuple[int, ...]) -> list[tuple[bool, Answer]]:
         settings, most, max_tokens = self.settings, self.scorer.max_length, body.get("max_tokens", 16)

@@ -47,6 +47,14 @@ def completion(model: str, choice: dict[str, Any], num_prompt: int, num_generate
     }
 
 
+def chat_completion(
+    model: str, content: str | None, finish_reason: str, num_prompt: int, num_generated: int
+) -> dict[str, Any]:
+    message = {"role": "assistant", "content": content, "refusal": None}
+    choice = {"message": message, "finish_reason": finish_reason}
+    return {**completion(model, choice, num_prompt, num_generated), "id": "chatcmpl-0", "object": "chat.completion"}
+
+
 def prompt_logprobs(rows: list[Row | None], decode: Callable[[int], str]) -> list[dict[str, Any] | None]:
     """vLLM's list: None, then for each position {id: {logprob, rank, decoded_token}}."""
     return [

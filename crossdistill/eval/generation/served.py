@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
@@ -48,10 +49,10 @@ class ServedGenerator(Generator):
         self._retry = RetryPolicy(self._connection.url, options.patience_s, self._connection.traffic, what="model")
         self._thread = LoopThread()
         self._asking: asyncio.Task[None] | None = None
-        try:
-            self.model = self._named(self._thread.run(self._retry(self._models)))
-        except Refused as refusal:
-            raise InputError(f"the server at {self._connection.url} lists no models: {refusal}.") from None
+        with ExitStack() as undo:
+            undo.callback(self._close)
+            self.model = self._named()
+            undo.pop_all()
 
     def write(self, wanted: Sequence[Wanted], sampling: Sampling) -> Iterator[Written]:
         """See :meth:`Generator.write`. A sample that the server refuses or fails again and again does not end the rest.
@@ -84,6 +85,9 @@ class ServedGenerator(Generator):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._thread.run(self._connection.close())
         self._thread.close()
 
@@ -145,7 +149,12 @@ class ServedGenerator(Generator):
     async def _models(self) -> dict[str, int | None]:
         return await served_models(self._connection)
 
-    def _named(self, models: dict[str, int | None]) -> str:
+    def _named(self) -> str:
+        """The model's name, once the server has said what it serves."""
+        try:
+            models = self._thread.run(self._retry(self._models))
+        except Refused as refusal:
+            raise InputError(f"the server at {self._connection.url} lists no models: {refusal}.") from None
         name = self._options.model
         if name is None and len(models) == 1:
             return next(iter(models))
