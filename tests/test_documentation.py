@@ -40,8 +40,9 @@ def check(run: RunConfig, folder: Path) -> None:
 
 
 def test_the_run_file_of_the_quickstart_is_valid(tmp_path: Path) -> None:
-    (text,) = blocks("docs/quickstart.md", "toml")
-    check(RunConfig.model_validate(tomllib.loads(text)), tmp_path)
+    run, evaluations = map(tomllib.loads, blocks("docs/quickstart.md", "toml"))
+    check(RunConfig.model_validate({**run, **evaluations}), tmp_path)
+    assert set(evaluations["eval_tasks"]) == {"gsm8k", "mine"}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -7,7 +7,7 @@ import typer
 
 from crossdistill import __version__
 from crossdistill.cli.app import app
-from crossdistill.runs.config import RunConfig, SFTRunConfig, lora_fields, sft_fields, train_fields
+from crossdistill.runs.config import RunConfig, SFTRunConfig, eval_task_fields, lora_fields, sft_fields, train_fields
 from tests.cli.harness import run
 
 COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -52,8 +52,8 @@ def test_unknown_options_and_commands(option):
 @pytest.mark.parametrize(
     ("command", "model", "tables"),
     [
-        ("train", RunConfig, {"train": train_fields, "lora": lora_fields}),
-        ("sft", SFTRunConfig, {"train": sft_fields, "lora": lora_fields}),
+        ("train", RunConfig, {"train": train_fields, "lora": lora_fields, "eval_tasks.NAME": eval_task_fields}),
+        ("sft", SFTRunConfig, {"train": sft_fields, "lora": lora_fields, "eval_tasks.NAME": eval_task_fields}),
     ],
 )
 def test_keys(command, model, tables):
