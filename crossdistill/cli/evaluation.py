@@ -59,7 +59,7 @@ def plan(
         names: of the tasks; none takes those of the preset.
         preset_name: of a preset, which says how its tasks are sampled; None takes each task's own settings.
         sampling: fields of :class:`Sampling` that override these.
-        options: of all tasks.
+        options: of all tasks; each takes the parameters that it has.
         sources: task -> where its problems are, in place of the task's own.
 
     Raises:
@@ -79,10 +79,19 @@ def plan(
     strangers = [name for name in sources if name not in tasks]
     if strangers:
         raise InputError(f"--source names {strangers[0]!r}, which is none of the tasks {', '.join(tasks)}.")
+    known = [parameter for task in tasks.values() for parameter in task.parameters]
+    unknown = [name for name in options.parameters if name not in known]
+    if unknown:
+        takes = f"they take {', '.join(known)}" if known else "they take none"
+        raise InputError(f"--param names {unknown[0]!r}, which is a parameter of none of {', '.join(tasks)}: {takes}.")
     return [
         PlannedTask.of(
             task,
-            replace(options, source=str(sources[name]) if name in sources else None),
+            replace(
+                options,
+                source=str(sources[name]) if name in sources else None,
+                parameters={key: value for key, value in options.parameters.items() if key in task.parameters},
+            ),
             checked(replace(settings.get(name, task.sampling), **sampling)),
         )
         for name, task in tasks.items()
