@@ -47,6 +47,8 @@ class OwnFile(Task):
 
     def all_problems(self, options: TaskOptions) -> Sequence[Problem]:
         """One problem a row."""
+        if str(options.source or self.source) != self.source:
+            raise InputError(f"task {self.name!r} is the file {self.source} itself: leave the source out.")
         make = {"tests": _program, "choices": _choice, "answer": _answer}[self._kind]
         return [make(row, options) for row in self._rows]
 

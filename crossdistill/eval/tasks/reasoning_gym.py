@@ -51,16 +51,25 @@ class ReasoningGym(Task):
     def all_problems(self, options: TaskOptions) -> Sequence[Problem]:
         """As many as the size says, from the seed; the reference is reasoning-gym's entry and its index."""
         from crossdistill.eval.grading.reasoning_gym import GENERATING_SECONDS, processes
+        from crossdistill.eval.grading.workers import EndedError
 
+        if options.source is not None:
+            raise InputError(f"task {self.name!r} makes its problems itself: leave the source {options.source} out.")
         settings = self._settings(options)
         size = _size(self.generator, settings)
         instruction = _INSTRUCTION if options.instruction is None else options.instruction
+        problems = []
         with contextlib.closing(processes(self.generator, settings, 1)) as workers:
-            entries = [workers.ask({"index": index}, GENERATING_SECONDS) for index in range(size)]
-        return [
-            Problem(f"{options.seed}-{index}", instructed(entry["question"], instruction), {"index": index, **entry})
-            for index, entry in enumerate(entries)
-        ]
+            for index in range(size):
+                try:
+                    entry = workers.ask({"index": index}, GENERATING_SECONDS)
+                except EndedError as ended:
+                    raise InputError(
+                        f"making problem {index} of {self.name!r} {ended}: give parameters that make easier ones."
+                    ) from None
+                prompt = instructed(entry["question"], instruction)
+                problems.append(Problem(f"{options.seed}-{index}", prompt, {"index": index, **entry}))
+        return problems
 
     def grader(self, options: TaskOptions) -> Grader:
         """Reasoning-gym's own verifier of this generator."""

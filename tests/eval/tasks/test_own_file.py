@@ -232,3 +232,9 @@ def test_a_folder_of_a_data_set(tmp_path, monkeypatch, tmp_path_factory):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "rows.jsonl").write_text(json.dumps({"prompt": QUESTION, "answer": "4"}))
     assert [one.reference for one in problems(tmp_path / "mine")] == ["4"]
+
+
+def test_another_source_is_refused(tmp_path):
+    path = write(tmp_path / "mine.jsonl", [{"prompt": QUESTION, "answer": "4"}])
+    with pytest.raises(InputError, match=r"^task 'mine' is the file .*mine.jsonl itself: leave the source out\.$"):
+        problems(path, source="other.jsonl")

@@ -254,6 +254,18 @@ def test_parameters_are_refused(name, parameters, message):
         get(f"reasoning_gym:{name}").problems(options(**parameters))
 
 
+def test_a_source_is_refused():
+    with pytest.raises(InputError, match=r"makes its problems itself: leave the source sums\.jsonl out\.$"):
+        get("reasoning_gym:chain_sum").problems(TaskOptions(source="sums.jsonl"))
+
+
+@pytest.mark.slow
+def test_problems_that_take_for_ever_are_refused(monkeypatch):
+    monkeypatch.setattr("crossdistill.eval.grading.reasoning_gym.GENERATING_SECONDS", 0.0)
+    with pytest.raises(InputError, match=r"^making problem 0 of 'reasoning_gym:knight_swap' timed out: give parameters"):
+        get("reasoning_gym:knight_swap").problems(options())
+
+
 def test_a_missing_extra_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
     monkeypatch.setattr("crossdistill.extras.find_spec", lambda name: None if name == "reasoning_gym" else True)
