@@ -13,8 +13,8 @@ _SOLUTION_END = "####"
 def answer_texts(row: Row, name: str) -> str | list[str]:
     """The right answer of a row as a text, or several accepted ones as a list.
 
-    A number is written without an exponent, true and false as ``True`` and ``False``. Of a worked solution that ends with
-    ``#### 18``, as in GSM8K, the part after the mark counts.
+    A number is written without an exponent, true and false as ``True`` and ``False``. Of a worked solution that ends
+    with ``#### 18``, as in GSM8K, the part after the mark counts.
 
     Args:
         row: to read.

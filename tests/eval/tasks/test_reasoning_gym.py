@@ -262,7 +262,9 @@ def test_a_source_is_refused():
 @pytest.mark.slow
 def test_problems_that_take_for_ever_are_refused(monkeypatch):
     monkeypatch.setattr("crossdistill.eval.grading.reasoning_gym.GENERATING_SECONDS", 0.0)
-    with pytest.raises(InputError, match=r"^making problem 0 of 'reasoning_gym:knight_swap' timed out: give parameters"):
+    with pytest.raises(
+        InputError, match=r"^making problem 0 of 'reasoning_gym:knight_swap' timed out: give parameters"
+    ):
         get("reasoning_gym:knight_swap").problems(options())
 
 
