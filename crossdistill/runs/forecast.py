@@ -1,14 +1,14 @@
 """What a run will be, from its file and its launch: nothing is loaded, no process is started."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
 
-from crossdistill.inspection.activations import activations
-from crossdistill.inspection.memory import Engine, ModelSize, Part, Setting, estimate
+from crossdistill.inspection.activations import Activations, activations
+from crossdistill.inspection.memory import Engine, ModelSize, Part, Setting, estimate, peaks
 from crossdistill.inspection.model_files import is_url, read_config
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.train.config import CrossTokenizerConfig
@@ -43,17 +43,78 @@ def forecast(config: RunConfig, launch: Launch, prompt_tokens: int) -> Forecast:
     Raises:
         InputError: a model's configuration cannot be read, or an option is refused.
     """
+    args = _arguments(config, launch)
+    setting = _setting(args, launch, prompt_tokens, is_adapter=config.lora is not None)
+    sizes = _Sizes.of(config, setting)
+    sentences = [*launch.sentences(), *_sentences(args, setting, sizes.kept is None)]
+    return Forecast(sentences, sizes.parts(setting))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is done at once.
+
+    Attributes:
+        rows: of a forward pass that trains.
+        accumulation: passes of a step.
+        length: most tokens of a response.
+    """
+
+    rows: int
+    accumulation: int
+    length: int
+
+
+def peaks_of(config: RunConfig, launch: Launch, prompt_tokens: int, batches: Iterable[Batch]) -> Iterator[float]:
+    """Bytes at the peak of a run, on each GPU, for each of several batches.
+
+    Args:
+        config: the run file; its own batch is not looked at.
+        launch: how it is started.
+        prompt_tokens: of the longest prompt.
+        batches: to estimate.
+
+    Raises:
+        InputError: as :func:`forecast`.
+    """
+    setting = _setting(_arguments(config, launch), launch, prompt_tokens, is_adapter=config.lora is not None)
+    sizes = _Sizes.of(config, setting)
+    for batch in batches:
+        changed = replace(
+            setting,
+            rows=batch.rows * batch.accumulation,
+            length=prompt_tokens + batch.length,
+            micro_batch_rows=batch.rows,
+            accumulates=batch.accumulation > 1,
+        )
+        yield max(peaks(sizes.parts(changed)).values())
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Of the models of a run."""
+
+    student: ModelSize
+    kept: Activations | None
+    teachers: tuple[ModelSize, ...]
+
+    @classmethod
+    def of(cls, config: RunConfig, setting: Setting) -> "_Sizes":
+        student, text = _student(config)
+        weights, computes = _dtype(setting.weight_bytes), _dtype(setting.compute_bytes)
+        kept = activations(text, computes if setting.engine.casts_itself else weights, computes)
+        local = [table.model for table in config.named_teachers.values() if not is_url(table.model)]
+        return cls(student, kept, tuple(_size("teacher", name) for name in local))
+
+    def parts(self, setting: Setting) -> list[Part]:
+        return estimate(setting, self.student, self.kept, self.teachers)
+
+
+def _arguments(config: RunConfig, launch: Launch) -> "_Arguments":
     args = build(_Arguments, "train", config.trainer_arguments())
     args.is_on_cpu = launch.is_on_cpu
     args.check()
-    setting = _setting(args, launch, prompt_tokens, is_adapter=config.lora is not None)
-    student, text = _student(config)
-    weights, computes = _dtype(setting.weight_bytes), _dtype(setting.compute_bytes)
-    kept = activations(text, computes if setting.engine.casts_itself else weights, computes)
-    local = [table.model for table in config.named_teachers.values() if not is_url(table.model)]
-    teachers = [_size("teacher", name) for name in local]
-    sentences = [*launch.sentences(), *_sentences(args, setting, kept is None)]
-    return Forecast(sentences, estimate(setting, student, kept, tuple(teachers)))
+    return args
 
 
 class _Arguments(CrossTokenizerConfig):
