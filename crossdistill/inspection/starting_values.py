@@ -95,9 +95,9 @@ STARTING_VALUES = (
         learning_rate=5e-5,
         responses=2048,
         length=4096,
-        steps=100,
+        steps=None,
         rank=None,
-        outcome="not stated apart from LoRA's",
+        outcome="stated for LoRA alone",
         source="https://github.com/thinking-machines-lab/tinker-cookbook/blob/main/tinker_cookbook/recipes/distillation",
     ),
     StartingValues(

@@ -122,11 +122,11 @@ def _objective(models: tuple[ModelInfo, ModelInfo], pair: Inspection) -> Iterato
 
 def _optimisation(values: StartingValues) -> Iterator[Entry]:
     steps = values.steps or 100
-    source = f"of {values.pair} ({values.source}): {values.outcome}"
+    source = f"that of {values.pair} ({values.outcome}; {values.source})"
     yield Entry("train", "learning_rate", values.learning_rate, source)
     yield Entry("train", "lr_scheduler_type", "constant_with_warmup")
     yield Entry("train", "warmup_steps", min(10, max(1, steps // 8)))
-    yield Entry("train", "max_steps", steps, "as there" if values.steps else "")
+    yield Entry("train", "max_steps", steps, "as many as there" if values.steps else "")
     yield Entry("train", "logging_steps", 1)
     yield Entry("train", "save_steps", max(1, steps // 4))
     yield Entry("train", "save_total_limit", 2)
@@ -163,7 +163,7 @@ def _template_kwargs(models: tuple[ModelInfo, ModelInfo], pair: Inspection) -> t
 
 def _adapter(values: StartingValues) -> Iterator[Entry]:
     assert values.rank is not None
-    yield Entry("lora", "r", values.rank, "as there")
+    yield Entry("lora", "r", values.rank, f"that of {values.pair}")
     yield Entry("lora", "lora_alpha", 32)
     yield Entry("lora", "target_modules", "all-linear")
 
@@ -178,9 +178,8 @@ def _batch(
     room, batches = SHARE * device.num_bytes, list(_candidates(values.responses, length))
     found = list(zip(batches, peaks_of(config, launch, prompt_tokens, batches), strict=True))
     batch, peak = next(((batch, peak) for batch, peak in found if peak <= room), found[-1])
-    told = (
-        f"about {peak / _GIB:.1f} of {device.num_bytes / _GIB:.0f} GiB, with prompts of up to {prompt_tokens:,} tokens"
-    )
+    memory = f"about {peak / _GIB:.1f} of {device.num_bytes / _GIB:.0f} GiB"
+    told = f"{memory}, with prompts of up to {prompt_tokens:,} tokens"
     if peak > room:
         told = f"the smallest, and still {told}: take more GPUs (docs/several-gpus.md), or --lora"
     source = f"the source has {values.responses:,} responses of {values.length or length:,} tokens"

@@ -26,11 +26,11 @@ def proposed_file(entries: Sequence[Entry], command: str) -> str:
     """
     meanings = {"": _top_fields(), "train": train_fields(), "lora": lora_fields(), "objective_options": {}}
     tables = list(dict.fromkeys(entry.table for entry in sorted(entries, key=lambda entry: bool(entry.table))))
-    blocks = [f"# Made by {command}. `crossdistill train FILE --output runs/first` trains it as it stands.\n"]
+    blocks = [f"# Made by: {command}\n# It can be trained as it stands: crossdistill train FILE --output runs/first\n"]
     for table in tables:
         own = [entry for entry in entries if entry.table == table]
         heading = f"[{table}]\n" if table else ""
-        blocks.append(heading + "".join(_lines(entry, meanings[table].get(entry.key, "")) for entry in own))
+        blocks.append(heading + "\n".join(_lines(entry, meanings[table].get(entry.key, "")) for entry in own))
         if not table:
             blocks.append(_HELD_OUT)
     return "\n".join(blocks)
