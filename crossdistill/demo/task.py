@@ -118,7 +118,7 @@ def answer_in(response: str) -> str | None:
     """The text after the last ``" is "``, without outer white space; None if the response has none.
 
     Example:
-        >>> answer_in("two hundred and zero and three is two hundred three\n")
+        >>> answer_in("two hundred and zero and three is two hundred three ")
         'two hundred three'
     """
     _, marker, final = response.rpartition(" is ")
