@@ -24,6 +24,7 @@ from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.meter import Meter
 from crossdistill.train.resumable import ending_together
 from crossdistill.train.together import raised_on_all
+from crossdistill.train.whole import whole_student
 
 SHARE = 10
 """Evaluations of a run, beside the one before it, unless it is told when to evaluate."""
@@ -103,17 +104,20 @@ class EvaluationDuring(TrainerCallback):
 
     def _write(self, folder: Path, step: int) -> None:
         spent = self._meter.spent()
-        with self._trainer.progress_bar.evaluating(), raised_on_all(InputError), ending_together(self._folder.path):
-            if self._is_first:
-                with self._interruptible():
-                    self._evaluate_alone(folder, step)
-                    finish_evaluation(folder, step, spent)
+        with self._trainer.progress_bar.evaluating(), whole_student(self._trainer) as student:
+            with (
+                raised_on_all(InputError),
+                ending_together(self._folder.path),
+            ):  # the others wait for the first one here
+                if self._is_first:
+                    with self._interruptible():
+                        self._evaluate_alone(student, folder, step)
+                        finish_evaluation(folder, step, spent)
         received = self._stop.exchange()
         if received is not None:
             raise Interrupted(received, step)
 
-    def _evaluate_alone(self, folder: Path, step: int) -> None:
-        student = self._trainer.accelerator.unwrap_model(self._trainer.model)
+    def _evaluate_alone(self, student: Any, folder: Path, step: int) -> None:
         name, log = f"{self._config.student} after {step} steps", FindingLog(is_emitter=False)
         for held in self._tasks:
             arguments = held.task, held.options, held.sampling, folder

@@ -14,7 +14,6 @@ from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
 from crossdistill.findings import Finding, Kind, Severity, When
 from crossdistill.runs.eval_tasks import EvalTaskTable
-from crossdistill.train.preflight.turns import asks_for_sharding
 
 PROBLEMS_TRAINED_ON = Kind(
     "problems_trained_on",
@@ -100,14 +99,8 @@ def held_out(tables: Mapping[str, EvalTaskTable] | None, args: Any) -> list[Held
             grades, so it checks the graders.
 
     Raises:
-        InputError: an unknown task, problems that cannot be read, or a grader that does not work on this machine; or
-            no process holds the whole student.
+        InputError: an unknown task, problems that cannot be read, or a grader that does not work on this machine.
     """
-    if tables and asks_for_sharding(args):
-        raise InputError(
-            "eval_tasks need the whole student in one process, and FSDP and ZeRO-3 keep a part of it in each: leave "
-            "them out and run `crossdistill eval` on the checkpoints, or train with DDP or ZeRO-2."
-        )
     template_kwargs = getattr(args, "chat_template_kwargs", None) or {}
     is_first = args.process_index == 0
     return [_held_out(name, table, template_kwargs, is_first) for name, table in (tables or {}).items()]

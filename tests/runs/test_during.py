@@ -293,12 +293,6 @@ def test_what_cannot_work_is_refused_before_weights_are_read(pair, data, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_a_student_in_parts_is_refused(pair, data, tmp_path, no_weights, monkeypatch):
-    monkeypatch.setattr("crossdistill.runs.held_out.asks_for_sharding", lambda args: True)
-    with pytest.raises(InputError, match="eval_tasks need the whole student in one process"):
-        train(config(pair, data), tmp_path / "run")
-
-
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("examples") / "rows.jsonl"
