@@ -104,15 +104,16 @@ class EvaluationDuring(TrainerCallback):
 
     def _write(self, folder: Path, step: int) -> None:
         spent = self._meter.spent()
-        with self._trainer.progress_bar.evaluating(), whole_student(self._trainer) as student:
-            with (
-                raised_on_all(InputError),
-                ending_together(self._folder.path),
-            ):  # the others wait for the first one here
-                if self._is_first:
-                    with self._interruptible():
-                        self._evaluate_alone(student, folder, step)
-                        finish_evaluation(folder, step, spent)
+        with (
+            self._trainer.progress_bar.evaluating(),
+            whole_student(self._trainer) as student,
+            raised_on_all(InputError),  # here the other processes wait for the first one
+            ending_together(self._folder.path),
+        ):
+            if self._is_first:
+                with self._interruptible():
+                    self._evaluate_alone(student, folder, step)
+                    finish_evaluation(folder, step, spent)
         received = self._stop.exchange()
         if received is not None:
             raise Interrupted(received, step)

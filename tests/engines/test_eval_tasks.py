@@ -1,13 +1,14 @@
 """The student's accuracy during a training of several processes, which does not notice it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from crossdistill.demo.run import asset, message
+from crossdistill.demo.run import DEFAULTS, accuracy, asset, message
 from crossdistill.demo.task import problems
 from tests.engines.launch import finish
 from tests.engines.test_commands import begin
@@ -38,16 +39,8 @@ def test_the_first_process_evaluates_and_training_is_the_same(prompts: str, tmp_
     points = json.loads((tmp_path / "with" / "run.json").read_text())["accuracy"]["sums"]
     assert [(point["step"], point["n"]) for point in points] == [(0, 12), (2, 12), (4, 12)]
     assert points[0]["student_tokens"] == 0 < points[1]["student_tokens"] < points[2]["student_tokens"]
-    # greedy answers of the student at hand, as the demo's own evaluation gives them
-    assert points[0]["mean"] == pytest.approx(accuracy_of(asset("student"), tmp_path / "one"))
+    alone = accuracy(asset("student"), replace(DEFAULTS, num_test_problems=12), tmp_path / "one")
+    assert points[0]["mean"] == pytest.approx(alone.mean)
     weights, expected = (load_file(tmp_path / folder / "model" / "model.safetensors") for folder in ("with", "without"))
     for key, value in expected.items():
         assert torch.equal(weights[key], value), key
-
-
-def accuracy_of(model: str, folder: Path) -> float:
-    from dataclasses import replace
-
-    from crossdistill.demo.run import DEFAULTS, accuracy
-
-    return accuracy(model, replace(DEFAULTS, num_test_problems=12), folder).mean
