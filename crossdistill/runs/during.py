@@ -24,7 +24,7 @@ from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.meter import Meter
 from crossdistill.train.resumable import ending_together
 from crossdistill.train.together import raised_on_all
-from crossdistill.train.whole import whole_student
+from crossdistill.train.whole import check_whole, whole_student
 
 SHARE = 10
 """Evaluations of a run, beside the one before it, unless it is told when to evaluate."""
@@ -43,6 +43,9 @@ class EvaluationDuring(TrainerCallback):
         folder: of the run.
         stop: tells of signals; at one, an evaluation ends at once.
         config: of the run: its student's name, and the steps from one evaluation to the next.
+
+    Raises:
+        InputError: there are tasks, and the trainer's engine cannot gather the student.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class EvaluationDuring(TrainerCallback):
         stop: StopOnSignal,
         config: RunConfig | SFTRunConfig,
     ):
+        if tasks:
+            check_whole(trainer)
         self._trainer = trainer
         self._meter = meter
         self._tasks = tasks

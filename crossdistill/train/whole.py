@@ -7,7 +7,19 @@ from typing import Any
 from torch import nn
 from trl.models.utils import unwrap_model_for_generation
 
+from crossdistill.errors import InputError
 from crossdistill.ops.sharded import is_partitioned
+
+
+def check_whole(trainer: Any) -> None:
+    """Check that the student can be gathered.
+
+    Raises:
+        InputError: FSDP1 has it.
+    """
+    plugin = getattr(trainer.accelerator.state, "fsdp_plugin", None)
+    if trainer.is_fsdp_enabled and plugin.fsdp_version == 1:
+        raise InputError("eval_tasks cannot gather a student of FSDP1: set fsdp_version to 2, or leave them out.")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from crossdistill.runs.interrupt import Interrupted
 from crossdistill.runs.run_file import read_run
 from crossdistill.runs.sft import sft
 from crossdistill.runs.train import train
+from crossdistill.train.whole import check_whole
 from tests.models import MESSAGES, Pair
 from tests.runs.parity_task import NUM_PROBLEMS, PATH
 
@@ -291,6 +293,15 @@ def test_what_cannot_work_is_refused_before_weights_are_read(pair, data, tmp_pat
     with pytest.raises(InputError, match=message):
         train(config(pair, data, tasks), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_fsdp1_is_refused():
+    state = SimpleNamespace(fsdp_plugin=SimpleNamespace(fsdp_version=1))
+    trainer = SimpleNamespace(is_fsdp_enabled=True, accelerator=SimpleNamespace(state=state))
+    with pytest.raises(InputError, match="set fsdp_version to 2"):
+        check_whole(trainer)
+    state.fsdp_plugin.fsdp_version = 2
+    check_whole(trainer)
 
 
 @pytest.fixture(scope="module")
