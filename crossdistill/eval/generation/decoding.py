@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from crossdistill.eval.generation import rows_of_cache
 from crossdistill.eval.generation.choice import choose
 
+_ALIKE = 0.8  # of the length of a prompt
 _FREE_SHARE = 4  # new rows enter if a quarter of the batch is free: each entry copies the cache once
 
 
@@ -79,7 +80,7 @@ class Batch:
     def __init__(self, model: Any, settings: Settings):
         self.rows: list[Row] = []
         self._model, self._settings = model, settings
-        self._cache: Any = None
+        self._cache = rows_of_cache.new_cache(model.config)
         self._mask = torch.zeros(0, 0, dtype=torch.long)  # [rows, length], 1 at tokens
         self._logits = torch.zeros(0)  # float32 [rows, vocabulary], of each row's next token
 
@@ -88,7 +89,9 @@ class Batch:
         free = self._num_free(waiting)
         may_enter = not self.rows or (free * _FREE_SHARE >= free + len(self.rows) and self._may_change)
         if may_enter and free > 0:
-            self._add([waiting.popleft() for _ in range(min(free, len(waiting)))])
+            entering = [waiting.popleft() for _ in range(free)]
+            for rows in alike(entering) if self._may_change else [entering]:
+                self._add(rows)
 
     def step(self) -> list[Row]:
         """Write one token of each row; the rows that end with it leave the batch."""
@@ -126,7 +129,6 @@ class Batch:
     def _keep(self, kept: list[int]) -> None:
         self.rows = [self.rows[k] for k in kept]
         if not self.rows:
-            self._cache = None
             return
         index = torch.tensor(kept, device=self._mask.device)
         rows_of_cache.keep(self._cache, index)
@@ -138,8 +140,6 @@ class Batch:
 
     def _add(self, rows: list[Row]) -> None:
         """Read the prompts of rows; those with the same prompt, one after the other, share the reading."""
-        from transformers import DynamicCache
-
         firsts = [k for k, row in enumerate(rows) if k == 0 or row.prompt != rows[k - 1].prompt]
         prompts = [torch.tensor(rows[k].prompt) for k in firsts]
         now = time.monotonic()
@@ -148,7 +148,7 @@ class Batch:
         device = self._model.device
         ids = pad_sequence(prompts, batch_first=True, padding_side="left").to(device)
         mask = pad_sequence([torch.ones_like(ids) for ids in prompts], batch_first=True, padding_side="left").to(device)
-        cache = DynamicCache(config=self._model.config)
+        cache = rows_of_cache.new_cache(self._model.config)
         logits = self._forward(ids, mask, cache)
         counts = np.diff([*firsts, len(rows)])
         owner = torch.arange(len(firsts), device=device).repeat_interleave(torch.tensor(counts, device=device))
@@ -173,6 +173,26 @@ class Batch:
             logits_to_keep=1,
         )  # fmt: skip
         return output.logits[:, -1].float()
+
+
+def alike(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows in groups whose prompts are about as long, so that little padding is read along with them.
+
+    Args:
+        rows: in order.
+
+    Example:
+        >>> [len(group) for group in alike([Row(0, [1] * n, 1, np.random.default_rng()) for n in (100, 90, 70, 69, 5)])]
+        [2, 2, 1]
+    """
+    group: list[Row] = []
+    for row in rows:
+        lengths = [len(row.prompt), *(len(one.prompt) for one in group[:1])]
+        if min(lengths) < _ALIKE * max(lengths):
+            yield group
+            group = []
+        group.append(row)
+    yield group
 
 
 @torch.no_grad()

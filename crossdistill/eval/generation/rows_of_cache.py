@@ -10,17 +10,55 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+_ROOM = 64  # tokens
+
+
+def new_cache(config: Any) -> Any:
+    """An empty cache of a model.
+
+    Args:
+        config: of the model.
+    """
+    cache = DynamicCache(config=config)
+    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+class RoomyLayer(DynamicLayer):
+    """Keys and values with room after them, which the next ones are written into.
+
+    transformers' own layer concatenates, which copies the whole cache for each token.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rooms: dict[str, Tensor] = {}
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append keys and values, and return all; see ``DynamicLayer.update``."""
+        if self.get_seq_length() == 0:
+            return super().update(key_states, value_states, *args, **kwargs)
+        self.keys, self.values = self._with("keys", key_states), self._with("values", value_states)
+        return self.keys, self.values
+
+    def _with(self, name: str, new: Tensor) -> Tensor:
+        states, room = getattr(self, name), self._rooms.get(name)
+        length = states.shape[-2] + new.shape[-2]
+        if room is None or not _is_start(states, room) or room.shape[-2] < length:
+            room = self._rooms[name] = pad(states, (0, 0, 0, new.shape[-2] + _ROOM))
+        room[:, :, states.shape[-2] : length] = new
+        return room[:, :, :length]
 
 
 def can_change(cache: Any) -> bool:
     """Whether rows can be joined to a cache: each of its layers holds keys and values, or nothing.
 
     Args:
-        cache: a ``DynamicCache`` that a model has filled.
+        cache: of :func:`new_cache`.
     """
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
-    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in _filled(cache))
+    return all(type(layer) in (RoomyLayer, DynamicSlidingWindowLayer) for layer in cache.layers if _may_hold(layer))
 
 
 def keep(cache: Any, rows: Tensor) -> None:
@@ -66,7 +104,17 @@ def cut(cache: Any, num_padding: int) -> None:
 
 def _filled(cache: Any) -> Iterator[Any]:
     """The layers with content; those that share another one's have none."""
-    return (layer for layer in cache.layers if getattr(layer, "is_initialized", True))
+    return (layer for layer in cache.layers if _may_hold(layer) and layer.is_initialized)
+
+
+def _may_hold(layer: Any) -> bool:
+    """Whether a layer has a content of its own, and not that of another one."""
+    return type(layer).__name__ != "DummyLayer"
+
+
+def _is_start(states: Tensor, room: Tensor) -> bool:
+    """Whether states are the first ones of a room, and not a copy or a part of them."""
+    return states.data_ptr() == room.data_ptr() and states.stride() == room.stride() and len(states) == len(room)
 
 
 def _padded(states: Tensor, length: int) -> Tensor:
