@@ -63,7 +63,8 @@ def last_letter(text: str, letters: Sequence[str]) -> str | None:
         >>> last_letter("The answer is (C).", "ABCD"), last_letter("A good question.", "ABCD")
         ('C', None)
     """
-    said, alone = _letter_patterns("".join(letters))
+    said, alone, several = _letter_patterns("".join(letters))
+    text = several.sub(" ", text)
     found = [(match.end(), match["letter"]) for match in said.finditer(text)]
     found += [(end, letter) for end, content in boxes(text) if (letter := _letter_of(content, letters))]
     if not found:
@@ -71,20 +72,26 @@ def last_letter(text: str, letters: Sequence[str]) -> str | None:
     return max(found)[1] if found else None
 
 
-_MARKS = r"[\s*_`$(\[{\"']"
-_SEVERAL = r"(?![*_`)\]]*\s*(?:,|/|&|or\b|and\b)\s*[*_`(\[]*[{letters}]\b)"
+_MARKS = r"[\s*:_`$(\[{\"']"  # repeated a few times at most: a model may write a hundred thousand of them
 _ARTICLE = r"(?!(?<=[AI])\s+(?!because\b|since\b|as\b|is\b|by\b|with\b|which\b|due\b|for\b)[a-z])"
 
 
 @lru_cache
-def _letter_patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    choice = rf"(?P<letter>[{letters}])(?![\w'’]|-\w){_SEVERAL.replace('{letters}', letters)}{_ARTICLE}"
-    command = r"(?:\\(?:text|mathrm|mathbf|textbf)\s*\{)?"
+def _letter_patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    choice = rf"(?P<letter>[{letters}])(?![\w'’]|-\w){_ARTICLE}"
+    command = r"(?:\\(?:text|mathrm|mathbf|textbf)[ \t]{0,2}\{)?"
     noun = r"(?i:answer|choice|option)"
-    link = rf"(?:{_MARKS}|[*:])*(?:(?i:is|would\ be|must\ be)\b)?(?:{_MARKS}|[*:])*(?i:(?:option|choice)\b)?"
-    said = rf"\b{noun}(?=[\s:*]){link}{_MARKS}*{command}{_MARKS}*{choice}"
-    alone = rf"(?:\((?=[{letters}]\))|\*\*\(?(?=[{letters}][.):]?\)?\*\*)|^[ \t]*(?=[{letters}][.)]?[ \t]*$)){choice}"
-    return re.compile(said), re.compile(alone, re.MULTILINE)
+    link = rf"{_MARKS}{{0,8}}(?:(?i:is|would\ be|must\ be)\b)?{_MARKS}{{0,8}}(?i:(?:option|choice)\b)?"
+    said = rf"\b{noun}(?=[\s:*]){link}{_MARKS}{{0,8}}{command}{_MARKS}{{0,4}}{choice}"
+    places = (
+        rf"\((?=[{letters}]\))",
+        rf"\*\*\(?(?=[{letters}][.):]?\)?\*\*)",
+        rf"^[ \t]{{0,8}}(?=[{letters}][.)]?[ \t]{{0,8}}$)",
+    )
+    alone = rf"(?:{'|'.join(places)}){choice}"
+    one = rf"[*_`(\[]{{0,4}}(?<!\w)[{letters}]\b[*_`)\]]{{0,4}}"
+    several = rf"{one}(?:\s{{0,4}}(?:,|/|&|\bor\b|\band\b)\s{{0,4}}{one})+"
+    return re.compile(said), re.compile(alone, re.MULTILINE), re.compile(several)
 
 
 def _letter_of(content: str, letters: Sequence[str]) -> str | None:

@@ -9,8 +9,8 @@ _LOOKS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\(?:left|right|[Bb]igg?[lr]?|displaystyle|textstyle)(?![A-Za-z])", ""),
-        (r"\\[!,;:]", ""),
-        (r"\\(?: |quad\b|qquad\b)|~", " "),
+        (r"(?<!\\)\\[!,;:]", ""),
+        (r"(?<!\\)\\(?: |quad\b|qquad\b)|~", " "),
         (r"\{,\}", ","),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\(?:mathbf|mathrm|mathit|boldsymbol|bm|textbf|textit|mbox|textrm)(?![A-Za-z])", r"\\text"),
@@ -21,12 +21,12 @@ _LOOKS = tuple(
         (r"∞", r"\\infty "),
         (r"√\s*(\d+)", r"\\sqrt{\1}"),
         (r"\\%|\s*\\text\s*\{\s*percent\s*\}|(?<=\d)\s+percent\b", "%"),
-        (r"\\[()\[\]]", ""),
+        (r"(?<!\\)\\[()\[\]]", ""),
     )
 )
 _WRAPPED = re.compile(r"\\(?:boxed|fbox|text)\s*\{([^{}]*)\}|\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
 _NAME = re.compile(r"\A[A-Za-z](?:_\{?\w+\}?)?\s*=\s*(?=[^=<>]+\Z)")
-_NO_UNIT = r"(?!(?:and|or|to|if|am|pm|million|billion|thousand|hundred|dozen|mod|base)\b|[ap]\.m)"
+_NO_UNIT = r"(?!(?:and|or|to|if|million|billion|thousand|hundred|dozen|mod|base)\b|(?i:[ap]\.?m\b))"
 _POWER = r"(?:\s*\^\s*\{?[23]\}?)?"
 _UNIT_AS_TEXT = re.compile(rf"(?<=\S)\s*\\text\s*\{{\s*{_NO_UNIT}[A-Za-z][^{{}}\d]*\}}{_POWER}\s*\Z")
 _UNIT_AS_WORDS = re.compile(rf"(?<=[\d%}}])\s+{_NO_UNIT}[A-Za-z][A-Za-z./ ]+{_POWER}\s*\Z")
@@ -39,9 +39,12 @@ _FRACTION = re.compile(
 )
 _SLASH = re.compile(rf"([+-]?)\s*(?:({_DIGITS})\s+)?({_DIGITS})\s*/\s*({_DIGITS})")
 
+_SCALED = re.compile(r"(.*\d)\s*(?:\\text\s*\{\s*)?(thousand|million|billion)\b[A-Za-z ]*\}?")
+_ZEROS = {"thousand": 3, "million": 6, "billion": 9}
+
 _IN_BASE = re.compile(r"([0-9A-Fa-f]+)(?:_\{?(\d+)\}?)?")
 _CLOCK = re.compile(r"\d+(?::\d+)+")
-_TIME_OF_DAY = re.compile(r"\d\s*[ap]\.?\s?m\b", re.IGNORECASE)
+_TIME_OF_DAY = re.compile(r"\d\s*(?:\\text\s*\{\s*)?[ap]\.?\s?m\b", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[ '’.,-])+")
 _LETTER = re.compile(r"\(?([A-Z])\)?")
 _FUNCTIONS = {"sin", "cos", "tan", "log", "exp", "sqrt", "inf", "infinity"}
@@ -106,12 +109,15 @@ def same(gold: str, answer: str) -> bool | None:
 
 
 def read_number(text: str) -> Number | None:
-    """A number written in digits: decimal, with separators of thousands, as a fraction, mixed, in percent.
+    """A number written in digits: decimal, with separators of thousands, as a fraction, mixed, in percent, in millions.
 
     Example:
         >>> read_number("1 1/2").value, read_number("1,234.50").value, read_number("x")
         (Fraction(3, 2), Fraction(2469, 2), None)
     """
+    if match := _SCALED.fullmatch(text):
+        number = read_number(match[1])
+        return number and Number(number.value * 10 ** _ZEROS[match[2]])
     if match := _DECIMAL.fullmatch(text):
         sign, digits, percent = match.groups()
         digits = re.sub("[, ]", "", digits)
@@ -182,4 +188,4 @@ def _compact(text: str) -> str:
 
 
 def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text)).casefold()
+    return "".join(filter(str.isalnum, text.replace("\\text", ""))).casefold()

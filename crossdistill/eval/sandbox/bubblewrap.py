@@ -18,6 +18,21 @@ from crossdistill.eval.sandbox.program import BOOTSTRAP, Program
 from crossdistill.eval.sandbox.system_calls import seccomp_filter
 
 WAY_OUT = "or grade without a sandbox (--unsandboxed), which lets generated programs do whatever you may do"
+_PROCESSES = 8
+_FEW_PROCESSES = f"""
+import os, time
+started = 0
+try:
+    for _ in range({2 * _PROCESSES}):
+        if os.fork() == 0:
+            time.sleep(1)
+            os._exit(0)
+        started += 1
+except OSError:
+    pass
+print(started)
+"""
+"""Starts a few processes more than it may, and says how many it could."""
 _SHARED_MEMORY = 1 << 20
 _USERS = range(61184, 65520)
 """As root each run becomes a user of its own, so that limits on processes are its own: systemd's dynamic users."""
@@ -45,13 +60,18 @@ class Bubblewrap(Sandbox):
         help_text = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, check=False)  # noqa: S607
         if "--size" not in help_text.stdout + help_text.stderr:
             raise InputError(f"bubblewrap here is older than 0.7 and cannot limit a folder: update it, {WAY_OUT}.")
-        outcome = self.run(Program("print(6 * 7)"), Limits())
-        if outcome.output != b"42\n":
+        outcome = self.run(Program(_FEW_PROCESSES), Limits(processes=_PROCESSES))
+        if not outcome.output:
             said = outcome.errors.decode(errors="replace").strip() or f"exit code {outcome.exit_code}"
             raise InputError(
                 f"bubblewrap is installed but cannot run here ({said}): allow unprivileged user namespaces "
                 "(sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0 on "
                 f"Ubuntu; a container needs them from its host), {WAY_OUT}."
+            )
+        if int(outcome.output) >= _PROCESSES:
+            raise InputError(
+                "bubblewrap runs here, but the kernel does not hold its programs to a number of processes, so one that "
+                f"forks for ever would stop the machine: run as another user than root of a container, {WAY_OUT}."
             )
 
     def start(self, program: Program, limits: Limits) -> Process:
