@@ -133,7 +133,7 @@ def _files(limits: Limits) -> Iterator[str]:
         yield from ["--size", "4096", "--perms", "0555", "--tmpfs", str(path)]
     for path in interpreter.libraries():
         yield from [*_parents(Path("/libraries") / path.name, made), "--ro-bind", str(path), f"/libraries/{path.name}"]
-    yield from ["--proc", "/proc", "--dev", "/dev"]
+    yield from ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
     yield from ["--size", str(_SHARED_MEMORY), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
     yield from ["--size", str(limits.disk), "--perms", "1777", "--tmpfs", "/tmp", "--remount-ro", "/"]  # noqa: S108
 

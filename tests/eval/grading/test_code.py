@@ -149,8 +149,8 @@ CHEATS = {
     "looks for the tests in frames": "import sys\ndef square(n):\n    f, found = sys._getframe(), []\n    while f:\n"
     "        found += [v for v in f.f_locals.values() if 'assert ' + 'candidate' in repr(v)]\n        f = f.f_back\n"
     "    return n * n if found else None",
-    "looks for the tests in memory": "import gc\ndef square(n):\n"
-    "    return n * n if any('half(6)' + ') == 9' in repr(o)[:9999] for o in gc.get_objects()) else None",
+    "looks for the tests in memory": "import gc\ndef square(n):\n    wanted = ''.join(['half(', '6)) == 9'])\n"
+    "    return n * n if any(wanted in repr(o)[:9999] for o in gc.get_objects()) else None",
     "looks for the tests on disk": "import os\nfound = []\nfor d, ds, fs in os.walk('/tmp'):\n    found += fs\n"
     "def square(n): return n * n if found else None",
     "looks for the tests in command lines": "import glob\ndef square(n):\n    return n * n if any("

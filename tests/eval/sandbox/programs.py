@@ -36,8 +36,7 @@ SYSTEM_CALL = "libc = ctypes.CDLL(None, use_errno=True)\nassert libc.{} >= 0\n"
 
 READS = [
     Harmful(f"reads {path}", refused(f"open({path!r}).read()"))
-    for path in ("/etc/passwd", "/etc/shadow", "/etc/hostname", "/root/.bashrc", "/root/.profile", "/proc/1/environ",
-                 "/proc/1/mem", "/proc/kcore", "/sys/kernel/uevent_seqnum")
+    for path in ("/etc/passwd", "/etc/shadow", "/etc/hostname", "/root/.bashrc", "/root/.profile", "/proc/1/mem", "/proc/kcore", "/sys/kernel/uevent_seqnum")
 ]  # fmt: skip
 LOOKS = [
     Harmful("lists the home folders", refused("assert os.listdir('/home') or os.listdir('/root/.ssh')")),
@@ -100,7 +99,6 @@ ENDLESS = [
     Harmful("closes its output and runs on", "import os\nfor n in range(3): os.close(n)\nwhile True: pass", "seconds"),
     Harmful("prints for ever", "while True: print('x' * 1000)", "output"),
     Harmful("complains for ever", "import sys\nwhile True: print('x' * 1000, file=sys.stderr)", "output"),
-    Harmful("waits for input", "import time\ninput()\ntime.sleep(1000)", "seconds"),
     Harmful("leaves a daemon behind that holds the output",
             "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(1000)\n    os._exit(0)"),
     Harmful("allocates bit by bit", "blocks = []\nwhile True: blocks.append(bytearray(1 << 22))", "memory"),
@@ -112,7 +110,7 @@ ENDLESS = [
     Harmful("starts threads", refused("import threading\nfor _ in range(500): threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()")
             .replace("ValueError", "ValueError, RuntimeError")),
     Harmful("forks for ever", "import os, time\nwhile True:\n    try: os.fork()\n    except OSError: time.sleep(0.01)", "time"),
-    Harmful("recurses", "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()"),
+    Harmful("recurses", "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()", "memory"),
 ]  # fmt: skip
 ALL = [*READS, *LOOKS, *WRITES, *NETWORK, *OTHERS, *ENDLESS]
 """The programs; ``stopped_by="time"`` is any limit of time, memory or processes: which comes first depends on the machine."""
