@@ -130,7 +130,7 @@ def pickled_text(data: bytes) -> str:
     """
     texts: list[str] = []
     for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in _TEXT:
+        if opcode.name in _TEXT and isinstance(argument, str):
             texts.append(argument)
         elif opcode.name not in _HARMLESS:
             raise ValueError(f"their pickle does more than name a text ({opcode.name})")

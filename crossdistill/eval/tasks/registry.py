@@ -55,7 +55,8 @@ def get(name: str | Task) -> Task:
         return name
     if name in _TASKS:
         kind = import_path.load(f"crossdistill.eval.tasks.{_TASKS[name]}", "task")
-        return kind() if isinstance(vars(kind).get("name"), str) else kind(name)  # type: ignore[no-any-return]
+        task: Task = kind() if isinstance(vars(kind).get("name"), str) else kind(name)  # a family has several
+        return task
     prefix, _, generator = name.partition(import_path.SEPARATOR)
     if prefix == _GENERATED:
         from crossdistill.eval.tasks.reasoning_gym import ReasoningGym
