@@ -26,6 +26,10 @@ class TaskOptions:
         unsandboxed: run generated code without a sandbox.
         sandbox: "bubblewrap" or "docker", for code; None takes bubblewrap.
         workers: responses graded at once; None takes the number of cores.
+
+    Example:
+        >>> TaskOptions(limit=50, parameters={"version": "release_v5"}).seed
+        0
     """
 
     source: str | Path | None = None

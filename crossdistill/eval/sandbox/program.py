@@ -19,7 +19,7 @@ class Program:
 
     Example:
         >>> Program("print(1)").message()
-        b'44\\n{"source": "print(1)", "modules": {}}'
+        b'37\\n{"source": "print(1)", "modules": {}}'
     """
 
     source: str

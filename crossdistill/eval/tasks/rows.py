@@ -232,7 +232,7 @@ def reaching_hub(name: str) -> AbstractContextManager[None]:
     Args:
         name: its hub id.
     """
-    return _telling(name, "give a local file or folder of the same form as the task's source")
+    return _telling(name, "give a local file or folder of the same form as the source (--source TASK=PATH)")
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def test_a_hub_that_cannot_be_reached_names_the_way_out(monkeypatch, error):
     reason = str(error).splitlines()[0].rstrip(".")
     assert str(refused.value) == (
         f"the data set someone/sums cannot be read ({reason}): give a local file or folder of the same form as the "
-        "task's source."
+        "source (--source TASK=PATH)."
     )
 
 
