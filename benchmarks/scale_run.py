@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 
+from crossdistill.cli.processes import leave_processes
 from crossdistill.demo.run import asset, message
 from crossdistill.demo.task import problems
 from crossdistill.runs.run_file import write_json
@@ -75,4 +76,4 @@ if __name__ == "__main__":
         write_json(Path(launched["output"]), measured)
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    leave_processes()

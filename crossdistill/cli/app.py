@@ -21,6 +21,7 @@ from crossdistill.cli.commands import (
     verl_config,
     verl_run,
 )
+from crossdistill.cli.processes import leave_processes
 from crossdistill.cli.saying import say
 from crossdistill.errors import InputError
 
@@ -39,8 +40,18 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escapes for characters that the terminal or pipe cannot encode
             stream.reconfigure(errors="backslashreplace")
+    code = _run()  # an error would hold what its frames do, the trainer too
+    leave_processes()
+    sys.exit(code)
+
+
+def _run() -> str | int | None:
+    """Run the command that was asked for, and return the exit code."""
     try:
         app()
     except InputError as error:
         say(error, f"[red]error:[/red] {escape(str(error))}", markup=True)
-        sys.exit(2)
+        return 2
+    except SystemExit as end:
+        return end.code
+    return 0

@@ -18,6 +18,7 @@ from peft import LoraConfig
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
+from crossdistill.cli.processes import leave_processes
 from crossdistill.demo.run import asset, message
 from crossdistill.demo.task import problems
 from crossdistill.errors import InputError, TeacherError
@@ -156,7 +157,7 @@ def main(folder: Path) -> None:
             (folder / case.name / "result.json").write_text(json.dumps(result))
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    leave_processes()
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ def test_colocated_vllm_samples_with_the_weights_of_every_step_and_old_ones_are_
     assert_in_step(run["steps"], 20, EXACT)
     assert run["warnings"] == []
     assert [warning["kind"] for warning in run["stale"]["warnings"]] == [KIND]
-    assert run["stale"]["steps"][-1]["policy_drift"] > 0.01
+    assert run["stale"]["steps"][-1]["policy_drift"] > 100 * EXACT
 
 
 def test_twenty_steps_in_bfloat16_are_silent(output):

@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from datasets import IterableDataset
 from transformers import Trainer, TrainerCallback
 
+from crossdistill.cli.processes import leave_processes
 from crossdistill.errors import OutOfSpaceError, TeacherError, TeacherUnavailableError
 from crossdistill.findings import FindingError
 from crossdistill.runs import train as runs
@@ -207,5 +208,4 @@ def main(student: str, teacher: str, folder: str, batch: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    leave_processes()
