@@ -28,9 +28,9 @@ def test_no_extra_is_in_the_core() -> None:
     assert not names(CORE) & {module for extra in ("train", "served") for module in EXTRAS[extra]}
 
 
-def test_all_is_everything_but_vllm_and_deepspeed() -> None:
+def test_all_is_everything_but_vllm_deepspeed_and_the_harnesses() -> None:
     (everything,) = map(Requirement, OPTIONAL["all"])
-    assert (everything.name, everything.extras) == ("crossdistill", OPTIONAL.keys() - {"all", "vllm", "deepspeed"})
+    assert (everything.name, everything.extras) == ("crossdistill", OPTIONAL.keys() - {"all", "vllm", "deepspeed", "lm-eval", "evalscope"})
 
 
 @pytest.mark.skipif(missing("train"), reason="asks TRL")

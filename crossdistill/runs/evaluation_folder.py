@@ -82,13 +82,28 @@ class EvaluationFolder:
 
     def write(self, model: str, task: str, entry: dict[str, Any]) -> dict[str, Any]:
         """Add the results of a task to ``eval.json``, and return its content."""
+        return self._write(model, {"tasks": {**self.finished(), task: entry}})
+
+    def write_harness(self, model: str, harness: str, tasks: dict[str, Any]) -> dict[str, Any]:
+        """Add the results of a harness to ``eval.json``, and return its content.
+
+        Args:
+            model: its name.
+            harness: its name.
+            tasks: of the harness, by name -> what it found. Those of other tasks that the file has stay.
+        """
+        known: dict[str, Any] = self.read().get("harness", {})
+        found = {**known, harness: {**known.get(harness, {}), **tasks}}
+        return self._write(model, {"tasks": self.finished(), "harness": found})
+
+    def _write(self, model: str, changed: dict[str, Any]) -> dict[str, Any]:
         found = {
             **self._read(self.results),
             "kind": KIND,
             "model": model,
             "versions": versions(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "tasks": {**self.finished(), task: entry},
+            **changed,
         }
         write_json(self.results, found)
         return self.read()

@@ -1,5 +1,6 @@
 """``crossdistill eval``: how good a model's answers are."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,7 @@ Server = Annotated[
 
 
 def command(
+    context: typer.Context,
     model: Model,
     task: Tasks = [],  # noqa: B006 typer only reads the defaults
     output: Output = Path("crossdistill-eval"),
@@ -67,6 +69,15 @@ def command(
     unsandboxed: Annotated[
         bool, typer.Option("--unsandboxed", help="Run generated programs without a sandbox; they can do what you can.")
     ] = False,
+    harness: Annotated[
+        str | None, typer.Option(help="Let lm-eval or evalscope evaluate the model on tasks of its own instead.")
+    ] = None,
+    harness_args: Annotated[
+        str, typer.Option(metavar="TEXT", help="Further arguments of the harness, as on its own command line.")
+    ] = "",
+    harness_python: Annotated[
+        str | None, typer.Option(metavar="PYTHON", help="Of the environment that has the harness; by default this one.")
+    ] = None,
     resume: Resume = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and warnings.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the content of eval.json, for programs.")] = False,
@@ -88,6 +99,28 @@ def command(
     from crossdistill.runs.interrupt import interrupted_by_signals
 
     check_folders(*([] if is_url(model) else [model]))
+    if harness is not None:
+        from crossdistill.cli.harness import evaluate_by_harness, print_harness
+        from crossdistill.integrations.harness.base import HarnessRequest
+
+        request = HarnessRequest(
+            model,
+            tuple(task),
+            output,
+            limit,
+            seed,
+            device,
+            dtype,
+            trust_remote_code,
+            python=harness_python or sys.executable,
+        )
+        with reporting_interruption(output, "run the harness again."), interrupted_by_signals():
+            run = evaluate_by_harness(context, harness, harness_args, request, output, quiet or as_json)
+        if as_json:
+            print_json([run])
+        elif not quiet:
+            print_harness(Console(), run, harness)
+        return
     given = {"k": k, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     sampling = {
         **{name: value for name, value in given.items() if value is not None},

@@ -1,0 +1,66 @@
+"""EleutherAI's lm-evaluation-harness."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from crossdistill.errors import InputError
+from crossdistill.integrations.harness.base import Harness, HarnessRequest
+
+_ADAPTER = "adapter_config.json"
+_STDERR = "_stderr"
+
+
+class LmEval(Harness):
+    """``lm_eval run --model hf``.
+
+    Example:
+        >>> request = HarnessRequest("org/model", ("gsm8k",), Path("out"), limit=8, python="python")
+        >>> print(*LmEval().command(request))
+        python -m lm_eval run --model hf --model_args pretrained=org/model,dtype=auto --tasks gsm8k --output_path out
+        --seed 0 --limit 8
+    """
+
+    name = "lm-eval"
+    distribution = "lm_eval"
+
+    def command(self, request: HarnessRequest) -> list[str]:
+        return [
+            *(request.python, "-m", "lm_eval", "run", "--model", "hf", "--model_args", _model_arguments(request)),
+            *("--tasks", ",".join(request.tasks), "--output_path", str(request.folder), "--seed", str(request.seed)),
+            *([] if request.limit is None else ["--limit", str(request.limit)]),
+            *([] if request.device is None else ["--device", request.device]),
+            *(["--trust_remote_code"] if request.trust_remote_code else []),
+            *request.arguments,
+        ]
+
+    def results(self, folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
+        files = sorted(folder.rglob("results_*.json"), key=lambda path: path.stat().st_mtime_ns)
+        if not files:
+            raise InputError(f"lm-eval wrote no results to {folder}: see its log there.")
+        record = json.loads(files[-1].read_text(encoding="utf-8"))
+        return {task: _metrics(entry) for task, entry in record["results"].items()}
+
+
+def _metrics(entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """From ``"exact_match,strict-match"`` and ``"exact_match_stderr,strict-match"``, a metric and its filter."""
+    numbers = {key: value for key, value in entry.items() if "," in key}
+    found = {}
+    for key, value in numbers.items():
+        metric, filtered = key.split(",", 1)
+        if not metric.endswith(_STDERR):
+            stderr = numbers.get(f"{metric}{_STDERR},{filtered}")
+            is_known = isinstance(stderr, int | float)  # "N/A" if lm-eval has none
+            found[key] = {"mean": value, "stderr": stderr if is_known else None, "n": entry.get("sample_len")}
+    return found
+
+
+def _model_arguments(request: HarnessRequest) -> str:
+    adapter = Path(request.model) / _ADAPTER
+    given = {"pretrained": request.model, "dtype": request.dtype}
+    if adapter.exists():
+        base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        given = {"pretrained": base, "peft": request.model, "dtype": request.dtype}
+    if any("," in value for value in given.values()):
+        raise InputError(f"lm-eval cannot be given the model {request.model}, which has a comma: rename the folder.")
+    return ",".join(f"{key}={value}" for key, value in given.items())
