@@ -7,15 +7,16 @@ TEACHER ?= models/smollm2-135m-instruct
 TEACHER_PORT ?= 8000
 TEACHER_VENV ?= .venv-teacher
 VERL_VENV ?= .venv-verl
+HARNESS_VENVS ?= .venv-harness
 DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 CORE_VENV ?= .venv-core
 TRANSFORMERS ?=
 # what needs a download, a server of vLLM's or many minutes has a command of its own
-UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser
+UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser and not harness
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser teacher fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser test-harness teacher fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -37,6 +38,7 @@ help:
 	@echo "make test-server  such a server teaches, and vLLM samples: tests against the real vLLM (some minutes)"
 	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
 	@echo "make test-browser the pages in a headless Chromium, wide and on a phone (apt-get install chromium)"
+	@echo "make test-harness lm-eval and evalscope on tiny local tasks, each in an environment of its own (4 GB)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
 
@@ -151,8 +153,18 @@ test-browser: $(VENV)/.ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --group browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser
 
+$(HARNESS_VENVS)/%/.ready: pyproject.toml
+	$(PYTHON) -m venv $(HARNESS_VENVS)/$*
+	$(HARNESS_VENVS)/$*/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(HARNESS_VENVS)/$*/bin/pip install --quiet --editable ".[$*]"
+	touch $@
+
+test-harness: $(VENV)/.ready $(HARNESS_VENVS)/lm-eval/.ready $(HARNESS_VENVS)/evalscope/.ready
+	LM_EVAL_PYTHON=$(abspath $(HARNESS_VENVS))/lm-eval/bin/python EVALSCOPE_PYTHON=$(abspath $(HARNESS_VENVS))/evalscope/bin/python \
+		OMP_NUM_THREADS=1 $(BIN)/pytest -m harness tests/harness
+
 demo-models: $(VENV)/.ready
 	$(BIN)/python tools/build_demo_models.py --output crossdistill/demo/assets
 
 clean:
-	rm -rf $(VENV) $(CORE_VENV) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CORE_VENV) $(HARNESS_VENVS) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

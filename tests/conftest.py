@@ -18,6 +18,7 @@ ABOVE_THE_CORE = {
     "train": [
         "architectures",
         "engines",
+        "harness",
         "chat/test_roles.py",
         "server",
         "train",

@@ -57,7 +57,7 @@ class Harness(ABC):
 
     @abstractmethod
     def results(self, folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
-        """The results that its newest run has written to a folder: task -> metric -> ``mean``, ``stderr`` and ``n``.
+        """The results that its run has written to a folder: task -> metric -> ``mean``, ``stderr`` and ``n``.
 
         What the harness does not tell is None.
 

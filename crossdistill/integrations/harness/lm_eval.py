@@ -35,11 +35,11 @@ class LmEval(Harness):
         ]
 
     def results(self, folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
-        files = sorted(folder.rglob("results_*.json"), key=lambda path: path.stat().st_mtime_ns)
+        files = list(folder.rglob("results_*.json"))
         if not files:
             raise InputError(f"lm-eval wrote no results to {folder}: see its log there.")
-        record = json.loads(files[-1].read_text(encoding="utf-8"))
-        return {task: _metrics(entry) for task, entry in record["results"].items()}
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        return {task: _metrics(entry) for record in records for task, entry in record["results"].items()}
 
 
 def _metrics(entry: dict[str, Any]) -> dict[str, dict[str, Any]]:

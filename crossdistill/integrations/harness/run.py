@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _GRACE_S = 10.0
 def run_harness(harness: Harness, request: HarnessRequest, output: Path, is_quiet: bool = False) -> dict[str, Any]:
     """Run a harness, and add its results to ``eval.json``.
 
-    What the harness prints and writes is in ``harness/`` of the folder.
+    What the harness prints and writes is in a folder of its own in ``harness/``, a new one each time.
 
     Args:
         harness: to run.
@@ -44,11 +45,12 @@ def run_harness(harness: Harness, request: HarnessRequest, output: Path, is_quie
         raise InputError(f"name a task of {harness.name} with --task.")
     version = _version(harness, request.python)
     folder = EvaluationFolder(output)
-    place = output / _FOLDER / harness.name
+    place = _new_folder(output / _FOLDER, harness.name)
     command = harness.command(replace(request, folder=place))
+    _check_model(folder, request.model)
     with folder.claimed(request.model, {}):
-        place.mkdir(parents=True, exist_ok=True)
-        log = output / _FOLDER / f"{harness.name}.log"
+        place.mkdir(parents=True)
+        log = place / "log.txt"
         waiting = nullcontext() if is_quiet else Console(stderr=True).status(f"{harness.name} runs; its log is {log}")
         with waiting:
             _run(harness, command, log)
@@ -57,6 +59,20 @@ def run_harness(harness: Harness, request: HarnessRequest, output: Path, is_quie
             for task, metrics in harness.results(place).items()
         }
         return folder.write_harness(request.model, harness.name, found)
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """NAME-1, or the next number that is free."""
+    return next(folder for number in count(1) if not (folder := parent / f"{name}-{number}").exists())
+
+
+def _check_model(folder: EvaluationFolder, model: str) -> None:
+    """Also if the folder has results of a harness alone, and no samples."""
+    saved = folder.read()
+    if saved and saved.get("model") != model:
+        raise InputError(
+            f"the evaluation in {folder.path} is of the model {saved.get('model')}, not {model}: name a new folder."
+        )
 
 
 def _version(harness: Harness, python: str) -> str:

@@ -1,0 +1,92 @@
+"""The real lm-eval and evalscope on tiny local tasks, each in the environment that `make test-harness` makes."""
+
+import json
+import os
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from crossdistill.demo.run import asset
+from crossdistill.demo.sums import Sums
+from crossdistill.demo.task import problems
+from crossdistill.eval.task import TaskOptions
+from tests.cli.harness import run
+
+pytestmark = pytest.mark.harness
+
+NUM_PROBLEMS = 24
+SUMS = """
+task: crossdistill_sums
+dataset_path: json
+dataset_kwargs:
+  data_files: {{test: {rows}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{prompt}}}}"
+doc_to_target: "{{{{answer}}}}"
+generation_kwargs: {{until: ["\\n\\n"], max_gen_toks: 48, do_sample: false}}
+filter_list:
+  - name: last
+    filter:
+      - {{function: regex, regex_pattern: "^.* is ([^\\n]*)$", group_select: -1}}
+      - {{function: take_first}}
+metric_list:
+  - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
+"""
+
+
+def python(variable: str) -> str:
+    named = os.environ.get(variable)
+    assert named, f"set {variable}, as `make test-harness` does"
+    return named
+
+
+def test_lm_eval_finds_what_our_own_evaluation_finds(tmp_path: Path) -> None:
+    """The same checkpoint on the same sums, greedily: as many are right, out of one file."""
+    asked = Sums().problems(TaskOptions(limit=NUM_PROBLEMS))
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(json.dumps({"prompt": one.prompt[0]["content"], "answer": one.reference}) + "\n" for one in asked)
+    )
+    (tmp_path / "sums.yaml").write_text(SUMS.format(rows=rows))
+    model, output = str(asset("student")), tmp_path / "evaluation"
+    own = run("eval", model, "--task", "crossdistill.demo.sums:Sums", "--limit", str(NUM_PROBLEMS), "-o", str(output))
+    assert own.code == 0, own.err
+    theirs = run(
+        *("eval", model, "--harness", "lm-eval", "--task", "crossdistill_sums", "--output", str(output)),
+        *("--device", "cpu", "--dtype", "float32", "--harness-python", python("LM_EVAL_PYTHON")),
+        *("--harness-args", f"--include_path {tmp_path} --apply_chat_template"),
+    )
+    assert theirs.code == 0, theirs.err
+    record = json.loads((output / "eval.json").read_text())
+    found = record["harness"]["lm-eval"]["crossdistill_sums"]
+    metric = found["metrics"]["exact_match,last"]
+    assert metric["mean"] == pytest.approx(record["tasks"]["sums"]["metrics"]["avg@k"]["mean"])
+    assert 0 < metric["mean"] < 1
+    assert metric["n"] == NUM_PROBLEMS
+    assert found["version"].startswith("0.4.")
+
+
+def test_evalscope_reports_the_mean_of_its_own_verdicts(tmp_path: Path) -> None:
+    questions = tmp_path / "questions"
+    questions.mkdir()
+    rows = [f"{number},{one.prompt},{one.answer},zero,A" for number, one in enumerate(problems("test", 4, seed=1))]
+    (questions / "sums_val.csv").write_text("\n".join(["id,question,A,B,answer", *rows]) + "\n")
+    options = json.dumps({"general_mcq": {"local_path": str(questions), "subset_list": ["sums"]}})
+    settings = json.dumps({"max_tokens": 16, "do_sample": False})
+    output = tmp_path / "evaluation"
+    arguments = f"--dataset-args '{options}' --generation-config '{settings}'"
+    result = run(
+        *("eval", str(asset("student")), "--harness", "evalscope", "--task", "general_mcq", "-o", str(output)),
+        *("--device", "cpu", "--dtype", "float32", "--trust-remote-code", "--harness-args", arguments),
+        *("--harness-python", python("EVALSCOPE_PYTHON")),
+    )
+    assert result.code == 0, result.err
+    (found,) = json.loads((output / "eval.json").read_text())["harness"]["evalscope"].values()
+    (metric,) = found["metrics"].values()
+    (reviews,) = (output / "harness" / "evalscope-1" / "reviews").rglob("*.jsonl")
+    scores = [
+        json.loads(line)["sample_score"]["score"]["value"]["accuracy"] for line in reviews.read_text().splitlines()
+    ]
+    assert (metric["mean"], metric["n"]) == (pytest.approx(fmean(scores)), 4)
