@@ -58,6 +58,7 @@ ABOVE_THE_CORE = {
         "eval/tasks",
         "eval/test_scores.py",
         "report/comparison",
+        "runs/test_eval_parameters.py",
         "runs/test_evaluate.py",
     ],
     "report": ["report/test_html.py", "report/test_charts.py", "report/comparison"],
