@@ -1,6 +1,7 @@
 """The demo: on-policy distillation and a control, from the same start and for the same number of student tokens."""
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -239,8 +240,9 @@ def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -
     rows = load_rows(asset("sft.jsonl")).map(as_conversation, load_from_cache_file=False)
     vocab = ByteVocab.from_tokenizer(tokenizer)
     examples = [sft_example(tokenizer, vocab, row["prompt"], row["completion"], tokenizer.eos_token_id) for row in rows]
-    batch_tokens = settings.batch_size * sum(len(example["input_ids"]) for example in examples) / len(examples)
-    steps = max(1, round(budget / batch_tokens))
+    steps_of_epoch = math.ceil(len(examples) / settings.batch_size)  # the last one is smaller
+    step_tokens = sum(len(example["input_ids"]) for example in examples) / steps_of_epoch
+    steps = max(1, round(budget / step_tokens))
     options = {**settings.training(seed), "max_steps": steps, "logging_steps": 10}
     trainer = sft_trainer(asset("student"), tokenizer, vocab, rows, output / "control" / "checkpoints", options)
     trainer.train()

@@ -155,8 +155,8 @@ def _template_kwargs(models: tuple[ModelInfo, ModelInfo], pair: Inspection) -> t
     if mismatch_findings(pair.student.effects, pair.teacher.effects):
         for changes in product(({}, _WITHOUT_REASONING), repeat=2):
             tried = [{**own, **change} for own, change in zip(given, changes, strict=True)]
-            effects = [template_effects(model.tokenizer, kwargs) for model, kwargs in zip(models, tried, strict=True)]
-            if not mismatch_findings(*effects):
+            ours, theirs = map(template_effects, (model.tokenizer for model in models), tried)
+            if not mismatch_findings(ours, theirs):
                 return tried[0], tried[1]
     return given[0], given[1]
 

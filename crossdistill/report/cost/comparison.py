@@ -9,6 +9,7 @@ that data over the FLOPs of the distillation.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from crossdistill.errors import InputError
 from crossdistill.eval.cost_fit import FEWEST_FOR_SCATTER, LogLine, needed_by_problems
@@ -251,8 +252,12 @@ def _flops(
     teacher, student = (sum(price[side] for price in prices) / len(prices) for side in (0, 1))
     own = run.total_flops
     efficiency = None if not own else additional.mapped(lambda count: count * (teacher + student) / own)
-    of_teacher, of_student = (additional.mapped(lambda count, one=price: count * one) for price in (teacher, student))
-    return of_teacher, of_student, efficiency
+    return additional.mapped(partial(_paid, teacher)), additional.mapped(partial(_paid, student)), efficiency
+
+
+def _paid(price: float, count: float) -> float:
+    """Nothing for what is free, whatever the count."""
+    return price * count if price else 0.0
 
 
 def _remarks(comparison: Comparison, fitted: Sequence[Total]) -> Iterator[str]:

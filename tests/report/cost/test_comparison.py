@@ -187,6 +187,9 @@ def test_given_responses_are_in_favour_of_sft() -> None:
     report = compare([*given, DISTILLED])
     assert any("in favour of SFT" in note for note in report.notes)
     assert report.comparisons[0].efficiency.value < compare([FIRST, SECOND, DISTILLED]).comparisons[0].efficiency.value
+    flat = [dataclasses.replace(run, accuracy={TASK: (Measurement(run.data_points, 0.3),)}) for run in given]
+    (found,) = compare([*flat, DISTILLED]).comparisons
+    assert (found.teacher_flops.value, found.student_flops.value) == (0, math.inf)
 
 
 def test_a_distillation_behind_sft_is_no_gain() -> None:
