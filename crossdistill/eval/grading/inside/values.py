@@ -13,7 +13,7 @@ from typing import Any
 
 LONGEST_ITERATOR = 100_000
 _EXACT_IN_JSON = 1 << 53
-_SEQUENCES: dict[str, type] = {"tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque}
+_SEQUENCES: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque}
 _KINDS: dict[str, Any] = {
     "bytes": bytes,
     "bytearray": bytearray,
