@@ -27,7 +27,9 @@ ABOVE_THE_CORE = {
         "cli/test_coverage.py",
         "cli/test_eval.py",
         "cli/test_full_disk.py",
+        "cli/test_init.py",
         "cli/test_refusals.py",
+        "cli/test_report.py",
         "cli/test_saying.py",
         "cli/test_served.py",
         "distill/test_own_loop.py",
@@ -52,16 +54,20 @@ ABOVE_THE_CORE = {
     "eval": [
         "cli/test_compare.py",
         "cli/test_eval.py",
+        "cli/test_report.py",
         "eval/comparison",
         "eval/grading",
         "eval/sandbox",
         "eval/tasks",
+        "eval/test_cost_fit.py",
         "eval/test_scores.py",
         "report/comparison",
+        "report/cost",
         "runs/test_eval_parameters.py",
         "runs/test_evaluate.py",
+        "runs/test_spending.py",
     ],
-    "report": ["report/test_html.py", "report/test_charts.py", "report/comparison"],
+    "report": ["cli/test_report.py", "report/test_html.py", "report/test_charts.py", "report/comparison"],
 }
 """Extra -> tests that need it. Without it they are not collected, and all others must pass (`make test-core`)."""
 collect_ignore = [path for extra, paths in ABOVE_THE_CORE.items() if missing(extra) for path in paths]

@@ -20,6 +20,7 @@ NEEDS = {
     "crossdistill.integrations.async_trl": "train",
     "crossdistill.demo": "train",
     "crossdistill.cli.evaluation": "train",
+    "crossdistill.eval.cost_fit": "eval",
     "crossdistill.eval.grading": "eval",
     "crossdistill.eval.sandbox": "eval",
     "crossdistill.eval.scores": "eval",
