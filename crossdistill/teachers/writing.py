@@ -66,7 +66,7 @@ def write_responses(
         rows = [torch.tensor(render_prompt(tokenizer, prompt, dict(template_kwargs or {}))) for prompt in batch]
         with torch.random.fork_rng():
             torch.manual_seed(int(np.random.SeedSequence([seed, first_row + first]).generate_state(1)[0]))
-            generated = _generate(model, rows, stops, max_new_tokens, temperature, tokenizer.pad_token_id)
+            generated = generate_ids(model, rows, stops, max_new_tokens, temperature, tokenizer.pad_token_id)
         for ids in generated.tolist():
             yield response_of(ids, stops, tokenizer, text_tokens)
 
@@ -84,16 +84,30 @@ def left_out_findings(responses: Iterable[WrittenResponse]) -> Iterator[Finding]
 
 
 @torch.no_grad()
-def _generate(
+def generate_ids(
     model: Any,
-    rows: list[torch.Tensor],
+    rows: Sequence[torch.Tensor],
     stops: tuple[int, ...],
     max_new_tokens: int,
-    temperature: float,
-    pad_id: int | None,
+    temperature: float = 0.0,
+    pad_id: int | None = None,
+    processors: Sequence[Any] = (),
 ) -> torch.Tensor:
-    """The new tokens of each row, padded on the right."""
-    from transformers import GenerationConfig
+    """The new tokens of each row, padded on the right, int64 [rows, at most `max_new_tokens`].
+
+    Args:
+        model: a Hugging Face causal language model.
+        rows: token ids of each prompt.
+        stops: ids that end a response; there is one.
+        max_new_tokens: most tokens of a response.
+        temperature: 0 is greedy.
+        pad_id: of padding; the first stop token by default.
+        processors: logits processors of transformers.
+
+    Raises:
+        InputError: the model does not write one response to each prompt.
+    """
+    from transformers import GenerationConfig, LogitsProcessorList
 
     pad = stops[0] if pad_id is None else pad_id
     input_ids = pad_sequence(rows, batch_first=True, padding_value=pad, padding_side="left").to(model.device)
@@ -106,7 +120,12 @@ def _generate(
     )
     settings = GenerationConfig(max_new_tokens=max_new_tokens, eos_token_id=list(stops), pad_token_id=pad, **sampling)
     with defaults_set_aside(model):
-        output = model.generate(input_ids=input_ids, attention_mask=mask, generation_config=settings)
+        output = model.generate(
+            input_ids=input_ids,
+            attention_mask=mask,
+            generation_config=settings,
+            logits_processor=LogitsProcessorList(processors),
+        )
     check_one_each(len(rows), len(output))
     return output[:, input_ids.shape[1] :]
 

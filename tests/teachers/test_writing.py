@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 
 from crossdistill import InputError
 from crossdistill.teachers.generation_defaults import defaults_kept, defaults_set_aside
-from crossdistill.teachers.writing import WrittenResponse, _response, left_out_findings, write_responses
+from crossdistill.teachers.writing import WrittenResponse, left_out_findings, response_of, write_responses
 from tests.models import MESSAGES, teacher_model, teacher_tokenizer
 
 HOSTILE: list[dict[str, Any]] = [
@@ -142,7 +142,7 @@ def thinking(tokenizer: Any) -> list[int]:
 
 
 def test_control_tokens_are_left_out_and_told(tokenizer):
-    written = _response(thinking(tokenizer), (tokenizer.eos_token_id,), tokenizer)
+    written = response_of(thinking(tokenizer), (tokenizer.eos_token_id,), tokenizer)
     assert "<turn>" not in written.text
     assert written.left_out == ("<turn>", "<turn>")
     (finding,) = left_out_findings([written, written])
@@ -151,7 +151,7 @@ def test_control_tokens_are_left_out_and_told(tokenizer):
 
 def test_text_tokens_are_words(tokenizer):
     ids, stops = thinking(tokenizer), (tokenizer.eos_token_id,)
-    written = _response(ids, stops, tokenizer, ["<turn>"])
+    written = response_of(ids, stops, tokenizer, ["<turn>"])
     assert written.text == "<turn>a b<turn>a b"
     assert written.left_out == ()
     assert (written.num_tokens, written.stopped) == (len(ids) - 1, True)
@@ -159,4 +159,4 @@ def test_text_tokens_are_words(tokenizer):
 
 def test_a_text_without_control_tokens_is_the_same_with_text_tokens(tokenizer):
     ids = tokenizer("The quick  brown fox .", add_special_tokens=False)["input_ids"]
-    assert _response(ids, (), tokenizer) == _response(ids, (), tokenizer, ["<turn>"])
+    assert response_of(ids, (), tokenizer) == response_of(ids, (), tokenizer, ["<turn>"])

@@ -8,7 +8,6 @@ alone, up to the rounding of floating-point sums, and is handed over when it end
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,60 +16,19 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from crossdistill.eval.generation import rows_of_cache
+from crossdistill.eval.generation.by_generate import decode_by_generate
 from crossdistill.eval.generation.choice import choose
+from crossdistill.eval.generation.row import Row, Settings
 
 _ALIKE = 0.8  # of the length of a prompt
 _FREE_SHARE = 4  # new rows enter if a quarter of the batch is free: each entry copies the cache once
-
-
-@dataclass
-class Row:
-    """A response that is being written.
-
-    Attributes:
-        number: the caller's.
-        prompt: its token ids.
-        limit: most tokens of the response.
-        random: its random numbers.
-        ids: the tokens so far, the stop token included.
-        began: when its prompt was read, by ``time.monotonic``.
-    """
-
-    number: int
-    prompt: Sequence[int]
-    limit: int
-    random: np.random.Generator
-    ids: list[int] = field(default_factory=list)
-    began: float = 0.0
-
-    @property
-    def room(self) -> int:
-        """Tokens that it may take in all."""
-        return len(self.prompt) + self.limit
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How rows are decoded.
-
-    Attributes:
-        stops: ids that end a response.
-        temperature: 0 is greedy.
-        top_p: probability of the tokens that are sampled from.
-        batch_tokens: most tokens of a batch: rows times the room of the largest; a single row may take more.
-    """
-
-    stops: tuple[int, ...]
-    temperature: float
-    top_p: float
-    batch_tokens: int
 
 
 class Batch:
     """Rows that are decoded side by side.
 
     Args:
-        model: a Hugging Face causal language model in evaluation mode.
+        model: a Hugging Face causal language model in evaluation mode, whose cache's rows can be changed.
         settings: of the decoding.
 
     Attributes:
@@ -80,17 +38,16 @@ class Batch:
     def __init__(self, model: Any, settings: Settings):
         self.rows: list[Row] = []
         self._model, self._settings = model, settings
+        self._arguments = rows_of_cache.arguments_of(model)
         self._cache = rows_of_cache.new_cache(model.config)
         self._mask = torch.zeros(0, 0, dtype=torch.long)  # [rows, length], 1 at tokens
         self._logits = torch.zeros(0)  # float32 [rows, vocabulary], of each row's next token
 
     def enter(self, waiting: deque[Row]) -> None:
         """Take rows from the front of `waiting`, as many as have room, unless the batch is still full enough."""
-        free = self._num_free(waiting)
-        may_enter = not self.rows or (free * _FREE_SHARE >= free + len(self.rows) and self._may_change)
-        if may_enter and free > 0:
-            entering = [waiting.popleft() for _ in range(free)]
-            for rows in alike(entering) if self._may_change else [entering]:
+        free = num_entering(waiting, self.rows, self._settings.batch_tokens)
+        if free > 0 and free * _FREE_SHARE >= free + len(self.rows):
+            for rows in alike([waiting.popleft() for _ in range(free)]):
                 self._add(rows)
 
     def step(self) -> list[Row]:
@@ -109,20 +66,6 @@ class Batch:
             self._logits = self._forward(chosen.unsqueeze(1), self._mask, self._cache)
         return finished
 
-    def _num_free(self, waiting: Sequence[Row]) -> int:
-        """Number of waiting rows that have room beside those of the batch."""
-        largest, num_rows = max((row.room for row in self.rows), default=0), len(self.rows)
-        for row in waiting:
-            largest = max(largest, row.room)
-            if num_rows and (num_rows + 1) * largest > self._settings.batch_tokens:
-                break
-            num_rows += 1
-        return num_rows - len(self.rows)
-
-    @property
-    def _may_change(self) -> bool:
-        return rows_of_cache.can_change(self._cache)
-
     def _is_finished(self, row: Row) -> bool:
         return row.ids[-1] in self._settings.stops or len(row.ids) == row.limit
 
@@ -134,7 +77,7 @@ class Batch:
         rows_of_cache.keep(self._cache, index)
         self._mask = self._mask[index]
         padding = int((self._mask.cumsum(dim=1) == 0).sum(dim=1).min())
-        if padding and self._may_change:
+        if padding:
             rows_of_cache.cut(self._cache, padding)
             self._mask = self._mask[:, padding:]
 
@@ -168,11 +111,27 @@ class Batch:
     def _forward(self, ids: Tensor, mask: Tensor, cache: Any) -> Tensor:
         """Logits of the token after `ids`, float32 [rows, vocabulary]; the cache takes up `ids`."""
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
-            logits_to_keep=1,
-        )  # fmt: skip
+        optional = {"position_ids": positions, "logits_to_keep": 1}
+        known = {name: value for name, value in optional.items() if name in self._arguments}
+        output = self._model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **known)
         return output.logits[:, -1].float()
+
+
+def num_entering(waiting: Sequence[Row], rows: Sequence[Row], batch_tokens: int) -> int:
+    """Number of waiting rows that have room beside those of a batch; one if it is empty, whatever its length.
+
+    Args:
+        waiting: in order.
+        rows: of the batch.
+        batch_tokens: most tokens of the batch: rows times the room of the largest.
+    """
+    largest, num_rows = max((row.room for row in rows), default=0), len(rows)
+    for row in waiting:
+        largest = max(largest, row.room)
+        if num_rows and (num_rows + 1) * largest > batch_tokens:
+            break
+        num_rows += 1
+    return num_rows - len(rows)
 
 
 def alike(rows: Sequence[Row]) -> Iterator[list[Row]]:
@@ -207,7 +166,13 @@ def decode(model: Any, rows: Sequence[Row], settings: Settings) -> Iterator[Row]
     Returns:
         The rows, in the order in which they end.
     """
-    waiting, batch = deque(rows), Batch(model, settings)
+    waiting = deque(rows)
+    if not rows_of_cache.can_change(model):
+        while waiting:
+            first = [waiting.popleft() for _ in range(num_entering(waiting, [], settings.batch_tokens))]
+            yield from decode_by_generate(model, first, settings)
+        return
+    batch = Batch(model, settings)
     while waiting or batch.rows:
         batch.enter(waiting)
         yield from batch.step()

@@ -42,7 +42,8 @@ class LocalGenerator(Generator):
         Raises:
             InputError: a prompt leaves no room for a response, or the model keeps its state in an unknown form.
         """
-        from crossdistill.eval.generation.decoding import Row, Settings, decode
+        from crossdistill.eval.generation.decoding import decode
+        from crossdistill.eval.generation.row import Row, Settings
         from crossdistill.teachers.writing import response_of
 
         prompts = rendered(self._tokenizer, list(by_problem(wanted).values()), sampling)

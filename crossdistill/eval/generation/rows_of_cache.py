@@ -5,6 +5,7 @@ a sliding window keeps the last ones only, which are aligned at their end, too.
 """
 
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import torch
@@ -52,13 +53,28 @@ class RoomyLayer(DynamicLayer):
         return room[:, :, :length]
 
 
-def can_change(cache: Any) -> bool:
-    """Whether rows can be joined to a cache: each of its layers holds keys and values, or nothing.
+def can_change(model: Any) -> bool:
+    """Whether the rows of a model's cache can be changed: each of its layers holds keys and values, or nothing.
+
+    It is not so for models with a recurrent state, such as Mamba and hybrids of it.
 
     Args:
-        cache: of :func:`new_cache`.
+        model: a Hugging Face causal language model, perhaps with adapters.
     """
-    return all(type(layer) in (RoomyLayer, DynamicSlidingWindowLayer) for layer in cache.layers if _may_hold(layer))
+    if "past_key_values" not in arguments_of(model) or not model._supports_default_dynamic_cache():
+        return False
+    layers = new_cache(model.config).layers
+    return all(type(layer) in (RoomyLayer, DynamicSlidingWindowLayer) for layer in layers if _may_hold(layer))
+
+
+def arguments_of(model: Any) -> set[str]:
+    """Names of the arguments that a model's forward pass takes.
+
+    Args:
+        model: a Hugging Face model, perhaps with adapters, which take any argument.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return set(signature(base.forward).parameters)
 
 
 def keep(cache: Any, rows: Tensor) -> None:
@@ -68,14 +84,14 @@ def keep(cache: Any, rows: Tensor) -> None:
         cache: to change.
         rows: int64 [kept].
     """
-    cache.batch_select_indices(rows)
+    cache.reorder_cache(rows)
 
 
 def join(cache: Any, other: Any) -> None:
     """Append the rows of another cache of the same model.
 
     Args:
-        cache: to change; :func:`can_change`.
+        cache: to change.
         other: whose length may differ.
     """
     for ours, theirs in zip(_filled(cache), _filled(other), strict=True):
@@ -91,7 +107,7 @@ def cut(cache: Any, num_padding: int) -> None:
     """Take away positions at the start, at which every row has padding.
 
     Args:
-        cache: to change; :func:`can_change`.
+        cache: to change.
         num_padding: number of positions.
     """
     for layer in _filled(cache):

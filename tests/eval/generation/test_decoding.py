@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from crossdistill.eval.generation import LocalGenerator, Wanted
-from crossdistill.eval.generation.decoding import Batch, Row, Settings, decode
+from crossdistill.eval.generation.decoding import Batch, decode
+from crossdistill.eval.generation.row import Row, Settings
 from crossdistill.eval.problem import Problem
 from crossdistill.eval.sampling import Sampling
 from crossdistill.teachers.writing import write_responses
