@@ -1,5 +1,6 @@
 """Answers with known verdicts; comparisons that never end; golds of all types."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,15 @@ def test_answers_with_known_verdicts(grader: MathGrader) -> None:
     found = verdicts(grader, [(gold, rf"So it is $\boxed{{{answer}}}$.") for gold, answer, _ in table])
     differing = [row for row, verdict in zip(table, found, strict=True) if verdict.correct is not (row[2] == "right")]
     assert not differing
+
+
+def test_the_table_of_the_documentation(grader: MathGrader) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "grading.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| `(.+?)` \| (`.+`) \| (right|wrong) \|", page, re.MULTILINE)
+    table = [(gold, answer, verdict) for gold, cell, verdict in lines for answer in re.findall("`(.+?)`", cell)]
+    assert len(table) > 50
+    found = verdicts(grader, [(gold, rf"\boxed{{{answer}}}") for gold, answer, _ in table])
+    assert not [row for row, verdict in zip(table, found, strict=True) if verdict.correct is not (row[2] == "right")]
 
 
 def test_a_right_answer_is_right_beside_a_wrong_one(grader: MathGrader) -> None:
