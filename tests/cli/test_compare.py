@@ -63,8 +63,7 @@ def test_the_table(runs):
     assert "60 problems, one sample of each. Differences are to start" in said
     assert "corrected by Holm for 4 comparisons" in said
     assert "one row: dpca-seed* 3 (" in said
-    assert "not reached" in said
-    assert "0 of 3 runs" in said
+    assert said.count("not reached") == 2
 
 
 def test_a_training_run_alone_is_held_against_its_start(runs):

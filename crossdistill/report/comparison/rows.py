@@ -157,10 +157,10 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _reach_cells(name: str, reached: Reached) -> tuple[str, ...]:
-    if reached.num_runs == 1:
-        who = "yes" if reached.num_reached else "not reached"
+    if reached.num_reached == 0:
+        who = "not reached"
     else:
-        who = f"{reached.num_reached} of {reached.num_runs} runs"
+        who = "yes" if reached.num_runs == 1 else f"{reached.num_reached} of {reached.num_runs} runs"
     shown = {"step": count, "student_tokens": count, "flops": si, "seconds": duration}
     costs = reached.costs or {}
     return (name, who, *(shown[key](costs.get(key)) for key in COSTS))
