@@ -14,6 +14,7 @@ from crossdistill.eval.comparison.outcomes import Outcomes
 from crossdistill.report.cost.spending import Measurement, Method, Spending
 from crossdistill.runs.evaluated import EVALUATION_FILE, evaluations_of, read_outcomes
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.names import short_names
 from crossdistill.runs.run_file import RUN_FILE, read_record, read_run
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
 
@@ -53,7 +54,7 @@ def read_spendings(folders: Sequence[Path]) -> tuple[list[Spending], list[str]]:
         folders: of training runs and of evaluations.
 
     Returns:
-        The runs, and what is said of evaluations that belong to none.
+        The runs, under short names, and what is said of evaluations that belong to none.
 
     Raises:
         InputError: a folder holds neither; a run counts no data points; none is a run; or the same task was measured on
@@ -71,7 +72,8 @@ def read_spendings(folders: Sequence[Path]) -> tuple[list[Spending], list[str]]:
         if joined == runs:
             notes.append(f"{evaluation.name} is of {evaluation.model}, which none of the runs wrote: it is left out")
         runs = joined
-    return runs, notes
+    names = short_names([Path(run.name) for run in runs])
+    return [replace(run, name=name) for run, name in zip(runs, names, strict=True)], notes
 
 
 def _read(folder: Path) -> Spending | _Evaluation:

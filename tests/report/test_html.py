@@ -243,7 +243,7 @@ def test_every_sample_and_chunk_of_an_alignment_has_an_anchor(
     assert {value.removeprefix("#") for value in page.values("href")} <= set(ids)
     assert "the first 2 responses" in page.text
     assert "2 samples" in page.text
-    assert page.values("class").count("flow") >= 3  # a long response is laid out in blocks
+    assert page.values("class").count("flow long") >= 2  # a long response is laid out in blocks, as they are seen
 
 
 def test_an_alignment_runs_its_search_and_nothing_else(
