@@ -13,6 +13,7 @@ from crossdistill.eval.problem import Problem
 from crossdistill.eval.sampling import Sampling
 from crossdistill.teachers.writing import write_responses
 from tests import tiny_models
+from tests.architectures.tiny import build
 from tests.models import MESSAGES, student_model, student_tokenizer, teacher_model, teacher_tokenizer
 
 PROBLEMS = [Problem(f"p{k}", message, None) for k, message in enumerate(MESSAGES)]
@@ -127,6 +128,19 @@ def test_one_row_is_what_generate_writes(name):
             eos_token_id=[0, 7], pad_token_id=0,
         )  # fmt: skip
         assert row.ids == expected[0, len(row.prompt) :].tolist()
+
+
+@pytest.mark.parametrize("name", ["mamba", "jamba", "rwkv"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_models_with_a_recurrent_state(name, temperature):
+    """They are decoded by ``generate``; RWKV takes no padding."""
+    model = build(name, {"vocab_size": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}).eval()
+    settings = {"stops": (2, 7), "temperature": temperature, "top_p": 1.0}
+    alone = {row.number: row.ids for row in decode(model, rows(60), Settings(batch_tokens=1, **settings))}
+    found = {row.number: row.ids for row in decode(model, rows(60), Settings(batch_tokens=10_000, **settings))}
+    assert found == alone
+    assert all(len(row.prompt) + len(alone[row.number]) <= row.room for row in rows(60))
+    assert len({tuple(ids) for ids in alone.values()}) > 1
 
 
 # ---- the batch ------------------------------------------------------------------------------------------------------
