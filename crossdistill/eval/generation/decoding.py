@@ -134,12 +134,11 @@ def num_entering(waiting: Sequence[Row], rows: Sequence[Row], batch_tokens: int)
     return num_rows - len(rows)
 
 
-def alike(rows: Sequence[Row], share: float = _ALIKE) -> Iterator[list[Row]]:
+def alike(rows: Sequence[Row]) -> Iterator[list[Row]]:
     """Rows in groups whose prompts are about as long, so that little padding is read along with them.
 
     Args:
         rows: in order; at least one.
-        share: of the length of a group's prompts that the shortest has at least.
 
     Example:
         >>> [len(group) for group in alike([Row(0, [1] * n, 1, np.random.default_rng()) for n in (100, 90, 70, 69, 5)])]
@@ -148,7 +147,7 @@ def alike(rows: Sequence[Row], share: float = _ALIKE) -> Iterator[list[Row]]:
     group: list[Row] = []
     for row in rows:
         lengths = [len(row.prompt), *(len(one.prompt) for one in group[:1])]
-        if min(lengths) < share * max(lengths):
+        if min(lengths) < _ALIKE * max(lengths):
             yield group
             group = []
         group.append(row)
@@ -167,15 +166,15 @@ def decode(model: Any, rows: Sequence[Row], settings: Settings) -> Iterator[Row]
     Returns:
         The rows, in the order in which they end.
     """
+    waiting = deque(rows)
     if not rows_of_cache.can_change(model):
-        # RWKV and the like take padding for tokens
-        for group in alike(rows, share=0.0 if model._supports_default_dynamic_cache() else 1.0):
-            waiting = deque(group)
-            while waiting:
-                first = [waiting.popleft() for _ in range(num_entering(waiting, [], settings.batch_tokens))]
-                yield from decode_by_generate(model, first, settings)
+        # RWKV and the like write other responses in a batch
+        batch_tokens = settings.batch_tokens if model._supports_default_dynamic_cache() else 0
+        while waiting:
+            first = [waiting.popleft() for _ in range(num_entering(waiting, [], batch_tokens))]
+            yield from decode_by_generate(model, first, settings)
         return
-    waiting, batch = deque(rows), Batch(model, settings)
+    batch = Batch(model, settings)
     while waiting or batch.rows:
         batch.enter(waiting)
         yield from batch.step()

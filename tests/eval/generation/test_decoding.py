@@ -133,7 +133,7 @@ def test_one_row_is_what_generate_writes(name):
 @pytest.mark.parametrize("name", ["mamba", "jamba", "rwkv"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_models_with_a_recurrent_state(name, temperature):
-    """They are decoded by ``generate``; RWKV takes no padding."""
+    """They are decoded by ``generate``; RWKV one at a time."""
     model = build(name, {"vocab_size": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}).eval()
     settings = {"stops": (2, 7), "temperature": temperature, "top_p": 1.0}
     alone = {row.number: row.ids for row in decode(model, rows(60), Settings(batch_tokens=1, **settings))}
