@@ -1,11 +1,11 @@
-"""Seconds that an evaluation's responses take, here and in lm-evaluation-harness: same model, prompts and limit, greedy.
+"""Seconds that an evaluation's responses take, here and in lm-evaluation-harness: same model, prompts and limit.
 
 OMP_NUM_THREADS=1 python benchmarks/eval_throughput.py ours MODEL PROMPTS.jsonl --output ours.json
 OMP_NUM_THREADS=1 LM_EVAL_ENV/bin/python benchmarks/eval_throughput.py lm-eval MODEL PROMPTS.jsonl --output theirs.json
 
 PROMPTS.jsonl has a `question` (or `prompt`) a line. The second command needs an environment with `lm-eval[hf]` and
-`typer`. Both read prompts that the model's chat template renders. The weights are loaded before the clock starts. Beside
-the wall clock, which other programs on the machine disturb, stand the seconds of the processor.
+`typer`. Both read prompts that the model's chat template renders, and decode greedily. The weights are loaded before
+the clock starts. Beside the wall clock, which other programs disturb, stand the seconds of the processor.
 """
 
 import json
