@@ -198,6 +198,7 @@ def test_no_endless_program_is_graded_as_passed(grader: CodeGrader, reference: d
     assert verdict.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", [PRINTED, CALLED], ids=["printed", "called"])
 def test_cheats_fail_in_the_other_forms(grader: CodeGrader, reference: dict[str, Any]) -> None:
     verdicts = grade(grader, reference, *(text.replace("square", "add") for text in CHEATS.values()))
