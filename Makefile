@@ -86,7 +86,7 @@ $(VENV)/.engines: $(VENV)/.ready
 	touch $@
 
 test-engines: $(VENV)/.engines
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m engines
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m engines tests/engines
 
 bench-scale: $(VENV)/.engines
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.scale $(or $(ARGS),--output benchmarks/results/scale.json)
@@ -146,7 +146,7 @@ $(VERL_VENV)/.ready: tools/verl-requirements.txt pyproject.toml
 	touch $@
 
 test-verl: $(VENV)/.ready $(VERL_VENV)/.ready
-	VERL_PYTHON=$(abspath $(VERL_VENV)/bin/python) OMP_NUM_THREADS=1 $(BIN)/pytest -m verl
+	VERL_PYTHON=$(abspath $(VERL_VENV)/bin/python) OMP_NUM_THREADS=1 $(BIN)/pytest -m verl tests/verl
 
 # CHROMIUM names the program; with CROSSDISTILL_SCREENSHOTS=FOLDER the pages are left there as pictures
 test-browser: $(VENV)/.ready
