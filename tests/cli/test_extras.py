@@ -123,3 +123,8 @@ def test_a_missing_module_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatc
     require("served", "httpx")
     with pytest.raises(InputError, match=r"^a server needs tenacity, .*: pip install 'crossdistill\[served\]'$"):
         require("served", user="a server")
+
+
+def test_a_comparison_needs_the_extra_eval(tmp_path: Path) -> None:
+    found = message(run("compare", str(tmp_path), absent=("scipy",)))
+    assert found == "this command needs scipy, which is not installed: pip install 'crossdistill[eval]'"
