@@ -20,7 +20,7 @@ choice about memory and not about a method, and what is not a product (softmax, 
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -190,43 +190,63 @@ def _active_experts(config: Any) -> tuple[float, tuple[str, ...]]:
     return 1.0, ("how many experts a token is sent to is not known: all are counted",)
 
 
+def layer_configs(config: Any) -> list[Any]:
+    """The configuration of each layer: the same one, unless layers differ in it, as in Gemma 4.
+
+    Args:
+        config: of the text part.
+
+    Example:
+        >>> from transformers import LlamaConfig
+        >>> config = LlamaConfig(num_hidden_layers=3)
+        >>> [layer.head_dim for layer in layer_configs(config)]
+        [128, 128, 128]
+    """
+    count = getattr(config, "num_hidden_layers", None) or 0
+    by_layer = getattr(config, "per_layer_config", None)
+    return [config] * count if by_layer is None else [by_layer[layer] for layer in range(count)]
+
+
 def _attention(config: Any) -> tuple[tuple[AttentionLayers, ...], tuple[str, ...]]:
-    """Layers of attention, and what is assumed of them."""
-    layers, assumptions = [], []
-    for kind, count in Counter(_layer_types(config)).items():
-        attends_as = _BOTH.get(kind, kind)
+    """Layers of attention, those that cost the same together; and what is assumed of them."""
+    layers = layer_configs(config)
+    kinds = _layer_types(config, layers)
+    alike = Counter(
+        _layer(layer, attends_as)
+        for layer, kind in zip(layers, kinds, strict=True)
+        if (attends_as := _BOTH.get(kind, kind)) not in _WITH_STATE | _WITHOUT_ATTENTION
+    )
+    assumptions = []
+    for kind, count in Counter(kinds).items():
         if kind in _WITH_STATE | set(_BOTH):
             assumptions.append(f"{count} layers of {kind}: their weights are counted, the update of their state is not")
-        if attends_as in _WITH_STATE | _WITHOUT_ATTENTION:
-            continue
-        if attends_as not in (_FULL, _SLIDING, _CHUNKED):
+        elif kind not in _WITHOUT_ATTENTION | {_FULL, _SLIDING, _CHUNKED}:
             assumptions.append(f"{count} layers of {kind}: counted as full attention, which is the most they can take")
-        layers.append(_layers(config, attends_as, count))
-    return tuple(layers), tuple(assumptions)
+    return tuple(replace(layer, num_layers=count) for layer, count in alike.items()), tuple(assumptions)
 
 
-def _layer_types(config: Any) -> list[str]:
-    if not getattr(config, "num_attention_heads", None):
-        return ["recurrent"] * (getattr(config, "num_hidden_layers", None) or 0)
+def _layer_types(config: Any, layers: list[Any]) -> list[str]:
     kinds = getattr(config, "layer_types", None)
+    if not layers or not getattr(layers[0], "num_attention_heads", None):
+        return ["recurrent"] * len(layers)
     if kinds:
-        return [_OLD_NAMES.get(kind, kind) for kind in kinds]
+        return [_OLD_NAMES.get(kind, kind) for kind in kinds[: len(layers)]]
     slides = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    return [_SLIDING if slides else _FULL] * config.num_hidden_layers
+    return [_SLIDING if slides else _FULL] * len(layers)
 
 
-def _layers(config: Any, kind: str, count: int) -> AttentionLayers:
+def _layer(config: Any, kind: str) -> AttentionLayers:
     span = {_SLIDING: "sliding_window", _CHUNKED: "attention_chunk_size"}.get(kind)
     span = None if span is None else getattr(config, span, None)
     query, value = _head_widths(config, kind)
-    return AttentionLayers(count, 2 * config.num_attention_heads * (query + value), span, kind == _CHUNKED)
+    return AttentionLayers(1, 2 * config.num_attention_heads * (query + value), span, kind == _CHUNKED)
 
 
 def _head_widths(config: Any, kind: str) -> tuple[int, int]:
     """Width of a head's queries and of its values; multi-head latent attention compresses neither."""
     if getattr(config, "kv_lora_rank", None):
         return config.qk_nope_head_dim + config.qk_rope_head_dim, config.v_head_dim
-    wide = getattr(config, "global_head_dim", None) if kind == _FULL else None
+    wide = getattr(config, "global_head_dim", None) if kind == _FULL else None  # Gemma 4 of an older transformers
     width = wide or getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return width, width
 

@@ -172,12 +172,14 @@ def test_layers_by_the_configuration(fields: dict[str, Any], attention: dict[Any
     assert bool(counted.assumptions) == bool(said)
 
 
-def test_wider_heads_of_full_attention() -> None:
-    model = torch.nn.Module()
-    fields = {"head_dim": 8, "global_head_dim": 16, "sliding_window": 4}
-    model.config = config(layer_types=["sliding_attention", "full_attention"], **fields)
-    model.get_output_embeddings = lambda: torch.nn.Linear(2, 2)
-    assert [layers.flops_per_pair for layers in ModelFlops.of(model).attention] == [2 * 4 * 16, 2 * 4 * 32]
+def test_layers_that_differ_in_their_heads() -> None:
+    transformers = pytest.importorskip("transformers", minversion="5.23")
+    sizes = {**SIZES, "num_key_value_heads": 2, "head_dim": 8, "global_head_dim": 16, "sliding_window": 4}
+    kinds = ["sliding_attention", "sliding_attention", "full_attention"]
+    own = {"layer_types": kinds, "vocab_size_per_layer_input": 64, "hidden_size_per_layer_input": 0}
+    with torch.device("meta"):
+        model = transformers.Gemma4ForCausalLM(transformers.Gemma4TextConfig(**sizes, **own))
+    assert ModelFlops.of(model).attention == (AttentionLayers(2, 2 * 4 * 16, 4), AttentionLayers(1, 2 * 4 * 32))
 
 
 def test_what_is_not_known_is_said() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import nn
 
+from crossdistill.flops import layer_configs
 from crossdistill.inspection.activations import Activations
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
@@ -99,8 +100,6 @@ class ModelSize:
         layers = [_numel(layer) for layer in (lists[0] if lists else [])]
         params = _numel(model)
         embedding, head = whole.get_input_embeddings().weight, whole.get_output_embeddings().weight
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return cls(
             params=params,
             trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -109,9 +108,9 @@ class ModelSize:
             products=params - (0 if embedding is head else embedding.numel()),
             num_layers=num_layers,
             hidden=config.hidden_size,
-            intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+            intermediate=max(map(_intermediate, layer_configs(config))),
             vocab=len(head),
-            cached=2 * num_layers * heads * width,
+            cached=sum(map(_cached, layer_configs(config))),
         )
 
 
@@ -298,6 +297,16 @@ def _at_work(model: ModelSize, tokens: int, size: int) -> float:
 
 def _tiles(tokens: int, vocab: int) -> float:
     return TILES * 4 * min(tokens * vocab, max(TILE_ELEMENTS, vocab))
+
+
+def _intermediate(config: Any) -> int:
+    return getattr(config, "intermediate_size", None) or 4 * int(config.hidden_size)
+
+
+def _cached(config: Any) -> int:
+    """Numbers that a layer caches a token."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _numel(module: nn.Module) -> int:
