@@ -24,8 +24,8 @@ class Evaluated:
         unfinished: tasks of an evaluation that was interrupted before they were finished.
         starts: task -> the outcomes of the student before training; empty for an evaluation.
         curves: task -> accuracy in training; empty for an evaluation.
-        method: the configuration of a training run without its seed: runs with the same are grouped. None for an
-            evaluation.
+        method: the configuration of a training run without its seed: runs with the same are grouped. Of an evaluation,
+            that of the run that wrote its model, with a mark; None if it is no run's.
         student: of a training run, before training.
     """
 
@@ -59,7 +59,15 @@ def read_evaluated(folder: Path) -> Evaluated:
 def _evaluation(folder: Path) -> Evaluated:
     outcomes, config = read_outcomes(folder / EVALUATION_FILE), folder / "config.json"
     planned = read_record(config).get("tasks", {}) if config.exists() else {}
-    return Evaluated(folder, outcomes, tuple(task for task in planned if task not in outcomes))
+    unfinished = tuple(task for task in planned if task not in outcomes)
+    return Evaluated(folder, outcomes, unfinished, method=_method_behind(Path(next(iter(outcomes.values())).model)))
+
+
+def _method_behind(model: Path) -> dict[str, Any] | None:
+    """The method of the run whose final model was evaluated; it never equals that of the run itself."""
+    if model.name != "model" or not (model.parent / RUN_FILE).exists():
+        return None
+    return {**_method(read_record(model.parent / RUN_FILE)), "evaluated": "afterwards"}
 
 
 def read_outcomes(path: Path) -> dict[str, Outcomes]:

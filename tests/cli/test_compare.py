@@ -72,6 +72,15 @@ def test_a_training_run_alone_is_held_against_its_start(runs):
     assert found["rows"][1]["verdict"] == "better"
 
 
+def test_evaluations_of_the_models_of_several_seeds_are_one_row(runs):
+    for seed in range(3):
+        model = str(runs / f"dpca-seed{seed}" / "model")
+        write_evaluation(runs / f"after-{seed}", {"sums": entry(verdicts(0.6 + 0.05 * seed))}, model=model)
+    (found,) = compared(*names(runs, "sft", "after-0", "after-1", "after-2", "dpca-seed0"))
+    assert [row["name"] for row in found["rows"]] == ["start", "sft", "after-*", "dpca-seed0"]
+    assert len(found["rows"][2]["means"]) == 3
+
+
 def test_another_baseline(runs):
     (found,) = compared(*names(runs, "gold", "sft"), "--baseline", str(runs / "dpca-seed0"))
     assert found["baseline"] == "dpca-seed0"
