@@ -17,6 +17,7 @@ from crossdistill.report.cost.spending import Measurement, Method, Spending
 
 _Z = 1.959963984540054  # by which half the width of a 95 % interval is a standard error
 
+_TOLERANCE = 0.05  # of a measurement without an interval
 FAR = 10
 """How many times the largest amount of data a line is followed without a remark."""
 BY_PROBLEMS = "bootstrap over problems; the chance of another training is not in it"
@@ -129,6 +130,7 @@ def compare(runs: Sequence[Spending], task: str | None = None, remarks: Sequence
     if len({total.data_points for total in fitted}) < 2:
         return replace(report, notes=(_too_few(fitted, chosen), *notes))
     line = LogLine.of([one.data_points for one in fitted], [one.measured.mean for one in fitted])
+    notes[:0] = _misfits(fitted, line)
     if line.slope <= 0:
         notes.insert(0, f"SFT does not gain on {chosen} with data, so no amount of it is found to reach further")
     comparisons, method = [], ""
@@ -260,6 +262,18 @@ def _paid(price: float, count: float) -> float:
     return price * count if price else 0.0
 
 
+def _misfits(fitted: Sequence[Total], line: LogLine) -> list[str]:
+    """Whether the line passes by what was measured, by more than the intervals of the measurements."""
+    misses = [(abs(line.at(total.data_points) - total.measured.mean), total.measured) for total in fitted]
+    if all(miss <= (_TOLERANCE if one.ci is None else (one.ci[1] - one.ci[0]) / 2) for miss, one in misses):
+        return []
+    most = max(miss for miss, _ in misses)
+    return [
+        f"the line passes what was measured by up to {100 * most:.1f} points: accuracy is not linear in the logarithm "
+        "of these data, so that neither the extrapolation nor its interval holds"
+    ]
+
+
 def _remarks(comparison: Comparison, fitted: Sequence[Total]) -> Iterator[str]:
     run = comparison.run
     if comparison.additional.value == 0:
@@ -269,6 +283,13 @@ def _remarks(comparison: Comparison, fitted: Sequence[Total]) -> Iterator[str]:
         yield f"{run.name}: the FLOPs of {unknown} are not known, so there is no compute efficiency"
     if comparison.teacher_flops is not None and comparison.teacher_flops.value == 0:
         yield "the responses of SFT were given: what its teacher spent on them is not counted, in favour of SFT"
+    enough = [total for total in fitted if total.measured.mean >= comparison.reached.mean]
+    if enough:
+        least = min(enough, key=lambda total: total.data_points)
+        yield (
+            f"SFT was measured to reach that of {run.name}, with {least.data_points:,} data points ({least.run.name}): "
+            "nothing need be extrapolated"
+        )
     most = max(total.data_points for total in fitted)
     times = comparison.needed.value / most
     if math.isfinite(times) and times > FAR:

@@ -200,6 +200,17 @@ def test_a_distillation_behind_sft_is_no_gain() -> None:
     assert any("there is nothing to extrapolate" in note for note in report.notes)
 
 
+def test_what_was_measured_need_not_be_extrapolated() -> None:
+    """Accuracies that level off, as on a task near its ceiling."""
+    points = [sft("a", 256, 0.372), sft("b", 1_024, 0.938), sft("c", 4_096, 0.970)]
+    said = notes(*points, opd("opd", 768, 0.935))
+    assert "SFT was measured to reach that of opd, with 1,024 data points (b): nothing need be extrapolated" in said
+    assert "the line passes what was measured by up to 17.8 points" in said
+    straight = notes(sft("a", 100, 0.2), sft("b", 1_000, 0.3), sft("c", 10_000, 0.41), opd("opd", 50, 0.5))
+    assert "passes what was measured" not in straight
+    assert "was measured to reach" not in straight
+
+
 def test_a_far_extrapolation_is_said() -> None:
     assert "the line is followed to 100 times the data" in notes(
         sft("a", 100, 0.2), sft("b", 1_000, 0.3), opd("opd", 50, 0.5)
