@@ -176,7 +176,8 @@ def accuracy(model: str, settings: DemoSettings, folder: Path) -> Estimate:
 
 def _estimate(entry: Mapping[str, Any]) -> Estimate:
     """The estimate of an evaluation's metric, or of a point of a run's curve."""
-    return Estimate(entry["mean"], *entry["ci"], entry["n"])
+    low, high = entry["ci"]
+    return Estimate(entry["mean"], low, high, entry["n"])
 
 
 def _distil(

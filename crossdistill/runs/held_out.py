@@ -14,6 +14,7 @@ from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
 from crossdistill.findings import Finding, Kind, Severity, When
 from crossdistill.runs.eval_tasks import EvalTaskTable
+from crossdistill.train.whole import check_not_zero3
 
 PROBLEMS_TRAINED_ON = Kind(
     "problems_trained_on",
@@ -99,8 +100,11 @@ def held_out(tables: Mapping[str, EvalTaskTable] | None, args: Any) -> list[Held
             grades, so it checks the graders.
 
     Raises:
-        InputError: an unknown task, problems that cannot be read, or a grader that does not work on this machine.
+        InputError: an unknown task, problems that cannot be read, or a grader that does not work on this machine;
+            or ZeRO-3, under which no process has the whole student.
     """
+    if tables:
+        check_not_zero3()
     template_kwargs = getattr(args, "chat_template_kwargs", None) or {}
     is_first = args.process_index == 0
     return [_held_out(name, table, template_kwargs, is_first) for name, table in (tables or {}).items()]

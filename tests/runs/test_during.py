@@ -295,6 +295,12 @@ def test_what_cannot_work_is_refused_before_weights_are_read(pair, data, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_zero3_is_refused(pair, data, tmp_path, no_weights, monkeypatch):
+    monkeypatch.setattr("crossdistill.train.whole.is_deepspeed_zero3_enabled", lambda: True)
+    with pytest.raises(InputError, match="eval_tasks need the whole student in one process, and ZeRO-3 keeps a part"):
+        train(config(pair, data), tmp_path / "run")
+
+
 def test_fsdp1_is_refused():
     state = SimpleNamespace(fsdp_plugin=SimpleNamespace(fsdp_version=1))
     trainer = SimpleNamespace(is_fsdp_enabled=True, accelerator=SimpleNamespace(state=state))
