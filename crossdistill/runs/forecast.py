@@ -8,8 +8,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from crossdistill.inspection.activations import Activations, activations
-from crossdistill.inspection.memory import Engine, ModelSize, Part, Setting, estimate, peaks
+from crossdistill.inspection.memory import Engine, Part, Setting, estimate, peaks
 from crossdistill.inspection.model_files import is_url, read_config
+from crossdistill.inspection.model_size import ModelSize
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.launch import Launch

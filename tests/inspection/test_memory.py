@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config, Qwen3Mo
 from benchmarks.dense.memory import peak_of
 from crossdistill.distill.student import collate, supervised_states
 from crossdistill.inspection.activations import activations
-from crossdistill.inspection.memory import Engine, ModelSize, Part, Phase, Setting, estimate, peaks
+from crossdistill.inspection.memory import Engine, Part, Phase, Setting, estimate, peaks
+from crossdistill.inspection.model_size import ModelSize
 from crossdistill.ops import token_logprobs
 
 BILLIONS = 7_500_000_000
