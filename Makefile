@@ -16,11 +16,12 @@ TRANSFORMERS ?=
 UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser and not harness
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser test-harness teacher fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser test-harness teacher fuzz tokenizers check format docs real-models demo-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
 	@echo "make test         lint, types and the fast tests (about six minutes)"
+	@echo "make test-slow    the slow tests, and the random ones at full depth (about ten minutes)"
 	@echo "make test-all     every test that needs no download, with coverage"
 	@echo "make test-core    the tests of the core without its extras (TRANSFORMERS=\"<5.11\": on another release)"
 	@echo "make check        lint, format and types alone"
@@ -54,6 +55,10 @@ demo: $(VENV)/.ready
 
 test: check
 	HYPOTHESIS_PROFILE=fast $(PYTEST) --dist worksteal -m "not slow and $(UNAIDED)"
+
+# what `make test` leaves out, and random cases in larger number
+test-slow: check
+	HYPOTHESIS_PROFILE=full $(PYTEST) --dist worksteal -m "(slow or hypothesis) and $(UNAIDED)"
 
 test-all: check
 	HYPOTHESIS_PROFILE=full $(PYTEST) --dist loadfile -m "$(UNAIDED)" --cov --cov-report=term:skip-covered
