@@ -27,6 +27,7 @@ ABOVE_THE_CORE = {
         "cli/test_coverage.py",
         "cli/test_eval.py",
         "cli/test_full_disk.py",
+        "eval/generation/test_decoding.py",
         "cli/test_init.py",
         "cli/test_refusals.py",
         "cli/test_report.py",

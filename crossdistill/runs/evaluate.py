@@ -66,7 +66,7 @@ def evaluate(
         for planned in tasks:
             local.check(planned, log)
         local.check_weights()
-        stack.enter_context(evaluation.prepared(model, resume))
+        stack.enter_context(evaluation.prepared(model, resume, local.fingerprint))
 
         def load() -> tuple[Generator, ModelFlops]:
             loaded = local.load()
@@ -132,17 +132,17 @@ class _Evaluation:
         self._model = ""
 
     @contextmanager
-    def prepared(self, model: str, resume: bool) -> Iterator[None]:
+    def prepared(self, model: str, resume: bool, weights: str | None = None) -> Iterator[None]:
         """The folder, held for this evaluation of a model, and graders that have been checked."""
         self._model = model
         settings = {planned.task.name: planned.settings for planned in self._tasks}
-        self._folder.check(model, settings, resume)
+        self._folder.check(model, settings, resume, weights)
         with ExitStack() as stack:
             for planned in self._tasks:
                 grader = stack.enter_context(planned.task.grader(planned.options))
                 grader.check(planned.problems)
                 self._graders[planned.task.name] = grader
-            stack.enter_context(self._folder.claimed(model, settings, resume))
+            stack.enter_context(self._folder.claimed(model, settings, resume, weights))
             yield
 
     def run(self, load: Callable[[], tuple[Generator, ModelFlops | None]]) -> dict[str, Any]:

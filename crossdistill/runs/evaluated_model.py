@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from crossdistill.train.loading import load_model, moved
 from crossdistill.train.preflight.weights import check_weights, loading
 
 ADAPTER = "adapter_config.json"
+_PLACES, _PLACE_BYTES = 64, 4096  # of each file of weights
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,23 @@ class LocalModel:
             InputError: they cannot.
         """
         check_weights("model", self.base, self._loading)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A hash of samples of the weights' files, so that nobody goes on with others; None on the hub.
+
+        A training writes its checkpoints into the same folder under the same names.
+        """
+        folders = [Path(name) for name in dict.fromkeys((self.name, self.base)) if Path(name).is_dir()]
+        files = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+        total = sha256()
+        for path in files:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                for place in range(_PLACES):
+                    file.seek(size * place // _PLACES)
+                    total.update(file.read(_PLACE_BYTES))
+        return total.hexdigest() if files else None
 
     @property
     def _code(self) -> dict[str, Any]:

@@ -49,25 +49,29 @@ class EvaluationFolder:
         return self.path / "samples" / f"{quote(task, safe=' :')}.jsonl"
 
     @contextmanager
-    def claimed(self, model: str, tasks: dict[str, Any], resume: bool = True) -> Iterator[None]:
+    def claimed(
+        self, model: str, tasks: dict[str, Any], resume: bool = True, weights: str | None = None
+    ) -> Iterator[None]:
         """Hold the folder for one evaluation, once it is known that this one may write here.
 
         Args:
             model: its name.
             tasks: name -> settings, as JSON data. Those of other tasks that the folder has stay.
             resume: whether it may hold samples already.
+            weights: what tells these weights from others; None if it is not known.
 
         Raises:
             InputError: see :meth:`check`; or another evaluation uses the folder at this moment.
         """
         from filelock import FileLock, Timeout
 
-        self.check(model, tasks, resume)  # before anything is written
+        self.check(model, tasks, resume, weights)  # before anything is written
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.path / _LOCK, timeout=0):
-                known = self.check(model, tasks, resume).get("tasks", {})
-                write_json(self.config, {"kind": KIND, "model": model, "tasks": {**known, **tasks}})
+                known = self.check(model, tasks, resume, weights).get("tasks", {})
+                config = {"kind": KIND, "model": model, "weights": weights, "tasks": {**known, **tasks}}
+                write_json(self.config, config)
                 yield
         except Timeout:
             raise InputError(
@@ -112,7 +116,7 @@ class EvaluationFolder:
         """The content of ``eval.json``; empty if there is none."""
         return self._read(self.results)
 
-    def check(self, model: str, tasks: dict[str, Any], resume: bool) -> dict[str, Any]:
+    def check(self, model: str, tasks: dict[str, Any], resume: bool, weights: str | None = None) -> dict[str, Any]:
         """Check that an evaluation may write here; arguments as for :meth:`claimed`.
 
         Returns:
@@ -135,7 +139,8 @@ class EvaluationFolder:
             )
         shared = {name: settings for name, settings in saved["tasks"].items() if name in tasks}
         wanted = {name: json.loads(json.dumps(tasks[name])) for name in shared}
-        found = [*differences({"model": saved["model"], **shared}, {"model": model, **wanted})]
+        ours = {"model": model, "weights": weights, **wanted}
+        found = [*differences({"model": saved["model"], "weights": saved.get("weights"), **shared}, ours)]
         if found:
             raise InputError(
                 f"the evaluation in {self.path} has other settings: {'; '.join(found)}. Continue it with the same "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from crossdistill.demo.run import asset
 from crossdistill.errors import InputError, ServerError
+from crossdistill.eval.generation.prompts import messages_of
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import TaskOptions
 from crossdistill.runs import evaluate as module
@@ -115,8 +117,7 @@ def test_greedy_samples_are_what_write_responses_writes(output):
     run(output)
     problems = planned()[0].problems
     tokenizer, model = AutoTokenizer.from_pretrained(STUDENT), AutoModelForCausalLM.from_pretrained(STUDENT).eval()
-    prompts = [[{"role": "user", "content": problem.prompt}] for problem in problems]
-    expected = list(write_responses(model, tokenizer, prompts, 40))
+    expected = list(write_responses(model, tokenizer, [messages_of(problem.prompt) for problem in problems], 40))
     assert texts(output) == {(one.id, 0): found.text for one, found in zip(problems, expected, strict=True)}
 
 
@@ -265,6 +266,17 @@ class TestRefusals:
         with pytest.raises(InputError, match="has other settings: model "):
             run(copy, SAMPLED, resume=True, model=asset("teacher"))
 
+    def test_other_weights_under_the_same_name(self, copy, tmp_path, output):
+        model = tmp_path / "model"
+        shutil.copytree(STUDENT, model)
+        config = json.loads((copy / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps({**config, "model": str(model)}))
+        weights = bytearray((model / "model.safetensors").read_bytes())
+        weights[len(weights) // 2 : len(weights) // 2 + 4] = b"\0\0\0\0"
+        (model / "model.safetensors").write_bytes(weights)
+        with pytest.raises(InputError, match="has other settings: weights "):
+            run(copy, SAMPLED, resume=True, model=str(model))
+
     def test_no_room_in_the_context(self, output):
         with pytest.raises(InputError, match=r"has .* tokens, and the model's context is 256"):
             run(output, Sampling(system="Think. " * 400))
@@ -390,9 +402,9 @@ def test_a_server_that_dies(scorer, output):
 @pytest.mark.slow
 def test_samples_of_which_some_failed(scorer, output):
     """They are neither wrong nor left out: there are no scores until they are there."""
-    unlucky = planned()[0].problems[3].prompt
+    [unlucky] = messages_of(planned()[0].problems[3].prompt)
     with TeacherServer(scorer) as server:
-        server.script = lambda seen: faults.status(400, "no") if unlucky in seen.raw.decode() else None
+        server.script = lambda seen: faults.status(400, "no") if unlucky["content"] in seen.raw.decode() else None
         with pytest.raises(ServerError, match=r"answered 11 of 12 samples; of the others it says: no \(status 400\)"):
             evaluate(server.url, planned(), output, server=QUICK, is_quiet=True)
         assert len(texts(output)) == 11
