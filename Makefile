@@ -39,7 +39,7 @@ help:
 	@echo "make test-server  such a server teaches, and vLLM samples: tests against the real vLLM (some minutes)"
 	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
 	@echo "make test-browser the pages in a headless Chromium, wide and on a phone (apt-get install chromium)"
-	@echo "make test-harness lm-eval and evalscope on tiny local tasks, each in an environment of its own (4 GB)"
+	@echo "make test-harness lm-eval and evalscope on tiny local tasks, each in an environment of its own (up to 12 GB)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
 
