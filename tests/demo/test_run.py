@@ -40,6 +40,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
     assert "exact match on 16 held-out problems" in result.stdout
+    assert "the student during distillation" in result.stdout
     return output
 
 
@@ -52,8 +53,20 @@ def test_what_it_writes(demo):
     assert run["seed"] == 1
     page = (demo / "report.html").read_text()
     assert "held-out problems" in page
+    assert "Accuracy on sums" in page
     assert "SFT on correct examples with carries" in page
     assert len((demo / "samples.jsonl").read_text().splitlines()) == 3  # for `crossdistill align --run`
+
+
+@pytest.mark.slow
+def test_the_curve_begins_and_ends_with_its_figures(demo):
+    run = json.loads((demo / "run.json").read_text())
+    curve = run["accuracy"]["sums"]
+    assert [point["step"] for point in curve] == [0, 1, 2]
+    for name, point in {"before": curve[0], "after": curve[-1]}.items():
+        assert run["metrics"][name] == {key: point[key] for key in ("mean", "ci", "n")}
+    for folder in (demo / "opd" / "evaluations" / "step-000002", demo / "evaluations" / "control"):
+        assert len((folder / "samples" / "sums.jsonl").read_text().splitlines()) == 16
 
 
 @pytest.mark.slow
