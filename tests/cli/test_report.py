@@ -60,6 +60,7 @@ def test_quiet_writes_files_alone(folders: list[str], tmp_path: Path) -> None:
     assert (result.code, result.out, result.err) == (0, "", "")
     html = page.read_text()
     assert "<svg" in html
+    assert "mathdefault" not in html  # labels of ticks, which are no formulas here
     assert "opd &lt;b&gt; $x$ against SFT" in html
     assert "<b> $x$" not in html
     for outside in ("http://", "https://", "<script", "src="):

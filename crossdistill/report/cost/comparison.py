@@ -68,6 +68,7 @@ class Comparison:
         data_share: data points of the distillation over the additional ones.
         teacher_flops, student_flops: of the additional data; None if they are not known.
         efficiency: FLOPs of the additional data over those of the distillation; None if they are not known.
+        measured: the least data with which SFT was measured to reach as far; None if it was not.
     """
 
     run: Spending
@@ -80,6 +81,7 @@ class Comparison:
     teacher_flops: Interval | None
     student_flops: Interval | None
     efficiency: Interval | None
+    measured: Total | None
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,11 @@ def _compared(
         additional,
         additional.mapped(lambda count: run.data_points / count if count else math.inf),
         *_flops(run, fitted, additional),
+        min(
+            (total for total in fitted if total.measured.mean >= reached.mean),
+            key=lambda total: total.data_points,
+            default=None,
+        ),
     )
     return comparison, method, list(_remarks(comparison, fitted))
 
@@ -283,13 +290,10 @@ def _remarks(comparison: Comparison, fitted: Sequence[Total]) -> Iterator[str]:
         yield f"{run.name}: the FLOPs of {unknown} are not known, so there is no compute efficiency"
     if comparison.teacher_flops is not None and comparison.teacher_flops.value == 0:
         yield "the responses of SFT were given: what its teacher spent on them is not counted, in favour of SFT"
-    enough = [total for total in fitted if total.measured.mean >= comparison.reached.mean]
-    if enough:
-        least = min(enough, key=lambda total: total.data_points)
-        yield (
-            f"SFT was measured to reach that of {run.name}, with {least.data_points:,} data points ({least.run.name}): "
-            "nothing need be extrapolated"
-        )
+    least = comparison.measured
+    if least is not None:
+        where = f"{least.data_points:,} data points ({least.run.name})"
+        yield f"SFT was measured to reach that of {run.name}, with {where}: nothing need be extrapolated"
     most = max(total.data_points for total in fitted)
     times = comparison.needed.value / most
     if math.isfinite(times) and times > FAR:

@@ -8,6 +8,7 @@ from typing import Any
 from crossdistill.report.charts import INK, SERIES, drawn
 from crossdistill.report.cost.comparison import CostReport, Total
 
+_FEW = 40  # times the smallest amount, below which powers of ten alone would be too few labels
 _FARTHEST = 1_000
 """How many times the largest amount of data the figure goes on."""
 
@@ -27,7 +28,7 @@ def cost_figure(report: CostReport) -> str | None:
 
 
 def _draw(axes: Any, report: CostReport) -> None:
-    from matplotlib.ticker import FuncFormatter, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
     sft = [total for total in report.sft if total.data_points > 0]
     axes.plot(*_points(sft), "o", color=INK, markersize=5, alpha=0.75, label="SFT")
@@ -40,7 +41,10 @@ def _draw(axes: Any, report: CostReport) -> None:
         axes.plot(*_points(own), "-o", color=colour, markersize=5, linewidth=1.8, label=_in_legend(name))
         _draw_intervals(axes, own, colour)
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < _FEW * low else (1.0,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     axes.legend(frameon=False)
 

@@ -45,6 +45,14 @@ def tables(report: CostReport) -> list[TextTable]:
 def summaries(report: CostReport) -> Iterator[str]:
     """One sentence for each comparison."""
     for one in report.comparisons:
+        if one.measured is not None:
+            more = max(0, one.measured.data_points - one.start_points)
+            yield (
+                f"SFT was measured to reach the {percent(one.reached.mean)} of {one.run.name} on {report.task}, with "
+                f"{count(more)} more data points ({one.measured.run.name}); the distillation took "
+                f"{count(one.run.data_points)}."
+            )
+            continue
         if not math.isfinite(one.needed.value):
             yield f"SFT is not found to reach the {percent(one.reached.mean)} of {one.run.name}."
             continue

@@ -206,6 +206,9 @@ def test_what_was_measured_need_not_be_extrapolated() -> None:
     said = notes(*points, opd("opd", 768, 0.935))
     assert "SFT was measured to reach that of opd, with 1,024 data points (b): nothing need be extrapolated" in said
     assert "the line passes what was measured by up to 17.8 points" in said
+    (found,) = compare([*points, opd("opd", 768, 0.935)]).comparisons
+    assert found.measured is not None
+    assert found.measured.run.name == "b"
     straight = notes(sft("a", 100, 0.2), sft("b", 1_000, 0.3), sft("c", 10_000, 0.41), opd("opd", 50, 0.5))
     assert "passes what was measured" not in straight
     assert "was measured to reach" not in straight
