@@ -63,6 +63,6 @@ class EvaluationProgress:
         if now - self._said_at < _EVERY_S and not task.finished:
             return
         self._said_at = now
-        left = "" if task.finished else f", {duration(task.time_remaining)} left"
+        left = f", {duration(task.time_remaining)} left" if task.time_remaining else ""
         line = f"{task.description}: {task.completed:,} of {task.total:,} samples, {task.fields['figures']}{left}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -110,7 +110,7 @@ def generate_ids(
     from transformers import GenerationConfig, LogitsProcessorList
 
     pad = stops[0] if pad_id is None else pad_id
-    input_ids = pad_sequence(rows, batch_first=True, padding_value=pad, padding_side="left").to(model.device)
+    input_ids = pad_sequence(list(rows), batch_first=True, padding_value=pad, padding_side="left").to(model.device)
     ones = [torch.ones_like(row) for row in rows]
     mask = pad_sequence(ones, batch_first=True, padding_side="left").to(model.device)
     sampling: dict[str, Any] = (
