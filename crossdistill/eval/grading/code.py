@@ -1,9 +1,9 @@
 """Grading of programs, in a sandbox."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from crossdistill.errors import InputError
 from crossdistill.eval.grading import trial
@@ -12,7 +12,10 @@ from crossdistill.eval.grading.program import find_program
 from crossdistill.eval.grading.side_by_side import default_workers, side_by_side
 from crossdistill.eval.grading.verdict import Verdict
 from crossdistill.eval.problem import Problem
-from crossdistill.eval.sandbox import choose
+from crossdistill.eval.sandbox import Interruptible, Sandbox, choose
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 SECONDS = 4.0
 """The least time a test has: on a machine under load, right programs are slow."""
@@ -55,8 +58,7 @@ class CodeGrader(Grader):
         """
         self._sandbox.check()
         solved = [problem for problem in problems if problem.reference.get("solution") is not None]
-        with ThreadPoolExecutor(self._workers) as threads:
-            reasons = list(side_by_side(threads, self._check_one, solved, 2 * self._workers))
+        reasons = list(self._side_by_side(self._check_one, solved))
         failed = [
             f"{problem.id} ({reason})" for problem, reason in zip(solved, reasons, strict=True) if reason is not None
         ]
@@ -68,26 +70,29 @@ class CodeGrader(Grader):
             )
 
     def grade(self, responses: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
-        with ThreadPoolExecutor(self._workers) as threads:
-            yield from side_by_side(threads, self._grade_one, responses, 2 * self._workers)
+        yield from self._side_by_side(self._grade_one, responses)
 
-    def _check_one(self, problem: Problem) -> str | None:
+    def _side_by_side(self, function: Callable[[Sandbox, _Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+        sandbox, num = Interruptible(self._sandbox), self._workers
+        return side_by_side(partial(function, sandbox), items, threads=num, ahead=2 * num, end=sandbox.interrupt)
+
+    def _check_one(self, sandbox: Sandbox, problem: Problem) -> str | None:
         """Why a reference solution fails, or None; notes how long it takes."""
         begin = time.monotonic()
-        reason = self._failure(problem.reference["solution"], problem)
+        reason = self._failure(sandbox, problem.reference["solution"], problem)
         self._seconds[problem.id] = max(SECONDS, SLACK * (time.monotonic() - begin))
         return reason
 
-    def _grade_one(self, item: tuple[Problem, str]) -> Verdict:
+    def _grade_one(self, sandbox: Sandbox, item: tuple[Problem, str]) -> Verdict:
         problem, response = item
         reference = problem.reference
         program = find_program(response, reference.get("prefix", ""), reference.get("entry_point"))
         if program is None:
             return Verdict(correct=False, reason="no program")
-        reason = self._failure(program, problem)
+        reason = self._failure(sandbox, program, problem)
         return Verdict(correct=reason is None, extracted=program, reason=reason)
 
-    def _failure(self, program: str, problem: Problem) -> str | None:
+    def _failure(self, sandbox: Sandbox, program: str, problem: Problem) -> str | None:
         reference: dict[str, Any] = {"prefix": "", "entry_point": None, **problem.reference}
         seconds = self._seconds.get(problem.id, SECONDS)
         if reference["kind"] == "asserts":
@@ -95,7 +100,7 @@ class CodeGrader(Grader):
         else:
             run = trial.by_output if reference["entry_point"] is None else trial.by_calls
         try:
-            run(self._sandbox, program, reference, seconds)
+            run(sandbox, program, reference, seconds)
         except trial.Failed as failed:
             return str(failed)
         return None

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from types import TracebackType
 from typing import Any
@@ -48,8 +47,11 @@ class MathGrader(Grader):
         self._workers = Workers("crossdistill.eval.grading.math_worker", self._num_workers, _LIMITS)
 
     def grade(self, responses: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
-        with ThreadPoolExecutor(self._num_workers) as threads:
-            yield from side_by_side(threads, self._grade_one, responses, _AHEAD * self._num_workers)
+        self._workers.resume()
+        num = self._num_workers
+        yield from side_by_side(
+            self._grade_one, responses, threads=num, ahead=_AHEAD * num, end=self._workers.interrupt
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

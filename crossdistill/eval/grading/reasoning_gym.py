@@ -4,7 +4,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -62,8 +61,11 @@ class ReasoningGymGrader(Grader):
         self._workers = processes(generator, settings, self._num_workers)
 
     def grade(self, responses: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
-        with ThreadPoolExecutor(self._num_workers) as threads:
-            yield from side_by_side(threads, self._grade_one, responses, _AHEAD * self._num_workers)
+        self._workers.resume()
+        num = self._num_workers
+        yield from side_by_side(
+            self._grade_one, responses, threads=num, ahead=_AHEAD * num, end=self._workers.interrupt
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -16,30 +16,37 @@ def default_workers() -> int:
 
 
 def side_by_side(
-    executor: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
+    function: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    threads: int,
+    ahead: int,
+    end: Callable[[], object] = lambda: None,
 ) -> Iterator[_Result]:
     """The results of a function, in the order of the items.
 
     Args:
-        executor: what runs the function.
         function: of one item.
         items: read no further than needed, so that they may be made as they are taken.
+        threads: that call the function.
         ahead: the most items that are read before a result is given.
+        end: called if no more results are wanted, as after Ctrl-C: lets the calls that still run return soon.
 
     Example:
-        >>> from concurrent.futures import ThreadPoolExecutor
-        >>> with ThreadPoolExecutor(2) as threads:
-        ...     print(list(side_by_side(threads, abs, [-1, 2, -3], 2)))
+        >>> list(side_by_side(abs, [-1, 2, -3], threads=2, ahead=2))
         [1, 2, 3]
     """
-    waiting: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(executor.submit(function, item))
-            if len(waiting) >= ahead:
+    with ThreadPoolExecutor(threads) as executor:
+        waiting: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(executor.submit(function, item))
+                if len(waiting) >= ahead:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            end()
+            raise

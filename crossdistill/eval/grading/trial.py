@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdistill.eval.grading.inside.values import decode, encode
-from crossdistill.eval.sandbox import Limits, Process, Program, Sandbox
+from crossdistill.eval.sandbox import INTERRUPTED, Limits, Process, Program, Sandbox
 
 LIMITS = Limits(seconds=60, cpu_seconds=60, output=64 << 20)
 """Of all tests of a problem together; each alone has its own limit of time."""
@@ -20,6 +20,7 @@ _WORDS = {
     "memory": "used too much memory",
     "processes": "started too many processes",
     "output": "wrote too much",
+    INTERRUPTED: "was interrupted",
 }
 
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+INTERRUPTED = "interrupted"
+"""In place of a limit: its caller no longer wanted it."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -11,8 +14,9 @@ class Outcome:
         exit_code: as the program gave it; negative or above 128 if a signal ended it.
         output: its standard output, as far as it was not read before.
         errors: its standard error.
-        limit: the name of the limit for which it was ended, as in :class:`crossdistill.eval.sandbox.Limits`;
-            None if it ended by itself. A full disk and too many open files are errors that the program itself sees.
+        limit: the name of the limit for which it was ended, as in :class:`crossdistill.eval.sandbox.Limits`, or
+            :data:`INTERRUPTED`; None if it ended by itself. A full disk and too many open files are errors that the
+            program itself sees.
 
     Example:
         >>> Outcome(0, b"4", b"", None).succeeded

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from crossdistill.eval.sandbox.limits import Limits
-from crossdistill.eval.sandbox.outcome import Outcome
+from crossdistill.eval.sandbox.outcome import INTERRUPTED, Outcome
 from crossdistill.eval.sandbox.tree import Tree
 
 _WATCH_SECONDS = 0.2  # between two looks at the processes: each look reads all of /proc
@@ -115,6 +115,10 @@ class Process:
             _pipe(self._child.stdin).close()
         self._thread.join()
         return Outcome(self._child.returncode, bytes(self._output), bytes(self._errors), self._limit)
+
+    def interrupt(self) -> None:
+        """End it now, whoever waits for it; the name of its limit is then :data:`INTERRUPTED`."""
+        self._kill(INTERRUPTED)
 
     def stop(self) -> Outcome:
         """End it now."""

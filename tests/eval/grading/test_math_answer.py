@@ -149,7 +149,6 @@ def test_it_works_in_a_thread_and_from_another_folder(tmp_path: Path, monkeypatc
     """math-verify's own limits of time do not: they are signals."""
     from concurrent.futures import ThreadPoolExecutor
 
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     monkeypatch.chdir(tmp_path)
     with MathGrader(workers=1) as grader, ThreadPoolExecutor(1) as threads:
         [verdict] = threads.submit(verdicts, grader, [("2x", r"\boxed{x+x}")]).result()
