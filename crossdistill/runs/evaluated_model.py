@@ -95,20 +95,8 @@ class LocalModel:
 
     @property
     def fingerprint(self) -> str | None:
-        """A hash of samples of the weights' files, so that nobody goes on with others; None on the hub.
-
-        A training writes its checkpoints into the same folder under the same names.
-        """
-        folders = [Path(name) for name in dict.fromkeys((self.name, self.base)) if Path(name).is_dir()]
-        files = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
-        total = sha256()
-        for path in files:
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                for place in range(_PLACES):
-                    file.seek(size * place // _PLACES)
-                    total.update(file.read(_PLACE_BYTES))
-        return total.hexdigest() if files else None
+        """See :func:`fingerprint`."""
+        return fingerprint(self.name, self.base)
 
     @property
     def _code(self) -> dict[str, Any]:
@@ -117,6 +105,37 @@ class LocalModel:
     @property
     def _loading(self) -> dict[str, Any]:
         return {"device_map": None, "dtype": _dtype(self.options.dtype), **self._code}
+
+
+def fingerprint(name: str, base: str) -> str | None:
+    """A hash of samples of the weights' files, so that nobody goes on with others; None on the hub.
+
+    A training writes its checkpoints into the same folder under the same names.
+
+    Args:
+        name: of a model or an adapter.
+        base: of the model that an adapter belongs to; `name` of a model.
+    """
+    folders = [Path(one) for one in dict.fromkeys((name, base)) if Path(one).is_dir()]
+    files = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+    total = sha256()
+    for path in files:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            for place in range(_PLACES):
+                file.seek(size * place // _PLACES)
+                total.update(file.read(_PLACE_BYTES))
+    return total.hexdigest() if files else None
+
+
+def base_of(name: str) -> str:
+    """The model that an adapter belongs to; `name` itself of a model.
+
+    Raises:
+        InputError: an adapter does not name it.
+    """
+    adapter = Path(name) / ADAPTER
+    return _base_of(adapter) if adapter.is_file() else name
 
 
 def local_model(name: str, options: ModelOptions) -> LocalModel:
@@ -129,8 +148,7 @@ def local_model(name: str, options: ModelOptions) -> LocalModel:
     Raises:
         InputError: it cannot be read, or has no stop token.
     """
-    adapter = Path(name) / ADAPTER
-    base = _base_of(adapter) if adapter.is_file() else name
+    base = base_of(name)
     _dtype(options.dtype)
     _check_device(options.device)
     holds_tokenizer = any((Path(name) / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))

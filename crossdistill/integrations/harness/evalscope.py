@@ -6,6 +6,7 @@ from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.integrations.harness.base import Harness, HarnessRequest
+from crossdistill.runs.evaluated_model import base_of
 
 
 class EvalScope(Harness):
@@ -30,7 +31,7 @@ class EvalScope(Harness):
                 "evalscope runs the code that a checkpoint brings along without asking: allow it with "
                 "--trust-remote-code if you trust this one."
             )
-        if (Path(request.model) / "adapter_config.json").exists():
+        if base_of(request.model) != request.model:
             raise InputError(
                 f"evalscope evaluates no adapters, such as {request.model}: merge it into its model first."
             )

@@ -6,8 +6,8 @@ from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.integrations.harness.base import Harness, HarnessRequest
+from crossdistill.runs.evaluated_model import base_of
 
-_ADAPTER = "adapter_config.json"
 _STDERR = "_stderr"
 
 
@@ -56,11 +56,9 @@ def _metrics(entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _model_arguments(request: HarnessRequest) -> str:
-    adapter = Path(request.model) / _ADAPTER
-    given = {"pretrained": request.model, "dtype": request.dtype}
-    if adapter.exists():
-        base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
-        given = {"pretrained": base, "peft": request.model, "dtype": request.dtype}
+    base = base_of(request.model)
+    adapter = {} if base == request.model else {"peft": request.model}
+    given = {"pretrained": base, **adapter, "dtype": request.dtype}
     if any("," in value for value in given.values()):
         raise InputError(f"lm-eval cannot be given the model {request.model}, which has a comma: rename the folder.")
     return ",".join(f"{key}={value}" for key, value in given.items())

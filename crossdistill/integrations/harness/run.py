@@ -14,6 +14,7 @@ from rich.console import Console
 from crossdistill.errors import InputError
 from crossdistill.inspection.model_files import is_url
 from crossdistill.integrations.harness.base import Harness, HarnessRequest
+from crossdistill.runs.evaluated_model import base_of, fingerprint
 from crossdistill.runs.evaluation_folder import EvaluationFolder
 
 _FOLDER = "harness"
@@ -48,7 +49,8 @@ def run_harness(harness: Harness, request: HarnessRequest, output: Path, is_quie
     place = _new_folder(output / _FOLDER, harness.name)
     command = harness.command(replace(request, folder=place))
     _check_model(folder, request.model)
-    with folder.claimed(request.model, {}):
+    weights = fingerprint(request.model, base_of(request.model))
+    with folder.claimed(request.model, {}, weights=weights):
         place.mkdir(parents=True)
         log = place / "log.txt"
         waiting = nullcontext() if is_quiet else Console(stderr=True).status(f"{harness.name} runs; its log is {log}")
