@@ -13,6 +13,15 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
+_SAID = re.compile(
+    r"""\banswer(?:[ ]to[ ](?:this|the)[ ](?:problem|question))?[\s*_]{0,4}(?:is\b|:|=)[\s*_:]{0,8}
+        (?:\$(?P<dollars>[^$\n]{1,200})\$
+         | \\\((?P<round>[^\n]{1,200}?)\\\)
+         | (?P<number>[-−]?\$?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?%?)(?![\w^]|[.,][ ]?\d|,?[ ](?:and|or)[ ]\W?\d)
+           (?![ ]*[-+*/=×÷][ ]*\d|[ ]x[ ]\d))""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""An answer in a sentence: a formula, or a number that is not the first of several or of a calculation."""
 
 
 def boxes(text: str) -> Iterator[tuple[int, str]]:
@@ -35,17 +44,25 @@ def boxes(text: str) -> Iterator[tuple[int, str]]:
 
 
 def last_answer(text: str) -> str | None:
-    """The last answer in a box or after ``####``, whichever comes later; None if there is neither.
+    """The last answer in a box or after ``####``, whichever comes later; else the last after "the answer is".
+
+    Returns:
+        Its text; None if there is none.
 
     Example:
-        >>> last_answer("So x = 4. #### 4"), last_answer("It is 4.")
-        ('4', None)
+        >>> last_answer("So x = 4. #### 4"), last_answer("The answer is 4."), last_answer("It is 4.")
+        ('4', '4', None)
     """
     *_, boxed = ((-1, None), *boxes(text))
     *_, after = ((-1, None), *((match.end(1), match[1].strip()) for match in _HASHES.finditer(text)))
     if boxed[0] >= 0 and boxed[0] > after[0] - len(after[1] or ""):  # a box on the line of #### is the same answer
         return boxed[1]
-    return after[1]
+    return after[1] or _last_said(text)
+
+
+def _last_said(text: str) -> str | None:
+    *_, last = (None, *_SAID.finditer(text))
+    return last and last[last.lastgroup or 0].strip()
 
 
 def last_letter(text: str, letters: Sequence[str]) -> str | None:

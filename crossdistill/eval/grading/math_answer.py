@@ -24,7 +24,7 @@ _AHEAD = 8
 
 
 class MathGrader(Grader):
-    """Compares the last answer in a box (or after ``####``) with the right one, by notation first, then by algebra.
+    """Compares the answer that a response gives with the right one, by notation first, then by algebra.
 
     What counts as the same answer is in the table of docs/grading.md.
 
@@ -62,7 +62,7 @@ class MathGrader(Grader):
         problem, response = item
         answer = last_answer(response)
         if answer is None:
-            return Verdict(correct=False, reason="no answer in a box")
+            return Verdict(correct=False, reason="no answer is given")
         reasons = []
         for gold in accepted_answers(problem.reference):
             right, reason = self._compare(gold, answer)

@@ -10,10 +10,10 @@ class Verdict:
     Attributes:
         correct: whether it is.
         extracted: the answer that was read from it: an expression, a letter, a program; None if none could be.
-        reason: why a response is wrong that a user would look at twice, such as "timed out" or "no answer in a box".
+        reason: why a response is wrong that a user would look at twice, such as "timed out" or "no answer is given".
 
     Example:
-        >>> Verdict(correct=False, reason="no answer in a box").parsed
+        >>> Verdict(correct=False, reason="no answer is given").parsed
         False
     """
 

@@ -21,7 +21,8 @@ def test_boxes_as_slowly_read(text: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["{", "}", r"\boxed{", r"\boxed ", "#### ", "####", "answer ", "Answer: ", "(A) or ", "A, ", "**", "*_`([", "\\",
+    ["{", "}", r"\boxed{", r"\boxed ", "#### ", "####", "answer ", "Answer: ", "answer is $", "answer is 1",
+     "the answer is 1,234 + ", "(A) or ", "A, ", "**", "*_`([", "\\",
      " ", "\t", "\n", "```python\n", "~~~ ", "```", "1,", "12", "1 2/3 ", "= ", "x=", "a ", r"\text{a", "1 million "],
 )  # fmt: skip
 def test_a_repeated_text_takes_linear_time(unit: str) -> None:

@@ -64,7 +64,7 @@ def test_responses_with_known_answers(grader: MathGrader) -> None:
 
 def test_why_nothing_was_read(grader: MathGrader) -> None:
     [verdict] = verdicts(grader, [("4", "It is 4.")])
-    assert verdict == Verdict(correct=False, extracted=None, reason="no answer in a box")
+    assert verdict == Verdict(correct=False, extracted=None, reason="no answer is given")
 
 
 @pytest.mark.parametrize(
