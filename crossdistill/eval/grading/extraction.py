@@ -12,6 +12,7 @@ _TOKEN = re.compile(
       | (?P<close>\})""",
     re.VERBOSE | re.DOTALL,
 )
+_HEADING = re.compile(r"[*_]*[^\W\d_]{2}")
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
 _SAID = re.compile(
     r"""\banswer(?:[ ]to[ ](?:this|the)[ ](?:problem|question))?[\s*_]{0,4}(?:is\b|:|=)[\s*_:]{0,8}
@@ -54,7 +55,9 @@ def last_answer(text: str) -> str | None:
         ('4', '4', None)
     """
     *_, boxed = ((-1, None), *boxes(text))
-    *_, after = ((-1, None), *((match.end(1), match[1].strip()) for match in _HASHES.finditer(text)))
+    hashes = ((match.end(1), match[1].strip()) for match in _HASHES.finditer(text))
+    # if there is a box, "#### Check" is a heading of Markdown
+    *_, after = ((-1, None), *(found for found in hashes if boxed[1] is None or not _HEADING.match(found[1])))
     if boxed[0] >= 0 and boxed[0] > after[0] - len(after[1] or ""):  # a box on the line of #### is the same answer
         return boxed[1]
     return after[1] or _last_said(text)

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+_DEGREE = r"\^\s*(?:\\circ\b|\{\s*\\circ\s*\})|\\degree\b|°"
 # what changes how an answer looks and not what it is
 _LOOKS = tuple(
     (re.compile(pattern), replacement)
@@ -14,29 +15,51 @@ _LOOKS = tuple(
         (r"\{,\}", ","),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\(?:mathbf|mathrm|mathit|boldsymbol|bm|textbf|textit|mbox|textrm)(?![A-Za-z])", r"\\text"),
-        (r"\^\s*(?:\\circ\b|\{\s*\\circ\s*\})|\\degree\b|°", ""),
+        (rf"(?:{_DEGREE})\s*(?:[CF]\b(?!\s*=))?", ""),
         (r"\\\$|[$£€]", ""),
         (r"[−–]", "-"),
         (r"π", r"\\pi "),
         (r"∞", r"\\infty "),
         (r"√\s*(\d+)", r"\\sqrt{\1}"),
+        (r"\\varnothing(?![A-Za-z])|∅", r"\\emptyset"),
+        (r"[\u200b\ufeff]", ""),
         (r"\\%|\s*\\text\s*\{\s*percent\s*\}|(?<=\d)\s+percent\b", "%"),
         (r"(?<!\\)\\[()\[\]]", ""),
     )
 )
-_WRAPPED = re.compile(r"\\(?:boxed|fbox|text)\s*\{([^{}]*)\}|\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
+_WRAPPED = re.compile(r"\\(?:boxed|fbox|text)\s*\{([^{}]*)\}|\\(?:boxed|fbox)\s*\{(.*)\}|\*\*([^*]*)\*\*", re.DOTALL)
 _NAME = re.compile(r"\A[A-Za-z](?:_\{?\w+\}?)?\s*=\s*(?=[^=<>]+\Z)")
-_NO_UNIT = r"(?!(?:and|or|to|if|million|billion|thousand|hundred|dozen|mod|base)\b|(?i:[ap]\.?m\b))"
+_NAME_AFTER = re.compile(r"\s*=\s*[A-Za-z]\Z")
+# words that make another number of the one before them, or say something of it
+_NO_FIRST = (
+    r"to|mod|modulo|base|times\s+[a-z]\b(?<!\ba)|over|squared|cubed|factorial|dozen|tens|half|halves|thirds?|fourths"
+    r"|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths|thousandths|hundred|thousand|million|billion|trillion"
+)
+_NO_LATER = r"and|or|if|not|wrong|plus|minus|pi|sqrt|[befiknqruvwxyz]"
+_NO_UNIT_WORDS = rf"(?:(?:{_NO_FIRST})\b|(?:[^{{}}]*?\s)??(?:{_NO_LATER})\b|(?i:[ap]\.?m\b))"
+_NO_UNIT = rf"(?!{_NO_UNIT_WORDS})"
 _POWER = r"(?:\s*\^\s*\{?[23]\}?)?"
 _UNIT_AS_TEXT = re.compile(rf"(?<=\S)\s*\\text\s*\{{\s*{_NO_UNIT}[A-Za-z][^{{}}\d]*\}}{_POWER}\s*\Z")
 _UNIT_AS_WORDS = re.compile(rf"(?<=[\d%}}])\s+{_NO_UNIT}[A-Za-z][A-Za-z./ ]+{_POWER}\s*\Z")
 _DEGREES = re.compile(r"(?<=\d)\s*degrees?\Z")
+
+_SHORT_UNITS = {
+    *("cm", "mm", "km", "dm", "nm", "ft", "in", "yd", "mi", "kg", "mg", "lb", "oz", "hr", "ms", "ml", "mL", "cl", "dl"),
+    *("cc", "sq", "cu", "ha", "pt", "qt", "Hz", "kW", "mA", "eV", "Pa", "kB", "MB", "GB", "TB", "th", "st", "nd", "rd"),
+}
+_PRODUCT = re.compile(r"[+-]?[\d.,]+\s*([A-Za-z]{2})(?:\s*\^\s*\{?\d+\}?)?")
+_NO_NUMBER = re.compile(
+    r"[<>≤≥≠]|\\(?:neq?|l[et]|g[et]|[lg]eq(?:slant)?|to|mapsto|rightarrow|mid|sim|pm|mp|[lc]?dots)(?![A-Za-z])"
+    rf"|(?<![\d_^])\d+\s+(?!\d{{3}}(?!\d))\d|\\text\s*\{{\s*{_NO_UNIT_WORDS}"
+)
+"""What is in no expression for one number: a relation, an enumeration, two numbers side by side, words about it."""
 
 _DIGITS = r"\d{1,1000}"
 _DECIMAL = re.compile(rf"([+-]?)\s*((?:\d{{1,3}}(?:[, ]\d{{3}})+|{_DIGITS})(?:\.\d{{0,1000}})?|\.{_DIGITS})\s*(%?)")
 _FRACTION = re.compile(
     rf"([+-]?)\s*({_DIGITS})??\s*\\frac\s*(?:\{{\s*([+-]?{_DIGITS})\s*\}}|(\d))\s*(?:\{{\s*({_DIGITS})\s*\}}|(\d))"
 )
+_REPEATING = re.compile(r"([+-]?)\s*(\d{0,1000})\.(\d{0,1000})\\(?:overline|bar)\s*\{(\d{1,1000})\}")
 _SLASH = re.compile(rf"([+-]?)\s*(?:({_DIGITS})\s+)?({_DIGITS})\s*/\s*({_DIGITS})")
 
 _SCALED = re.compile(r"(.*\d)\s*(?:\\text\s*\{\s*)?(thousand|million|billion)\b[A-Za-z ]*\}?")
@@ -76,12 +99,15 @@ def plain(text: str) -> str:
     """
     text = _with_plain_looks(text)
     while (wrapped := _WRAPPED.fullmatch(text)) is not None:
-        text = (wrapped[1] or wrapped[2] or "").strip()
+        text = (wrapped[1] or wrapped[2] or wrapped[3] or "").strip()
     text = _NAME.sub("", text)
+    before, _ = _parted(_NAME_AFTER, text)
+    text = before if read_number(before) is not None else text
     for unit in (_UNIT_AS_TEXT, _DEGREES):
         text = unit.sub("", text)
     number, _ = _parted(_UNIT_AS_WORDS, text)
-    return number.strip() if read_number(number.strip()) is not None else text.strip()
+    has_unit = read_number(number.strip()) is not None and not _is_product(text.strip())
+    return number.strip() if has_unit else text.strip()
 
 
 def same(gold: str, answer: str) -> bool | None:
@@ -97,15 +123,15 @@ def same(gold: str, answer: str) -> bool | None:
     numbers = read_number(ours), read_number(theirs)
     if numbers[0] is not None and numbers[1] is not None:
         return _same_numbers(numbers[0], numbers[1])
+    if (numbers[0] is not None and _is_no_number(answer, theirs)) or (numbers[1] is not None and _is_product(ours)):
+        return False
     for pattern, compare in ((_IN_BASE, _same_digits), (_LETTER, _same_groups)):
         matches = pattern.fullmatch(ours), pattern.fullmatch(theirs)
         if matches[0] is not None and matches[1] is not None and _says_more(pattern, ours, theirs):
             return compare(matches[0], matches[1])
-    if _CLOCK.fullmatch(ours) or _TIME_OF_DAY.search(ours):
+    if _CLOCK.fullmatch(ours) or _TIME_OF_DAY.search(ours) or _is_words(gold, ours):
         return _letters(ours) == _letters(theirs)
-    if _is_words(gold, ours):
-        return _letters(ours) == _letters(theirs)
-    return False if numbers[0] is not None and _is_words(answer, theirs) else None
+    return None
 
 
 def read_number(text: str) -> Number | None:
@@ -126,6 +152,8 @@ def read_number(text: str) -> Number | None:
     if match := _FRACTION.fullmatch(text):
         sign, whole, top, short_top, bottom, short_bottom = match.groups()
         return _fraction(sign, whole, top or short_top, bottom or short_bottom)
+    if match := _REPEATING.fullmatch(text):
+        return _repeating(*match.groups())
     if match := _SLASH.fullmatch(text):
         return _fraction(*match.groups())
     return None
@@ -136,6 +164,23 @@ def _fraction(sign: str, whole: str | None, top: str, bottom: str) -> Number | N
         return None
     value = int(whole or 0) + Fraction(int(top), int(bottom))
     return Number(-value if sign == "-" else value)
+
+
+def _repeating(sign: str, whole: str, first: str, period: str) -> Number:
+    value = int(whole or "0") + Fraction(
+        int(first + period) - int(first or "0"), 10 ** len(first) * (10 ** len(period) - 1)
+    )
+    return Number(-value if sign == "-" else value)
+
+
+def _is_no_number(original: str, text: str) -> bool:
+    return _NO_NUMBER.search(text) is not None or _is_product(text) or _is_words(original, text)
+
+
+def _is_product(text: str) -> bool:
+    """Whether a text is a number times two variables, which math-verify would take for a unit."""
+    match = _PRODUCT.fullmatch(text)
+    return match is not None and match[1] not in _SHORT_UNITS
 
 
 def _same_numbers(gold: Number, answer: Number) -> bool:
@@ -184,8 +229,10 @@ def _parted(pattern: re.Pattern[str], text: str) -> tuple[str, str]:
 
 
 def _compact(text: str) -> str:
-    return re.sub(r"\s+", "", text)
+    """Without spaces, except between digits: 1 1/2 is not 11/2."""
+    return re.sub(r"(?<![\d\s])\s+|\s+(?![\d\s])", "", text)
 
 
 def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text.replace("\\text", ""))).casefold()
+    """Letters, digits and the colons of times and ratios."""
+    return "".join(char for char in text.replace("\\text", "") if char.isalnum() or char == ":").casefold()
