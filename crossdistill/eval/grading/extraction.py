@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from crossdistill.eval.grading.notation import CHANGES_NUMBER, SAYS_MORE
+
 _TOKEN = re.compile(
     r"""(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*\{)
       | \\(?:boxed|fbox)(?![A-Za-z])[ \t]*(?P<bare>[^\s{}$\\]+)
@@ -15,11 +17,12 @@ _TOKEN = re.compile(
 _HEADING = re.compile(r"[*_]*[^\W\d_]{2}")
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
 _SAID = re.compile(
-    r"""\banswer(?:[ ]to[ ](?:this|the)[ ](?:problem|question))?[\s*_]{0,4}(?:is\b|:|=)[\s*_:]{0,8}
-        (?:\$(?P<dollars>[^$\n]{1,200})\$
-         | \\\((?P<round>[^\n]{1,200}?)\\\)
-         | (?P<number>[-−]?\$?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?%?)(?![\w^]|[.,][ ]?\d|,?[ ](?:and|or)[ ]\W?\d)
-           (?![ ]*[-+*/=×÷][ ]*\d|[ ]x[ ]\d))""",
+    rf"""\banswer(?:[ ]to[ ](?:this|the)[ ](?:problem|question))?[\s*_]{{0,4}}(?:is\b|:|=)[\s*_:]{{0,8}}
+        (?:\$(?P<dollars>[^$\n]{{1,200}})\$
+         | \\\((?P<round>[^\n]{{1,200}}?)\\\)
+         | (?P<number>[-−]?\$?\d+(?:,\d{{3}})*(?:\.\d+)?(?:/\d+)?%?)(?![\w^$]|[.,]?[ ]?\d|:\d))
+        (?![ ]*(?:[-–+*/=×÷x][ ]*[\d(\\]|-\w|√|\\(?![)\]%,;]|text)|(?:{CHANGES_NUMBER})\b))
+        (?!,[ ](?:and|or)\b|(?:(?!\b(?:because|since|as)\b)[^.,;:\n]){{0,200}}?\b(?:{SAYS_MORE})\b)""",
     re.VERBOSE | re.IGNORECASE,
 )
 """An answer in a sentence: a formula, or a number that is not the first of several or of a calculation."""

@@ -30,13 +30,14 @@ _LOOKS = tuple(
 _WRAPPED = re.compile(r"\\(?:boxed|fbox|text)\s*\{([^{}]*)\}|\\(?:boxed|fbox)\s*\{(.*)\}|\*\*([^*]*)\*\*", re.DOTALL)
 _NAME = re.compile(r"\A[A-Za-z](?:_\{?\w+\}?)?\s*=\s*(?=[^=<>]+\Z)")
 _NAME_AFTER = re.compile(r"\s*=\s*[A-Za-z]\Z")
-# words that make another number of the one before them, or say something of it
-_NO_FIRST = (
+CHANGES_NUMBER = (
     r"to|mod|modulo|base|times\s+[a-z]\b(?<!\ba)|over|squared|cubed|factorial|dozen|tens|half|halves|thirds?|fourths"
     r"|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths|thousandths|hundred|thousand|million|billion|trillion"
 )
-_NO_LATER = r"and|or|if|not|wrong|plus|minus|pi|sqrt|[befiknqruvwxyz]"
-_NO_UNIT_WORDS = rf"(?:(?:{_NO_FIRST})\b|(?:[^{{}}]*?\s)??(?:{_NO_LATER})\b|(?i:[ap]\.?m\b))"
+"""Words that make another number of the one right before them, as a pattern."""
+SAYS_MORE = r"and|or|if|not|wrong|plus|minus|pi|sqrt|[befiknqruvwxyz]"
+"""Words that anywhere after a number say more than its unit, as a pattern."""
+_NO_UNIT_WORDS = rf"(?:(?:{CHANGES_NUMBER})\b|(?:[^{{}}]*?\s)??(?:{SAYS_MORE})\b|(?i:[ap]\.?m\b))"
 _NO_UNIT = rf"(?!{_NO_UNIT_WORDS})"
 _POWER = r"(?:\s*\^\s*\{?[23]\}?)?"
 _UNIT_AS_TEXT = re.compile(rf"(?<=\S)\s*\\text\s*\{{\s*{_NO_UNIT}[A-Za-z][^{{}}\d]*\}}{_POWER}\s*\Z")
