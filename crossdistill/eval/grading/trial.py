@@ -1,7 +1,9 @@
 """A program before its tests: what happens between the sandboxes."""
 
 import json
+import re
 from dataclasses import replace
+from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ LIMITS = Limits(seconds=60, cpu_seconds=60, output=64 << 20)
 """Of all tests of a problem together; each alone has its own limit of time."""
 _INSIDE = "crossdistill.eval.grading.inside"
 _NUMBERS = {int, float}
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,9})?", re.ASCII)
 _VERDICT = b'{"passed":'
 _WORDS = {
     "seconds": "timed out",
@@ -95,7 +98,10 @@ def by_output(sandbox: Sandbox, source: str, reference: dict[str, Any], seconds:
         Failed: a case does.
     """
     limits = replace(LIMITS, seconds=seconds, cpu_seconds=seconds)
-    program = Program("\n".join(filter(None, [reference["prefix"], source])))
+    program = Program(source)
+    if reference["prefix"]:  # one after the other, because a `from __future__` has to come first in its text
+        texts = (reference["prefix"], source)
+        program = Program(f"for text in {texts!r}:\n    exec(compile(text, '<program>', 'exec'), globals())")
     for number, case in enumerate(reference["cases"], 1):
         outcome = sandbox.run(program, limits, case["input"].encode())
         if outcome.limit is not None:
@@ -108,27 +114,23 @@ def by_output(sandbox: Sandbox, source: str, reference: dict[str, Any], seconds:
 
 
 def same_output(printed: str, expected: str) -> bool:
-    """Whether outputs are the same but for spaces at the ends of lines, empty lines at the end, and zeros of numbers.
+    """Whether outputs are the same but for spaces around lines, empty lines at both ends, and the form of numbers.
+
+    LiveCodeBench's judge compares in this way, too.
 
     Example:
-        >>> same_output("1.50 a \\n\\n", "1.5 a"), same_output("1 2", "1\\n2")
+        >>> same_output(" 1.50 a \\n\\n", "1.5 a"), same_output("1 2", "1\\n2")
         (True, False)
     """
-    ours, theirs = printed.rstrip().splitlines(), expected.rstrip().splitlines()
+    ours, theirs = printed.strip().split("\n"), expected.strip().split("\n")
     return len(ours) == len(theirs) and all(
-        one.rstrip() == other.rstrip() or list(map(_number, one.split())) == list(map(_number, other.split()))
+        one.strip() == other.strip() or list(map(_number, one.split())) == list(map(_number, other.split()))
         for one, other in zip(ours, theirs, strict=True)
     )
 
 
-def _number(word: str) -> object:
-    from decimal import Decimal, InvalidOperation
-
-    try:
-        value = Decimal(word)
-    except InvalidOperation:
-        return word
-    return value if value.is_finite() else word
+def _number(word: str) -> Decimal | str:
+    return Decimal(word) if _NUMBER.fullmatch(word) else word
 
 
 def _begin(candidate: Process, source: str, prefix: str, seconds: float) -> list[str]:

@@ -24,6 +24,8 @@ def take_limits(rlimits: dict[str, int]) -> None:
 def become(user: int | None) -> None:
     """Become another user for good."""
     if user is not None:
+        for stream in (0, 1, 2):
+            os.fchmod(stream, 0o666)  # programs open /dev/stdin by its name
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)

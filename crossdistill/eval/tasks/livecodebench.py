@@ -27,18 +27,23 @@ VERSIONS = {
 
 _STDIN = "Read the input from standard input and write the output to standard output."
 _FUNCTION = "Complete this code, and keep its names:\n\n```python\n{starter}\n```"
-_IMPORTS = """\
-import bisect, collections, functools, heapq, itertools, math, operator, random, re, string
-from typing import *
-from bisect import *
-from collections import *
-from functools import *
-from heapq import *
-from itertools import *
-from math import *
-from builtins import *
-"""
-"""What the judge of these contests imports before a solution; the last line restores ``pow``, which math has, too."""
+_MODULES = (
+    "typing",
+    "string",
+    "re",
+    "datetime",
+    "collections",
+    "heapq",
+    "bisect",
+    "copy",
+    "math",
+    "random",
+    "statistics",
+)
+_MODULES += ("itertools", "functools", "operator", "io", "sys", "json")
+_IMPORTS = "".join(f"from {name} import *\n" for name in (*_MODULES, "builtins"))
+_IMPORTS += f"import {', '.join(_MODULES)}\nsys.setrecursionlimit(50_000)\n"
+"""What the benchmark's own judge does before a solution; the builtins restore ``pow``, which math has, too."""
 _PROGRAM = "Put the complete Python program into one code block that starts with ```python."
 
 
@@ -130,8 +135,7 @@ def _problem(row: Row, instruction: str) -> Problem:
     function = _function(row) if cases.is_functional else None
     starter = str(row.values.get("starter_code") or "").rstrip()
     form = _FUNCTION.format(starter=starter) if function else _STDIN
-    reference = {"kind": "io", "cases": cases, "entry_point": function, "solution": None}
-    reference["prefix"] = _IMPORTS if function else ""
+    reference = {"kind": "io", "cases": cases, "entry_point": function, "prefix": _IMPORTS, "solution": None}
     prompt = f"{row.text('question_content').rstrip()}\n\n{form}\n"
     return Problem(str(row.value("question_id")), instructed(prompt, instruction), reference)
 

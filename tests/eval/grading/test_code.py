@@ -35,6 +35,7 @@ PRINTED = {
     "prefix": "",
     "solution": "print(int(input()) ** 2)",
 }
+IMPORTED = {**PRINTED, "prefix": "import math\nfrom math import *\n"}
 CALLED = {
     "kind": "io",
     "cases": [{"input": "[1, 2]\n3", "output": "[4, 5]"}, {"input": "[]\n1", "output": "[]"}],
@@ -74,6 +75,9 @@ def asserts(tests: str, entry_point: str = "f", prefix: str = "") -> dict[str, A
         (PRINTED, "import sys\nfor line in sys.stdin:\n    print(int(line) ** 2)"),
         (PRINTED, "def main():\n    print(int(input()) ** 2)\nif __name__ == '__main__':\n    main()"),
         (PRINTED, "print(float(int(input()) ** 2))\nexit()"),
+        (PRINTED, "for line in open('/dev/stdin'):\n    print(int(line) ** 2, file=open('/dev/stdout', 'w'))"),
+        (IMPORTED, "from __future__ import annotations\nprint(floor(int(input()) ** 2.0))"),
+        (IMPORTED, "if __name__ == '__main__':\n    print(math.floor(int(input()) ** 2.0))"),
         (CALLED, "def add(values, n):\n    return tuple(value + n for value in values)"),
         (CALLED, "class Solution:\n    def add(self, values, n):\n        return [value + n for value in values]"),
     ],
@@ -275,7 +279,14 @@ def test_the_caller_is_alive(grader: CodeGrader) -> None:
         ("0.10 a", "0.1 a", True),
         ("1e3", "1000", True),
         ("", "", True),
-        ("\n1", "1", False),
+        ("\n1", "1", True),
+        ("  1", "1", True),
+        ("10_0", "100", False),
+        ("\u0661", "1", False),
+        ("1\f2", "1\n2", False),
+        ("1 2\r\n3\r\n", "1 2\n3", True),
+        ("1e9999999999", "1", False),
+        ("inf", "Infinity", False),
         ("1 2", "1\n2", False),
         ("12", "1 2", False),
         ("a", "A", False),

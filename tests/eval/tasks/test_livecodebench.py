@@ -1,6 +1,7 @@
 """LiveCodeBench from files of the form of its hub data set."""
 
 import json
+import sys
 from pathlib import Path
 
 import huggingface_hub
@@ -52,7 +53,7 @@ def test_standard_input(path):
     assert problem.id == "abc1"
     assert problem.prompt.startswith("Add the numbers, 1.\n\nRead the input from standard input")
     assert problem.prompt.endswith("code block that starts with ```python.")
-    assert {**problem.reference, "cases": list(problem.reference["cases"])} == {
+    assert {**problem.reference, "cases": list(problem.reference["cases"]), "prefix": ""} == {
         "kind": "io",
         "cases": [{"input": f"{one} 1", "output": str(one + 1)} for one in range(3)],
         "entry_point": None,
@@ -66,8 +67,11 @@ def test_functions(path):
     assert f"```python\n{STARTER.rstrip()}\n```" in problem.prompt
     assert problem.reference["entry_point"] == "add"
     scope: dict[str, object] = {}
-    exec(problem.reference["prefix"] + "numbers: List[int] = [pow(2, 5, 3)]\ncounts = Counter(numbers)", scope)
-    assert scope["counts"] == {2: 1}
+    program = "numbers: List[int] = [pow(2, 5, 3)]\ncounts = deepcopy(Counter(numbers))\nlargest = sys.maxsize"
+    limit = sys.getrecursionlimit()
+    exec(problem.reference["prefix"] + program, scope)
+    sys.setrecursionlimit(limit)
+    assert (scope["counts"], scope["largest"]) == ({2: 1}, sys.maxsize)
 
 
 def test_cases_are_a_sequence(path):
