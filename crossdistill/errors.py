@@ -46,6 +46,13 @@ class OutOfSpaceError(RuntimeError):
     """
 
 
+class EvaluationError(RuntimeError):
+    """An evaluation during training failed. What was trained so far is saved, and the run can be resumed.
+
+    The command line prints the message and exits with code 70.
+    """
+
+
 def mark_known_to_all(error: BaseException) -> None:
     """Note that all processes of a run have raised this error."""
     setattr(error, _KNOWN_TO_ALL, True)

@@ -11,6 +11,8 @@ import typer
 from crossdistill.cli.saying import say
 from crossdistill.space import out_of_space, telling_out_of_space
 
+EVALUATION_FAILED = 70
+"""Exit code of a training in which an evaluation failed: EX_SOFTWARE of sysexits.h."""
 NO_SPACE = 74
 """Exit code of a run for which a disk is full: EX_IOERR of sysexits.h."""
 TRY_LATER = 75
@@ -48,13 +50,13 @@ def reporting_interruption(folder: Path, way_out: str | None = None) -> Iterator
     """Report a run that stops early, and how to continue it.
 
     Exits with 128 + the signal's number if a signal stopped it, as shells do, with TRY_LATER if a server
-    did, and with NO_SPACE if a disk is full.
+    did, with EVALUATION_FAILED if an evaluation did, and with NO_SPACE if a disk is full.
 
     Args:
         folder: that the run writes to.
         way_out: how to continue; by default, what the folder allows.
     """
-    from crossdistill.errors import OutOfSpaceError, ServerError
+    from crossdistill.errors import EvaluationError, OutOfSpaceError, ServerError
     from crossdistill.runs.interrupt import Interrupted
 
     quiet_libraries()
@@ -64,9 +66,10 @@ def reporting_interruption(folder: Path, way_out: str | None = None) -> Iterator
     except Interrupted as stop:
         say(stop, f"{stop}; {way_out or _continuation(folder)}")
         raise typer.Exit(128 + stop.signal_number) from None
-    except (ServerError, OutOfSpaceError) as error:
+    except (ServerError, EvaluationError, OutOfSpaceError) as error:
         say(error, f"{error} The run stopped; {way_out or _continuation(folder)}")
-        raise typer.Exit(NO_SPACE if isinstance(error, OutOfSpaceError) else TRY_LATER) from None
+        codes = {EvaluationError: EVALUATION_FAILED, OutOfSpaceError: NO_SPACE}
+        raise typer.Exit(codes.get(type(error), TRY_LATER)) from None
 
 
 def _continuation(folder: Path) -> str:

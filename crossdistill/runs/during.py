@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
 from transformers import Trainer, TrainerCallback
 
-from crossdistill.errors import InputError
+from crossdistill.errors import EvaluationError, InputError
 from crossdistill.findings import FindingLog
 from crossdistill.runs.accuracy import figures_of, finish_evaluation, is_whole, tasks_of
 from crossdistill.runs.config import RunConfig, SFTRunConfig
@@ -22,6 +23,7 @@ from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.held_out import HeldOut
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.meter import Meter
+from crossdistill.space import out_of_space
 from crossdistill.train.resumable import ending_together
 from crossdistill.train.together import raised_on_all
 from crossdistill.train.whole import check_whole, whole_student
@@ -34,7 +36,8 @@ class EvaluationDuring(TrainerCallback):
     """Evaluates the student, unless the folder has that evaluation already. It changes nothing of training.
 
     Of several processes the first one evaluates, and the others wait for it. It stands before `stop` among the
-    callbacks, so that a signal during an evaluation stops the run at that step.
+    callbacks, so that a signal during an evaluation stops the run at that step. So does an evaluation that fails: a
+    checkpoint is saved first.
 
     Args:
         trainer: of the run.
@@ -66,6 +69,7 @@ class EvaluationDuring(TrainerCallback):
         self._stop = stop
         self._config = config
         self._is_evaluating = False
+        self._failure: EvaluationError | InputError | None = None
         self._tokenizer = deepcopy(trainer.processing_class)  # an evaluation may give it a template
         stop.add_reaction(self._interrupt)
 
@@ -75,11 +79,22 @@ class EvaluationDuring(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._is_due(args, state):
-            with suppress(Interrupted):  # the run stops after a checkpoint
-                self.evaluate()
+            try:
+                with suppress(Interrupted):  # the run stops after a checkpoint
+                    self.evaluate()
+            except (EvaluationError, InputError) as failure:  # raised by `finish`, after the checkpoint
+                self._failure = failure
+                control.should_save = control.should_training_stop = True
 
     def finish(self) -> None:
-        """Evaluate the student at the end of training, unless the last step did; a run may resume when it is over."""
+        """Evaluate the student at the end of training, unless the last step did; a run may resume when it is over.
+
+        Raises:
+            EvaluationError: this evaluation failed, or one during training did.
+            InputError: likewise.
+        """
+        if self._failure is not None:
+            raise self._failure
         if self._tasks and self._stop.received is None:
             self.evaluate()
 
@@ -87,6 +102,7 @@ class EvaluationDuring(TrainerCallback):
         """Evaluate the student as it is, and log what was found. Every process must call it.
 
         Raises:
+            EvaluationError: what a task or its grader does failed.
             InputError: an evaluation is refused.
             Interrupted: a signal was received.
             OutOfSpaceError: a disk is full.
@@ -112,7 +128,7 @@ class EvaluationDuring(TrainerCallback):
         with (
             self._trainer.progress_bar.evaluating(),
             whole_student(self._trainer) as student,
-            raised_on_all(InputError),  # here the other processes wait for the first one
+            raised_on_all(EvaluationError, InputError),  # here the other processes wait for the first one
             ending_together(self._folder.path),
         ):
             if self._is_first:
@@ -127,7 +143,8 @@ class EvaluationDuring(TrainerCallback):
         name, log = f"{self._config.student} after {step} steps", FindingLog(is_emitter=False)
         for held in self._tasks:
             arguments = held.task, held.options, held.sampling, folder
-            evaluate_model(student, self._tokenizer, *arguments, name=name, is_quiet=True, log=log)
+            with _naming(held.task.name, name, folder):
+                evaluate_model(student, self._tokenizer, *arguments, name=name, is_quiet=True, log=log)
         known = {finding.kind for finding in self._trainer.findings.findings}
         self._trainer.findings.add_all(finding for finding in log.findings if finding.kind not in known)
 
@@ -167,3 +184,20 @@ class EvaluationDuring(TrainerCallback):
     def _of_first(self, value: Any) -> Any:
         """What the first process has."""
         return broadcast_object_list([value])[0]
+
+
+@contextmanager
+def _naming(task: str, student: str, folder: Path) -> Iterator[None]:
+    """Turn what goes wrong in a task, whose grader may be the user's own, into one sentence."""
+    try:
+        yield
+    except (Interrupted, InputError):
+        raise
+    except Exception as error:
+        if out_of_space(error, folder) is not None:
+            raise
+        place = extract_tb(error.__traceback__)[-1]
+        raise EvaluationError(
+            f"the evaluation of {student} on the task {task!r} failed ({type(error).__name__} in "
+            f"{Path(place.filename).name}, line {place.lineno}: {error}): repair the task or its grader."
+        ) from error

@@ -67,7 +67,9 @@ def _unsharded(student: nn.Module, reshards: bool) -> Iterator[None]:
     for unit in units:
         unit.set_reshard_after_forward(False, recurse=False)
         unit.unshard()
-    yield
-    for unit in units:
-        unit.reshard()
-        unit.set_reshard_after_forward(reshards, recurse=False)
+    try:
+        yield
+    finally:  # a checkpoint is saved after an evaluation that failed
+        for unit in units:
+            unit.reshard()
+            unit.set_reshard_after_forward(reshards, recurse=False)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from crossdistill import InputError
+from crossdistill.errors import EvaluationError
 from crossdistill.runs import during
 from crossdistill.runs.config import RunConfig, SFTRunConfig
 from crossdistill.runs.folder import RunFolder
@@ -23,7 +24,7 @@ from crossdistill.runs.sft import sft
 from crossdistill.runs.train import train
 from crossdistill.train.whole import check_whole
 from tests.models import MESSAGES, Pair
-from tests.runs.parity_task import NUM_PROBLEMS, PATH
+from tests.runs.parity_task import NUM_PROBLEMS, PATH, Even
 
 STEPS = 4
 TRAIN = {
@@ -247,6 +248,42 @@ def test_a_signal_during_an_evaluation_leaves_a_checkpoint_from_which_the_run_en
     assert same_weights(folder.path, whole)
     logged = [entry["step"] for entry in read_run(folder.path)["history"] if "eval_parity/accuracy" in entry]
     assert logged == [0, 2, 4]
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grader that fails in the second evaluation from now on, after a response."""
+    grade, calls = Even.grade, []
+
+    def broken(self: Even, responses: Any) -> Any:
+        calls.append(self)
+        if len(calls) != 2:
+            return grade(self, responses)
+        return (1 / 0 if number else verdict for number, verdict in enumerate(grade(self, responses)))
+
+    monkeypatch.setattr(Even, "grade", broken)
+
+
+def test_a_grader_that_fails_leaves_a_checkpoint_from_which_the_run_ends_as_the_whole_one(pair, data, whole, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        breaking(patch)
+        with pytest.raises(
+            EvaluationError,
+            match=r"on the task .parity. failed \(ZeroDivisionError in test_during.py, line",
+        ):
+            train(config(pair, data, save_strategy="no"), folder.path)
+    assert [path.name for path in folder.checkpoints.glob("checkpoint-*")] == ["checkpoint-2"]
+    assert len((folder.evaluation(2) / "samples" / "parity.jsonl").read_text().splitlines()) == 1
+    train(config(pair, data, save_strategy="no"), folder.path, resume=True)
+    assert curve(folder.path) == curve(whole)
+    assert same_weights(folder.path, whole)
+
+
+def test_a_grader_that_fails_in_sft(pair, examples, tmp_path, monkeypatch):
+    breaking(monkeypatch)
+    with pytest.raises(EvaluationError, match="repair the task or its grader"):
+        sft(sft_config(pair, examples, save_strategy="no"), tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").glob("checkpoints/checkpoint-*")] == ["checkpoint-2"]
 
 
 def test_its_time_is_no_time_of_training(pair, data, tmp_path, monkeypatch):
