@@ -4,6 +4,7 @@ It is sent as text (``python -c``), so it imports the standard library only. Fro
 that is left of this code is relied upon.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -24,8 +25,9 @@ def take_limits(rlimits: dict[str, int]) -> None:
 def become(user: int | None) -> None:
     """Become another user for good."""
     if user is not None:
-        for stream in (0, 1, 2):
-            os.fchmod(stream, 0o666)  # programs open /dev/stdin by its name
+        for stream in (0, 1, 2):  # programs open /dev/stdin by its name
+            with contextlib.suppress(PermissionError):
+                os.fchmod(stream, 0o666)
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)

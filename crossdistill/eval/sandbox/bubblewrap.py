@@ -62,11 +62,12 @@ class Bubblewrap(Sandbox):
             raise InputError(f"bubblewrap here is older than 0.7 and cannot limit a folder: update it, {WAY_OUT}.")
         outcome = self.run(Program(_FEW_PROCESSES), Limits(processes=_PROCESSES))
         if not outcome.output:
-            said = outcome.errors.decode(errors="replace").strip() or f"exit code {outcome.exit_code}"
+            lines = outcome.errors.decode(errors="replace").strip().splitlines()
+            said = lines[-1] if lines else f"exit code {outcome.exit_code}"
             raise InputError(
                 f"bubblewrap is installed but cannot run here ({said}): allow unprivileged user namespaces "
-                "(sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0 on "
-                f"Ubuntu; a container needs them from its host), {WAY_OUT}."
+                "(sysctl user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1, and on Ubuntu "
+                f"kernel.apparmor_restrict_unprivileged_userns=0; a container needs them from its host), {WAY_OUT}."
             )
         if int(outcome.output) >= _PROCESSES:
             raise InputError(

@@ -18,6 +18,7 @@ from crossdistill.eval.tasks.rows import Row
 MAX_BYTES = 2**29
 """Most bytes of the tests of one problem, unpacked."""
 
+_MAX_INSTRUCTIONS = 100  # a text takes five
 _TEXT = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
 _HARMLESS = {"PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT", "STOP"}
 
@@ -129,7 +130,9 @@ def pickled_text(data: bytes) -> str:
         'a text'
     """
     texts: list[str] = []
-    for opcode, argument, _ in pickletools.genops(data):
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if number >= _MAX_INSTRUCTIONS:
+            raise ValueError("their pickle is longer than that of a text")
         if opcode.name in _TEXT and isinstance(argument, str):
             texts.append(argument)
         elif opcode.name not in _HARMLESS:

@@ -1,12 +1,14 @@
 """A task from a file of one's own."""
 
+import ast
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from crossdistill.chat.messages import Prompt
+from crossdistill.chat.messages import Prompt, text_of
 from crossdistill.errors import InputError
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.problem import Problem
@@ -121,7 +123,8 @@ def _choice(row: Row, options: TaskOptions) -> Problem:
 
 def _choices(row: Row) -> list[str]:
     value = row.value("choices")
-    texts = [str(one).strip() for one in value] if isinstance(value, list) else []
+    values = value if isinstance(value, list) and all(isinstance(one, str | int | float) for one in value) else []
+    texts = [str(one).strip() for one in values]
     if not 2 <= len(texts) <= len(ascii_uppercase) or len({*texts}) < len(texts) or not all(texts):
         raise InputError(f"{row.where} has {value!r} as 'choices': give a list of 2 to 26 different texts.")
     return texts
@@ -143,7 +146,24 @@ def _program(row: Row, options: TaskOptions) -> Problem:
             f"{row.where} has {tests!r} as 'tests': give code that fails if the program is wrong, a list of such "
             "lines, or a list of objects with the texts 'input' and 'output'."
         )
+    _check_tests(row, reference)
     return Problem(row_id(row, "id"), instructed(_prompt(row), _said(options, PROGRAM)), reference)
+
+
+def _check_tests(row: Row, reference: dict[str, Any]) -> None:
+    """Check that tests can be read at all: every response would fail those that cannot."""
+    try:
+        if reference["kind"] == "asserts":
+            ast.parse(reference["tests"])
+        elif reference["entry_point"] is not None:
+            for case in reference["cases"]:
+                for line in (*filter(str.strip, case["input"].splitlines()), case["output"]):
+                    json.loads(line)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{row.where} has 'tests' that cannot be read ({error}): give Python code, or beside an 'entry_point' "
+            "inputs and outputs as lines of JSON."
+        ) from None
 
 
 def _optional(row: Row, name: str) -> str | None:
@@ -163,8 +183,16 @@ def _prompt(row: Row) -> Prompt:
     value = row.value(*_QUESTIONS)
     if not isinstance(value, list):
         return row.text(*_QUESTIONS)
-    if not value or not all(isinstance(one, dict) and {"role", "content"} <= one.keys() for one in value):
+    if not value or not all(map(_is_message, value)):
         raise InputError(f"{row.where} has a prompt that is no list of messages: give each a role and a content.")
     if value[-1]["role"] != "user":
         raise InputError(f"{row.where} has a prompt whose last message is of {value[-1]['role']!r}: end with the user.")
+    if not (text_of(value[-1]) or "").strip():
+        raise InputError(f"{row.where} has a prompt whose last message is empty: fill it, or leave the row out.")
     return value
+
+
+def _is_message(value: Any) -> bool:
+    if not isinstance(value, dict) or not {"role", "content"} <= value.keys():
+        return False
+    return isinstance(value["role"], str) and isinstance(value["content"], str | list | None)

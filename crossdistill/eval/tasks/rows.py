@@ -136,7 +136,7 @@ def read_file(path: Path) -> Iterator[Mapping[str, Any]]:
             yield row
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): give a file that can.") from None
-    except (ValueError, EOFError, csv.Error) as error:  # pyarrow's errors are ValueErrors, too
+    except (ValueError, EOFError, RecursionError, csv.Error) as error:  # pyarrow's errors are ValueErrors, too
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path} cannot be read ({reason}): repair it.") from None
 

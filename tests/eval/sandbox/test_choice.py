@@ -46,6 +46,10 @@ def test_without_bubblewrap_the_install_line_is_told(tmp_path: Path, monkeypatch
             'case "$*" in *--help*) echo --size;; *) echo "setting up uid map: Permission denied" >&2; exit 1;; esac',
             r"cannot run here \(setting up uid map: Permission denied\): allow unprivileged user namespaces",
         ),
+        (
+            'case "$*" in *--help*) echo --size;; *) printf "Traceback:\\n  line 1\\nOSError: no\\n" >&2; exit 1;; esac',
+            r"cannot run here \(OSError: no\): allow",
+        ),
     ],
 )
 def test_a_bubblewrap_that_cannot_run_is_refused(

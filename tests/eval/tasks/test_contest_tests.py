@@ -82,6 +82,7 @@ def test_anything_but_a_text_is_refused(value, protocol):
         b"Vtext\n0.",
         b"P123\n.",
         b"\x80\x05\x95",
+        pickle.dumps("text")[:-1] + b"\x94" * 10_000 + b".",
         b"Vtext\n",
         b"",
     ],

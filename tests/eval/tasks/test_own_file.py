@@ -139,6 +139,8 @@ def test_choices_are_shuffled_by_the_seed(tmp_path):
         ({"choices": ["4", "4", "5"]}, "as 'choices': give a list of 2 to 26 different texts"),
         ({"choices": "3,4,5"}, "as 'choices'"),
         ({"choices": ["4", " "]}, "as 'choices'"),
+        ({"choices": ["4", None]}, "as 'choices'"),
+        ({"choices": ["4", {"text": "5"}]}, "as 'choices'"),
     ],
 )
 def test_choices_are_refused(tmp_path, changes, message):
@@ -190,6 +192,21 @@ def test_tests_are_refused(tmp_path, tests):
         problem(tmp_path, {"prompt": "Write add.", "tests": tests})
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"tests": "assert ("},
+        {"tests": ["assert add(1, 2) == 3", "assert"]},
+        {"tests": [{"input": "2 2", "output": "4"}], "entry_point": "add"},
+        {"tests": [{"input": "2\n2", "output": "four"}], "entry_point": "add"},
+        {"tests": [{"input": "2\n2", "output": ""}], "entry_point": "add"},
+    ],
+)
+def test_tests_that_nothing_can_pass_are_refused(tmp_path, row):
+    with pytest.raises(InputError, match=r"^row 1 of .* has 'tests' that cannot be read \(.*\): give Python code, or"):
+        problem(tmp_path, {"prompt": "Write add.", **row})
+
+
 # ---- columns --------------------------------------------------------------------------------------------------------
 
 
@@ -219,12 +236,25 @@ def test_tests_are_refused(tmp_path, tests):
             [{"prompt": [{"role": "assistant", "content": "Hi"}], "answer": "4"}],
             r"has a prompt whose last message is of 'assistant': end with the user\.$",
         ),
+        ([{"prompt": [{"role": "user", "content": 5}], "answer": "4"}], r"has a prompt that is no list of messages"),
+        ([{"prompt": [{"role": 1, "content": "Hi"}], "answer": "4"}], r"has a prompt that is no list of messages"),
+        (
+            [{"prompt": [{"role": "user", "content": None}], "answer": "4"}],
+            r"has a prompt whose last message is empty: fill it, or leave the row out\.$",
+        ),
     ],
 )
 def test_columns_are_refused(tmp_path, rows, message):
     with pytest.raises(InputError, match=message) as refused:
         problems(write(tmp_path / "mine.jsonl", rows))
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine.jsonl cannot be read \(.*\): repair it\.$"):
+        problems(path)
 
 
 def test_a_folder_of_a_data_set(tmp_path, monkeypatch, tmp_path_factory):
