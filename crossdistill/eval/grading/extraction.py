@@ -98,14 +98,20 @@ def last_letter(text: str, letters: Sequence[str]) -> str | None:
 _MARKS = r"[\s*:_`$(\[{\"']"  # repeated a few times at most: a model may write a hundred thousand of them
 _ARTICLE = r"(?!(?<=[AI])\s+(?!because\b|since\b|as\b|is\b|by\b|with\b|which\b|due\b|for\b)[a-z])"
 
+_RULED_OUT = (
+    r"(?![)\]}*_\"'.,]{0,4}\s+(?:(?:is|was|seems|looks)\s+(?:clearly\s+|also\s+)?(?:not|wrong|incorrect|false|invalid|ruled|"
+    r"eliminated|out)|isn['’]t|cannot|can['’]t|does\s+not|doesn['’]t|fails)\b)"
+)
+
 
 @lru_cache
 def _letter_patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     choice = rf"(?P<letter>[{letters}])(?![\w'’]|-\w){_ARTICLE}"
     command = r"(?:\\(?:text|mathrm|mathbf|textbf)[ \t]{0,2}\{)?"
     noun = r"(?i:answer|choice|option)"
-    link = rf"{_MARKS}{{0,8}}(?:(?i:is|would\ be|must\ be)\b)?{_MARKS}{{0,8}}(?i:(?:option|choice)\b)?"
-    said = rf"\b{noun}(?=[\s:*]){link}{_MARKS}{{0,8}}{command}{_MARKS}{{0,4}}{choice}"
+    link = rf"{_MARKS}{{0,8}}(?:(?i:is|(?:would|must|should)\ be)\b)?(?:\ (?i:(?:most\ )?likely|probably|clearly)\b)?"
+    link += rf"{_MARKS}{{0,8}}(?i:(?:option|choice)\b)?"
+    said = rf"\b{noun}(?=[\s:*]){link}{_MARKS}{{0,8}}{command}{_MARKS}{{0,4}}{choice}{_RULED_OUT}"
     places = (
         rf"\((?=[{letters}]\))",
         rf"\*\*\(?(?=[{letters}][.):]?\)?\*\*)",
@@ -119,6 +125,8 @@ def _letter_patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str], re
 
 def _letter_of(content: str, letters: Sequence[str]) -> str | None:
     """The letter that a box holds, alone or before the choice's text."""
-    inside = re.sub(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*|[{}$()\[\]*\s]", " ", content).strip()
-    match = re.match(rf"([{''.join(letters)}])(?:[.:]\s*.*|\s*)$", inside, re.DOTALL)
+    inside = re.sub(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*|[{}$*\s]", " ", content).strip()
+    letter = rf"[{''.join(letters)}]"
+    text = rf"[.:)\]]{{1,2}}(?!\W*{letter}\W*$).*|[)\]\s]*"
+    match = re.match(rf"[(\[\s]*({letter})\s*(?:{text})$", inside, re.DOTALL)
     return match[1] if match else None

@@ -47,7 +47,7 @@ def test_without_bubblewrap_the_install_line_is_told(tmp_path: Path, monkeypatch
             r"cannot run here \(setting up uid map: Permission denied\): allow unprivileged user namespaces",
         ),
         (
-            'case "$*" in *--help*) echo --size;; *) printf "Traceback:\\n  line 1\\nOSError: no\\n" >&2; exit 1;; esac',
+            'case "$*" in *--help*) echo --size;; *) printf "Traceback:\\n  1\\nOSError: no\\n" >&2; exit 1;; esac',
             r"cannot run here \(OSError: no\): allow",
         ),
     ],
