@@ -125,7 +125,7 @@ def _letter_patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str], re
 
 def _letter_of(content: str, letters: Sequence[str]) -> str | None:
     """The letter that a box holds, alone or before the choice's text."""
-    inside = re.sub(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*|[{}$*\s]", " ", content).strip()
+    inside = re.sub(r"(?:\\(?:text|textbf|mathrm|mathbf|mathit)|[{}$*\s])+", " ", content).strip()
     letter = rf"[{''.join(letters)}]"
     text = rf"[.:)\]]{{1,2}}(?!\W*{letter}\W*$).*|[)\]\s]*"
     match = re.match(rf"[(\[\s]*({letter})\s*(?:{text})$", inside, re.DOTALL)

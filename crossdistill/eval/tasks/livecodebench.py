@@ -28,19 +28,9 @@ VERSIONS = {
 _STDIN = "Read the input from standard input and write the output to standard output."
 _FUNCTION = "Complete this code, and keep its names:\n\n```python\n{starter}\n```"
 _MODULES = (
-    "typing",
-    "string",
-    "re",
-    "datetime",
-    "collections",
-    "heapq",
-    "bisect",
-    "copy",
-    "math",
-    "random",
-    "statistics",
+    *("typing", "string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
+    *("itertools", "functools", "operator", "io", "sys", "json"),
 )
-_MODULES += ("itertools", "functools", "operator", "io", "sys", "json")
 _IMPORTS = "".join(f"from {name} import *\n" for name in (*_MODULES, "builtins"))
 _IMPORTS += f"import {', '.join(_MODULES)}\nsys.setrecursionlimit(50_000)\n"
 """What the benchmark's own judge does before a solution; the builtins restore ``pow``, which math has, too."""
