@@ -1,5 +1,6 @@
 """What an evaluation on the command line is made of."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -72,7 +73,10 @@ def plan(
     for name in names or settings:
         task = get(name)
         if task.name in tasks:
-            raise InputError(f"the task {task.name!r} is named twice: name it once.")
+            raise InputError(
+                f"two tasks are called {task.name!r}, as the file of its samples is: name each once, give files "
+                "different names, or evaluate them in two folders."
+            )
         if settings and task.name not in settings:
             raise InputError(f"preset {preset_name!r} is of the tasks {', '.join(settings)}: leave {task.name!r} out.")
         tasks[task.name] = task
@@ -109,6 +113,8 @@ def checked(sampling: Sampling) -> Sampling:
         Traceback (most recent call last):
         crossdistill.errors.InputError: 4 samples of each problem at temperature 0 are all the same: set --temperature.
     """
+    if not math.isfinite(sampling.temperature):
+        raise InputError(f"the temperature is {sampling.temperature}: give a finite one, such as 0.6.")
     if sampling.k > 1 and sampling.temperature == 0:
         raise InputError(f"{sampling.k} samples of each problem at temperature 0 are all the same: set --temperature.")
     if not 0 < sampling.top_p <= 1:

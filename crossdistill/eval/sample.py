@@ -5,6 +5,18 @@ from typing import Any
 
 from crossdistill.chat.messages import Prompt
 
+_KINDS = {
+    "problem": str,
+    "index": int,
+    "response": str,
+    "finish_reason": str,
+    "tokens": int,
+    "correct": bool,
+    "extracted": str | None,
+    "prompt_tokens": int | None,
+}
+"""Types of the fields that scores are computed from."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -14,7 +26,7 @@ class Sample:
         problem: id of the problem.
         index: which of the problem's samples, from 0.
         response: its text.
-        finish_reason: "stop", or "length" if it was cut at the limit.
+        finish_reason: "stop", "length" if it was cut at the limit, or what else a server says.
         tokens: number of sampled tokens, the stop token included.
         seconds: that it took; in a batch, from the batch's start to the response's end.
         correct: the grader's verdict.
@@ -52,5 +64,13 @@ class Sample:
 
     @classmethod
     def from_dict(cls, line: dict[str, Any]) -> "Sample":
-        """The sample of a line."""
-        return cls(**line)
+        """The sample of a line.
+
+        Raises:
+            TypeError: the line is of another form.
+        """
+        sample = cls(**line)
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(sample, name), kind):
+                raise TypeError(f"{name} is of type {type(getattr(sample, name)).__name__}")
+        return sample

@@ -40,6 +40,19 @@ def test_json_and_quiet(output, tmp_path):
 
 
 @pytest.mark.slow
+def test_no_library_speaks_while_problems_are_read(output, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sums.jsonl").write_text('{"prompt": "What is 2 + 2?", "answer": 4}\n')
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    options = ("-t", "data", "--max-tokens", "4", "-o", str(output), "--quiet")
+    command = [sys.executable, "-m", "crossdistill", "eval", STUDENT, *options]
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert result.stdout == ""
+    assert [line for line in result.stderr.splitlines() if "responses to data were cut" not in line] == []
+
+
+@pytest.mark.slow
 def test_no_library_speaks(output):
     """The whole command in a process of its own, whose standard error the libraries know."""
     command = [sys.executable, "-m", "crossdistill", "eval", STUDENT, "-t", SUMS, "--limit", "2", "-o", str(output)]
@@ -74,7 +87,8 @@ def test_settings_reach_the_file(output):
         (["--preset", "paper"], "preset 'paper' is of the tasks aime24, aime25"),
         (["--source", "gsm8k=x.jsonl"], "--source names 'gsm8k', which is none of the tasks sums"),
         (["--source", "gsm8k"], "is not of the form key=value"),
-        (["--task", SUMS], "the task 'sums' is named twice"),
+        (["--task", SUMS], "two tasks are called 'sums', as the file of its samples is: name each once"),
+        (["--temperature", "inf"], "the temperature is inf: give a finite one"),
         (["--template-kwargs", "{"], "--template-kwargs is not JSON"),
         (["--server", "max_in_flght=4"], "unknown key 'max_in_flght'"),
         (["--dtype", "int3"], "there is no dtype 'int3'"),

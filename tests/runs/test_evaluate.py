@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from crossdistill.demo.run import asset
 from crossdistill.errors import InputError, ServerError
 from crossdistill.eval.generation.prompts import messages_of
+from crossdistill.eval.sample import Sample
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import TaskOptions
 from crossdistill.runs import evaluate as module
@@ -34,6 +35,8 @@ from tests.teacher_server.log import CHAT
 STUDENT = asset("student")
 GREEDY = Sampling(max_tokens=40)
 SAMPLED = Sampling(k=3, temperature=0.8, top_p=0.95, max_tokens=40, seed=2)
+
+FIELDS = Sample("0", 0, "4", "stop", 2, 0.1, correct=True).as_dict()
 
 
 def planned(sampling: Sampling = GREEDY, **options: object) -> list[PlannedTask]:
@@ -169,6 +172,8 @@ def test_the_order_of_the_file_does_not_matter(whole, copy):
         (b"{half\n", "line 4 of .* is no sample"),
         (b"[]\n", "line 4 of .* is no sample"),
         (b'{"problem": "x"}\n', "line 4 of .* is no sample"),
+        (json.dumps({**FIELDS, "index": "0"}).encode() + b"\n", "line 4 of .* is no sample"),
+        (json.dumps({**FIELDS, "correct": 1}).encode() + b"\n", "line 4 of .* is no sample"),
     ],
 )
 def test_a_damaged_line_in_the_middle(copy, line, message):

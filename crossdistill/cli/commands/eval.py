@@ -10,7 +10,7 @@ from rich.console import Console
 from crossdistill.cli.names import check_folders, template_kwargs
 from crossdistill.cli.options import Output, Resume
 from crossdistill.cli.output import print_json
-from crossdistill.cli.running import reporting_interruption
+from crossdistill.cli.running import quiet_libraries, reporting_interruption
 from crossdistill.extras import require
 
 Model = Annotated[
@@ -135,6 +135,7 @@ def command(
         sandbox=sandbox,
     )
     loading = ModelOptions(device, dtype, batch_tokens or BATCH_TOKENS, trust_remote_code)
+    quiet_libraries()  # a task may read its problems by one
     planned = plan(task, preset, sampling, options, values_of(source))
     with reporting_interruption(output, "--resume continues with the samples that it has."), interrupted_by_signals():
         run = evaluate(

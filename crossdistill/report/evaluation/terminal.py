@@ -8,7 +8,7 @@ from rich.table import Table
 
 from crossdistill.report.format import MISSING, count, duration, model_name, percent
 
-_COLUMNS = ("task", "samples", "avg@k", "95 % interval", "pass@k", "parsed", "cut", "tokens", "time")
+_FIGURES = ("samples", "avg@k", "95 % interval", "pass@k", "parsed", "cut", "tokens", "time")
 
 
 def print_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
@@ -31,8 +31,9 @@ def print_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
     sizes = {int(entry["sampling"]["k"]) for entry in evaluation["tasks"].values()}
     k = str(sizes.pop()) if len(sizes) == 1 else "k"
     table = Table(box=None, title=model_name(str(evaluation["model"])), title_justify="left", pad_edge=False)
-    for name in _COLUMNS:
-        table.add_column(name.replace("@k", f"@{k}"), justify="left" if name == "task" else "right")
+    table.add_column("task", overflow="fold")  # the end of a name may tell it from others
+    for name in _FIGURES:
+        table.add_column(name.replace("@k", f"@{k}"), justify="right", no_wrap=True)
     for task, entry in evaluation["tasks"].items():
         table.add_row(task, *_cells(entry))
     console.print(table)
