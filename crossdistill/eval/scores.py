@@ -4,8 +4,10 @@ Several samples of one problem are not independent, so the unit is the problem: 
 interval is over problems. Averages of 0 and 1 alone get Wilson's score interval. Others are bootstrapped over problems,
 bias-corrected and accelerated (BCa; Efron 1987): benchmarks have as few as 30 problems, most of which a model either
 nearly always or nearly never solves, and a normal interval around such averages is too short and can leave [0, 1].
+So is a bootstrapped one if nearly all averages are the same, and Wilson's is taken then as well.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from math import comb
@@ -16,6 +18,7 @@ from crossdistill.eval.interval import CONFIDENCE, Estimate, Mean, mean_interval
 from crossdistill.eval.sample import Sample
 
 RESAMPLES = 9_999
+_FEW = 5
 _BATCH = 500  # resamples at once, which bounds the memory
 _SEED = 0  # of the resampling: the same samples have the same interval
 
@@ -91,8 +94,8 @@ def pass_at(j: int, k: int, right: int) -> float:
 def share_interval(values: Sequence[float]) -> Estimate:
     """The mean over problems of shares between 0 and 1, with its 95 % interval.
 
-    Equal shares, which resampling cannot vary, and zeros and ones have Wilson's interval for as many trials as there
-    are problems: no other shares of the same mean vary more than zeros and ones.
+    Zeros and ones have Wilson's interval, and so have shares of which nearly all are equal: resampling hardly varies
+    them. It holds for any shares, because none of the same mean vary more than zeros and ones.
 
     Args:
         values: the share of each problem.
@@ -104,11 +107,12 @@ def share_interval(values: Sequence[float]) -> Estimate:
         >>> estimate = share_interval([1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
         >>> estimate == wilson(8, 10)
         True
-        >>> estimate = share_interval([0.0, 0.25, 0.5, 0.5, 1.0])
+        >>> estimate = share_interval([0.0, 0.25, 0.5, 0.5, 0.5, 0.75, 1.0, 1.0])
         >>> f"{estimate.mean:.2f} [{estimate.low:.1f}, {estimate.high:.1f}]"
-        '0.45 [0.2, 0.8]'
+        '0.56 [0.3, 0.8]'
     """
-    if set(values) <= {0.0, 1.0} or len(set(values)) == 1:
+    num_others = len(values) - max(Counter(values).values(), default=0)  # than the most frequent share
+    if set(values) <= {0.0, 1.0} or num_others < _FEW:
         return wilson(sum(values), len(values))
     return _bootstrapped(values)
 
