@@ -1,7 +1,7 @@
 """Evaluations: a model, tasks and settings in, graded samples and scores in a folder out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from crossdistill.runs.evaluation_folder import EvaluationFolder
 from crossdistill.runs.evaluation_progress import EvaluationProgress
 from crossdistill.runs.planned_task import Found, PlannedTask, write_samples
 from crossdistill.teachers.served.options import ServedOptions
+
+_UNKNOWN = {"weights": None, "dtype": None}
 
 
 def evaluate(
@@ -66,7 +68,7 @@ def evaluate(
         for planned in tasks:
             local.check(planned, log)
         local.check_weights()
-        stack.enter_context(evaluation.prepared(model, resume, local.fingerprint))
+        stack.enter_context(evaluation.prepared(model, resume, local.loaded))
 
         def load() -> tuple[Generator, ModelFlops]:
             loaded = local.load()
@@ -132,17 +134,17 @@ class _Evaluation:
         self._model = ""
 
     @contextmanager
-    def prepared(self, model: str, resume: bool, weights: str | None = None) -> Iterator[None]:
+    def prepared(self, model: str, resume: bool, loaded: Mapping[str, Any] = _UNKNOWN) -> Iterator[None]:
         """The folder, held for this evaluation of a model, and graders that have been checked."""
         self._model = model
         settings = {planned.task.name: planned.settings for planned in self._tasks}
-        self._folder.check(model, settings, resume, weights)
+        self._folder.check(model, settings, resume, loaded)
         with ExitStack() as stack:
             for planned in self._tasks:
                 grader = stack.enter_context(planned.task.grader(planned.options))
                 grader.check(planned.problems)
                 self._graders[planned.task.name] = grader
-            stack.enter_context(self._folder.claimed(model, settings, resume, weights))
+            stack.enter_context(self._folder.claimed(model, settings, resume, loaded))
             yield
 
     def run(self, load: Callable[[], tuple[Generator, ModelFlops | None]]) -> dict[str, Any]:

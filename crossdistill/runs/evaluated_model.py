@@ -94,9 +94,9 @@ class LocalModel:
         check_weights("model", self.base, self._loading)
 
     @property
-    def fingerprint(self) -> str | None:
-        """See :func:`fingerprint`."""
-        return fingerprint(self.name, self.base)
+    def loaded(self) -> dict[str, Any]:
+        """What its responses depend on, beside its name."""
+        return {"weights": fingerprint(self.name, self.base), "dtype": self.options.dtype}
 
     @property
     def _code(self) -> dict[str, Any]:

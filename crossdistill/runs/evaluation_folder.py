@@ -6,7 +6,7 @@ eval.json           the scores, written when a task is finished
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ class EvaluationFolder:
 
     @contextmanager
     def claimed(
-        self, model: str, tasks: dict[str, Any], resume: bool = True, weights: str | None = None
+        self, model: str, tasks: dict[str, Any], resume: bool = True, loaded: Mapping[str, Any] | None = None
     ) -> Iterator[None]:
         """Hold the folder for one evaluation, once it is known that this one may write here.
 
@@ -58,20 +58,20 @@ class EvaluationFolder:
             model: its name.
             tasks: name -> settings, as JSON data. Those of other tasks that the folder has stay.
             resume: whether it may hold samples already.
-            weights: what tells these weights from others; None if it is not known.
+            loaded: ``weights``, which tells these from others, and the ``dtype``; what is left out is not compared.
 
         Raises:
             InputError: see :meth:`check`; or another evaluation uses the folder at this moment.
         """
         from filelock import FileLock, Timeout
 
-        self.check(model, tasks, resume, weights)  # before anything is written
+        self.check(model, tasks, resume, loaded)  # before anything is written
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.path / _LOCK, timeout=0):
-                known = self.check(model, tasks, resume, weights).get("tasks", {})
-                config = {"kind": KIND, "model": model, "weights": weights, "tasks": {**known, **tasks}}
-                write_json(self.config, config)
+                known = self.check(model, tasks, resume, loaded)
+                config = {**known, "kind": KIND, "model": model, **(loaded or {})}
+                write_json(self.config, {**config, "tasks": {**known.get("tasks", {}), **tasks}})
                 yield
         except Timeout:
             raise InputError(
@@ -116,7 +116,9 @@ class EvaluationFolder:
         """The content of ``eval.json``; empty if there is none."""
         return self._read(self.results)
 
-    def check(self, model: str, tasks: dict[str, Any], resume: bool, weights: str | None = None) -> dict[str, Any]:
+    def check(
+        self, model: str, tasks: dict[str, Any], resume: bool, loaded: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Check that an evaluation may write here; arguments as for :meth:`claimed`.
 
         Returns:
@@ -139,9 +141,11 @@ class EvaluationFolder:
             )
         shared = {name: settings for name, settings in saved["tasks"].items() if name in tasks}
         wanted = {name: json.loads(json.dumps(tasks[name])) for name in shared}
-        ours = {"model": model, "weights": weights, **wanted}
-        found = [*differences({"model": saved["model"], "weights": saved.get("weights"), **shared}, ours)]
+        ours = {"model": model, **(loaded or {})}
+        theirs = {name: saved.get(name) for name in ours}
+        found = [*differences(theirs, ours), *differences(shared, wanted)]  # a task may be called "model"
         if found:
+            found = [one for one in found if not _is_hash(one)] or found  # a hash differs with whatever differs
             raise InputError(
                 f"the evaluation in {self.path} has other settings: {'; '.join(found)}. Continue it with the same "
                 "ones, or name a new folder."
@@ -159,3 +163,7 @@ class EvaluationFolder:
         if not isinstance(content, dict):
             raise InputError(f"{path} is damaged: restore it from a backup, or begin in another folder.")
         return content
+
+
+def _is_hash(difference: str) -> bool:
+    return difference.partition(" (was ")[0].rpartition(".")[2] in ("digest", "weights")

@@ -24,6 +24,7 @@ from crossdistill.eval.task import TaskOptions
 from crossdistill.runs import evaluate as module
 from crossdistill.runs.evaluate import evaluate, evaluate_model
 from crossdistill.runs.evaluated_model import ModelOptions
+from crossdistill.runs.evaluation_folder import EvaluationFolder
 from crossdistill.runs.planned_task import PlannedTask
 from crossdistill.teachers.served.options import ServedOptions
 from crossdistill.teachers.writing import write_responses
@@ -264,8 +265,30 @@ class TestRefusals:
             run(copy, other, resume=True)
 
     def test_other_problems(self, copy):
-        with pytest.raises(InputError, match=r"sums.digest \(was .*\); sums.limit \(was None, now 5\)"):
+        with pytest.raises(
+            InputError, match=r"other settings: sums.limit \(was None, now 5\); sums.num_problems \(was"
+        ):
             run(copy, SAMPLED, resume=True, limit=5)
+
+    def test_other_answers_to_the_same_number_of_problems(self, copy):
+        config = json.loads((copy / "config.json").read_text())
+        config["tasks"]["sums"]["digest"] = "0" * 64
+        (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(InputError, match=r"other settings: sums.digest \(was '0000"):
+            run(copy, SAMPLED, resume=True)
+
+    def test_another_dtype(self, copy):
+        loading = ModelOptions(device="cpu", dtype="bfloat16")
+        with pytest.raises(InputError, match=r"other settings: dtype \(was 'auto', now 'bfloat16'\)"):
+            evaluate(STUDENT, planned(SAMPLED), copy, model_options=loading, resume=True, is_quiet=True)
+
+    def test_another_model_on_a_task_that_is_called_model(self, tmp_path):
+        folder, samples = EvaluationFolder(tmp_path), tmp_path / "samples"
+        with folder.claimed("one", {"model": {"limit": 1}}):
+            samples.mkdir()
+            (samples / "model.jsonl").touch()
+        with pytest.raises(InputError, match=r"other settings: model \(was 'one', now 'other'\)"):
+            folder.check("other", {"model": {"limit": 1}}, resume=True)
 
     def test_another_model(self, copy):
         with pytest.raises(InputError, match="has other settings: model "):

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crossdistill.errors import InputError
+
 _MOST_LIKELY = 1024  # tokens that nearly always hold the nucleus; sorting a whole vocabulary takes longer than a model
 
 
@@ -22,6 +24,9 @@ def choose(logits: Tensor, temperature: float, top_p: float, uniforms: Sequence[
     Returns:
         Ids, int64 [rows].
 
+    Raises:
+        InputError: there are no probabilities, because a logit is not a number or infinite.
+
     Example:
         >>> logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
         >>> [int(choose(logits, 1.0, 1.0, [u])) for u in (0.0, 0.49, 0.51, 0.79, 0.81)]
@@ -30,11 +35,14 @@ def choose(logits: Tensor, temperature: float, top_p: float, uniforms: Sequence[
         (1, 0)
     """
     if temperature == 0:
-        return logits.argmax(dim=-1)
+        greatest, ids = logits.max(dim=-1)  # NaN if there is one
+        _check(greatest.isfinite())
+        return ids
     probabilities = (logits / temperature).softmax(dim=-1)
     if top_p < 1:
         probabilities = nucleus(probabilities, top_p)
     sums = probabilities.cumsum(dim=-1, dtype=torch.float64)
+    _check(sums[:, -1] > 0)  # no NaN is
     targets = torch.tensor(uniforms, dtype=torch.float64, device=logits.device).unsqueeze(1) * sums[:, -1:]
     # a target below the last sum always has a token with probability after it
     return torch.searchsorted(sums, targets, right=True).squeeze(1)
@@ -57,6 +65,14 @@ def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
         values, ids = probabilities.sort(descending=True, dim=-1)
     before = values.cumsum(dim=-1) - values
     return torch.zeros_like(probabilities).scatter(-1, ids, values.where(before < top_p, 0))
+
+
+def _check(is_sound: Tensor) -> None:
+    if not bool(is_sound.all()):
+        raise InputError(
+            "the model gives no probabilities of a next token, because its logits are not finite: its weights are "
+            "damaged, or its dtype is too narrow for it (take bfloat16 or float32)."
+        )
 
 
 def generator_of(seed: int, problem: str, index: int) -> np.random.Generator:

@@ -49,8 +49,8 @@ def run_harness(harness: Harness, request: HarnessRequest, output: Path, is_quie
     place = _new_folder(output / _FOLDER, harness.name)
     command = harness.command(replace(request, folder=place))
     _check_model(folder, request.model)
-    weights = fingerprint(request.model, base_of(request.model))
-    with folder.claimed(request.model, {}, weights=weights):
+    loaded = {"weights": fingerprint(request.model, base_of(request.model))}
+    with folder.claimed(request.model, {}, loaded=loaded):
         place.mkdir(parents=True)
         log = place / "log.txt"
         waiting = nullcontext() if is_quiet else Console(stderr=True).status(f"{harness.name} runs; its log is {log}")

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossdistill.errors import InputError
 from crossdistill.eval.generation import choice
 from crossdistill.eval.generation.choice import choose, generator_of, nucleus
 from tests.oracles import scores as oracle
@@ -47,6 +48,14 @@ def test_no_uniform_number_leaves_the_vocabulary():
     logits[:, 3] = 0.0
     assert choose(logits, 1.0, 1.0, [0.0, float(np.nextafter(1, 0))]).max() < 7
     assert choose(logits, 1.0, 0.9, [0.0, float(np.nextafter(1, 0))]).tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 1.0), (1.0, 1.0), (1.0, 0.9)])
+def test_logits_that_are_no_numbers_are_refused(wrong, temperature, top_p):
+    logits = torch.tensor([[0.0, 1.0, 2.0], [0.0, wrong, 2.0]])
+    with pytest.raises(InputError, match="its logits are not finite"):
+        choose(logits, temperature, top_p, [0.5, 0.5])
 
 
 def test_a_flat_nucleus_is_found_by_sorting(monkeypatch):
