@@ -50,12 +50,12 @@ def check_page(path: Path | None) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn errors while a page is written into one sentence.
+    """Turn errors while a page or another file is written into one sentence.
 
     Raises:
-        InputError: the page cannot be written.
+        InputError: it cannot be written.
     """
     try:
         yield
     except OSError as error:
-        raise InputError(f"the page {path} cannot be written ({error.strerror}): name another file.") from None
+        raise InputError(f"{path} cannot be written ({error.strerror}): name another file.") from None

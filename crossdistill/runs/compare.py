@@ -8,7 +8,7 @@ from crossdistill.eval.comparison.agreement import check_agreement
 from crossdistill.eval.comparison.comparison import Comparison, compare
 from crossdistill.eval.comparison.contender import Contender
 from crossdistill.runs.evaluated import Evaluated, read_evaluated
-from crossdistill.runs.names import group_name, short_names
+from crossdistill.runs.names import check_once, group_name, short_names
 
 START = "start"
 
@@ -43,9 +43,8 @@ def compare_folders(
     for accuracy in reach:
         if not 0 < accuracy <= 1:
             raise InputError(f"the accuracy {accuracy:g} cannot be reached: give a share above 0 and up to 1.")
+    check_once(folders)
     given = {folder.resolve(): folder for folder in folders}
-    if len(given) < len(folders):
-        raise InputError(f"{_repeated(folders)} is given twice: name each run once.")
     baseline, teacher = (
         None if named is None else given.setdefault(named.resolve(), named) for named in (baseline, teacher)
     )
@@ -54,12 +53,6 @@ def compare_folders(
     names = dict(zip(every, short_names(every), strict=True))
     _check_copies(read, names)
     return [_compare_on(name, read, names, baseline, teacher, reach) for name in _tasks(read, names, task)]
-
-
-def _repeated(folders: Sequence[Path]) -> Path:
-    """The first folder that was named before."""
-    resolved = [folder.resolve() for folder in folders]
-    return next(folder for index, folder in enumerate(folders) if folder.resolve() in resolved[:index])
 
 
 def _check_copies(read: Sequence[Evaluated], names: dict[Path, str]) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from crossdistill.errors import InputError
+
 
 def short_names(folders: Sequence[Path]) -> list[str]:
     """One name for each folder: its own, or if these are not unique, its path without what all paths have in common.
@@ -55,3 +57,15 @@ def _num_shared(paths: Sequence[Sequence[str]]) -> int:
             break
         count += 1
     return count
+
+
+def check_once(folders: Sequence[Path]) -> None:
+    """Check that no folder is given twice, under the same path or another.
+
+    Raises:
+        InputError: one is.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    for index, folder in enumerate(folders):
+        if resolved[index] in resolved[:index]:
+            raise InputError(f"{folder} is given twice: name each run once.")

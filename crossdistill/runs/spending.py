@@ -12,9 +12,10 @@ from crossdistill.errors import InputError
 from crossdistill.eval.comparison.agreement import check_agreement
 from crossdistill.eval.comparison.outcomes import Outcomes
 from crossdistill.report.cost.spending import Measurement, Method, Spending
+from crossdistill.runs.cost_record import CostRecord, Ends, Metric, StepAccuracy, TaskRecord, checked
 from crossdistill.runs.evaluated import EVALUATION_FILE, evaluations_of, read_outcomes
 from crossdistill.runs.folder import RunFolder
-from crossdistill.runs.names import short_names
+from crossdistill.runs.names import check_once, short_names
 from crossdistill.runs.run_file import RUN_FILE, read_record, read_run
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
 
@@ -34,8 +35,9 @@ class _Evaluation:
     def read(cls, folder: Path) -> "_Evaluation":
         path = folder / EVALUATION_FILE
         outcomes, record = read_outcomes(path), read_record(path)
-        metrics = {task: entry.get("metrics") or {} for task, entry in record["tasks"].items()}
-        intervals = {task: _ends((entry.get("avg@k") or {}).get("ci")) for task, entry in metrics.items()}
+        entries = {task: checked(TaskRecord, entry, path) for task, entry in record["tasks"].items()}
+        metrics = {task: (entry.metrics or {}).get("avg@k", Metric()) for task, entry in entries.items()}
+        intervals = {task: _ends(metric.ci) for task, metric in metrics.items()}
         return cls(str(folder), str(record.get("model", "")), outcomes, intervals)
 
     def measured(self, task: str, data_points: int) -> Measurement:
@@ -57,9 +59,10 @@ def read_spendings(folders: Sequence[Path]) -> tuple[list[Spending], list[str]]:
         The runs, under short names, and what is said of evaluations that belong to none.
 
     Raises:
-        InputError: a folder holds neither; a run counts no data points; none is a run; or the same task was measured on
-            other problems or with other settings.
+        InputError: a folder is given twice, or holds neither; a run counts no data points; none is a run; or the same
+            task was measured on other problems or with other settings.
     """
+    check_once(folders)
     read = [_read(folder) for folder in folders]
     runs = [one for one in read if isinstance(one, Spending)]
     evaluations = [one for one in read if isinstance(one, _Evaluation)]
@@ -94,43 +97,43 @@ def _spending(folder: Path, run: dict[str, Any]) -> Spending:
             f"{folder}/{RUN_FILE} has no {', '.join(missing)}, because an earlier version wrote it or it is not of a "
             "run: repeat the run, or leave it out."
         )
-    tokens = {Part(part): count for part, count in run["tokens"].items()}
+    record = checked(CostRecord, run, folder / RUN_FILE)
     return Spending(
         name=str(folder),
-        method=Method.SFT if Part.SFT_STEP in tokens else Method.OPD,
-        student=_identity(run["student"]),
-        teacher=run.get("teacher") or "",
+        method=Method.SFT if Part.SFT_STEP in record.tokens else Method.OPD,
+        student=_identity(record.student),
+        teacher=record.teacher or "",
         model=str(RunFolder(folder).model.resolve()),
-        data_points=run["data_points"],
-        num_examples=run.get("num_examples") or 0,
-        tokens=tokens,
-        flops={Part(part): count for part, count in run["flops"].items() if part != "total"},
-        seconds=run.get("seconds"),
-        assumptions=tuple(run.get("flops_assumptions") or ()),
-        accuracy=_accuracy(folder, run),
+        data_points=record.data_points,
+        num_examples=record.num_examples or 0,
+        tokens=record.tokens,
+        flops={part: record.flops[part] for part in Part if part in record.flops},
+        seconds=record.seconds,
+        assumptions=tuple(record.flops_assumptions or ()),
+        accuracy=_accuracy(folder, record),
     )
 
 
-def _accuracy(folder: Path, run: dict[str, Any]) -> dict[str, tuple[Measurement, ...]]:
+def _accuracy(folder: Path, run: CostRecord) -> dict[str, tuple[Measurement, ...]]:
     """What was measured in training: by steps, all of which consume as many data points."""
-    entries = run.get("accuracy") or {}
-    steps = [row["step"] for row in run.get("history") or () if "step" in row]
-    steps += [entry["step"] for rows in entries.values() for entry in rows]
+    entries = run.accuracy or {}
+    steps = [row["step"] for row in run.history or () if isinstance(row.get("step"), int)]
+    steps += [entry.step for rows in entries.values() for entry in rows]
     last = max(steps, default=0) or 1
     evaluations = _in_training(folder)
     return {
         task: tuple(
-            _of_step(entry, task, round(run["data_points"] * entry["step"] / last), evaluations.get(entry["step"]))
-            for entry in sorted(rows, key=lambda entry: entry["step"])
+            _of_step(entry, task, round(run.data_points * entry.step / last), evaluations.get(entry.step))
+            for entry in sorted(rows, key=lambda entry: entry.step)
         )
         for task, rows in entries.items()
     }
 
 
-def _of_step(entry: Mapping[str, Any], task: str, data_points: int, found: _Evaluation | None) -> Measurement:
+def _of_step(entry: StepAccuracy, task: str, data_points: int, found: _Evaluation | None) -> Measurement:
     if found is not None and task in found.outcomes:
         return found.measured(task, data_points)
-    return Measurement(data_points, entry["mean"], _ends(entry.get("ci")))
+    return Measurement(data_points, entry.mean, _ends(entry.ci))
 
 
 def _in_training(folder: Path) -> dict[int, _Evaluation]:
@@ -169,8 +172,8 @@ def _data_points(run: Spending, model: str) -> int | None:
     return None
 
 
-def _ends(ci: Any) -> tuple[float, float] | None:
-    return None if not ci or None in ci else (ci[0], ci[1])
+def _ends(ci: Ends | None) -> tuple[float, float] | None:
+    return None if ci is None or ci[0] is None or ci[1] is None else (ci[0], ci[1])
 
 
 def _identity(model: str) -> str:

@@ -131,7 +131,7 @@ def test_an_error_on_a_terminal_without_every_character(pair):
         ("", "the page {} is a folder: name a file to write."),
         ("pipe", "the page {} is a device or a pipe: name a file to write."),
         ("file/page.html", "the page {} lies below {parent}, which is not a folder: name another file."),
-        ("x" * 300, "the page {} cannot be written (File name too long): name another file."),
+        ("x" * 300, "{} cannot be written (File name too long): name another file."),
     ],
 )
 def test_pages_that_cannot_be_written(tmp_path, monkeypatch, command, name, message):
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_written(pair, tmp_path, monkeypatch, error):
     with monkeypatch.context() as patch:  # root may write everywhere
         patch.setattr("tempfile.TemporaryFile", refuse)
         message = run("align", pair.student, pair.teacher, "text", "--html", str(tmp_path / "page.html")).message
-    assert message == f"the page {tmp_path / 'page.html'} cannot be written ({error.strerror}): name another file."
+    assert message == f"{tmp_path / 'page.html'} cannot be written ({error.strerror}): name another file."
 
 
 @pytest.mark.parametrize("command", ["align", "inspect"])

@@ -22,7 +22,7 @@ def test_a_run_as_it_is_written(tmp_path: Path) -> None:
     ([run], notes) = read_spendings([opd_run(tmp_path / "opd", data_points=640)])
     assert notes == []
     assert run.method is Method.OPD
-    assert (run.name, run.model) == (str(tmp_path / "opd"), str(tmp_path / "opd" / "model"))
+    assert (run.name, run.model) == ("opd", str(tmp_path / "opd" / "model"))
     assert run.data_points == 640
     assert set(run.tokens) == {Part.STUDENT_ROLLOUT, Part.STUDENT_SCORE, Part.STUDENT_STEP, Part.TEACHER_PREFILL}
     written = json.loads((tmp_path / "opd" / "run.json").read_text())["flops"]
@@ -90,6 +90,42 @@ def test_a_run_without_figures_is_refused(tmp_path: Path, missing: str) -> None:
     write_json(folder / "run.json", run)
     with pytest.raises(InputError, match=rf"opd/run\.json has no {missing}, because an earlier version"):
         read_spendings([folder])
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"tokens": {"weird": 3}}, "tokens.weird"),
+        ({"tokens": [1]}, "tokens"),
+        ({"flops": None}, "flops"),
+        ({"data_points": "many"}, "data_points"),
+        ({"data_points": -1}, "data_points"),
+        ({"student": None}, "student"),
+        ({"seconds": "long"}, "seconds"),
+        ({"history": 5}, "history"),
+        ({"accuracy": [1]}, "accuracy"),
+        ({"accuracy": {"gsm8k": [{"step": 1}]}}, r"accuracy\.gsm8k\.0\.mean"),
+        ({"accuracy": {"gsm8k": [{"step": 1, "mean": 0.5, "ci": [0.1]}]}}, r"accuracy\.gsm8k\.0\.ci\.1"),
+    ],
+)
+def test_a_damaged_run_is_refused(tmp_path: Path, fields: dict[str, Any], place: str) -> None:
+    folder = opd_run(tmp_path / "opd")
+    write_json(folder / "run.json", {**json.loads((folder / "run.json").read_text()), **fields})
+    with pytest.raises(InputError, match=rf"opd/run\.json is damaged \({place}.*: .*repeat the run, or restore"):
+        read_spendings([folder])
+
+
+@pytest.mark.parametrize("metrics", [5, {"avg@k": 5}, {"avg@k": {"ci": ["a"]}}])
+def test_damaged_metrics_are_refused(tmp_path: Path, metrics: Any) -> None:
+    with pytest.raises(InputError, match=r"eval\.json is damaged \(metrics"):
+        read_spendings([evaluation(tmp_path / "end", "model", {"a": [1]}, metrics=metrics)])
+
+
+def test_a_folder_that_is_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sft_run(tmp_path / "sft")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="sft is given twice: name each run once"):
+        read_spendings([folder, Path("sft")])
 
 
 def test_evaluations_alone_are_refused(tmp_path: Path) -> None:

@@ -38,19 +38,28 @@ def command(
     if not output.absolute().parent.is_dir():
         raise InputError(f"there is no folder {output.absolute().parent}: make it, or name another file with --output.")
     from crossdistill.cli.output import writing
+    from crossdistill.cli.running import quiet_libraries
     from crossdistill.files import write_text
     from crossdistill.inspection import inspect_pair
     from crossdistill.inspection.model_files import read_pair
     from crossdistill.runs.proposal import Device, propose
     from crossdistill.runs.proposed_file import proposed_file
 
+    quiet_libraries()
     ours = template_kwargs(student_template_kwargs, "--student-template-kwargs")
     theirs = template_kwargs(teacher_template_kwargs, "--teacher-template-kwargs")
     check_folders(student, teacher)
     models = read_pair(student, teacher, ours, theirs)
     device = Device.here() if memory is None else Device(memory * 2**30, is_cpu=False)
     entries = propose(models, inspect_pair(*models), dataset, lora, device)
-    words = ["crossdistill", "init", student, teacher, *(["--lora"] if lora else [])]
+    options = {
+        "--dataset": dataset,
+        "--memory": memory and f"{memory:g}",
+        "--student-template-kwargs": student_template_kwargs,
+        "--teacher-template-kwargs": teacher_template_kwargs,
+    }
+    words = [word for name, value in options.items() if value for word in (name, value)]
+    words = ["crossdistill", "init", student, teacher, *words, *(["--lora"] if lora else [])]
     with writing(output):
         write_text(output, proposed_file(entries, shlex.join(words)))
     console = Console()
