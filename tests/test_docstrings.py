@@ -35,6 +35,7 @@ NEEDS = {
 WITHOUT_EXAMPLE = {
     # raised, never made by a user
     "crossdistill.chat.TemplateRefusalError": "an error",
+    "crossdistill.errors.EvaluationError": "an error",
     "crossdistill.errors.OutOfSpaceError": "an error",
     "crossdistill.errors.RolloutServerError": "an error",
     "crossdistill.errors.ServerError": "an error",
