@@ -39,9 +39,8 @@ class Candidate:
     def _find(self, target: str | int) -> Any:
         if isinstance(target, int):
             return self._objects[target]
-        if target in self._names:
-            return self._names[target]
-        return getattr(self._names["Solution"](), target)  # the form of LeetCode
+        solution = self._names.get("Solution")  # the form of LeetCode; before names that were only imported
+        return getattr(solution(), target) if hasattr(solution, target) else self._names[target]
 
     def _refer(self, value: object) -> int:
         self._objects.append(value)
