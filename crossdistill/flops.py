@@ -114,11 +114,12 @@ class ModelFlops:
         share, experts = _active_experts(config)
         weights = [(name, weight) for name, weight in _weights(model)]
         layers, attention = _attention(config)
+        has_experts = any(_EXPERT.search(name) for name, _ in weights)
         return cls(
             params=round(sum(_count(name, weight, share) for name, weight in weights)),
             trained=round(sum(_count(name, weight, share) for name, weight in weights if weight.requires_grad)),
             attention=layers,
-            assumptions=(*attention, *(experts if any(_EXPERT.search(name) for name, _ in weights) else ())),
+            assumptions=(*attention, *(experts if has_experts else _unfound(share))),
         )
 
     def forward(self, lengths: Iterable[int]) -> int:
@@ -188,6 +189,11 @@ def _active_experts(config: Any) -> tuple[float, tuple[str, ...]]:
     if total and active:
         return min(1.0, active / total), ()
     return 1.0, ("how many experts a token is sent to is not known: all are counted",)
+
+
+def _unfound(share: float) -> tuple[str, ...]:
+    """What is assumed of a model that has no weights under the usual name of experts."""
+    return () if share == 1 else ("which of its weights are experts is not known: all are counted for every token",)
 
 
 def layer_configs(config: Any) -> list[Any]:

@@ -190,3 +190,11 @@ def test_what_is_not_known_is_said() -> None:
     counted = ModelFlops.of(model)
     assert counted.assumptions == ("how many experts a token is sent to is not known: all are counted",)
     assert counted.params > matmul_parameters(mixtral())
+
+
+def test_experts_under_other_names_are_said() -> None:
+    model = llama()
+    model.config.num_local_experts, model.config.num_experts_per_tok = 4, 2
+    counted = ModelFlops.of(model)
+    assert counted.params == matmul_parameters(llama())
+    assert counted.assumptions == ("which of its weights are experts is not known: all are counted for every token",)

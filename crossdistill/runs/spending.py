@@ -1,7 +1,7 @@
 """What the folders of training runs and evaluations tell of costs and accuracies."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -69,7 +69,7 @@ def read_spendings(folders: Sequence[Path]) -> tuple[list[Spending], list[str]]:
     if not runs:
         raise InputError("only evaluations were given: name the folders of the training runs too.")
     _check_settings([*evaluations, *(one for run in runs for one in _in_training(Path(run.name)).values())])
-    notes = []
+    notes = list(_repeated(evaluations))
     for evaluation in evaluations:
         joined = [_joined(run, evaluation) for run in runs]
         if joined == runs:
@@ -145,6 +145,17 @@ def _check_settings(evaluations: Sequence[_Evaluation]) -> None:
     """Accuracies on other problems, or sampled otherwise, do not compare."""
     for task in sorted({task for one in evaluations for task in one.outcomes}):
         check_agreement([(one.name, one.outcomes[task]) for one in evaluations if task in one.outcomes])
+
+
+def _repeated(evaluations: Sequence[_Evaluation]) -> Iterator[str]:
+    """Of evaluations of one model on one task, the last one counts."""
+    seen: dict[tuple[str, str], str] = {}
+    for one in evaluations:
+        for task in one.outcomes:
+            before = seen.get((_identity(one.model), task))
+            if before is not None:
+                yield f"{before} and {one.name} are of one model on {task}: the latter counts"
+            seen[_identity(one.model), task] = one.name
 
 
 def _joined(run: Spending, evaluation: _Evaluation) -> Spending:

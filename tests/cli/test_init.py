@@ -19,6 +19,8 @@ def test_the_file_is_a_run_file(weightless: Pair, tmp_path: Path) -> None:
     config = read_config(RunConfig, path, [], {})
     assert (config.student, config.teacher) == (weightless.student, weightless.teacher)
     assert '# eval_tasks = ["gsm8k"]' in path.read_text()
+    made_by = path.read_text().splitlines()[0]
+    assert made_by.endswith(f"init {weightless.student} {weightless.teacher} --dataset prompts.jsonl --memory 80")
 
 
 def test_no_file_is_overwritten(weightless: Pair, tmp_path: Path) -> None:

@@ -121,6 +121,17 @@ def test_damaged_metrics_are_refused(tmp_path: Path, metrics: Any) -> None:
         read_spendings([evaluation(tmp_path / "end", "model", {"a": [1]}, metrics=metrics)])
 
 
+def test_of_two_evaluations_of_a_model_the_latter_counts_and_that_is_said(tmp_path: Path) -> None:
+    folder = sft_run(tmp_path / "sft")
+    (folder / "model").mkdir()
+    one, two = (
+        evaluation(tmp_path / name, str(folder / "model"), {"a": [right]}) for name, right in (("one", 0), ("two", 1))
+    )
+    ([run], notes) = read_spendings([folder, one, two])
+    assert [point.mean for point in run.measured(TASK)] == [1]
+    assert notes == [f"{one} and {two} are of one model on {TASK}: the latter counts"]
+
+
 def test_a_folder_that_is_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = sft_run(tmp_path / "sft")
     monkeypatch.chdir(tmp_path)

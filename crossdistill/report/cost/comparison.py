@@ -16,7 +16,6 @@ from crossdistill.eval.cost_fit import FEWEST_FOR_SCATTER, LogLine, needed_by_pr
 from crossdistill.report.cost.spending import Measurement, Method, Spending
 
 _Z = 1.959963984540054  # by which half the width of a 95 % interval is a standard error
-
 _TOLERANCE = 0.05  # of a measurement without an interval
 FAR = 10
 """How many times the largest amount of data a line is followed without a remark."""
@@ -290,8 +289,9 @@ def _remarks(comparison: Comparison, fitted: Sequence[Total]) -> Iterator[str]:
         yield f"{run.name}: the FLOPs of {unknown} are not known, so there is no compute efficiency"
     if comparison.teacher_flops is not None and comparison.teacher_flops.value == 0:
         yield "the responses of SFT were given: what its teacher spent on them is not counted, in favour of SFT"
-    least = comparison.measured
-    if least is not None:
+    if any(total.run.data_points > total.run.num_examples > 0 and total.run.teacher_flops for total in fitted):
+        yield "SFT repeated examples: a further data point counts as a new response, in favour of distillation"
+    if (least := comparison.measured) is not None:
         where = f"{least.data_points:,} data points ({least.run.name})"
         yield f"SFT was measured to reach that of {run.name}, with {where}: nothing need be extrapolated"
     most = max(total.data_points for total in fitted)

@@ -192,6 +192,13 @@ def test_given_responses_are_in_favour_of_sft() -> None:
     assert (found.teacher_flops.value, found.student_flops.value) == (0, math.inf)
 
 
+def test_repeated_examples_are_in_favour_of_distillation() -> None:
+    repeated = dataclasses.replace(FIRST, num_examples=50_000)
+    said = "SFT repeated examples: a further data point counts as a new response, in favour of distillation"
+    assert said in compare([repeated, SECOND, DISTILLED]).notes
+    assert said not in compare([FIRST, SECOND, DISTILLED]).notes
+
+
 def test_a_distillation_behind_sft_is_no_gain() -> None:
     report = compare([FIRST, SECOND, opd("opd", 20_000, 0.30, student="/runs/sft-400k/model")])
     (found,) = report.comparisons
