@@ -99,12 +99,18 @@ def _compare_on(
     starts = _starts(task, read)
     contenders = [*starts, *(_contender(task, group, names) for group in groups)]
     if len(contenders) < 2:
-        raise InputError(f"{read[0].folder} is one run alone: name another one to compare it with.")
+        raise InputError(f"{_alone(read, names)}: name another one to compare with.")
     of_folder = {
         entry.folder: group_name([names[entry.folder] for entry in group]) for group in groups for entry in group
     }
     reference = contenders[0].name if baseline is None else of_folder[baseline]
     return compare(contenders, reference, None if teacher is None else of_folder[teacher], reach)
+
+
+def _alone(read: Sequence[Evaluated], names: dict[Path, str]) -> str:
+    if len(read) == 1:
+        return f"{read[0].folder} is one run alone"
+    return f"{', '.join(names[entry.folder] for entry in read)} differ in nothing but their seeds, and form one row"
 
 
 def _groups(read: Sequence[Evaluated]) -> list[list[Evaluated]]:

@@ -25,7 +25,7 @@ class Evaluated:
         starts: task -> the outcomes of the student before training; empty for an evaluation.
         curves: task -> accuracy in training; empty for an evaluation.
         method: the configuration of a training run without its seed: runs with the same are grouped. Of an evaluation,
-            that of the run that wrote its model, with a mark; None if it is no run's.
+            that of the run that wrote its model, with a mark; None if it is no run's, or none is known.
         student: of a training run, before training.
     """
 
@@ -67,7 +67,8 @@ def _method_behind(model: Path) -> dict[str, Any] | None:
     """The method of the run whose final model was evaluated; it never equals that of the run itself."""
     if model.name != "model" or not (model.parent / RUN_FILE).exists():
         return None
-    return {**_method(read_record(model.parent / RUN_FILE)), "evaluated": "afterwards"}
+    method = _method(read_record(model.parent / RUN_FILE))
+    return None if method is None else {**method, "evaluated": "afterwards"}
 
 
 def read_outcomes(path: Path) -> dict[str, Outcomes]:
@@ -129,6 +130,8 @@ def _point(row: Mapping[str, Any]) -> Point:
     return Point(float(row["mean"]), None if ci is None else (float(ci[0]), float(ci[1])), costs)
 
 
-def _method(run: Mapping[str, Any]) -> dict[str, Any]:
-    config = dict(run.get("config") or {})
+def _method(run: Mapping[str, Any]) -> dict[str, Any] | None:
+    config = run.get("config")
+    if not config:
+        return None
     return {**config, "train": {key: value for key, value in (config.get("train") or {}).items() if key != "seed"}}

@@ -121,8 +121,26 @@ def test_the_page(runs):
 
 def test_one_evaluation_alone(runs):
     assert run("compare", str(runs / "sft")).message == (
-        f"{runs / 'sft'} is one run alone: name another one to compare it with."
+        f"{runs / 'sft'} is one run alone: name another one to compare with."
     )
+
+
+def test_evaluations_of_seeds_of_one_method_alone(runs):
+    evaluated = [runs / f"eval-{seed}" for seed in range(2)]
+    for seed, folder in enumerate(evaluated):
+        model = runs / f"dpca-seed{seed}" / "model"
+        write_evaluation(folder, {"sums": entry(verdicts(0.5 + 0.1 * seed))}, model=str(model))
+    message = run("compare", *map(str, evaluated)).message
+    assert message.endswith(
+        "eval-0, eval-1 differ in nothing but their seeds, and form one row: name another one to compare with."
+    )
+    for seed in range(2):  # of a run without its configuration nothing is known
+        path = runs / f"dpca-seed{seed}" / "run.json"
+        path.write_text(
+            json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "config"})
+        )
+    (found,) = compared(*map(str, evaluated))
+    assert [row["name"] for row in found["rows"]] == ["eval-0", "eval-1"]
 
 
 @pytest.mark.parametrize("again", ["sft", "other/../sft"])
