@@ -40,7 +40,9 @@ class Candidate:
         if isinstance(target, int):
             return self._objects[target]
         solution = self._names.get("Solution")  # the form of LeetCode; before names that were only imported
-        return getattr(solution(), target) if hasattr(solution, target) else self._names[target]
+        if callable(solution) and hasattr(solution, target):
+            return getattr(solution(), target)
+        return self._names[target]
 
     def _refer(self, value: object) -> int:
         self._objects.append(value)
