@@ -28,7 +28,11 @@ def conflicts(
         found = installed(package)
         if found is None:
             continue
-        for extra, requirement in required(package):
+        requirements = required(package)
+        lacking = {extra for extra, one in requirements if extra and installed(canonicalize_name(one.name)) is None}
+        for extra, requirement in requirements:
+            if extra in lacking:  # it is not used here
+                continue
             name = canonicalize_name(requirement.name)
             other = installed(name) if name in PACKAGES else None
             if other is not None and not requirement.specifier.contains(other, prereleases=True):

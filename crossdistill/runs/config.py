@@ -348,9 +348,9 @@ _TABLES: dict[str, type[BaseModel]] = {"teachers": TeacherTable, "eval_tasks": E
 
 def _sentences(error: ValidationError, kind: type[BaseModel]) -> Iterator[str]:
     for item in error.errors():
-        table, *inner = item["loc"]
-        known = (_TABLES.get(str(table), kind) if inner else kind).model_fields
-        key, name = ".".join(map(str, item["loc"])), str(item["loc"][-1])
+        place = [str(part) for part in item["loc"]]  # empty if the fault is in several keys together
+        known = (_TABLES.get(place[0], kind) if len(place) > 1 else kind).model_fields
+        key, name = ".".join(place), place[-1] if place else ""
         if item["type"] == "extra_forbidden":
             yield f"unknown key {key!r}; {_hint(name, known)}"
         elif item["type"] == "missing":

@@ -78,6 +78,13 @@ def test_versions_by_their_own_requirements():
     )
 
 
+def test_an_extra_that_is_not_installed_asks_for_nothing():
+    needs = [("old", Requirement("ancient>=1")), ("old", Requirement("transformers<5"))]
+    for ancient, count in {None: 0, "1.0": 1}.items():
+        versions = {"trl": "1.16.0", "transformers": "5.9", "ancient": ancient}
+        assert len(list(conflicts(versions.get, lambda name: needs if name == "trl" else []))) == count
+
+
 def test_what_is_installed_here_goes_together():
     assert not list(conflicts())
     assert {"torch", "transformers"} <= {requirement.name for _, requirement in requirements_of("crossdistill")}

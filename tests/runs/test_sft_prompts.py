@@ -24,7 +24,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("crossdistill.runs.sft.SFTTrainer.__init__", refuse)
+    monkeypatch.setattr("crossdistill.runs.sft.ResumableSFTTrainer.__init__", refuse)
 
 
 def config(pair: Pair, path: Path, **options: Any) -> SFTRunConfig:
