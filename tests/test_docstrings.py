@@ -18,6 +18,7 @@ NEEDS = {
     "crossdistill.train": "train",
     "crossdistill.runs": "train",
     "crossdistill.integrations.async_trl": "train",
+    "crossdistill.integrations.harness": "train",
     "crossdistill.demo": "train",
     "crossdistill.cli.evaluation": "train",
     "crossdistill.eval.cost_fit": "eval",

@@ -87,6 +87,7 @@ def test_a_pass_is_what_torch_counts(model: Any, backward: bool) -> None:
     assert ours == pytest.approx(oracle.one_pass(model, ids, backward), rel=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")  # from transformers 5.24 on
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("name", ["grouped queries", "sliding windows"])
 def test_causal_attention_is_what_torch_counts_token_by_token(name: str, backward: bool) -> None:
