@@ -44,6 +44,19 @@ class TeacherTable(_File):
     tokenizer: str | None = Field(default=None, description="Its tokenizer, for a URL: a folder or a hub id.")
 
 
+_EVAL_TASKS: Any = Field(
+    default=None,
+    description="Held-out problems to measure the student's accuracy on during training: a list of names of tasks "
+    "and files, or tables [eval_tasks.NAME].",
+)
+_EVAL_EVERY: Any = Field(
+    default=None,
+    ge=1,
+    description="Steps from one evaluation on eval_tasks to the next; eval_steps if that is set, else a tenth of "
+    "the run.",
+)
+
+
 class RunConfig(_File):
     """The run file of ``crossdistill train``; each field's description is its documentation."""
 
@@ -67,17 +80,8 @@ class RunConfig(_File):
     )
     eval_split: str = Field(default="test", description="Split of a hub data set for evaluation.")
     eval_rows: int | None = Field(default=None, ge=1, description="Use only this many of the held-out prompts.")
-    eval_tasks: EvalTaskTables = Field(
-        default=None,
-        description="Held-out problems to measure the student's accuracy on during training: a list of names of tasks "
-        "and files, or tables [eval_tasks.NAME].",
-    )
-    eval_every: int | None = Field(
-        default=None,
-        ge=1,
-        description="Steps from one evaluation on eval_tasks to the next; eval_steps if that is set, else a tenth of "
-        "the run.",
-    )
+    eval_tasks: EvalTaskTables = _EVAL_TASKS
+    eval_every: int | None = _EVAL_EVERY
     prompt_column: str = Field(default="prompt", description="Column with the prompts: texts or lists of messages.")
     completion_column: str = Field(
         default="completion", description="Column with given responses (texts), used if on_policy_share is below 1."
@@ -156,17 +160,8 @@ class SFTRunConfig(_File):
         default=1.0, ge=0, allow_inf_nan=False, description="Sampling temperature of the teacher; 0 is greedy."
     )
     batch_size: int = Field(default=16, gt=0, description="Responses that the teacher writes at once.")
-    eval_tasks: EvalTaskTables = Field(
-        default=None,
-        description="Held-out problems to measure the student's accuracy on during training: a list of names of tasks "
-        "and files, or tables [eval_tasks.NAME].",
-    )
-    eval_every: int | None = Field(
-        default=None,
-        ge=1,
-        description="Steps from one evaluation on eval_tasks to the next; eval_steps if that is set, else a tenth of "
-        "the run.",
-    )
+    eval_tasks: EvalTaskTables = _EVAL_TASKS
+    eval_every: int | None = _EVAL_EVERY
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of trl.SFTConfig.")
     lora: LoraTable = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
 

@@ -1,29 +1,24 @@
 """Grading of mathematical answers."""
 
 import math
-from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from types import TracebackType
 from typing import Any
 
-from crossdistill.eval.grading.base import Grader
+from crossdistill.eval.grading.by_workers import WORKER_LIMITS, GraderByWorkers
 from crossdistill.eval.grading.extraction import boxes, last_answer
 from crossdistill.eval.grading.notation import plain, same
-from crossdistill.eval.grading.side_by_side import default_workers, side_by_side
+from crossdistill.eval.grading.side_by_side import default_workers
 from crossdistill.eval.grading.verdict import Verdict
 from crossdistill.eval.grading.workers import EndedError, Workers
 from crossdistill.eval.problem import Problem
-from crossdistill.eval.sandbox import Limits
 
 SECONDS = 10.0
 """For one comparison by algebra; most take a hundredth of a second."""
 LONGEST_ANSWER = 1000
 """Characters; what is longer and not the same text is no answer to a problem."""
-_LIMITS = Limits(math.inf, math.inf, memory=4 << 30, processes=64, output=1 << 40)
-_AHEAD = 8
 
 
-class MathGrader(Grader):
+class MathGrader(GraderByWorkers):
     """Compares the answer that a response gives with the right one, by notation first, then by algebra.
 
     What counts as the same answer is in the table of docs/grading.md.
@@ -43,20 +38,8 @@ class MathGrader(Grader):
             workers: answers that are compared at once; None takes the number of cores.
             seconds: after which a comparison is given up and its answer is wrong.
         """
-        self._num_workers, self._seconds = workers or default_workers(), seconds
-        self._workers = Workers("crossdistill.eval.grading.math_worker", self._num_workers, _LIMITS)
-
-    def grade(self, responses: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
-        self._workers.resume()
-        num = self._num_workers
-        yield from side_by_side(
-            self._grade_one, responses, threads=num, ahead=_AHEAD * num, end=self._workers.interrupt
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._workers.close()
+        num, self._seconds = workers or default_workers(), seconds
+        super().__init__(Workers("crossdistill.eval.grading.math_worker", num, WORKER_LIMITS), num)
 
     def _grade_one(self, item: tuple[Problem, str]) -> Verdict:
         problem, response = item

@@ -1,25 +1,20 @@
 """Problems of reasoning-gym, and grading by its verifiers: both happen in processes of their own."""
 
 import json
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
+from collections.abc import Mapping
 from typing import Any
 
-from crossdistill.eval.grading.base import Grader
-from crossdistill.eval.grading.side_by_side import default_workers, side_by_side
+from crossdistill.eval.grading.by_workers import WORKER_LIMITS, GraderByWorkers
+from crossdistill.eval.grading.side_by_side import default_workers
 from crossdistill.eval.grading.verdict import Verdict
 from crossdistill.eval.grading.workers import EndedError, Workers
 from crossdistill.eval.problem import Problem
-from crossdistill.eval.sandbox import Limits
 
 GENERATING_SECONDS = 300.0
 """For one problem."""
 SECONDS = 30.0
 """For one verdict; most take a thousandth of a second, an integral may take several."""
-_LIMITS = Limits(math.inf, math.inf, memory=4 << 30, processes=64, output=1 << 40)
-_AHEAD = 8
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
@@ -32,10 +27,10 @@ def processes(generator: str, settings: Mapping[str, Any], num: int) -> Workers:
         num: processes at once.
     """
     module = "crossdistill.eval.grading.reasoning_gym_worker"
-    return Workers(module, num, _LIMITS, (generator, json.dumps(dict(settings))), {"PYTHONHASHSEED": "0"})
+    return Workers(module, num, WORKER_LIMITS, (generator, json.dumps(dict(settings))), {"PYTHONHASHSEED": "0"})
 
 
-class ReasoningGymGrader(Grader):
+class ReasoningGymGrader(GraderByWorkers):
     """Takes the last answer between ``<answer>`` and ``</answer>``; right is what the verifier gives its full score.
 
     Example:
@@ -57,20 +52,8 @@ class ReasoningGymGrader(Grader):
             workers: answers that are verified at once; None takes the number of cores.
             seconds: after which verifying is given up and the answer is wrong.
         """
-        self._num_workers, self._seconds = workers or default_workers(), seconds
-        self._workers = processes(generator, settings, self._num_workers)
-
-    def grade(self, responses: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
-        self._workers.resume()
-        num = self._num_workers
-        yield from side_by_side(
-            self._grade_one, responses, threads=num, ahead=_AHEAD * num, end=self._workers.interrupt
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._workers.close()
+        num, self._seconds = workers or default_workers(), seconds
+        super().__init__(processes(generator, settings, num), num)
 
     def _grade_one(self, item: tuple[Problem, str]) -> Verdict:
         problem, response = item
