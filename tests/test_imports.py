@@ -26,7 +26,7 @@ LAYERS = (
     {"eval"},
     {"report", "train"},
     {"runs"},
-    {"integrations", "demo"},
+    {"integrations", "demo", "arena"},
     {"cli"},
     {"__main__"},
 )

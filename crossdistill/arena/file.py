@@ -1,0 +1,179 @@
+"""The arena's file: methods, pairs, tasks, seeds and rates, as one TOML file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from crossdistill.errors import InputError
+from crossdistill.runs.config import read_config, sft_fields
+from crossdistill.runs.eval_tasks import EvalTaskTable
+
+Control = Literal["sft", "seqkd", "same_tokenizer"]
+CONTROLS: tuple[Control, ...] = ("sft", "seqkd", "same_tokenizer")
+"""Rows beside the methods: SFT continued on the given examples, SFT on the teacher's responses to the same prompts
+(SeqKD), and on-policy distillation under a teacher with the student's own tokenizer."""
+_SEPARATORS = "/\\"
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TaskTable(_File):
+    """A task: a table ``[tasks.NAME]``."""
+
+    prompts: str = Field(description="Training prompts: a file, a saved data set's folder or a hub id.")
+    examples: str | None = Field(
+        default=None,
+        description="Worked examples (`prompt`, `completion`) for the control sft; without them it is "
+        "shown as not run.",
+    )
+    validation: EvalTaskTable = Field(
+        description="Problems on which rates are tuned and curves are drawn: the keys of [eval_tasks.NAME]."
+    )
+    test: EvalTaskTable = Field(description="Problems that each trained student answers once: likewise.")
+    unrelated: str | None = Field(
+        default=None, description="A text file of another kind: bits per byte before and after tell what is forgotten."
+    )
+
+
+class PairTable(_File):
+    """A student and a teacher on a task: a table ``[pairs.NAME]``."""
+
+    task: str = Field(description="Name of one of [tasks].")
+    student: str = Field(description="Student: a folder or a hub id. All methods start from it.")
+    teacher: str = Field(description="Teacher: a folder, a hub id or the URL of a server.")
+    teacher_tokenizer: str | None = Field(default=None, description="The teacher's tokenizer, for a URL.")
+    same_tokenizer_teacher: str | None = Field(
+        default=None, description="Teacher with the student's own tokenizer, for the control same_tokenizer."
+    )
+    train: dict[str, Any] = Field(default_factory=dict, description="Keys of [train] that differ for this pair.")
+
+
+class MethodTable(_File):
+    """A method: a table ``[methods.NAME]``, empty if the name is an objective's."""
+
+    objective: str | None = Field(default=None, description="Its objective, if the table has another name.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
+    train: dict[str, Any] = Field(default_factory=dict, description="Keys of [train] that the method needs.")
+    teachers: dict[str, dict[str, Any]] | None = Field(
+        default=None, description="Tables [teachers.NAME] beside the pair's teacher, such as reference."
+    )
+
+
+class ArenaFile(_File):
+    """The file of ``crossdistill arena``; each field's description is its documentation."""
+
+    seeds: list[int] = Field(min_length=1, description="Seeds of the runs that are compared.")
+    tuning_seed: int = Field(description="Seed of the runs that the rates are chosen by; none of the others.")
+    rates: list[float] = Field(min_length=1, description="Learning rates that each method is tuned over.")
+    reference: str = Field(description="Method whose range over the seeds is the noise floor of a verdict.")
+    reach: float | None = Field(
+        default=None, gt=0, lt=1, description="Accuracy on validation problems whose cost is shown."
+    )
+    controls: list[Control] = Field(default=list(CONTROLS), description="Rows beside the methods.")
+    methods: dict[str, MethodTable] = Field(min_length=1, description="What is compared: [methods.NAME].")
+    tasks: dict[str, TaskTable] = Field(min_length=1, description="[tasks.NAME].")
+    pairs: dict[str, PairTable] = Field(min_length=1, description="[pairs.NAME].")
+    eval_every: int | None = Field(default=None, ge=1, description="Steps from one point of a curve to the next.")
+    train: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of all runs: fields of CrossTokenizerConfig. max_steps is needed."
+    )
+    sft: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of the SFT controls that differ: fields of trl.SFTConfig."
+    )
+    teacher_writes: dict[str, Any] = Field(
+        default_factory=dict, description="How the teacher writes for seqkd: max_new_tokens, temperature, batch_size."
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"seeds has one twice, {value}: give each once, or the interval claims too much.")
+        return value
+
+    @field_validator("rates")
+    @classmethod
+    def _distinct_rates(cls, value: list[float]) -> list[float]:
+        if len(set(value)) < len(value) or min(value) <= 0:
+            raise ValueError(f"rates are distinct and above 0, not {value}.")
+        return sorted(value)
+
+    @field_validator("methods", "pairs", "tasks")
+    @classmethod
+    def _names_of_folders(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not name or name.startswith(".") or any(separator in name for separator in _SEPARATORS):
+                raise ValueError(f"the name {name!r} is no folder's: use letters, digits, - and _.")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ArenaFile":
+        if self.tuning_seed in self.seeds:
+            raise ValueError(
+                f"tuning_seed = {self.tuning_seed} is one of the seeds: a method would be shown by the run that its "
+                "rate was chosen by; take another."
+            )
+        if self.reference not in self.methods:
+            raise ValueError(f"reference names {self.reference!r}, which is not one of {', '.join(self.methods)}.")
+        taken = [name for name in self.methods if name in (*CONTROLS, "start", "teacher")]
+        if taken:
+            raise ValueError(f"the method {taken[0]!r} has the name of a control or model: call it otherwise.")
+        for name, pair in self.pairs.items():
+            if pair.task not in self.tasks:
+                raise ValueError(f"the pair {name!r} is on the task {pair.task!r}: write a table [tasks.{pair.task}].")
+        if int(self.train.get("max_steps", -1)) < 1:
+            raise ValueError("[train] max_steps is missing: every method makes the same number of steps.")
+        return self
+
+    def task_of(self, pair: str) -> TaskTable:
+        """The task of a pair."""
+        return self.tasks[self.pairs[pair].task]
+
+    def sft_settings(self, pair: str) -> dict[str, Any]:
+        """The settings of the SFT controls: those of all runs that SFT knows, and its own."""
+        known = sft_fields()
+        shared = {**self.train, **self.pairs[pair].train}
+        return {**{key: value for key, value in shared.items() if key in known}, **self.sft}
+
+
+def read_arena(path: Path, overrides: Sequence[str] = ()) -> ArenaFile:
+    """Read an arena's file.
+
+    Args:
+        path: of the file. What it names relative to its own folder is found there.
+        overrides: ``key=value``, with dots in keys of tables.
+
+    Raises:
+        InputError: a missing or malformed file, unknown or missing keys, or values that do not fit together.
+    """
+    arena = read_config(ArenaFile, path, overrides, {})
+    for table in (*arena.tasks.values(), *arena.pairs.values()):
+        for key in (
+            "prompts",
+            "examples",
+            "unrelated",
+            "student",
+            "teacher",
+            "teacher_tokenizer",
+            "same_tokenizer_teacher",
+        ):
+            value = getattr(table, key, None)
+            if value is not None:
+                setattr(table, key, _found(path.parent, value))
+    return arena
+
+
+def _found(folder: Path, name: str) -> str:
+    """A path relative to the file's folder if there is one; a hub id, a URL or another path as it is."""
+    beside = folder / name
+    return str(beside) if beside.exists() else name
+
+
+def check_unrelated(path: str | None) -> None:
+    """Raises InputError if the text for bits per byte cannot be read."""
+    if path is not None and not Path(path).is_file():
+        raise InputError(f"there is no file {path} ([tasks.NAME] unrelated): give a text file, or leave it out.")
