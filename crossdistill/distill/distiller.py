@@ -4,7 +4,7 @@ Shapes: B responses, C longest response, N supervised tokens, H hidden size, V v
 belongs to response token c, not to the state that predicts it.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -130,7 +130,9 @@ class Distiller:
 
     # ---- the step -------------------------------------------------------------------------------------------------
 
-    def step(self, prompts: Sequence[Prompt], sample: Sample) -> tuple[Tensor, ScoredBatch]:
+    def step(
+        self, prompts: Sequence[Prompt], sample: Sample, groups: Sequence[Hashable] | None = None
+    ) -> tuple[Tensor, ScoredBatch]:
         """One step of a loop on one process: sample -> score -> loss.
 
         A trainer with an engine, several processes or micro-batches makes the same three calls apart.
@@ -138,13 +140,14 @@ class Distiller:
         Args:
             prompts: texts or lists of messages.
             sample: gives the sampled token ids of a response to each prompt.
+            groups: as for :meth:`score`, if prompts are repeated.
 
         Returns:
             The loss, divided by the batch's items, to call ``backward`` on; and the scored batch.
         """
         prompts = _as_prompts(prompts)
         completion_ids = sample(prompts)
-        batch = self.score(prompts, completion_ids)
+        batch = self.score(prompts, completion_ids, groups=groups)
         states, head = self.student_states(batch)
         return self.loss(batch, states, head) / batch.num_items, batch
 
@@ -161,6 +164,7 @@ class Distiller:
         sampled_masks: Sequence[Sequence[int]] | None = None,
         conversations: Sequence[Sequence[Message]] | None = None,
         is_sampled: bool = True,
+        groups: Sequence[Hashable] | None = None,
     ) -> ScoredBatch:
         """Have responses scored by the teacher, and assign credit.
 
@@ -176,13 +180,16 @@ class Distiller:
             sampled_masks: 1 at sampled tokens, 0 at tool results; None without tools.
             conversations: the messages that followed each prompt, one of the assistant for each turn, with tools.
             is_sampled: whether the student sampled the responses; False for given ones.
+            groups: of each row, anything that the responses to one prompt that were sampled together have in common and
+                no other row has, such as the number of the prompt; None if each row is alone. Equal texts are not taken
+                for a group.
 
         Returns:
             Advantages, loss mask and old log-probs, [B, C].
 
         Raises:
-            InputError: no log-probabilities and no student to compute them, or an objective that takes the student's
-                own samples alone and other responses.
+            InputError: no log-probabilities and no student to compute them, an objective that takes the student's own
+                samples alone and other responses, or a group whose rows have different prompts or teachers.
             TeacherError: the teacher failed.
         """
         if not is_sampled and self.objective.on_policy_only:
@@ -196,7 +203,8 @@ class Distiller:
             raise InputError("stop_logprobs belong to old_logprobs: give both, or neither.")
         prompts = _as_prompts(prompts)
         prompt_ids = [self.renderer.render(prompt) for prompt in prompts]
-        rollout = Rollout.of(prompts, prompt_ids, completion_ids, sampled_masks, conversations, is_sampled, teachers)
+        sampled = sampled_masks, conversations, is_sampled
+        rollout = Rollout.of(prompts, prompt_ids, completion_ids, *sampled, teachers, groups)
         check_ends(rollout, self.stop_ids)
         with self.cancelled_on_error():
             pending = self.submit(rollout)

@@ -6,7 +6,7 @@ each model reads in its own template.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +53,8 @@ class Rollout:
         turns: of all rows, in order.
         is_sampled: whether the student sampled the completions; otherwise they were given, or a teacher wrote them.
         teachers: of each row, the teacher that its data names, if any (:class:`crossdistill.distill.Routing`).
+        groups: of each row, the number of its group: the responses to one prompt that were sampled together. A row that
+            has no such companions is a group of its own.
 
     Examples:
         >>> rollout = Rollout.of(["One, two, ", "A, B, "], [[1], [2]], [[5, 6], [7]])
@@ -66,6 +68,7 @@ class Rollout:
     turns: list[Turn]
     is_sampled: bool
     teachers: list[str | None]
+    groups: list[int]
 
     @classmethod
     def of(
@@ -77,6 +80,7 @@ class Rollout:
         conversations: Sequence[Sequence[Message]] | None = None,
         is_sampled: bool = True,
         teachers: Sequence[str | None] | None = None,
+        groups: Sequence[Hashable] | None = None,
     ) -> "Rollout":
         """Cut completions into turns.
 
@@ -89,9 +93,12 @@ class Rollout:
                 tools.
             is_sampled: see the class.
             teachers: see the class; None if the data names none.
+            groups: of each row, anything that the rows of its group have in common and no others; None if each row is
+                a group of its own.
 
         Raises:
-            InputError: a mask without messages or the reverse, or a mask that does not fit its completion.
+            InputError: a mask without messages or the reverse, a mask that does not fit its completion, or a group
+                whose rows have different prompts or teachers.
             ValueError: a mask and its messages disagree on the number of turns.
         """
         if (sampled_masks is None) != (conversations is None):
@@ -108,11 +115,13 @@ class Rollout:
                 turns += _turns(row, prompt, ids, sampled_masks[row], conversations[row])
         rows = [[list(ids) for ids in part] for part in (prompt_ids, completion_ids)]
         names: list[str | None] = [None] * len(prompts) if teachers is None else list(teachers)
-        return cls(list(prompts), rows[0], rows[1], turns, is_sampled, names)
+        numbers = _numbered(range(len(prompts)) if groups is None else groups)
+        _check_groups(numbers, prompts, names)
+        return cls(list(prompts), rows[0], rows[1], turns, is_sampled, names, numbers)
 
     @classmethod
     def concatenate(cls, parts: Sequence["Rollout"]) -> "Rollout":
-        """The rows of all parts, in order."""
+        """The rows of all parts, in order. No group spans two parts."""
         if len(parts) == 1:
             return parts[0]
         turns: list[Turn] = []
@@ -120,6 +129,7 @@ class Rollout:
         for part in parts:
             turns += [replace(turn, row=first + turn.row) for turn in part.turns]
             first += len(part.prompts)
+        groups = [(number, group) for number, part in enumerate(parts) for group in part.groups]
         return cls(
             [prompt for part in parts for prompt in part.prompts],
             [ids for part in parts for ids in part.prompt_ids],
@@ -127,6 +137,7 @@ class Rollout:
             turns,
             all(part.is_sampled for part in parts),
             [name for part in parts for name in part.teachers],
+            _numbered(groups),
         )
 
     def first(self, num_rows: int) -> "Rollout":
@@ -139,6 +150,7 @@ class Rollout:
             completion_ids=self.completion_ids[own],
             turns=[turn for turn in self.turns if turn.row < num_rows],
             teachers=self.teachers[own],
+            groups=self.groups[own],
         )
 
     def row(self, row: int) -> "Rollout":
@@ -150,6 +162,7 @@ class Rollout:
             [replace(turn, row=0) for turn in self.turns if turn.row == row],
             self.is_sampled,
             [self.teachers[row]],
+            [0],
         )
 
     @property
@@ -221,6 +234,27 @@ def pad(rows: Sequence[np.ndarray], width: int | None = None) -> Tensor:
     for row, values in enumerate(rows):
         out[row, : len(values)] = values
     return torch.from_numpy(out)
+
+
+def _numbered(groups: Sequence[Hashable]) -> list[int]:
+    """Groups by number, in the order in which they appear."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(group, len(numbers)) for group in groups]
+
+
+def _check_groups(groups: Sequence[int], prompts: Sequence[Prompt], teachers: Sequence[str | None]) -> None:
+    """Raises InputError unless the rows of a group answer one prompt, and one teacher's name goes with them."""
+    if len(groups) != len(prompts):
+        raise InputError(f"groups has {len(groups)} entries for {len(prompts)} prompts: give one for each.")
+    firsts: dict[int, int] = {}
+    for row, group in enumerate(groups):
+        first = firsts.setdefault(group, row)
+        if prompts[row] != prompts[first] or teachers[row] != teachers[first]:
+            what = "prompts" if prompts[row] != prompts[first] else "teachers"
+            raise InputError(
+                f"rows {first} and {row} are of one group and have different {what}: a group is several responses to "
+                "one prompt."
+            )
 
 
 def _turns(

@@ -15,6 +15,7 @@ from crossdistill.objectives import Objective, get
 from crossdistill.objectives.base import check_objective
 from crossdistill.ops import MICRO_BATCH_TOKENS
 from crossdistill.signal import Signal
+from crossdistill.train.generations import check_generations
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
 from crossdistill.train.preflight.noise import NEFTUNE
@@ -85,6 +86,14 @@ class CrossTokenizerConfig(DistillationConfig):
         metadata={
             "help": "Optimisation steps on each batch of rollouts. Above 1 the importance ratio leaves 1 and the clip "
             "takes effect; save_steps must then be a multiple of it, so that a checkpoint falls between two rollouts."
+        },
+    )
+    num_generations: int = field(
+        default=1,
+        metadata={
+            "help": "Responses to each prompt, a group that the objective may compare. A step then takes as many "
+            "responses as before, and so fewer prompts; per_device_train_batch_size * gradient_accumulation_steps must "
+            "be a multiple of it. Evaluation samples one response to each prompt."
         },
     )
     on_policy_share: float = field(
@@ -216,6 +225,7 @@ class CrossTokenizerConfig(DistillationConfig):
         if self.neftune_noise_alpha:
             raise NEFTUNE.error(alpha=self.neftune_noise_alpha)
         for name in (
+            "num_generations",
             "num_iterations",
             "max_completion_length",
             "rollout_parts",
@@ -224,6 +234,7 @@ class CrossTokenizerConfig(DistillationConfig):
         ):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        check_generations(self)
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
             raise InputError(
                 f"save_steps = {self.save_steps} is not a multiple of num_iterations = {self.num_iterations}: a "

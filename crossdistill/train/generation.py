@@ -75,12 +75,20 @@ class GenerationTrainer(DistillationTrainer):
         prompts: list[Prompt] = [row["prompt"] for row in rows]
         prompt_ids, completion_ids, sampled_masks, *_ = self._generate(prompts)
         names = [row.get(COLUMN) for row in rows]
-        return Rollout.of(prompts, prompt_ids, completion_ids, sampled_masks, self._conversations, teachers=names)
+        groups = self.groups(len(rows))
+        turns = sampled_masks, self._conversations
+        return Rollout.of(prompts, prompt_ids, completion_ids, *turns, teachers=names, groups=groups)
+
+    def groups(self, num_rows: int) -> list[int]:
+        """The group of each row: in training the sampler repeats a prompt `num_generations` times in a row."""
+        size = self.args.num_generations if self.model.training else 1
+        return [row // size for row in range(num_rows)]
 
     def portions(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
         """Rows that are sampled at once: all, or parts if a remote teacher can score one while the next is sampled."""
         is_remote = any(teacher.is_remote for teacher in self.teachers.values())
         size = math.ceil(len(rows) / self.args.rollout_parts) if is_remote else len(rows)
+        size = math.ceil(size / self.args.num_generations) * self.args.num_generations  # a group is sampled at once
         yield from (rows[first : first + size] for first in range(0, len(rows), size))
 
     def old_logprobs(
@@ -161,12 +169,17 @@ class GenerationTrainer(DistillationTrainer):
         return EpochSampler(
             epoch=lambda: int(self.state.epoch or 0),
             data_source=self.train_dataset if dataset is None else dataset,
-            mini_repeat_count=1,
-            batch_size=self._train_batch_size * self.accelerator.num_processes * self.args.gradient_accumulation_steps,
+            mini_repeat_count=self.args.num_generations,
+            batch_size=self._num_prompts(),
             repeat_count=self._window(),
             shuffle=self.shuffle_dataset,
             seed=self.args.seed,
         )
+
+    def _num_prompts(self) -> int:
+        """Different prompts of a batch of rollouts, on all processes; no group is cut between two processes."""
+        rows = self._train_batch_size * self.accelerator.num_processes * self.args.gradient_accumulation_steps
+        return rows // self.args.num_generations
 
     @property
     def accumulation_step(self) -> int:

@@ -124,7 +124,8 @@ class OffPolicyResponses:
         else:
             completions = [self._ids(text, ended) for text, ended in self._written(prompts, step)]
         names = [row.get(COLUMN) for row in rows]
-        return Rollout.of(prompts, prompt_ids, completions, is_sampled=False, teachers=names)
+        groups = [row // self._args.num_generations for row in range(len(rows))]  # as the sampler repeats prompts
+        return Rollout.of(prompts, prompt_ids, completions, is_sampled=False, teachers=names, groups=groups)
 
     def _written(self, prompts: list[Prompt], step: int) -> list[tuple[str, bool]]:
         """Each response, and whether it ended. Of an empty one nothing is learned."""

@@ -70,7 +70,7 @@ _NOT_HONOURED: tuple[tuple[str, str, str], ...] = (  # names, reason, way out
     ("forced_eos_token_id", "a response that was cut would look like one that ended", _LEAVE_OUT),
     ("forced_bos_token_id", "responses follow a prompt, so it has no effect", _LEAVE_OUT),
     ("do_sample", "a greedy response is not a sample of the policy", "leave it out, or lower temperature"),
-    ("num_return_sequences n best_of", "each row has one response", "repeat rows, or raise the batch size"),
+    ("num_return_sequences n best_of", "each row has one response", "set num_generations"),
     ("num_beams num_beam_groups diversity_penalty length_penalty early_stopping", _BEAMS, _LEAVE_OUT),
     ("constraints force_words_ids", _BEAMS, _LEAVE_OUT),
     ("penalty_alpha dola_layers low_memory", "it belongs to a search, and a rollout is a sample", _LEAVE_OUT),

@@ -100,6 +100,14 @@ def test_turns_between_tool_results_are_scored_by_themselves(tokenizer, teachers
     assert batch.num_items == apart.num_items
 
 
+def test_rows_name_their_groups(tokenizer, teachers, completions):
+    distiller = Distiller(tokenizer, teachers["a"])
+    assert scored(distiller, completions, groups=["x", "y", "x"]).rollout.groups == [0, 1, 0]
+    assert scored(distiller, completions).rollout.groups == [0, 1, 2]  # equal prompts are no group
+    with pytest.raises(InputError, match="groups has 2 entries for 3 prompts: give one for each"):
+        scored(distiller, completions, groups=[0, 0])
+
+
 class Remote(FakeTeacher):
     is_remote = True
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossdistill import InputError
 from crossdistill.distill.rollout import Rollout, Turn, TurnLogprobs, pad
 
 QUESTION = [{"role": "user", "content": "?"}]
@@ -108,6 +109,31 @@ def test_rows_are_padded_to_the_longest():
     out = pad([np.array([True]), np.array([True, False, True])])
     assert out.tolist() == [[True, False, False], [True, False, True]]
     assert out.dtype == torch.bool
+
+
+def test_groups_are_numbered_as_they_appear():
+    """Whatever names them; a row that names none is alone."""
+    rollout = Rollout.of(["a", "b", "a"], [[1], [2], [1]], [[4], [5], [6]], groups=["x", 7, "x"])
+    assert rollout.groups == [0, 1, 0]
+    assert (rollout.first(2).groups, rollout.row(2).groups) == ([0, 1], [0])
+    alone = Rollout.of(["a", "a"], [[1], [1]], [[4], [4]])
+    assert alone.groups == [0, 1]
+    assert Rollout.concatenate([rollout, alone, rollout]).groups == [0, 1, 0, 2, 3, 4, 5, 4]
+
+
+@pytest.mark.parametrize(
+    ("groups", "teachers", "message"),
+    [
+        ([0, 0], None, "rows 0 and 1 are of one group and have different prompts"),
+        ([0, 1, 0], ["x", "x", "y"], "rows 0 and 2 are of one group and have different teachers"),
+        ([0], None, "groups has 1 entries for 2 prompts"),
+    ],
+)
+def test_a_group_answers_one_prompt(groups, teachers, message):
+    prompts = ["a", "b", "a"][: 2 if teachers is None else 3]
+    ids = [[1]] * len(prompts)
+    with pytest.raises(InputError, match=message):
+        Rollout.of(prompts, ids, ids, teachers=teachers, groups=groups)
 
 
 def test_concatenated_parts_are_the_whole():

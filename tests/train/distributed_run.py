@@ -47,6 +47,23 @@ def train(pair: Pair, output: Path, batch: int) -> dict[str, Any]:
     return {"processes": trainer.accelerator.num_processes, **_outcome(trainer)}
 
 
+def groups(pair: Pair, output: Path, batch: int) -> list[list[Any]]:
+    """The groups of two steps with two responses to a prompt, in each process."""
+    options = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": 2, "num_generations": 2}
+    trainer, found = make_trainer(pair, output, **options), []
+    score = trainer._generate_and_score_completions
+
+    def kept(inputs: Any) -> Any:
+        scored = score(inputs)
+        rollout = trainer._batches["train"].rollout
+        found.append([[str(prompt) for prompt in rollout.prompts], rollout.groups])
+        return scored
+
+    trainer._generate_and_score_completions = kept  # type: ignore[method-assign]
+    trainer.train()
+    return gather_object([found])
+
+
 def _outcome(trainer: RecordingTrainer) -> dict[str, Any]:
     sums = [value.double().abs().sum().item() for value in trainer.weights[-1].values()]
     ledger = trainer.total_usage().as_dict()
@@ -193,6 +210,7 @@ def main(student: str, teacher: str, folder: str, batch: str) -> None:
     torch.set_num_threads(1)
     pair, output = Pair(student, teacher), Path(folder)
     result = train(pair, output / "trained", int(batch))
+    result["groups"] = groups(pair, output / "groups", int(batch))
     if result["processes"] > 1:
         result["interruption"] = interrupt_and_resume(pair, output / "run", output / "prompts.jsonl")
         result["noise"] = noise_in_one(pair, output / "noisy")

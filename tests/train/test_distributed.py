@@ -74,6 +74,17 @@ def test_two_processes_compute_what_one_does(outcomes):
         assert weights == pytest.approx(one["weights"][0], rel=1e-6)
 
 
+def test_each_process_has_whole_groups(outcomes):
+    one, two = (outcome["groups"] for outcome in outcomes)
+    assert (len(one), len(two)) == (1, 2)
+    for step in range(2):
+        (whole, groups), *others = one[0][step], *(of_process[step] for of_process in two)
+        assert groups == [0, 0, 1, 1]
+        assert len(set(whole)) == 2
+        assert [numbers for _, numbers in others] == [[0, 0], [0, 0]]
+        assert [prompt for prompts, _ in others for prompt in prompts] == whole
+
+
 def test_evaluation_is_the_same(outcomes):
     one, two = (next(entry for entry in outcome["history"] if "eval_loss" in entry) for outcome in outcomes)
     for name in ("eval_loss", "eval_teacher_gap", "eval_teacher_gap_se", "eval_abs_advantage", "eval_stopped"):

@@ -20,7 +20,7 @@ _HONOURED = {
         "max_grad_norm",
     ),
     *("adam_epsilon", "num_iterations", "bf16", "activation_checkpointing", "gradient_checkpointing"),
-    *("disable_dropout", "model_init_kwargs"),
+    *("disable_dropout", "model_init_kwargs", "num_generations"),
     *("temperature", "max_completion_length", "chat_template_kwargs", "shuffle_dataset", "micro_batch_tokens"),
     *("use_vllm", "vllm_gpu_memory_utilization", "vllm_tensor_parallel_size", "vllm_max_model_length"),
     *("save_strategy", "save_steps", "save_total_limit", "eval_strategy", "eval_steps", "report_to", "run_name"),

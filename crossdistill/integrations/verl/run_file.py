@@ -89,7 +89,6 @@ _FIXED: Settings = {
     f"{_ACTOR}.strategy": "fsdp2",
     "actor_rollout_ref.ref.strategy": "fsdp2",
     f"{_ROLLOUT}.calculate_log_probs": True,
-    f"{_ROLLOUT}.n": 1,
     f"{_ROLLOUT}.agent.default_agent_loop": NAME,
     "trainer.resume_mode": "auto",
 }
@@ -156,19 +155,21 @@ def batch_size(args: Any, launch: Launch) -> int:
     Raises:
         InputError: the data has fewer.
     """
-    size = int(args.per_device_train_batch_size * args.gradient_accumulation_steps * launch.gpus * launch.nodes)
-    if size > launch.num_rows:
+    gpus, size = launch.gpus * launch.nodes, args.num_generations
+    rows = int(args.per_device_train_batch_size * args.gradient_accumulation_steps * gpus) // size
+    if rows > launch.num_rows:
+        each = f", {size} responses to each" if size > 1 else ""
         raise InputError(
-            f"a step takes {size} prompts ({args.per_device_train_batch_size} x {args.gradient_accumulation_steps} on "
-            f"each of {launch.gpus * launch.nodes} GPUs) and the data has {launch.num_rows}: lower "
-            "gradient_accumulation_steps."
+            f"a step takes {rows} prompts ({args.per_device_train_batch_size} x {args.gradient_accumulation_steps} on "
+            f"each of {gpus} GPUs{each}) and the data has {launch.num_rows}: lower gradient_accumulation_steps."
         )
-    return size
+    return rows
 
 
 def _sampling(args: Any, launch: Launch) -> Settings:
     shape = {"temperature": args.temperature, "top_p": 1.0, "top_k": -1}  # others are refused
     settings: Settings = {f"{_ROLLOUT}.name": launch.engine, f"{_ROLLOUT}.seed": args.seed}
+    settings[f"{_ROLLOUT}.n"] = args.num_generations
     settings |= {f"{_ROLLOUT}.{key}": value for key, value in shape.items()}
     settings |= {f"{_ROLLOUT}.val_kwargs.{key}": value for key, value in {**shape, "do_sample": True}.items()}
     settings[f"{_ROLLOUT}.dtype"] = "bfloat16" if args.bf16 else "float32"

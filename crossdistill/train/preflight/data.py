@@ -85,20 +85,22 @@ def check_batches(dataset: Any, args: Any) -> None:
     """Check that the training data fills one step; of a stream, that each of its batches serves one step.
 
     Raises:
-        InputError: too few prompts, or a stream with `num_iterations` above 1, because it cannot be read twice.
+        InputError: too few prompts, or a stream whose rows would be needed twice.
     """
     if dataset is None:
         return
     if not hasattr(dataset, "__len__"):
-        if args.num_iterations > 1:
-            raise InputError(
-                f"num_iterations = {args.num_iterations} cannot be used with streamed training data, which is read "
-                "once: set it to 1, or load the data without streaming."
-            )
+        for name in ("num_iterations", "num_generations"):
+            if getattr(args, name) > 1:
+                raise InputError(
+                    f"{name} = {getattr(args, name)} cannot be used with streamed training data, which is read once: "
+                    "set it to 1, or load the data without streaming."
+                )
         if args.max_steps <= 0:
             raise InputError("of streamed training data the length is not known: set max_steps.")
         return
-    needed = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    responses = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    needed = responses // args.num_generations
     if len(dataset) < needed:
         raise InputError(
             f"the training data has {len(dataset)} prompts and a step takes {needed}: give more prompts, or lower "

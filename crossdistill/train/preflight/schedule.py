@@ -41,5 +41,6 @@ def _num_steps(args: Any, num_rows: int | None) -> int | None:
         return int(args.max_steps)
     if num_rows is None:
         return None
-    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    responses = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    batch = responses // getattr(args, "num_generations", 1)
     return math.ceil(args.num_train_epochs * max(1, num_rows // batch) * getattr(args, "num_iterations", 1))

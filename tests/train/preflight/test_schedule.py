@@ -27,6 +27,8 @@ def test_a_run_of_epochs(tmp_path: Path) -> None:
     assert [finding.kind for finding in findings(tmp_path, 11, **epochs)] == [WARMUP_OUTLASTS_RUN]  # 2 x 2 steps
     assert findings(tmp_path, 12, **epochs) == []  # 2 x 3 steps
     assert findings(tmp_path, None, **epochs) == []
+    assert findings(tmp_path, 6, num_generations=2, **epochs) == []  # of half as many prompts each
+    assert len(findings(tmp_path, 5, num_generations=2, **epochs)) == 1
 
 
 @pytest.mark.parametrize(
