@@ -1,14 +1,11 @@
-"""What a cell has shown: its file ``cell.json``."""
+"""What a cell has shown."""
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from crossdistill.arena.cell import Cell
 from crossdistill.errors import InputError
-from crossdistill.runs.run_file import read_record, write_json
 
-OUTCOME = "cell.json"
 Status = Literal["done", "diverged", "failed"]
 
 
@@ -80,26 +77,28 @@ class Outcome:
     loss: list[list[float]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> None:
-        """Write ``cell.json``, atomically: a cell that has it is finished."""
-        write_json(folder / OUTCOME, asdict(self))
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
 
+    @classmethod
+    def from_dict(cls, entry: dict[str, Any], where: str) -> "Outcome":
+        """Read an outcome.
 
-def read_outcome(folder: Path) -> Outcome | None:
-    """The outcome in a cell's folder; None if the cell is not finished.
+        Args:
+            entry: JSON data.
+            where: the file, for messages.
 
-    Raises:
-        InputError: the file is damaged.
-    """
-    path = folder / OUTCOME
-    if not path.exists():
-        return None
-    entry = read_record(path)
-    try:
-        answers = {name: _answers(entry.pop(name)) for name in ("validation", "test")}
-        return Outcome(cell=Cell(**entry.pop("cell")), **answers, **entry)
-    except (KeyError, TypeError):
-        raise InputError(f"{path} is damaged, or of another version: delete it, and the cell is run again.") from None
+        Raises:
+            InputError: something is missing, or is of another version.
+        """
+        try:
+            answers = {name: _answers(entry[name]) for name in ("validation", "test")}
+            return cls(**{**entry, **answers, "cell": Cell(**entry["cell"])})
+        except (KeyError, TypeError):
+            raise InputError(
+                f"{where} is damaged, or of another version: restore it from a backup, or begin in another folder."
+            ) from None
 
 
 def _answers(entry: dict[str, Any] | None) -> Answers | None:

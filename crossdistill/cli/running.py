@@ -1,7 +1,6 @@
 """Runs on the command line: quiet libraries, and a clear message and exit code if a run stops early."""
 
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,16 +16,6 @@ NO_SPACE = 74
 """Exit code of a run for which a disk is full: EX_IOERR of sysexits.h."""
 TRY_LATER = 75
 """Exit code of a run that its teacher's server stopped: EX_TEMPFAIL of sysexits.h."""
-
-
-def quiet_libraries() -> None:
-    """Turn off the progress bars of libraries and their internal deprecation warnings."""
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft)\.")
 
 
 @contextmanager
@@ -58,6 +47,7 @@ def reporting_interruption(folder: Path, way_out: str | None = None) -> Iterator
     """
     from crossdistill.errors import EvaluationError, OutOfSpaceError, ServerError
     from crossdistill.runs.interrupt import Interrupted
+    from crossdistill.runs.quiet import quiet_libraries
 
     quiet_libraries()
     try:

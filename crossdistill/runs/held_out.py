@@ -106,8 +106,23 @@ def held_out(tables: Mapping[str, EvalTaskTable] | None, args: Any) -> list[Held
     if tables:
         check_not_zero3()
     template_kwargs = getattr(args, "chat_template_kwargs", None) or {}
-    is_first = args.process_index == 0
-    return [_held_out(name, table, template_kwargs, is_first) for name, table in (tables or {}).items()]
+    return read_tasks(tables or {}, template_kwargs, is_grading=args.process_index == 0)
+
+
+def read_tasks(
+    tables: Mapping[str, EvalTaskTable], template_kwargs: Mapping[str, Any], is_grading: bool = True
+) -> list[HeldOut]:
+    """Tasks with their problems.
+
+    Args:
+        tables: by name.
+        template_kwargs: of the student's chat template.
+        is_grading: whether this process grades, and so checks the graders.
+
+    Raises:
+        InputError: an unknown task, problems that cannot be read, or a grader that does not work on this machine.
+    """
+    return [_held_out(name, table, template_kwargs, is_grading) for name, table in tables.items()]
 
 
 def _held_out(name: str, table: EvalTaskTable, template_kwargs: Mapping[str, Any], is_grading: bool) -> HeldOut:

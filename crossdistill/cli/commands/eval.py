@@ -10,7 +10,7 @@ from rich.console import Console
 from crossdistill.cli.names import check_folders, template_kwargs
 from crossdistill.cli.options import Output, Resume
 from crossdistill.cli.output import print_json
-from crossdistill.cli.running import quiet_libraries, reporting_interruption
+from crossdistill.cli.running import reporting_interruption
 from crossdistill.extras import require
 
 Model = Annotated[

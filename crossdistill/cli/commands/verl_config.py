@@ -25,7 +25,7 @@ def command(
     environment, which needs crossdistill[verl].
     """
     require("train")
-    from crossdistill.cli.running import quiet_libraries
+    from crossdistill.runs.quiet import quiet_libraries
     from crossdistill.integrations.verl.write import write_config
     from crossdistill.runs.config import RunConfig, read_config
 

@@ -1,0 +1,84 @@
+"""What is checked before the first cell: everything that can be known without weights."""
+
+from pathlib import Path
+
+from crossdistill.arena.cell import Cell
+from crossdistill.arena.file import ArenaFile
+from crossdistill.arena.plan import entrants
+from crossdistill.arena.settings import run_config
+from crossdistill.errors import InputError
+from crossdistill.eval.problem import Problem
+from crossdistill.inspection.model_files import check_pair, is_url
+from crossdistill.objectives import Signal
+from crossdistill.runs.config import RunConfig, build
+from crossdistill.runs.data import load_rows
+from crossdistill.runs.held_out import prompt_text, read_tasks
+
+
+def check_arena(arena: ArenaFile) -> None:
+    """Check an arena's file against its models and data.
+
+    Raises:
+        InputError: a method or setting that no run takes, a method that needs what a teacher cannot give, data that
+            cannot be read, or splits that overlap.
+    """
+    for name in arena.tasks:
+        _check_task(arena, name)
+    for pair, table in arena.pairs.items():
+        check_pair(table.student, table.teacher)
+        for entrant in entrants(arena, pair):
+            _check_entrant(arena, pair, entrant)
+
+
+def _check_task(arena: ArenaFile, name: str) -> None:
+    table = arena.tasks[name]
+    if table.unrelated is not None and not Path(table.unrelated).is_file():
+        raise InputError(
+            f"[tasks.{name}] unrelated: there is no file {table.unrelated}: give a text file, or leave it out."
+        )
+    for key, problems in (("validation", table.validation), ("test", table.test)):
+        if problems.task is None and problems.source is None:
+            raise InputError(f"[tasks.{name}.{key}] names no problems: set task or source.")
+    splits = read_tasks({"validation": table.validation, "test": table.test}, {})
+    texts = {held.task.name: {_text(problem) for problem in held.problems} for held in splits}
+    rows = load_rows(table.prompts, columns={"prompt": "prompt"})
+    if table.examples is not None:
+        load_rows(table.examples, columns={"prompt": "prompt", "completion": "completion"})
+    seen = {prompt_text(prompt) for prompt in rows["prompt"]}
+    overlaps = {
+        "validation and test": texts["validation"] & texts["test"],
+        "the training prompts and validation": seen & texts["validation"],
+        "the training prompts and test": seen & texts["test"],
+    }
+    for what, common in overlaps.items():
+        if common:
+            raise InputError(
+                f"[tasks.{name}] {what} have {len(common)} problems in common, such as {min(common)[:60]!r}: take them "
+                "out of one, or what is learnt by heart passes for skill."
+            )
+
+
+def _text(problem: Problem) -> str:
+    return prompt_text(problem.prompt)
+
+
+def _check_entrant(arena: ArenaFile, pair: str, entrant: str) -> None:
+    teacher = arena.pairs[pair].teacher
+    if entrant == "seqkd" and is_url(teacher):
+        raise InputError(
+            f"seqkd lets the teacher of {pair!r} write, and {teacher} is a server, which only scores: write its "
+            "responses first (crossdistill sft) and take seqkd out of controls, or name its folder."
+        )
+    config = run_config(arena, Cell(pair, entrant, "tune", arena.rates[0], arena.tuning_seed))
+    if not isinstance(config, RunConfig):
+        return
+    from crossdistill.train import CrossTokenizerConfig
+
+    args = build(CrossTokenizerConfig, f"methods.{entrant}", {"output_dir": "unused", **config.trainer_arguments()})
+    needed = args.make_objective().signal
+    if needed is Signal.DENSE and is_url(teacher):
+        raise InputError(
+            f"the method {entrant!r} reads the teacher's whole distribution, which the server of {pair!r} "
+            f"({teacher}) cannot give: name the teacher's folder, give the objective a top_k if it takes one, or leave "
+            "the method out."
+        )

@@ -1,0 +1,81 @@
+"""Which cells an arena has, and which of them can be run."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from crossdistill.arena.cell import START, TEACHER, Cell
+from crossdistill.arena.file import CONTROLS, ArenaFile
+from crossdistill.arena.outcome import Outcome
+from crossdistill.arena.tuning import chosen_rate
+
+Outcomes = Mapping[Cell, Outcome]
+
+
+def entrants(arena: ArenaFile, pair: str) -> list[str]:
+    """The methods of a pair, then the controls that it has the means for."""
+    means = {
+        "sft": arena.task_of(pair).examples is not None,
+        "seqkd": True,
+        "same_tokenizer": arena.pairs[pair].same_tokenizer_teacher is not None,
+    }
+    return [*arena.methods, *(control for control in CONTROLS if control in arena.controls and means[control])]
+
+
+def models(arena: ArenaFile) -> list[Cell]:
+    """The start and the teacher of each pair."""
+    return [Cell(pair, model, "model") for pair in arena.pairs for model in (START, TEACHER)]
+
+
+def tuning(arena: ArenaFile, pair: str, entrant: str) -> list[Cell]:
+    """The runs by which the rate of a method is chosen."""
+    return [Cell(pair, entrant, "tune", rate, arena.tuning_seed) for rate in arena.rates]
+
+
+def tests(arena: ArenaFile, pair: str, entrant: str, rate: float) -> list[Cell]:
+    """The runs that are compared, at the chosen rate."""
+    return [Cell(pair, entrant, "test", rate, seed) for seed in arena.seeds]
+
+
+def num_cells(arena: ArenaFile) -> int:
+    """Cells of the whole arena."""
+    runs = len(arena.rates) + len(arena.seeds)
+    return len(models(arena)) + runs * sum(len(entrants(arena, pair)) for pair in arena.pairs)
+
+
+def every_cell(arena: ArenaFile) -> Callable[[Cell], bool]:
+    """Tells whether a cell is one of the arena's, whatever rate may be chosen for it."""
+    known = {*models(arena)}
+    for pair in arena.pairs:
+        for entrant in entrants(arena, pair):
+            known.update(tuning(arena, pair, entrant))
+            for rate in arena.rates:
+                known.update(tests(arena, pair, entrant, rate))
+    return known.__contains__
+
+
+def wanted(arena: ArenaFile, outcomes: Outcomes) -> list[Cell]:
+    """The cells that are known so far, the next ones first; those of a method's tests once its rate is chosen.
+
+    All methods have their first seed before one has its second, so that an arena that is stopped can be read.
+
+    Args:
+        arena: the file.
+        outcomes: of the cells that are finished.
+    """
+    by_seed = sorted(_known_tests(arena, outcomes), key=lambda cell: arena.seeds.index(cell.seed or 0))
+    return [*models(arena), *_all_tuning(arena), *by_seed]
+
+
+def _all_tuning(arena: ArenaFile) -> Iterator[Cell]:
+    for pair in arena.pairs:
+        for entrant in entrants(arena, pair):
+            yield from tuning(arena, pair, entrant)
+
+
+def _known_tests(arena: ArenaFile, outcomes: Outcomes) -> Iterator[Cell]:
+    for pair in arena.pairs:
+        for entrant in entrants(arena, pair):
+            cells = tuning(arena, pair, entrant)
+            if all(cell in outcomes for cell in cells):
+                rate = chosen_rate([outcomes[cell] for cell in cells])
+                if rate is not None:
+                    yield from tests(arena, pair, entrant, rate)

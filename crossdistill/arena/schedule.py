@@ -1,0 +1,111 @@
+"""Cells side by side, each in a process of its own."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from crossdistill.arena.cell import Cell
+from crossdistill.arena.file import ArenaFile
+from crossdistill.arena.folder import ArenaFolder
+from crossdistill.arena.outcome import Outcome
+from crossdistill.arena.worker import context_for, last_line, start
+
+_GRACE_S = 20.0
+"""How long a process may take to end after it was told to."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    cell: Cell
+    process: BaseProcess
+    device: str | None
+    began: float
+
+
+class Schedule:
+    """Runs cells, as many at once as there are places.
+
+    Args:
+        arena: the file.
+        folder: of the arena.
+        rules: the digest of a cell.
+        jobs: processes at once.
+        devices: GPUs, by number, on which they are spread; none for the CPU.
+        keep_models: whether trained weights stay.
+        ended: is told of each cell that has ended: the cell, its outcome, and when it began (``time.monotonic``).
+    """
+
+    def __init__(
+        self,
+        arena: ArenaFile,
+        folder: ArenaFolder,
+        rules: Callable[[Cell], str],
+        jobs: int,
+        devices: Sequence[str],
+        keep_models: bool,
+        ended: Callable[[Cell, Outcome, float], None],
+    ):
+        self._arena = arena
+        self._folder = folder
+        self._rules = rules
+        self._context: Any = context_for(list(devices), jobs)
+        self._keep_models = keep_models
+        self._ended = ended
+        self._free: list[str | None] = [devices[k % len(devices)] if devices else None for k in range(jobs)]
+        self._running: list[_Running] = []
+
+    def run(self, outcomes: dict[Cell, Outcome], wanted: Callable[[], Sequence[Cell]]) -> None:
+        """Run all wanted cells that have no outcome yet.
+
+        Args:
+            outcomes: of the cells so far; each new one is added.
+            wanted: the cells that can be run, the next ones first; asked again after each.
+
+        Raises:
+            Interrupted: a signal was received; the processes have ended.
+        """
+        try:
+            while True:
+                self._fill([cell for cell in wanted() if cell not in outcomes])
+                if not self._running:
+                    return
+                wait([one.process.sentinel for one in self._running])
+                for one in [one for one in self._running if not one.process.is_alive()]:
+                    self._running.remove(one)
+                    self._free.append(one.device)
+                    outcomes[one.cell] = self._outcome(one)
+                    self._ended(one.cell, outcomes[one.cell], one.began)
+        finally:
+            self._stop()
+
+    def _fill(self, cells: Sequence[Cell]) -> None:
+        at_work = {one.cell for one in self._running}
+        for cell in [cell for cell in cells if cell not in at_work][: len(self._free)]:
+            device, folder, rules = self._free.pop(), self._folder.cell(cell), self._rules(cell)
+            process = start(self._context, self._arena, cell, rules, folder, device, self._keep_models)
+            self._running.append(_Running(cell, process, device, time.monotonic()))
+
+    def _outcome(self, one: _Running) -> Outcome:
+        """What the process has left; a failure if it has left nothing."""
+        one.process.join()
+        rules = self._rules(one.cell)
+        outcome = self._folder.adopt(one.cell, rules)
+        if outcome is None:
+            code, said = one.process.exitcode, last_line(self._folder.cell(one.cell))
+            outcome = Outcome(one.cell, rules, "failed", f"its process ended with code {code}; the log ends: {said}")
+            self._folder.add(outcome)
+        return outcome
+
+    def _stop(self) -> None:
+        for one in self._running:
+            one.process.terminate()
+        deadline = time.monotonic() + _GRACE_S
+        for one in self._running:
+            one.process.join(max(0.0, deadline - time.monotonic()))
+            if one.process.is_alive():
+                one.process.kill()
+                one.process.join()
+        self._running.clear()

@@ -1,0 +1,80 @@
+"""From a cell to the configuration of its run."""
+
+from typing import Any
+
+from crossdistill.arena.cell import Cell
+from crossdistill.arena.file import ArenaFile
+from crossdistill.runs.config import RunConfig, SFTRunConfig, build, validated
+from crossdistill.runs.eval_tasks import EvalTaskTable
+
+VALIDATION, TEST = "validation", "test"
+SAME_TOKENIZER_OBJECTIVE = "dpca"
+"""With one tokenizer on both sides every chunk is 1:1, and it is plain on-policy distillation."""
+_ALWAYS = {"save_strategy": "no", "logging_steps": 1}
+
+
+def run_config(arena: ArenaFile, cell: Cell) -> RunConfig | SFTRunConfig:
+    """The configuration of a cell's run.
+
+    Args:
+        arena: the file.
+        cell: of stage "tune" or "test".
+
+    Raises:
+        InputError: settings that no run takes.
+    """
+    return _sft_config(arena, cell) if cell.method in ("sft", "seqkd") else _train_config(arena, cell)
+
+
+def problems_of(arena: ArenaFile, cell: Cell) -> dict[str, EvalTaskTable]:
+    """The problems that a cell's model answers at its end; a run that a rate is chosen by never sees test problems."""
+    task = arena.task_of(cell.pair)
+    return {VALIDATION: task.validation} if cell.stage == "tune" else {VALIDATION: task.validation, TEST: task.test}
+
+
+def num_responses(arena: ArenaFile, pair: str) -> int:
+    """Responses that each run of a pair is trained on, on one process."""
+    from crossdistill.train import CrossTokenizerConfig
+
+    settings = {**_ALWAYS, **arena.train, **arena.pairs[pair].train}
+    args = build(CrossTokenizerConfig, "train", {"output_dir": "unused", "report_to": "none", **settings})
+    return int(args.max_steps * args.per_device_train_batch_size * args.gradient_accumulation_steps)
+
+
+def _train_config(arena: ArenaFile, cell: Cell) -> RunConfig:
+    pair, task = arena.pairs[cell.pair], arena.task_of(cell.pair)
+    method = arena.methods.get(cell.method)
+    common = {
+        "student": pair.student,
+        "dataset": task.prompts,
+        "eval_tasks": {VALIDATION: task.validation.model_dump()},
+        "eval_every": arena.eval_every,
+    }
+    settings = {**_ALWAYS, **arena.train, **pair.train, "learning_rate": cell.rate, "seed": cell.seed}
+    if method is None:
+        teacher = {"teacher": pair.same_tokenizer_teacher, "objective": SAME_TOKENIZER_OBJECTIVE}
+        return validated(RunConfig, {**common, **teacher, "train": settings})
+    teacher = {"teacher": pair.teacher, "teacher_tokenizer": pair.teacher_tokenizer}
+    if method.teachers is not None:
+        first = {"model": pair.teacher, "tokenizer": pair.teacher_tokenizer}
+        teacher = {"teachers": {"teacher": first, **method.teachers}}
+    chosen = {"objective": method.objective or cell.method, "objective_options": method.options}
+    return validated(RunConfig, {**common, **teacher, **chosen, "train": {**settings, **method.train}})
+
+
+def _sft_config(arena: ArenaFile, cell: Cell) -> SFTRunConfig:
+    pair, task = arena.pairs[cell.pair], arena.task_of(cell.pair)
+    written: dict[str, Any] = {"dataset": task.examples}
+    if cell.method == "seqkd":
+        written = {"dataset": task.prompts, "teacher": pair.teacher, **arena.teacher_writes}
+    settings = {**_ALWAYS, **arena.sft_settings(cell.pair), "learning_rate": cell.rate, "seed": cell.seed}
+    return validated(
+        SFTRunConfig,
+        {
+            "student": pair.student,
+            **written,
+            "eval_tasks": {VALIDATION: task.validation.model_dump()},
+            "eval_every": arena.eval_every,
+            "train": settings,
+        },
+    )

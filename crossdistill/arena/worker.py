@@ -1,0 +1,74 @@
+"""Processes that each run one cell."""
+
+import os
+import sys
+from multiprocessing import get_context
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from crossdistill.arena.cell import Cell
+from crossdistill.arena.file import ArenaFile
+
+LOG = "log.txt"
+"""What a cell's process prints."""
+_PRELOADED = ["crossdistill.arena.cell_run", "crossdistill.runs.train", "crossdistill.runs.sft", "scipy.stats"]
+
+
+def context_for(devices: list[str], jobs: int) -> Any:
+    """How processes begin: on the CPU as copies of one that has imported the libraries, which takes seconds.
+
+    Args:
+        devices: GPUs; a process that CUDA has touched must not be copied, so there each one begins anew.
+        jobs: processes at once; they share the cores.
+    """
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by the libraries of the processes when they are loaded
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if devices:
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+def start(
+    context: BaseContext, arena: ArenaFile, cell: Cell, rules: str, folder: Path, device: str | None, keep_models: bool
+) -> BaseProcess:
+    """Start the process of a cell; what it prints goes to the cell's log."""
+    arguments = arena, cell, rules, folder, device, keep_models
+    process: BaseProcess = context.Process(target=_run, args=arguments, name=cell.id)  # type: ignore[attr-defined]
+    process.start()
+    return process
+
+
+def _run(arena: ArenaFile, cell: Cell, rules: str, folder: Path, device: str | None, keep_models: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    with (folder / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        sys.exit(_finished(arena, cell, rules, folder, keep_models))
+
+
+def _finished(arena: ArenaFile, cell: Cell, rules: str, folder: Path, keep_models: bool) -> int:
+    """The exit code: 0 if the cell has an outcome."""
+    from crossdistill.arena.cell_run import run_cell
+    from crossdistill.runs.interrupt import Interrupted
+    from crossdistill.runs.quiet import quiet_libraries
+
+    quiet_libraries()
+    try:
+        run_cell(arena, cell, rules, folder, keep_models)
+    except Interrupted:
+        return 1
+    return 0
+
+
+def last_line(folder: Path) -> str:
+    """What a process said last, for the reason of a failure."""
+    log = folder / LOG
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else "it said nothing"

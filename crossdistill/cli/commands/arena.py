@@ -1,0 +1,86 @@
+"""``crossdistill arena``: methods against each other, from one start, with rates tuned on validation problems."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from crossdistill.cli.options import Keys, Overrides, print_keys
+from crossdistill.cli.running import reporting_interruption
+from crossdistill.extras import require
+
+
+def command(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE.toml", help="What is compared.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write; if it holds this arena's cells, it goes on.")
+    ] = Path("crossdistill-arena"),
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Cells at once; by default one a GPU, or one a core.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Run these cells alone, such as 'sums/dpca/*'; may be repeated."),
+    ] = None,
+    again: Annotated[
+        list[str],
+        typer.Option(metavar="PATTERN", help="Forget these finished cells and run them again; may be repeated."),
+    ] = [],  # noqa: B006 typer only reads the default
+    retry: Annotated[bool, typer.Option("--retry", help="Run cells that failed again.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Run nothing: write the results of what there is.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Run nothing: count the cells and check the file.")] = False,
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the trained weights of all cells.")] = False,
+    overrides: Overrides = [],  # noqa: B006 typer only reads the default
+    keys: Keys = False,
+) -> None:
+    """Compare methods: each on each pair with each seed, from one start, at a rate tuned on validation problems.
+
+    Writes cells.jsonl, arena.json, report.html and results.md into the output folder. An arena that was stopped goes on
+    with the cells that are missing.
+    """
+    require("train")
+    require("eval", "filelock", "scipy")
+    from crossdistill.arena.file import ArenaFile, read_arena
+    from crossdistill.errors import InputError
+
+    if keys:
+        return print_keys(ArenaFile, {})
+    if file is None:
+        raise InputError("name the arena's file, FILE.toml; --keys lists what it can hold.")
+    arena = read_arena(file, overrides)
+    console = Console()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    from crossdistill.arena.checks import check_arena
+    from crossdistill.arena.plan import num_cells
+    from crossdistill.arena.run import Running, recorded, run_arena
+    from crossdistill.runs.interrupt import interrupted_by_signals
+
+    if plan:
+        check_arena(arena)
+        say(f"{len(arena.pairs)} pairs, {len(arena.methods)} methods: {num_cells(arena)} cells")
+        return None
+    devices = _gpus()
+    running = Running(jobs or len(devices) or os.cpu_count() or 1, devices, only, again, retry, keep_models)
+    try:
+        if not report:
+            with (
+                reporting_interruption(output, "the same command goes on with the cells that are missing"),
+                interrupted_by_signals(),
+            ):
+                run_arena(arena, output, running, say)
+    finally:
+        _write(console, arena, file, output)
+    return None
+
+
+def _gpus() -> list[str]:
+    """Numbers of the GPUs, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
