@@ -11,8 +11,8 @@ import numpy as np
 
 from crossdistill.arena.cell import START, Cell
 from crossdistill.arena.file import ArenaFile
-from crossdistill.arena.forgetting import bits_per_byte
 from crossdistill.arena.folder import OUTCOME
+from crossdistill.arena.forgetting import bits_per_byte
 from crossdistill.arena.outcome import Answers, Outcome, answers_of
 from crossdistill.arena.settings import TEST, VALIDATION, num_responses, problems_of, run_config
 from crossdistill.distill.student import NOT_FINITE
@@ -114,12 +114,13 @@ def _drawn_prompts(arena: ArenaFile, cell: Cell, folder: Path) -> Path:
 def _answered(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> Outcome:
     """Let the trained model answer the problems at its end."""
     local = local_model(str(RunFolder(folder / RUN).model), ModelOptions())
-    model, answers = local.load(), {}
+    model = local.load()
+    answers: dict[str, Answers] = {}
     for held in read_tasks(problems_of(arena, cell), _template_kwargs(arena, cell)):
         options = held.task, held.options, held.sampling
         found = evaluate_model(model, local.tokenizer, *options, folder / "answers", name=cell.id, is_quiet=True)
         answers[held.task.name] = _answers(found, held)
-    return replace(outcome, **answers, bits_per_byte=_bits(arena, cell, model, local.tokenizer))
+    return _with(outcome, answers, _bits(arena, cell, model, local.tokenizer))
 
 
 def _as_it_is(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> Outcome:
@@ -132,9 +133,13 @@ def _as_it_is(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> O
     found = evaluate(name, planned, output, resume=RunFolder(output).holds_files, is_quiet=True)
     answers = {held.task.name: _answers(found, held) for held in tasks}
     if is_url(name):
-        return replace(outcome, **answers)
+        return _with(outcome, answers, None)
     local = local_model(name, ModelOptions())
-    return replace(outcome, **answers, bits_per_byte=_bits(arena, cell, local.load(), local.tokenizer))
+    return _with(outcome, answers, _bits(arena, cell, local.load(), local.tokenizer))
+
+
+def _with(outcome: Outcome, answers: Mapping[str, Answers], bits: float | None) -> Outcome:
+    return replace(outcome, validation=answers[VALIDATION], test=answers.get(TEST), bits_per_byte=bits)
 
 
 def _answers(found: Mapping[str, Any], held: HeldOut) -> Answers:
@@ -152,5 +157,3 @@ def _template_kwargs(arena: ArenaFile, cell: Cell) -> dict[str, Any]:
     """Of the student's chat template: the same in answers as in training."""
     kwargs: dict[str, Any] = {**arena.train, **arena.pairs[cell.pair].train}.get("chat_template_kwargs") or {}
     return kwargs
-
-

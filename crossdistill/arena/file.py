@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from crossdistill.errors import InputError
 from crossdistill.runs.config import read_config, sft_fields
 from crossdistill.runs.eval_tasks import EvalTaskTable
 
@@ -173,7 +172,10 @@ def _found(folder: Path, name: str) -> str:
     return str(beside) if beside.exists() else name
 
 
-def check_unrelated(path: str | None) -> None:
-    """Raises InputError if the text for bits per byte cannot be read."""
-    if path is not None and not Path(path).is_file():
-        raise InputError(f"there is no file {path} ([tasks.NAME] unrelated): give a text file, or leave it out.")
+def described(table: type[BaseModel]) -> dict[str, str]:
+    """Keys of a table -> their meaning."""
+    return {name: field.description or "" for name, field in table.model_fields.items()}
+
+
+TABLES: dict[str, type[BaseModel]] = {"tasks.NAME": TaskTable, "pairs.NAME": PairTable, "methods.NAME": MethodTable}
+"""Tables of the file, for lists of keys."""

@@ -122,9 +122,9 @@ class ArenaFolder:
 
     def forget(self, is_forgotten: Callable[[Outcome], bool]) -> int:
         """Remove cells, so that they are run again from their beginning; returns how many."""
-        kept, gone = [], []
-        for outcome in self._recorded():
-            (gone if is_forgotten(outcome) else kept).append(outcome)
+        recorded = self._recorded()
+        gone = [outcome for outcome in recorded if is_forgotten(outcome)]
+        kept = [outcome for outcome in recorded if not is_forgotten(outcome)]
         for outcome in gone:
             shutil.rmtree(self.cell(outcome.cell), ignore_errors=True)
         if gone:

@@ -1,7 +1,7 @@
 """What a cell follows from, as a digest: models and data by their content, so that a folder may move."""
 
 import json
-from functools import lru_cache
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def rules_of(arena: ArenaFile, cell: Cell) -> str:
     return sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 
-@lru_cache(maxsize=None)
+@cache
 def content_of(name: str) -> str:
     """A digest of a file or of a model's folder; the name itself of anything that is not on this machine."""
     path = Path(name)
@@ -58,7 +58,7 @@ def _with_contents(value: Any, key: str = "") -> Any:
     return content_of(value) if key in _FILES and isinstance(value, str) else value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _problems_digest(table: str) -> str:
     [held] = read_tasks({"problems": EvalTaskTable.model_validate_json(table)}, {}, is_grading=False)
     return json.dumps([digest(held.problems), repr(held.sampling)])

@@ -112,4 +112,3 @@ class _Rules:
     def find(self, cell: Cell) -> str | None:
         """None for a cell that the file does not have."""
         return self.of(cell) if self._is_cell(cell) else None
-

@@ -52,9 +52,9 @@ def _train_config(arena: ArenaFile, cell: Cell) -> RunConfig:
     }
     settings = {**_ALWAYS, **arena.train, **pair.train, "learning_rate": cell.rate, "seed": cell.seed}
     if method is None:
-        teacher = {"teacher": pair.same_tokenizer_teacher, "objective": SAME_TOKENIZER_OBJECTIVE}
-        return validated(RunConfig, {**common, **teacher, "train": settings})
-    teacher = {"teacher": pair.teacher, "teacher_tokenizer": pair.teacher_tokenizer}
+        own = {"teacher": pair.same_tokenizer_teacher, "objective": SAME_TOKENIZER_OBJECTIVE}
+        return validated(RunConfig, {**common, **own, "train": settings})
+    teacher: dict[str, Any] = {"teacher": pair.teacher, "teacher_tokenizer": pair.teacher_tokenizer}
     if method.teachers is not None:
         first = {"model": pair.teacher, "tokenizer": pair.teacher_tokenizer}
         teacher = {"teachers": {"teacher": first, **method.teachers}}

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from crossdistill.cli.commands import (
     align,
+    arena,
     compare,
     demo,
     doctor,
@@ -28,7 +29,7 @@ from crossdistill.errors import InputError
 app = typer.Typer(
     help="On-policy distillation across tokenizers.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for module in (demo, inspect, init, align, train, sft, eval, compare, report, doctor, verl_config):
+for module in (demo, inspect, init, align, train, sft, eval, compare, arena, report, doctor, verl_config):
     app.command(name=module.__name__.rsplit(".", 1)[-1].replace("_", "-"))(module.command)
 verl_arguments = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command(name="verl-run", context_settings=verl_arguments)(verl_run.command)

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -337,14 +337,25 @@ def set_value(values: dict[str, Any], override: str) -> None:
         values[name] = text  # a bare word is a string
 
 
-_TABLES: dict[str, type[BaseModel]] = {"teachers": TeacherTable, "eval_tasks": EvalTaskTable}
-"""Tables of tables of a run file."""
+def _fields_at(kind: type[BaseModel], place: Sequence[str]) -> dict[str, Any]:
+    """The fields of the table that a key is in, at any depth; `place` ends with the key."""
+    for part in place[:-1]:
+        field = kind.model_fields.get(part)
+        kind = (_model_in(field.annotation) if field else None) or kind
+    return kind.model_fields
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in a type such as ``dict[str, Model] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def _sentences(error: ValidationError, kind: type[BaseModel]) -> Iterator[str]:
     for item in error.errors():
         place = [str(part) for part in item["loc"]]  # empty if the fault is in several keys together
-        known = (_TABLES.get(place[0], kind) if len(place) > 1 else kind).model_fields
+        known = _fields_at(kind, place)
         key, name = ".".join(place), place[-1] if place else ""
         if item["type"] == "extra_forbidden":
             yield f"unknown key {key!r}; {_hint(name, known)}"

@@ -1,6 +1,7 @@
 """``crossdistill arena``: methods against each other, from one start, with rates tuned on validation problems."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +18,7 @@ def command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder to write; if it holds this arena's cells, it goes on.")
     ] = Path("crossdistill-arena"),
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Cells at once; by default one a GPU, or one a core.")
-    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at once; by default one a GPU, or one a core.")] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Run these cells alone, such as 'sums/dpca/*'; may be repeated."),
@@ -42,11 +41,11 @@ def command(
     """
     require("train")
     require("eval", "filelock", "scipy")
-    from crossdistill.arena.file import ArenaFile, read_arena
+    from crossdistill.arena.file import TABLES, ArenaFile, described, read_arena
     from crossdistill.errors import InputError
 
     if keys:
-        return print_keys(ArenaFile, {})
+        return print_keys(ArenaFile, {name: partial(described, table) for name, table in TABLES.items()})
     if file is None:
         raise InputError("name the arena's file, FILE.toml; --keys lists what it can hold.")
     arena = read_arena(file, overrides)
@@ -57,7 +56,7 @@ def command(
 
     from crossdistill.arena.checks import check_arena
     from crossdistill.arena.plan import num_cells
-    from crossdistill.arena.run import Running, recorded, run_arena
+    from crossdistill.arena.run import Running, run_arena
     from crossdistill.runs.interrupt import interrupted_by_signals
 
     if plan:
@@ -74,7 +73,7 @@ def command(
             ):
                 run_arena(arena, output, running, say)
     finally:
-        _write(console, arena, file, output)
+        pass
     return None
 
 

@@ -97,6 +97,7 @@ def command(
     from crossdistill.runs.evaluate import evaluate
     from crossdistill.runs.evaluated_model import ModelOptions
     from crossdistill.runs.interrupt import interrupted_by_signals
+    from crossdistill.runs.quiet import quiet_libraries
 
     check_folders(*([] if is_url(model) else [model]))
     if harness is not None:

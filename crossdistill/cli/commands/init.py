@@ -38,12 +38,12 @@ def command(
     if not output.absolute().parent.is_dir():
         raise InputError(f"there is no folder {output.absolute().parent}: make it, or name another file with --output.")
     from crossdistill.cli.output import writing
-    from crossdistill.runs.quiet import quiet_libraries
     from crossdistill.files import write_text
     from crossdistill.inspection import inspect_pair
     from crossdistill.inspection.model_files import read_pair
     from crossdistill.runs.proposal import Device, propose
     from crossdistill.runs.proposed_file import proposed_file
+    from crossdistill.runs.quiet import quiet_libraries
 
     quiet_libraries()
     ours = template_kwargs(student_template_kwargs, "--student-template-kwargs")

@@ -25,9 +25,9 @@ def command(
     environment, which needs crossdistill[verl].
     """
     require("train")
-    from crossdistill.runs.quiet import quiet_libraries
     from crossdistill.integrations.verl.write import write_config
     from crossdistill.runs.config import RunConfig, read_config
+    from crossdistill.runs.quiet import quiet_libraries
 
     quiet_libraries()
     config = read_config(RunConfig, file, overrides, {})
