@@ -19,6 +19,7 @@ class DropReason(StrEnum):
     TEACHER_TEMPLATE = "teacher_template"  # the teacher's chat template refuses the conversation before the response
     TEACHER_REFUSED = "teacher_refused"  # the teacher's server cannot score this sample, but scores others
     NON_FINITE = "non_finite"  # the teacher's log-probabilities were NaN or infinite
+    NO_REFERENCE = "no_reference"  # the teacher scores the chunk, and the reference not all of its tokens
 
 
 @dataclass

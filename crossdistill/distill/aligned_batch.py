@@ -62,21 +62,36 @@ def select(batch: AlignedBatch, responses: Sequence[int]) -> AlignedBatch:
         return batch
     rows = np.asarray(responses, dtype=np.int64)
     firsts, lasts = batch.response_splits[rows], batch.response_splits[rows + 1]
-    chunks, whole = _ranges(firsts, lasts), batch.alignment
+    return _of_chunks(batch, _ranges(firsts, lasts), _splits(lasts - firsts))
+
+
+def with_chunks(batch: AlignedBatch, kept: np.ndarray) -> AlignedBatch:
+    """Some chunks of a batch, in order; a response of which none is kept has none.
+
+    Args:
+        batch: aligned responses.
+        kept: bool [C], the chunks.
+    """
+    before = _splits(kept)
+    return _of_chunks(batch, kept.nonzero()[0], before[batch.response_splits])
+
+
+def _of_chunks(batch: AlignedBatch, chunks: np.ndarray, response_splits: np.ndarray) -> AlignedBatch:
+    whole = batch.alignment
     splits = [whole.student_splits, whole.teacher_splits, whole.byte_splits]
-    student, teacher = (_ranges(side[firsts], side[lasts]) for side in splits[:2])
     alignment = Alignment(*(_splits(np.diff(side)[chunks]) for side in splits))
-    byte_shifts = alignment.byte_splits[_splits(lasts - firsts)[:-1]] - whole.byte_splits[firsts]
+    student, teacher = (_ranges(side[chunks], side[chunks + 1]) for side in splits[:2])
+    byte_shifts = alignment.byte_splits[:-1] - whole.byte_splits[chunks]
 
     def shifted(ends: Tensor, side: np.ndarray, tokens: np.ndarray) -> Tensor:
-        shifts = np.repeat(byte_shifts, side[lasts] - side[firsts])
+        shifts = np.repeat(byte_shifts, np.diff(side)[chunks])
         return ends[tokens] + torch.from_numpy(shifts).to(ends.device)
 
     ours, theirs = batch.student, batch.teacher
     return AlignedBatch(
         alignment,
         batch.is_stop[chunks],
-        _splits(lasts - firsts),
+        response_splits,
         batch.pair,
         StudentTokens(
             ours.ids[student],

@@ -6,9 +6,11 @@ belongs to response token c, not to the state that predicts it.
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from crossdistill.chat import ensure_template, split_response, stop_ids
@@ -52,7 +54,8 @@ class Distiller:
 
     Args:
         tokenizer: the student's, of Hugging Face's form; gets the plain chat template if it has none.
-        teacher: a :class:`crossdistill.teachers.Teacher`, or several by name.
+        teacher: a :class:`crossdistill.teachers.Teacher`, or several by name. One of the name ``reference`` is
+            subtracted (:mod:`crossdistill.distill.routing`).
         objective: its name, an import path, or an :class:`crossdistill.objectives.Objective`.
         student: the model that is trained, a Hugging Face causal language model. It is needed by :meth:`score` without
             `old_logprobs`, and by objectives that train auxiliary heads, which are attached to it.
@@ -235,7 +238,7 @@ class Distiller:
         for part in parts:
             own = slice(len(responses), len(responses) + len(part.stop_positions))
             logprobs = StudentLogprobs(student.tokens[own], student.stops[own])
-            responses += self._scorer_of_all.collect(part.scores, logprobs)  # type: ignore[arg-type]
+            responses += map(self._bounded, self._scorer_of_all.collect(part.scores, logprobs))  # type: ignore[arg-type]
         rollout = Rollout.concatenate([part.rollout for part in parts])
         return ScoredBatch(
             pad(rollout.scatter([item.advantages for item in responses])),
@@ -244,6 +247,9 @@ class Distiller:
             responses,
             rollout,
         )
+
+    def _bounded(self, item: ScoredResponse) -> ScoredResponse:
+        return replace(item, advantages=self.objective.bounded(torch.from_numpy(item.advantages)).numpy())
 
     @contextmanager
     def cancelled_on_error(self) -> Iterator[None]:

@@ -1,13 +1,14 @@
 """A sampled response: in both models' tokens, with its teacher's signal, and in a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from crossdistill.align import Alignment, Coverage, DropReason
+from crossdistill.align.coverage import Count
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
 from crossdistill.distill.rollout import Rollout
@@ -84,6 +85,7 @@ class ScoredResponse:
         index: number of this response in `group`.
         teacher_name: whose signal it is.
         others: the same response as further teachers score it, if several do (module `multi_teacher`).
+        without_reference: what the teacher supervises and `mask` leaves out, because the reference does not.
     """
 
     prompt: Prompt
@@ -100,6 +102,7 @@ class ScoredResponse:
     index: int = 0
     teacher_name: str = ONE_TEACHER
     others: tuple["ScoredResponse", ...] = ()
+    without_reference: Count = field(default_factory=Count)
 
     @property
     def response(self) -> Response:
@@ -142,9 +145,10 @@ class ScoredResponse:
             coverage.drop(self.dropped, len(response.text_positions) + has_stop, len(response.data))
             return coverage
         text_tokens, num_bytes = len(self.aligned.student_positions), int(self.alignment.byte_splits[-1])
-        num_supervised = int(self.mask.sum())
-        coverage.supervise(num_supervised, num_bytes)
-        coverage.drop(DropReason.STOP_TOKEN, has_stop - (num_supervised - text_tokens), 0)
+        num_supervised, left_out = int(self.mask.sum()), self.without_reference
+        coverage.supervise(num_supervised, num_bytes - left_out.bytes)
+        coverage.drop(DropReason.NO_REFERENCE, left_out.tokens, left_out.bytes)
+        coverage.drop(DropReason.STOP_TOKEN, has_stop - (num_supervised + left_out.tokens - text_tokens), 0)
         lost_bytes = len(response.data) - num_bytes
         coverage.drop(DropReason.UNENCODABLE, len(response.text_positions) - text_tokens, lost_bytes)
         return coverage

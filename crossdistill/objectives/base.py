@@ -70,7 +70,7 @@ class Objective(ABC):
         name: its name in logs, reports and ``run.json``.
         on_policy_only: whether it holds only on the student's own samples, and not on text that someone else wrote.
         mixes_teachers: whether its loss reads only the advantages of a teacher, so that those of several teachers can
-            be averaged.
+            be averaged, a reference's subtracted, and a reward's added.
         at_sampling_temperature: whether it compares log-probabilities at the temperature of the sampling; otherwise
             they are those of temperature 1.
 
@@ -142,6 +142,14 @@ class Objective(ABC):
         By default the shares of each chunk's log-ratio, which reports show even if the loss does not read them.
         """
         return assign_credit(batch.student.logprobs, batch.teacher.logprobs, batch.alignment)
+
+    def bounded(self, advantages: Tensor) -> Tensor:
+        """The advantages that the loss reads, of those of all teachers together; by default the same.
+
+        Args:
+            advantages: nats, of any shape.
+        """
+        return advantages
 
     def weight(self, batch: AlignedBatch) -> float:
         """The number of terms of these responses, by which losses are divided; by default the student tokens."""

@@ -93,8 +93,12 @@ class DPCA(Objective):
         )
 
     def advantages(self, batch: AlignedBatch) -> Tensor:
-        """The A_i of the module's equation, bounded: nats, [N_S]."""
-        return credits.batch_credit(batch, self.credit).clamp(-self.max_advantage, self.max_advantage)
+        """The A_i of the module's equation, not yet bounded: nats, [N_S]."""
+        return credits.batch_credit(batch, self.credit)
+
+    def bounded(self, advantages: Tensor) -> Tensor:
+        """|A_i| <= max_advantage."""
+        return advantages.clamp(-self.max_advantage, self.max_advantage)
 
     def loss(self, inputs: LossInputs) -> LossSum:
         """The sum over tokens. At a stop unit the ratio is that of the sampled stop token."""

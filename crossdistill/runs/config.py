@@ -17,6 +17,8 @@ from pydantic import (
     field_validator,
 )
 
+from crossdistill.distill.response import ONE_TEACHER
+from crossdistill.distill.routing import REFERENCE
 from crossdistill.errors import InputError
 from crossdistill.runs.eval_tasks import EvalTaskTable, EvalTaskTables
 
@@ -38,7 +40,7 @@ class _File(BaseModel):
 
 
 class TeacherTable(_File):
-    """One of several teachers: a table ``[teachers.NAME]``."""
+    """One of several teachers, or the reference: a table ``[teachers.NAME]``."""
 
     model: str = Field(description="A folder, a hub id or the URL of a server.")
     tokenizer: str | None = Field(default=None, description="Its tokenizer, for a URL: a folder or a hub id.")
@@ -68,7 +70,8 @@ class RunConfig(_File):
     teachers: dict[str, TeacherTable] | None = Field(
         default=None,
         validate_default=True,
-        description="Several teachers in place of one: [teachers.NAME] with model and tokenizer.",
+        description="Several teachers in place of one: [teachers.NAME] with model and tokenizer. "
+        "[teachers.reference], beside one or several, is a weaker model of the teacher's family that is subtracted.",
     )
     dataset: str = Field(
         description="Prompts: a .jsonl/.json/.csv/.parquet file, a saved data set's folder or a hub id."
@@ -103,16 +106,22 @@ class RunConfig(_File):
     def _one_teacher_or_several(
         cls, value: dict[str, TeacherTable] | None, info: ValidationInfo
     ) -> dict[str, TeacherTable] | None:
-        if not value and info.data.get("teacher") is None:
+        others = (value or {}).keys() - {REFERENCE}
+        if not others and info.data.get("teacher") is None:
             raise ValueError(f"'teacher' is missing: {cls.model_fields['teacher'].description}")
-        if value and (info.data.get("teacher") or info.data.get("teacher_tokenizer")):
+        if others and (info.data.get("teacher") or info.data.get("teacher_tokenizer")):
             raise ValueError("name one teacher (teacher, teacher_tokenizer) or several ([teachers.NAME]), not both.")
         return value
 
     @property
     def named_teachers(self) -> dict[str, TeacherTable]:
-        """All teachers by name; a single one has the name "teacher"."""
-        return self.teachers or {"teacher": TeacherTable(model=self.teacher or "", tokenizer=self.teacher_tokenizer)}
+        """All teachers by name; a single one has the name "teacher", and the reference comes last."""
+        one = {} if self.teacher is None else {ONE_TEACHER: self._one_teacher}
+        return one | dict(sorted((self.teachers or {}).items(), key=lambda item: item[0] == REFERENCE))
+
+    @property
+    def _one_teacher(self) -> TeacherTable:
+        return TeacherTable(model=self.teacher or "", tokenizer=self.teacher_tokenizer)
 
     @field_validator("train")
     @classmethod

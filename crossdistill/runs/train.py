@@ -11,7 +11,7 @@ from rich.console import Console
 
 from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.routing import COLUMN
+from crossdistill.distill.routing import COLUMN, REFERENCE
 from crossdistill.errors import TeacherError
 from crossdistill.extras import missing
 from crossdistill.files import write_text
@@ -117,11 +117,14 @@ def _trainer(
 def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
     """The content of ``run.json``, except metrics and history. Every process must call it."""
     usage = trainer.total_usage().as_dict()
+    models = {name: table.model for name, table in config.named_teachers.items()}
+    reference = models.pop(REFERENCE, None)
     return {
         "objective": trainer.objective.name,
         "objective_reason": trainer.choice.reason,
         "student": config.student,
-        "teacher": ", ".join(table.model for table in config.named_teachers.values()),
+        "teacher": ", ".join(models.values()),
+        **({} if reference is None else {"reference": reference}),
         "seed": trainer.args.seed,
         "versions": versions(),
         "config": config.model_dump(mode="json"),

@@ -41,7 +41,7 @@ def distiller_of(
     size = full_shape(student.get_input_embeddings().weight)[0]
     vocab = ByteVocab.from_tokenizer(setup.tokenizer, size, args.text_tokens or ())
     pairs = {name: pair_of(vocab, student_stop_ids, teacher, args.stop_unit) for name, teacher in teachers.items()}
-    choice = choice_for(args, [(teacher, pairs[name]) for name, teacher in teachers.items()])
+    choice = choice_for(args, [(teacher, pairs[name]) for name, teacher in teachers.items()], setup.routing.mixes)
     objective = get(choice.objective, **choice.options) if args.objective == AUTO else args.make_objective()
     for name, teacher in teachers.items():
         if teacher is not setup.teachers[name].model:

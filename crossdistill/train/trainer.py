@@ -59,7 +59,8 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
     Args:
         model: the student: a folder, a hub id, or a model.
         teacher: a folder, a hub id, a model (with `teacher_processing_class`), the URL of a server, or any
-            :class:`crossdistill.teachers.Teacher`; or several by name (:class:`crossdistill.distill.Routing`).
+            :class:`crossdistill.teachers.Teacher`; or several by name (:class:`crossdistill.distill.Routing`), of which
+            one of the name ``reference`` is subtracted.
         args: the configuration.
         train_dataset: rows with a ``prompt``: a text, which both models continue as it stands, or a list of messages,
             which each model's own chat template renders. A data set of `datasets` or torch, or a list of rows.

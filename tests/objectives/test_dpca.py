@@ -140,17 +140,15 @@ def test_a_teacher_equal_to_the_student_teaches_nothing(credit):
 
 def test_advantages_are_bounded_on_both_sides_and_shared_as_the_credit_says():
     student, teacher = torch.tensor([-1.0, -3.0, -20.0]), torch.tensor([-40.0, -0.5])
-    torch.testing.assert_close(
-        DPCA().advantages(batch_of_logprobs(student, teacher, CHUNK)), torch.tensor([-9.0, -10.0, 10.0])
-    )
-    torch.testing.assert_close(
-        DPCA(credit="uniform", max_advantage=15.0).advantages(batch_of_logprobs(student, teacher, CHUNK)),
-        torch.tensor([-15.0, -15.0, 15.0]),
-    )
-    torch.testing.assert_close(
-        DPCA(credit="last", max_advantage=50.0).advantages(batch_of_logprobs(student, teacher, CHUNK)),
-        torch.tensor([0.0, -36.0, 19.5]),
-    )
+    batch = batch_of_logprobs(student, teacher, CHUNK)
+    for objective, expected, bounded in (
+        (DPCA(), [-9.0, -27.0, 19.5], [-9.0, -10.0, 10.0]),
+        (DPCA(credit="uniform", max_advantage=15.0), [-18.0, -18.0, 19.5], [-15.0, -15.0, 15.0]),
+        (DPCA(credit="last", max_advantage=50.0), [0.0, -36.0, 19.5], [0.0, -36.0, 19.5]),
+    ):
+        advantages = objective.advantages(batch)
+        torch.testing.assert_close(advantages, torch.tensor(expected))
+        torch.testing.assert_close(objective.bounded(advantages), torch.tensor(bounded))
 
 
 def test_the_defaults_are_the_papers():

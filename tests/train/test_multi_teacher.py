@@ -113,7 +113,8 @@ def test_a_dense_loss_is_the_sum_over_both_teachers(pair, output, teachers, name
 
 
 def test_weights_average_the_advantages(pair, output, teachers):
-    trainer = trainer_of(pair, output, teachers, column=False, teacher_weights={"first": 1, "second": 3})
+    weights, unbounded = {"first": 1, "second": 3}, {"max_advantage": 1e6}
+    trainer = trainer_of(pair, output, teachers, column=False, teacher_weights=weights, objective_options=unbounded)
     trainer.train()
     for item in trainer.rollouts[0]:
         assert (item.teacher_name, len(item.others)) == ("second", 1)
@@ -125,6 +126,10 @@ def test_weights_average_the_advantages(pair, output, teachers):
             expected.append(mean if kept else 0.0)
         np.testing.assert_allclose(item.advantages[:-1], expected[:-1], atol=2e-5)
         np.testing.assert_array_equal(item.mask, parts["second"].mask)
+    bounded = trainer_of(pair, output, teachers, column=False, teacher_weights=weights)
+    bounded.train()
+    for item, other in zip(trainer.rollouts[0], bounded.rollouts[0], strict=True):  # the mean is bounded, not its parts
+        np.testing.assert_allclose(other.advantages, item.advantages.clip(-10, 10), atol=2e-5)
     costs = trainer.total_usage().costs
     read = sum(one.num_teacher_tokens for item in trainer.rollouts[0] for one in (item, *item.others))
     assert costs.tokens[Part.TEACHER_PREFILL] == read

@@ -98,7 +98,8 @@ def _section(config: RunConfig, args: Any) -> Settings:
     """The section of the plug-in: what differs from its defaults."""
     values: Settings = {"objective": args.objective, "objective_options": _objective_options(args)}
     if config.teachers:
-        values["teachers"] = {name: table.model_dump(exclude_none=True) for name, table in config.teachers.items()}
+        tables = config.named_teachers.items()
+        values["teachers"] = {name: table.model_dump(exclude_none=True) for name, table in tables}
     else:
         values |= {"teacher": config.teacher, "teacher_tokenizer": config.teacher_tokenizer}
     same = ("teacher_rules", "teacher_weights", "teacher_chat_template_kwargs", "teacher_server", "teacher_cache")

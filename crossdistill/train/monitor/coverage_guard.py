@@ -36,6 +36,7 @@ _WAYS_OUT = {
     DropReason.TEACHER_TEMPLATE: "write prompts that the teacher's chat template accepts",
     DropReason.TEACHER_REFUSED: "see in the log why the teacher's server refuses samples",
     DropReason.NON_FINITE: "check the teacher's weights and its dtype (teacher_model_init_kwargs)",
+    DropReason.NO_REFERENCE: "use a reference whose tokenizer can encode such text",
 }
 
 

@@ -40,7 +40,8 @@ def history_counts(
     shown, shown_changed = _counts(batch.rollout.prompts, student)
     counts = {}
     for name, renderer in teachers.items():
-        prompts = [item.prompt for item in batch.responses if item.teacher_name == name]
+        scored = (one for item in batch.responses for one in (item, *item.others))
+        prompts = [one.prompt for one in scored if one.teacher_name == name]
         count, changed = _counts(prompts, renderer)
         counts[name] = HistoryCounts(shown, count, shown_changed, changed)
     return counts

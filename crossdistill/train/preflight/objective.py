@@ -15,19 +15,22 @@ from crossdistill.train.config import CrossTokenizerConfig
 _LOGGER = logging.getLogger("crossdistill")
 
 
-def choice_for(args: CrossTokenizerConfig, teachers: Sequence[tuple[Teacher, VocabPair]]) -> Choice:
+def choice_for(
+    args: CrossTokenizerConfig, teachers: Sequence[tuple[Teacher, VocabPair]], mixes: bool = False
+) -> Choice:
     """The objective that the configuration names, or the one that suits all teachers if it says "auto".
 
     Args:
         args: the trainer's configuration.
         teachers: each with its and the student's vocabulary.
+        mixes: whether advantages of several sources are put together, so that the loss must read nothing else.
     """
     if args.objective != AUTO:
         return Choice(args.objective, "named in the configuration", cast(dict[str, Any], args.objective_options or {}))
     any_text = args.on_policy_share < 1
     found = [_choice(teacher, pair, any_text) for teacher, pair in teachers]
     agree = all((one.objective, one.options) == (found[0].objective, found[0].options) for one in found)
-    chosen = found[0] if agree and not args.teacher_weights else _common_choice(teachers[0][1], any_text)
+    chosen = found[0] if agree and not mixes else _common_choice(teachers[0][1], any_text)
     _LOGGER.info("objective %s: %s", chosen.objective, chosen.reason)
     return chosen
 

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from crossdistill.chat import ensure_template
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.distill.checks import check_signal, check_temperature
-from crossdistill.distill.routing import Routing
+from crossdistill.distill.routing import REFERENCE, Routing
 from crossdistill.errors import InputError
-from crossdistill.findings import FindingLog
+from crossdistill.findings import Finding, FindingLog, Kind, Severity, When
 from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import check_pair, is_url, num_ids
 from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
@@ -42,6 +43,15 @@ from crossdistill.train.preflight.vllm import check_vllm
 from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.sampling_settings import check_ids, shaping_settings
 from crossdistill.train.unsupported import check_loading
+
+REFERENCE_IS_TEACHER = Kind(
+    "reference_is_teacher",
+    Severity.WARNING,
+    When.BEFORE_WEIGHTS,
+    "the reference teacher is the {label} itself, so that every advantage from it is 0: name a weaker model of its "
+    "family as the reference.",
+    "nothing is learnt from this teacher",
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ class Setup:
         check_data(args, *datasets)
         check_vllm(args)
         _check_models(model, models, args)
+        log.add_all(_reference_findings(models))
         routing = _routing(models, args, datasets, objective)
         student = _student(model, args, tokenizers[0], tools, log)
         check_ids(args, student.num_ids)
@@ -160,6 +171,20 @@ def _check_models(student: Any, models: Mapping[str, Any], args: CrossTokenizerC
         if not is_url(model):
             check_budget(teacher_context(model, args), budget, label_of(name, models))
     check_served(models, args)
+
+
+def _reference_findings(models: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is to be said of teachers that are the reference as well."""
+    if REFERENCE in models:
+        for name, model in models.items():
+            if name != REFERENCE and _is_same(model, models[REFERENCE]):
+                yield REFERENCE_IS_TEACHER(label=label_of(name, models))
+
+
+def _is_same(model: Any, other: Any) -> bool:
+    if isinstance(model, str) and isinstance(other, str):
+        return model == other or Path(model).resolve() == Path(other).resolve()
+    return model is other
 
 
 def _student_context(model: Any, args: CrossTokenizerConfig) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 from crossdistill.chat import ensure_template
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.response import ONE_TEACHER
+from crossdistill.distill.routing import REFERENCE
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.inspection.model_files import is_url, num_ids
@@ -57,19 +58,21 @@ class TeacherSetup:
 
 
 def models_by_name(teacher: Any) -> dict[str, Any]:
-    """The given teachers, each of a known kind."""
+    """The given teachers, each of a known kind; the reference comes last, because the first one may have to write."""
     models = teacher if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
     if not models:
         raise InputError("the run names no teacher: give at least one.")
     named = {str(name): plain_name(model) for name, model in models.items()}
     for model in named.values():
         given_teacher(model)
-    return named
+    return dict(sorted(named.items(), key=lambda item: item[0] == REFERENCE))
 
 
 def label_of(name: str, models: Mapping[str, Any]) -> str:
     """What messages call one of the teachers."""
-    return ONE_TEACHER if len(models) == 1 else f"teacher {name!r}"
+    if name == REFERENCE:
+        return "reference teacher"
+    return ONE_TEACHER if models.keys() <= {name, REFERENCE} else f"teacher {name!r}"
 
 
 def _value_of(name: str, models: Mapping[str, Any], values: Any) -> Any:

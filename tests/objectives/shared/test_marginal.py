@@ -86,7 +86,8 @@ def test_by_hand():
     expected = [math.log(0.6 / 0.5), math.log(0.4 / 0.6 / 0.6)]
     assert batch_credit(batch, "marginal").tolist() == pytest.approx(expected)
     assert DPCA(credit="marginal").advantages(batch).tolist() == pytest.approx(expected)
-    assert DPCA(credit="marginal", max_advantage=0.1).advantages(batch).tolist() == pytest.approx([0.1, 0.1])
+    bounded = DPCA(credit="marginal", max_advantage=0.1)
+    assert bounded.bounded(bounded.advantages(batch)).tolist() == pytest.approx([0.1, 0.1])
 
 
 def test_where_text_was_rewritten_the_semantic_prior_credits():
@@ -103,7 +104,8 @@ def test_a_text_that_the_teacher_rules_out_is_bounded():
     student, teacher = states_of(*BY_HAND)
     masked = teacher._replace(head=replace(teacher.head, bias=torch.tensor([0, 0, -torch.inf, 0, 0]).double()))
     batch = one_chunk(LETTERS, [[1, 2], [2]], (student, masked)).batch
-    advantages = DPCA(credit="marginal").advantages(batch)
+    objective = DPCA(credit="marginal")
+    advantages = objective.bounded(objective.advantages(batch))
     assert advantages.tolist() == pytest.approx([math.log(0.2 / 0.6 / 0.5), -10])
 
 
@@ -112,7 +114,8 @@ def test_where_no_token_begins_like_the_text_its_first_byte_takes_the_loss():
     bias = torch.tensor([0, -torch.inf, -torch.inf, 0, 0]).double()
     masked = teacher._replace(head=replace(teacher.head, bias=bias))
     batch = one_chunk(LETTERS, [[1, 2], [2]], (student, masked)).batch
-    assert DPCA(credit="marginal").advantages(batch).tolist() == pytest.approx([-10, -math.log(0.6)])
+    objective = DPCA(credit="marginal")
+    assert objective.bounded(objective.advantages(batch)).tolist() == pytest.approx([-10, -math.log(0.6)])
 
 
 @pytest.mark.parametrize("ruled_out", [False, True])
