@@ -68,6 +68,7 @@ def run(
     objective: Objective = UNBOUNDED,
     prepare: Callable[[Distiller], Any] = lambda distiller: None,
     stop_unit: bool = True,
+    reference_source: Source | None = None,
 ) -> Run:
     """What a training loop does with sampled ids, with a student that sampled exactly `sampled`."""
     model, tokenizer = toy_models.student(student_source, alphabet)
@@ -79,8 +80,12 @@ def run(
         ids = tokenizer("".join(letters[char] for char in outcome.text)).input_ids
         completions.append([*ids, stops[k % len(stops)]] if outcome.stopped else ids)
     prompts = [PROMPTS[k % len(PROMPTS)] for k in range(len(sampled))]
-    teacher = LocalTeacher(*toy_models.teacher(teacher_source, alphabet, family), batch_tokens=4096)
-    distiller = Distiller(tokenizer, teacher, objective, student=model, stop_unit=stop_unit)
+    sources = {"teacher": teacher_source} | ({} if reference_source is None else {"reference": reference_source})
+    teachers = {
+        name: LocalTeacher(*toy_models.teacher(one, alphabet, family), batch_tokens=4096)
+        for name, one in sources.items()
+    }
+    distiller = Distiller(tokenizer, teachers, objective, student=model, stop_unit=stop_unit)
     prepare(distiller)
     return Run(list(sampled), distiller.score(prompts, completions).responses)
 

@@ -25,6 +25,7 @@ from tests.seam.source import Outcome, kl_of_strings, outcomes, source, strings,
 P = source(start=(0.55, 0.25, 0.2), after_a=(0.3, 0.25, 0.45), after_b=(0.2, 0.3, 0.5))
 # never stops after `a`, so that the teacher's choice of tokens tells nothing of what follows
 SEPARABLE = source(start=(0.5, 0.3, 0.2), after_a=(0.4, 0.6, 0.0), after_b=(0.3, 0.3, 0.4))
+R = source(start=(0.45, 0.35, 0.2), after_a=(0.2, 0.3, 0.5), after_b=(0.25, 0.25, 0.5))
 Q = source(start=(0.3, 0.6, 0.1), after_a=(0.5, 0.1, 0.4), after_b=(0.35, 0.05, 0.6))
 SPLIT = ("é", "x")  # `é` is two bytes, so two tokens of the student
 PAIRS = [
@@ -126,6 +127,18 @@ def test_where_a_token_tells_what_follows_the_stop_pays_it_back(language, alphab
             expected[-1 - outcome.stopped :] = [early, -early] if outcome.stopped else [early]
         np.testing.assert_allclose(ours, expected, rtol=0, atol=NATS)
     assert 0 < ends < len(result.outcomes) / 2
+
+
+@pytest.mark.parametrize(("alphabet", "family"), PAIRS)
+def test_with_a_reference_a_chunk_is_worth_what_the_teacher_has_over_it(alphabet, family):
+    """Chunk by chunk log q - log q_ref of strings: the student's own probability cancels."""
+    result = run(samples(), P, Q, alphabet=alphabet, family=family, reference_source=R)
+    for outcome, ours in zip(result.outcomes, result.chunk_advantages(), strict=True):
+        merits = zip(outcome.chunks(P, Q), outcome.chunks(P, R), strict=True)
+        np.testing.assert_allclose(ours, [log_q - log_ref for (_, log_q), (_, log_ref) in merits], atol=NATS)
+    same = run(samples(), P, Q, alphabet=alphabet, family=family, reference_source=Q)
+    assert not any(item.advantages.any() for item in same.scored)
+    assert all(item.mask.all() for item in same.scored)
 
 
 @pytest.mark.parametrize(("alphabet", "family"), PAIRS)
