@@ -16,24 +16,21 @@ no student token spans several teacher tokens. At student == teacher (one vocabu
 of its weight.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, PairMeasure
-from crossdistill.objectives.shared.bytewise.byte_prefixes import duplicates, merge_columns, prefixes_of, to_tensor
-from crossdistill.objectives.shared.bytewise.realised_path import Moves, moves_along
-from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets, Targets
+from crossdistill.objectives.shared.bytewise.byte_prefixes import prefixes_of
+from crossdistill.objectives.shared.bytewise.comparison import check_beginnings, target_divergence
+from crossdistill.objectives.shared.bytewise.realised_path import moves_along
+from crossdistill.objectives.shared.bytewise.targets import FirstTargets, InnerTargets
 from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
 from crossdistill.objectives.shared.divergence import Divergence, check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
-from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
-from crossdistill.ops import Share, tiled_sum
+from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.signal import Signal
 
 
@@ -73,12 +70,7 @@ class BPM(Objective):
 
     def check(self, pair: VocabPair) -> None:
         """Raises InputError if no teacher token begins with a student token."""
-        tables = prefixes_of(pair)
-        if (tables.columns(b"") == tables.residual).all():
-            raise InputError(
-                "objective 'bpm' gives a teacher token's probability to the student token that it begins with, and no "
-                'teacher token begins with one: choose an objective that needs none, such as "dpca" or "alm".'
-            )
+        check_beginnings(pair, self.name)
 
     def weight(self, batch: AlignedBatch) -> float:
         """The number of student tokens in the sum."""
@@ -89,27 +81,18 @@ class BPM(Objective):
 
         Stats: the target's residual, and the probability that moved on to longer student tokens.
         """
-        batch, (hidden, head) = inputs.batch, inputs.student
+        batch = inputs.batch
         token_offsets, tables = TokenOffsets.of(batch), prefixes_of(batch.pair)
         moves = moves_along(batch, token_offsets, tables, self.temperature)
-        groups, device = tables.groups.to(batch.device), batch.device
         first, inner = self._tokens(batch, token_offsets)
-        teacher, sums = batch.teacher.dense, []
-        for tokens, targets in (
-            (first, FirstTargets(tables, device)),
-            (inner, InnerTargets(tables, token_offsets.prefixes(inner), device)),
-        ):
-            rows = to_tensor(token_offsets.rows[tokens], teacher.hidden.device)
-            sums.append(
-                tiled_sum(
-                    self._function(targets, moves.of(to_tensor(tokens, device)), groups, tables.residual),
-                    hidden[to_tensor(tokens, device)],
-                    head,
-                    teacher.hidden[rows],
-                    teacher.head,
-                    tile_elements=targets.tile_elements(head.vocab_size + teacher.head.vocab_size),
-                )
+        divergence = Divergence(self.divergence, self.mix)
+        sums = [
+            target_divergence(inputs, token_offsets, tokens, targets, moves, divergence, self.temperature)
+            for tokens, targets in (
+                (first, FirstTargets(tables, batch.device)),
+                (inner, InnerTargets(tables, token_offsets.prefixes(inner), batch.device)),
             )
+        ]
         names = {name for part in sums for name in part.stats}
         stats = {name: torch.stack([part.stats[name] for part in sums if part.stats]).sum() for name in names}
         return LossSum(sums[0].total + sums[1].total, stats)
@@ -122,22 +105,3 @@ class BPM(Objective):
         read = [pieces[token_id] for token_id in batch.student.ids.tolist()]
         kept = np.array([not piece or bool(piece.strip(b" \t")) for piece in read], dtype=bool)
         return token_offsets.first[kept[token_offsets.first]], token_offsets.inner[kept[token_offsets.inner]]
-
-    def _tempered(self, logits: Tensor) -> Tensor:
-        return logits if self.temperature == 1 else logits / self.temperature
-
-    def _function(self, targets: Targets, moves: Moves, groups: Groups, num_tokens: int) -> Callable[..., Share]:
-        divergence, is_duplicate = Divergence(self.divergence, self.mix), duplicates(groups, num_tokens)
-
-        def share(student_logits: Tensor, teacher_logits: Tensor, numbers: Tensor) -> Share:
-            with torch.no_grad():
-                target, own, moved = moves.applied(*targets(self._tempered(teacher_logits), numbers), numbers)
-                stats = {"residual": target[:, -1].clone(), "moved": moved}
-                target.log_()
-                own = own[:, :-1]
-            log_probs = merge_columns(torch.log_softmax(self._tempered(student_logits), -1), groups)
-            others = log_probs.masked_fill(own | is_duplicate, -torch.inf).logsumexp(-1, keepdim=True)
-            named = divergence(log_probs.masked_fill(~own, -torch.inf), target[:, :-1])
-            return Share(named + divergence(others, target[:, -1:]), stats)
-
-        return share

@@ -5,24 +5,20 @@ goes: int64, a student token id (the smallest of several with the same bytes, an
 the residual, if no student token fits.
 """
 
-from bisect import bisect_left
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from crossdistill.objectives.shared.bytewise.prefix_ranges import PrefixRanges
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 
 
-class BytePrefixes:
+class BytePrefixes(PrefixRanges):
     """Which teacher tokens begin with given bytes, and which student token fits the remaining bytes of each.
 
-    Stop tokens carry no bytes here, whatever their names; other tokens without bytes are in no range.
-
     Attributes:
-        order: int64 [M], the teacher's token ids sorted by their bytes.
-        rank: int64 [V_T], the position of each token in `order`; -1 for tokens that are not in it.
         residual: the column V_S.
         stop: the column of the student's stop tokens; the residual if the end of a response is not taught.
         groups: the student's ids of each column that has more than one.
@@ -37,19 +33,8 @@ class BytePrefixes:
         self._column = {pair.student.pieces[ids[0]]: ids[0] for ids in groups}
         self._longest = max(map(len, self._column), default=0)
         self.groups = Groups.of([ids for ids in [*groups, stops] if len(ids) > 1])
-        pieces = np.array(pair.teacher.pieces, dtype=object)
-        pieces[list(self._teacher_stops)] = b""
-        self.order = np.array(sorted(np.flatnonzero(pieces), key=pieces.__getitem__), dtype=np.int64)
-        self.rank = np.full(len(pieces), -1)
-        self.rank[self.order] = np.arange(len(self.order))
-        self._sorted = pieces[self.order].tolist()
+        super().__init__(pair.teacher.pieces, self._teacher_stops)
         self._columns: dict[bytes, np.ndarray] = {}
-
-    def within(self, prefix: bytes) -> tuple[int, int]:
-        """The range in `order` of the teacher tokens that begin with `prefix`; empty if there are none."""
-        after = _successor(prefix)
-        low = bisect_left(self._sorted, prefix)
-        return low, len(self._sorted) if after is None else bisect_left(self._sorted, after, lo=low)
 
     def column(self, data: bytes) -> int:
         """The column of the longest student token that `data` begins with."""
@@ -67,7 +52,7 @@ class BytePrefixes:
     def columns(self, prefix: bytes) -> np.ndarray:
         """The column of the bytes after `prefix` of each token in ``order[slice(*within(prefix))]``; computed once."""
         if prefix not in self._columns:
-            pieces, skip = self._sorted[slice(*self.within(prefix))], len(prefix)
+            pieces, skip = self.sorted_pieces[slice(*self.within(prefix))], len(prefix)
             self._columns[prefix] = np.array([self.column(piece[skip:]) for piece in pieces], dtype=np.int64)
         return self._columns[prefix]
 
@@ -115,9 +100,3 @@ def prefixes_of(pair: VocabPair) -> BytePrefixes:
 def to_tensor(values: np.ndarray, device: torch.device) -> Tensor:
     """An array as a tensor on a device."""
     return torch.from_numpy(np.ascontiguousarray(values)).to(device)
-
-
-def _successor(prefix: bytes) -> bytes | None:
-    """The smallest byte string after all that begin with `prefix`; None if there is none."""
-    head = prefix.rstrip(b"\xff")
-    return head[:-1] + bytes([head[-1] + 1]) if head else None

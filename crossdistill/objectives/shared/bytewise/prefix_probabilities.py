@@ -4,6 +4,7 @@ Shapes: N_T teacher tokens, Q queries, V_T vocabulary, k most probable tokens.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,12 +19,22 @@ IMPOSSIBLE_NATS = -1e6
 _TERM_ELEMENTS = 16  # memory of one term of a sum, in logits
 
 
-@dataclass(frozen=True)
-class PrefixQueries:
-    """Q queries: the total probability, in one teacher row, of the tokens in a range of ``BytePrefixes.order``.
+class Ordered(Protocol):
+    """A vocabulary in an order in which ranges are asked for, such as :class:`BytePrefixes`.
 
     Attributes:
-        rows: int64 [Q], the teacher's rows.
+        order: int64 [M], token ids.
+    """
+
+    order: np.ndarray
+
+
+@dataclass(frozen=True)
+class PrefixQueries:
+    """Q queries: the total probability, in one row of a model, of the tokens in a range of ``Ordered.order``.
+
+    Attributes:
+        rows: int64 [Q], the model's rows.
         ranges: int64 [Q, 2], the first position of each range and the one after its last.
     """
 
@@ -41,12 +52,12 @@ class PrefixQueries:
 @torch.no_grad()
 def dense_prefix_logprobs(
     queries: PrefixQueries,
-    tables: BytePrefixes,
+    tables: Ordered,
     states: HiddenStates,
     temperature: float = 1.0,
     tile_elements: int = TILE_ELEMENTS,
 ) -> Tensor:
-    """The log of each range's total probability, exact: nats, [Q]. Each teacher row in use is computed once."""
+    """The log of each range's total probability, exact: nats, [Q]. Each row in use is computed once."""
     head, device = states.head, states.head.weight.device
     order = to_tensor(tables.order, device)
     used, which = np.unique(queries.rows, return_inverse=True)
@@ -106,8 +117,9 @@ def _blocks(queries: np.ndarray, sizes: np.ndarray, limit: int) -> list[np.ndarr
 
 
 def segment_logsumexp(values: Tensor, segments: Tensor, num_segments: int) -> Tensor:
-    """Log of the sum of the exponentials of each segment: [num_segments]; -inf for an empty one."""
-    largest = values.new_full((num_segments,), -torch.inf).scatter_reduce(0, segments, values, "amax")
-    shift = largest.masked_fill(largest == -torch.inf, 0.0)
+    """Log of the sum of the exponentials of each segment: [num_segments]; -inf for an empty one. Differentiable."""
+    largest = values.new_full((num_segments,), -torch.inf).scatter_reduce(0, segments, values.detach(), "amax")
+    is_empty = largest == -torch.inf
+    shift = largest.masked_fill(is_empty, 0.0)
     sums = torch.zeros_like(shift).index_add(0, segments, (values - shift[segments]).exp())
-    return sums.log() + shift
+    return sums.masked_fill(is_empty, 1.0).log().masked_fill(is_empty, -torch.inf) + shift
