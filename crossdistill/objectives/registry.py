@@ -16,6 +16,7 @@ _METHODS = {
     "bpm": "bpm:BPM",
     "cdm": "cdm:CDM",
     "dpca": "dpca:DPCA",
+    "escd": "escd:ESCD",
     "gkd": "gkd:GKD",
     "gold": "gold:GOLD",
     "multilevel_ot": "multilevel_ot:MultiLevelOT",

@@ -50,6 +50,7 @@ def test_every_objective_has_words_of_its_own():
         ("dpca", "90.0 % of the bytes; 36.4 % of the student's tokens share"),
         ("alm", "90.0 % of the bytes in 45 chunks"),
         ("bpm", "every student token, 90.0 % of the bytes"),
+        ("escd", "at the starts of 45 chunks, and asks the student to complete"),
         ("bld", "the next byte, 90.0 % of the bytes"),
     ],
 )
@@ -63,6 +64,7 @@ def test_the_words_are_about_the_pair(name, words):
         ("alm", {"debias": False}, "in 45 chunks; needs the teacher's log-probability", "debias"),
         ("strict", {"top_k": 8}, "the shared ones among the teacher's 8 most likely entries there", "with top_k"),
         ("strict", {"top_k": 8, "chosen_by": "student"}, "the student's 8 most likely shared entries", "with top_k"),
+        ("escd", {"child_weight": 0.0}, "at the starts of 45 chunks; needs", "complete"),
         ("simct", {"unit": False}, "shared entries, at the starts of 45 chunks; needs", "candidates"),
         ("simct", {"one_to_one": True}, "shared entries, at 30 1:1 chunks; needs", "candidates"),
         ("gold", {"hybrid": False}, "all entries by rank, in 45 chunks", "by name"),

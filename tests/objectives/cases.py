@@ -180,10 +180,16 @@ def batch(
     )
 
 
-def case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6, 0, 3, 9), stop_unit: bool = True) -> Case:
-    """Responses with these numbers of sampled tokens; every second one is truncated."""
+def case(
+    objective: Objective,
+    seed: int = 0,
+    lengths: Sequence[int] = (6, 0, 3, 9),
+    stop_unit: bool = True,
+    vocabs: VocabPair | None = None,
+) -> Case:
+    """Responses with these numbers of sampled tokens; every second one is truncated. By default of :func:`pair`."""
     rng, generator = Random(seed), torch.Generator().manual_seed(seed)
-    vocabs = pair(stop_unit)
+    vocabs = vocabs or pair(stop_unit)
     heads = head(generator, len(vocabs.student), H_S), head(generator, len(vocabs.teacher), H_T)
     parts, hidden = [], []
     for number, length in enumerate(lengths):

@@ -22,6 +22,10 @@ MORE_OPTIONS: dict[str, list[dict[str, object]]] = {
     ],
     "cdm": [{"divergence": "jsd", "mix": 0.3, "temperature": 2.0}, {"max_distance": 0.0}],
     "dpca": [{"credit": "uniform"}, {"credit": "last"}, {"credit": "marginal"}, {"credit": "marginal", "top_k": 4}],
+    "escd": [
+        {"completion": "several_tokens"},
+        {"completion": "several_tokens", "normalise": True, "child_weight": 0.4, "temperature": 1.5},
+    ],
     "gkd": [{"beta": 0.0}, {"beta": 1.0, "temperature": 2.0}],
     "gold": [{"merge": "bayesian", "beta": 0.0}, {"hybrid": False}],
     "multilevel_ot": [{"ranks": 4, "window": 3}],
