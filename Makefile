@@ -169,7 +169,7 @@ test-harness: $(VENV)/.ready $(HARNESS_VENVS)/lm-eval/.ready $(HARNESS_VENVS)/ev
 		OMP_NUM_THREADS=1 $(BIN)/pytest -m harness tests/harness
 
 demo-models: $(VENV)/.ready
-	$(BIN)/python tools/build_demo_models.py --output crossdistill/demo/assets
+	$(BIN)/python -m tools.build_demo_models --output crossdistill/demo/assets
 
 clean:
 	rm -rf $(VENV) $(CORE_VENV) $(HARNESS_VENVS) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

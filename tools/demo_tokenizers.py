@@ -1,6 +1,7 @@
 """The demo's tokenizers: byte-level BPE for the student, BPE and Unigram with byte fallback for the teachers."""
 
 import json
+from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -36,18 +37,29 @@ def tokenizer_corpus() -> list[str]:
     return [text for p in problems("train", 3000, TOKENIZER_SEED) for text in (p.prompt, p.solution)]
 
 
-def build_student_tokenizer() -> PreTrainedTokenizerFast:
-    """GPT-2 style: BPE over bytes, with all 256 in the alphabet, and no merge across a word boundary."""
+def byte_level_tokenizer(corpus: Iterable[str], num_merges: int, words: str | None = None) -> PreTrainedTokenizerFast:
+    """GPT-2 style: BPE over bytes, with all 256 in the alphabet, and the student's chat template.
+
+    Args:
+        corpus: texts to learn merges from.
+        num_merges: merges to learn. With fewer on the same corpus the tokens are those of more, cut into pieces.
+        words: pattern before which words begin, which no merge crosses; that of GPT-2 if left out.
+    """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words is None)
+    tokenizer.pre_tokenizer = (
+        byte_level
+        if words is None
+        else pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(words), "merged_with_next"), byte_level])
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=len(STUDENT_SPECIALS) + 256 + STUDENT_MERGES,
+        vocab_size=len(STUDENT_SPECIALS) + 256 + num_merges,
         special_tokens=STUDENT_SPECIALS,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(tokenizer_corpus(), trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|end|>",  # noqa: S106
@@ -59,15 +71,20 @@ def build_student_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def learn_teacher_merges() -> tuple[list[str], list[list[str]]]:
+def build_student_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE without a merge across a word boundary."""
+    return byte_level_tokenizer(tokenizer_corpus(), STUDENT_MERGES)
+
+
+def _learn_spaced_merges(corpus: Iterable[str], num_merges: int, words: str) -> tuple[list[str], list[list[str]]]:
     """Characters and merges of a BPE over text with "▁" for spaces."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(TEACHER_WORD_BOUNDARY), "merged_with_next")
-    corpus = [*tokenizer_corpus(), "user", "model"]
-    characters = sorted(set("".join(corpus).replace(" ", "▁")))
-    trainer = trainers.BpeTrainer(vocab_size=len(characters) + TEACHER_MERGES, show_progress=False)
-    tokenizer.train_from_iterator(corpus, trainer)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(words), "merged_with_next")
+    texts = [*corpus, "user", "model"]
+    characters = sorted(set("".join(texts).replace(" ", "▁")))
+    trainer = trainers.BpeTrainer(vocab_size=len(characters) + num_merges, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
     return characters, json.loads(tokenizer.to_str())["model"]["merges"]
 
 
@@ -81,9 +98,15 @@ def with_sentencepiece_spaces(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
-    """Gemma style: BPE over characters with "▁" for spaces, no pre-tokenizer, 256 byte tokens as a fallback."""
-    characters, merges = learn_teacher_merges()
+def spaced_tokenizer(corpus: Iterable[str], num_merges: int, words: str) -> PreTrainedTokenizerFast:
+    """Gemma style: BPE over characters with "▁" for spaces, no pre-tokenizer, 256 byte tokens as a fallback.
+
+    Args:
+        corpus: texts to learn merges from.
+        num_merges: merges to learn.
+        words: pattern, with "▁" for the space, before which words begin in learning: no merge crosses it.
+    """
+    characters, merges = _learn_spaced_merges(corpus, num_merges, words)
     # dict.fromkeys, because two merges may build the same token.
     pieces = dict.fromkeys(TEACHER_SPECIALS + BYTE_TOKENS + characters + [left + right for left, right in merges])
     tokenizer = Tokenizer(
@@ -106,6 +129,11 @@ def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
+
+
+def build_teacher_tokenizer() -> PreTrainedTokenizerFast:
+    """BPE over characters with byte fallback, whose tokens may hold " and" and " is" after a word."""
+    return spaced_tokenizer(tokenizer_corpus(), TEACHER_MERGES, TEACHER_WORD_BOUNDARY)
 
 
 def build_other_teacher_tokenizer() -> PreTrainedTokenizerFast:

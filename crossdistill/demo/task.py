@@ -5,6 +5,7 @@ ones separately and joins them: ``four hundred and one hundred thirty and eleven
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
@@ -13,6 +14,7 @@ Split = Literal["train", "test", "sft"]
 
 SMALLEST_OPERAND = 100
 LARGEST_OPERAND = 499
+_BUCKETS: dict[Split, Sequence[int]] = {"test": (0,), "sft": (1,), "train": range(2, 10)}
 
 _SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 _SMALL += ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
@@ -83,16 +85,15 @@ def operand_pairs(split: Split) -> list[tuple[int, int]]:
     Raises:
         ValueError: an unknown split.
     """
-    buckets = {"test": (0,), "sft": (1,), "train": range(2, 10)}
-    if split not in buckets:
-        raise ValueError(f"split must be one of {', '.join(buckets)}, got {split!r}")
+    if split not in _BUCKETS:
+        raise ValueError(f"split must be one of {', '.join(_BUCKETS)}, got {split!r}")
     span = range(SMALLEST_OPERAND, LARGEST_OPERAND + 1)
-    return [
-        (left, right)
-        for left in span
-        for right in span
-        if _bucket(left, right) in buckets[split] and not (split == "sft" and has_carry(left, right))
-    ]
+    return [(left, right) for left in span for right in span if in_split(split, left, right)]
+
+
+def in_split(split: Split, left: int, right: int) -> bool:
+    """Whether a split has this pair of operands; see :func:`operand_pairs`."""
+    return _bucket(left, right) in _BUCKETS[split] and not (split == "sft" and has_carry(left, right))
 
 
 def _bucket(left: int, right: int) -> int:

@@ -1,0 +1,50 @@
+"""The pairs of arena A, and how their tokens lie to each other in worked solutions of validation problems."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from benchmarks.arena.data import TASKS
+from benchmarks.arena.split_task import SEEDS
+from crossdistill import ByteVocab
+from crossdistill.demo.run import asset
+from crossdistill.inspection.documents import Document
+from crossdistill.inspection.measure import Measure, read_documents
+
+NUM_SOLUTIONS = 400
+TOKENIZERS = ("same", "fine", "coarse", "mixed")
+"""Of a teacher, against the student's."""
+
+
+def model_folder(models: Path, name: str) -> str:
+    """Folder of a model: the sums' student and mixed teacher are the demo's."""
+    demo = {"sums-student": "student", "sums-mixed": "teacher"}
+    return asset(demo[name]) if name in demo else str(models / name)
+
+
+def measure_pairs(models: Path) -> dict[str, dict[str, Any]]:
+    """Tokens per byte, coverage and share of 1:1 tokens of each pair."""
+    return {
+        f"{task}-{kind}": _measure(
+            ByteVocab.from_tokenizer(AutoTokenizer.from_pretrained(model_folder(models, f"{task}-student"))),
+            ByteVocab.from_tokenizer(AutoTokenizer.from_pretrained(model_folder(models, f"{task}-{kind}"))),
+            [
+                Document(task, problem.prompt, problem.solution.encode())
+                for problem in TASKS[task].draw("validation", NUM_SOLUTIONS, SEEDS["validation"])
+            ],
+        )
+        for task in TASKS
+        for kind in TOKENIZERS
+    }
+
+
+def _measure(student: ByteVocab, teacher: ByteVocab, documents: list[Document]) -> dict[str, Any]:
+    measure = Measure.of(read_documents(student, teacher, documents))
+    return {
+        "student_tokens_per_byte": round(measure.student_tokens / measure.bytes, 4),
+        "teacher_tokens_per_byte": round(measure.teacher_tokens / measure.bytes, 4),
+        "coverage": measure.coverage,
+        "one_to_one_share": round(measure.one_to_one_share, 4),
+        "shared_credit_share": round(measure.shared_credit_share, 4),
+    }
