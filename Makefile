@@ -16,7 +16,7 @@ TRANSFORMERS ?=
 UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser and not harness
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser test-harness teacher fuzz tokenizers check format docs real-models demo-models clean
+.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser test-harness teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -42,6 +42,7 @@ help:
 	@echo "make test-harness lm-eval and evalscope on tiny local tasks, each in an environment of its own (up to 12 GB)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
+	@echo "make arena-models train those of arena A anew (twenty minutes on two idle cores)"
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "crossdistill needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -170,6 +171,9 @@ test-harness: $(VENV)/.ready $(HARNESS_VENVS)/lm-eval/.ready $(HARNESS_VENVS)/ev
 
 demo-models: $(VENV)/.ready
 	$(BIN)/python -m tools.build_demo_models --output crossdistill/demo/assets
+
+arena-models: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.arena.build --output benchmarks/arena
 
 clean:
 	rm -rf $(VENV) $(CORE_VENV) $(HARNESS_VENVS) site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

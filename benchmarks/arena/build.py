@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.arena.data import TASKS, UNRELATED_SEED, easy_examples, write_data
-from benchmarks.arena.pairs import measure_pairs
-from benchmarks.arena.recipes import RECIPES, STUDENT_SFT, Recipe
+from benchmarks.arena.pairs import DEMO_MODELS, measure_pairs, model_folder
+from benchmarks.arena.recipes import RECIPES, STUDENT_SFT
 from benchmarks.arena.split_task import SEEDS
 from crossdistill.eval.task import TaskOptions
 from tools.demo_tokenizers import TOKENIZER_SEED
@@ -61,18 +62,20 @@ def build(name: str, root: Path, most_steps: int | None = None) -> dict[str, Any
         sft = replace(STUDENT_SFT, steps=min(STUDENT_SFT.steps, most_steps or STUDENT_SFT.steps))
         stages["sft"] = warm_start(model, tokenizer, [(p.prompt, p.solution) for p in easy_examples(recipe.task)], sft)
     save(model, tokenizer, root / "models" / name)
-    record = {"parameters": model.num_parameters(), "stages": stages, "exact_match": scores(recipe, model, tokenizer)}
-    print(f"{name}: {record['exact_match']}", flush=True)
-    return record
+    return {"parameters": model.num_parameters(), "stages": stages, **measure(name, root)}
 
 
-def scores(recipe: Recipe, model: Any, tokenizer: Any) -> dict[str, float]:
-    """Exact match on the validation problems, greedily and sampled."""
-    task, seed = TASKS[recipe.task], SEEDS["validation"]
-    return {
-        name: accuracy(model, tokenizer, task, temperature=temperature, seed=seed)
-        for name, temperature in (("greedy", 0.0), ("sampled", 1.0))
+def measure(name: str, root: Path) -> dict[str, Any]:
+    """Exact match of a built model, or of one of the demo's, on the validation problems: greedily and sampled."""
+    torch.set_num_threads(1)
+    folder, task = model_folder(root / "models", name), TASKS[name.partition("-")[0]]
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    found = {
+        way: accuracy(model, tokenizer, task, temperature=temperature, seed=SEEDS["validation"])
+        for way, temperature in (("greedy", 0.0), ("sampled", 1.0))
     }
+    print(f"{name}: {found}", flush=True)
+    return {"exact_match": found}
 
 
 def main() -> None:
@@ -88,7 +91,8 @@ def main() -> None:
     with ProcessPoolExecutor(max_workers=NUM_WORKERS, mp_context=get_context("spawn")) as pool:
         built = pool.map(build, names, [root] * len(names), [given.most_steps] * len(names))
         known |= dict(zip(names, built, strict=True))
-    write_record(root, {name: known[name] for name in RECIPES})
+        known |= dict(zip(DEMO_MODELS, pool.map(measure, DEMO_MODELS, [root] * len(DEMO_MODELS)), strict=True))
+    write_record(root, {name: known[name] for name in (*DEMO_MODELS, *RECIPES)})
 
 
 def write_record(root: Path, models: dict[str, Any]) -> None:

@@ -13,14 +13,15 @@ from crossdistill.inspection.documents import Document
 from crossdistill.inspection.measure import Measure, read_documents
 
 NUM_SOLUTIONS = 400
+DEMO_MODELS = {"sums-student": "student", "sums-mixed": "teacher"}
+"""Models of the arena that are the demo's."""
 TOKENIZERS = ("same", "fine", "coarse", "mixed")
 """Of a teacher, against the student's."""
 
 
 def model_folder(models: Path, name: str) -> str:
-    """Folder of a model: the sums' student and mixed teacher are the demo's."""
-    demo = {"sums-student": "student", "sums-mixed": "teacher"}
-    return asset(demo[name]) if name in demo else str(models / name)
+    """Folder of a model."""
+    return asset(DEMO_MODELS[name]) if name in DEMO_MODELS else str(models / name)
 
 
 def measure_pairs(models: Path) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,8 @@ STUDENT_HABITS = Habits(forgotten_ties=0.65, slip=0.0)
 TEACHER_HABITS = Habits(forgotten_ties=0.0, slip=0.05)
 SENTENCES = 0.2
 """Share of the sorting student's pretraining examples that are sentences."""
-TRAINING = Stage(steps=1200, batch_size=64, learning_rate=2e-3)
+SUMS_TRAINING = demo.TEACHER_TRAINING
+SORTING_TRAINING = Stage(steps=800, batch_size=64, learning_rate=2e-3)
 STUDENT_SFT = demo.STUDENT_SFT
 
 
@@ -42,7 +43,7 @@ class Recipe:
     tokenizer: Callable[[], PreTrainedTokenizerFast]
     drawing: Callable[[], Draw]
     text: dict[str, Any]
-    stage: Stage = TRAINING
+    stage: Stage = SORTING_TRAINING
     is_student: bool = False
 
 
@@ -76,7 +77,7 @@ def _lists_and_sentences() -> Draw:
 
 
 def _sums_teacher(tokenizer: Callable[[], PreTrainedTokenizerFast]) -> Recipe:
-    return Recipe("sums", tokenizer, _sums, asdict(demo.TEACHER_HABITS))
+    return Recipe("sums", tokenizer, _sums, asdict(demo.TEACHER_HABITS), SUMS_TRAINING)
 
 
 def _sorting_teacher(tokenizer: Callable[[], PreTrainedTokenizerFast]) -> Recipe:

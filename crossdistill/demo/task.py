@@ -92,7 +92,17 @@ def operand_pairs(split: Split) -> list[tuple[int, int]]:
 
 
 def in_split(split: Split, left: int, right: int) -> bool:
-    """Whether a split has this pair of operands; see :func:`operand_pairs`."""
+    """Whether a split has this pair of operands; see :func:`operand_pairs`.
+
+    Args:
+        split: one of the three.
+        left: the first operand.
+        right: the second operand.
+
+    Example:
+        >>> [split for split in ("train", "test", "sft") if in_split(split, 153, 168)]
+        ['test']
+    """
     return _bucket(left, right) in _BUCKETS[split] and not (split == "sft" and has_carry(left, right))
 
 
