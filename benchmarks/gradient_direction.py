@@ -38,25 +38,23 @@ def show(title: str, methods: dict[str, Any], figures: list[str]) -> Table:
 
 def main(
     output: Annotated[Path, typer.Option(help="The JSON file; cells that it has are not repeated.")],
-    number: Annotated[int, typer.Option(help="Random pairs for directions.")] = 40,
-    num_descents: Annotated[int, typer.Option(help="Random pairs for descents.")] = 4,
+    number: Annotated[int, typer.Option(help="Random pairs for directions.")] = 30,
+    num_descents: Annotated[int, typer.Option(help="Random pairs for descents.")] = 3,
     longest: Annotated[int, typer.Option(help="Bytes of the longest text.")] = 4,
-    steps: Annotated[int, typer.Option(help="Of a descent.")] = 150,
+    steps: Annotated[int, typer.Option(help="Of a descent.")] = 100,
     names: Annotated[str, typer.Option(help="Methods, by semicolons; by default all.")] = "",
 ) -> None:
     """Measure all methods on all kinds of pairs."""
     console = Console(width=200)
     chosen = [name.strip() for name in names.split(";") if name.strip()] or labels()
     found: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {"directions": {}, "descents": {}}
-    found["command"] = (
-        f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python -m benchmarks.gradient_direction "
-    )
-    found["command"] += " ".join(sys.argv[1:])
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    found["command"] = f"OMP_NUM_THREADS={threads} python -m benchmarks.gradient_direction {' '.join(sys.argv[1:])}"
     found["settings"] = {"pairs": number, "descents": num_descents, "longest": longest, "steps": steps}
     found["settings"]["distance"] = DISTANCE
     cells = [("directions", kind, False) for kind in VOCABULARIES]
     cells += [("descents", kind, False) for kind in VOCABULARIES]
-    cells += [("directions", kind, True) for kind in VOCABULARIES]
+    cells += [("directions", kind, True) for kind in ("same", "coarser")]
     for part, kind, free in cells:
         key, began = f"{kind}, spells freely" if free else kind, time.perf_counter()
         if key in found[part]:

@@ -26,7 +26,7 @@ class Rest(NamedTuple):
     logits: Tensor
 
 
-def descend(pair: ToyPair, objective: Objective, logits: Tensor, steps: int = 150, rate: float = 0.1) -> Rest:
+def descend(pair: ToyPair, objective: Objective, logits: Tensor, steps: int = 100, rate: float = 0.1) -> Rest:
     """Descend along the expected gradient from a table, by Adam with a rate that falls to 0 as a cosine.
 
     The student's samples are those of each step, as on-policy; only the expectation over them is exact. Adam, as in

@@ -55,7 +55,7 @@ class Reference:
         return cls(problems, [[*distiller.vocab.encode(text.encode()).ids.tolist(), stop] for text in texts])
 
     def measure(self, pair: DemoPair, student: Any) -> dict[str, Any]:
-        """Nats a token of each kind that the student needs for these texts, and its probability off the shared entries."""
+        """The student's surprisal at these texts by kind, and both models' probability off the shared entries."""
         distiller = pair.distiller("shared_vocab", student)
         prompts = [[{"role": "user", "content": problem.prompt}] for problem in self.problems]
         batch = distiller.score(prompts, self.responses, is_sampled=False)

@@ -169,7 +169,7 @@ class Expected:
         shares = pair.sums(has) * probs
         return Expectation(mean, float((probs * norms).sum()), float(shares.sum() / pair.mean_tokens(logits)))
 
-    def train_heads(self, logits: Tensor, steps: int = 60, rate: float = 3e-3) -> None:
+    def train_heads(self, logits: Tensor, steps: int = 40, rate: float = 3e-3) -> None:
         """Train the objective's own heads on the expected loss while the student rests; without heads nothing."""
         parameters = list(self.heads.parameters())
         if not parameters:

@@ -24,19 +24,23 @@ IMPOSSIBLE = -20.0
 """The logit of a token that cannot follow: 2e-9, about what a trained model gives to a spelling that it never saw."""
 NEVER = -50.0
 """The logit of a letter that never follows."""
-VOCABULARIES: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
-    "same": ((b"", b"a", b"b", b"aa", b"ab"), (b"", b"a", b"b", b"aa", b"ab")),
-    "finer": ((b"", b"a", b"b"), (b"", b"a", b"b", b"aa", b"ab")),
-    "coarser": ((b"", b"a", b"b", b"aa", b"ab"), (b"", b"a", b"b")),
-    "mixed": ((b"", b"a", b"b", b"ba", b"aa"), (b"", b"a", b"b", b"ab", b"aab")),
-}
-"""What the student is beside the teacher -> the pieces of the student, and of the teacher."""
 PREFIX_FREE = (b"aa", b"ab", b"b")
 """Tokens of which none begins another: in a text made of them a token says nothing of the bytes after it."""
 NO_LOOK_AHEAD = ", no look-ahead"
-VOCABULARIES |= {
-    f"{name}{NO_LOOK_AHEAD}": VOCABULARIES[name] for name in ("finer", "coarser")
-}  # in languages whose texts are made of PREFIX_FREE tokens
+_LETTERS, _TOKENS = (b"", b"a", b"b"), (b"", b"a", b"b", b"aa", b"ab")
+VOCABULARIES: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {
+    f"finer{NO_LOOK_AHEAD}": (_LETTERS, _TOKENS),
+    f"coarser{NO_LOOK_AHEAD}": (_TOKENS, _LETTERS),
+    "finer": (_LETTERS, _TOKENS),
+    "coarser": (_TOKENS, _LETTERS),
+    "same": (_TOKENS, _TOKENS),
+    "mixed": ((b"", b"a", b"b", b"ba", b"aa"), (b"", b"a", b"b", b"ab", b"aab")),
+}
+"""What the student is beside the teacher -> the pieces of the student, and of the teacher.
+
+Texts of the kinds without look-ahead are made of PREFIX_FREE tokens. In the others a token of the longest match may say
+what does not follow it: `a` that no `b` does.
+"""
 
 
 def texts(longest: int) -> list[bytes]:

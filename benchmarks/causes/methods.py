@@ -32,6 +32,9 @@ OPTIONS: dict[str, dict[str, object]] = {
 }
 """Label -> options of an objective that differ from its defaults."""
 
+AT_REST = ("bpm, reverse", "cdm, exact spelling alone", "shared_vocab, forward", "shared_vocab, half or more")
+"""Variants that are also followed until they rest, beside all of the registry."""
+
 
 def labels() -> list[str]:
     """Names of all methods that are compared."""

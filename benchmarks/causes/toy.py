@@ -10,7 +10,8 @@ from torch import Tensor
 from benchmarks.causes.descent import descend, mean_bytes
 from benchmarks.causes.exact import Expected, ToyPair, cosine, full_returns, interval
 from benchmarks.causes.language import NO_LOOK_AHEAD, PREFIX_FREE, VOCABULARIES, Source, free_table, table_of
-from benchmarks.causes.methods import ONE_VOCABULARY_ONLY, method
+from benchmarks.causes.methods import AT_REST, ONE_VOCABULARY_ONLY, method
+from crossdistill.objectives import available
 
 CONTROL = "whole log-ratio at each token (control)"
 STEP = 0.01
@@ -91,7 +92,7 @@ def descents(kind: str, distance: float, number: int, longest: int, names: Seque
     rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for pair, equal in pairs(kind, distance, number, longest):
         start = float(pair.reverse_kl(pair.student.logits))
-        for name in methods_for(kind, names):
+        for name in methods_for(kind, [name for name in names if name in available() or name in AT_REST]):
             row = rows[name]
             row["start_kl"].append(start)
             row["gradient_at_agreement"].append(agreement(pair, equal, name))
