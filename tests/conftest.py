@@ -18,9 +18,11 @@ ABOVE_THE_CORE = {
     "train": [
         "architectures",
         "benchmarks/test_prepare_real.py",
+        "arena",
         "engines",
         "harness",
         "chat/test_roles.py",
+        "report/arena",
         "server",
         "train",
         "runs",
@@ -56,6 +58,7 @@ ABOVE_THE_CORE = {
         "eval/generation/test_served.py",
     ],
     "eval": [
+        "arena",
         "cli/test_compare.py",
         "cli/test_eval.py",
         "cli/test_report.py",
@@ -65,13 +68,20 @@ ABOVE_THE_CORE = {
         "eval/tasks",
         "eval/test_cost_fit.py",
         "eval/test_scores.py",
+        "report/arena",
         "report/comparison",
         "report/cost",
         "runs/test_eval_parameters.py",
         "runs/test_evaluate.py",
         "runs/test_spending.py",
     ],
-    "report": ["cli/test_report.py", "report/test_html.py", "report/test_charts.py", "report/comparison"],
+    "report": [
+        "cli/test_report.py",
+        "report/arena",
+        "report/comparison",
+        "report/test_charts.py",
+        "report/test_html.py",
+    ],
 }
 """Extra -> tests that need it. Without it they are not collected, and all others must pass (`make test-core`)."""
 collect_ignore = [path for extra, paths in ABOVE_THE_CORE.items() if missing(extra) for path in paths]

@@ -15,6 +15,8 @@ PACKAGES = ("", ".align", ".tokens", ".chat", ".ops", ".objectives", ".teachers"
 FLAGS = doctest.NORMALIZE_WHITESPACE
 
 NEEDS = {
+    "crossdistill.arena": "train",
+    "crossdistill.arena.overall": "eval",
     "crossdistill.train": "train",
     "crossdistill.runs": "train",
     "crossdistill.integrations.async_trl": "train",

@@ -54,7 +54,6 @@ def wilcoxon(differences: np.ndarray) -> float:
         >>> wilcoxon(np.array([0.5, 0.25, 0.25, 0.125, 0.0, 0.5]))
         0.0625
     """
-    from scipy.stats import PermutationMethod
     from scipy.stats import wilcoxon as signed_rank
 
     # equal differences of averages, such as 0.3 - 0.2 and 0.2 - 0.1, must be equal in floating point too
@@ -62,8 +61,20 @@ def wilcoxon(differences: np.ndarray) -> float:
     left = left[left != 0]
     if len(left) < 2:  # of a single difference either sign is as extreme
         return 1.0
-    method = PermutationMethod(n_resamples=2**_MAX_EXACT) if len(left) <= _MAX_EXACT else "auto"
-    return float(signed_rank(left, method=method).pvalue)
+    return _exact_signed_rank(left) if len(left) <= _MAX_EXACT else float(signed_rank(left).pvalue)
+
+
+def _exact_signed_rank(differences: np.ndarray) -> float:
+    """The share of all signs whose sum of positive ranks is as far from its mean as the one seen."""
+    from scipy.stats import rankdata
+
+    doubled = (2 * rankdata(np.abs(differences))).astype(int)  # mean ranks of equal sizes may be halves
+    ways = np.ones(1)  # number of signs for each sum of ranks
+    for rank in doubled:
+        ways = np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))
+    from_mean = np.abs(2 * np.arange(len(ways)) - doubled.sum())
+    seen = abs(2 * doubled[differences > 0].sum() - doubled.sum())
+    return float(ways[from_mean >= seen].sum() / ways.sum())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,0 +1,1 @@
+"""The arena's results, from the content of ``arena.json``: in the terminal, as Markdown, and as a page."""
