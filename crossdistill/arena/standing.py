@@ -25,7 +25,7 @@ class Standing:
         method: likewise; that of a control is in CONTROLS.
         kind: which of the two it is.
         lacking: why it cannot be run at all, such as a control without its examples; None if it can.
-        tuning: rate -> outcome of its tuning run; None if that is missing. Empty if there is a single rate, untried.
+        tuning: rate -> outcome of its tuning run; None if that is missing.
         rate: at which it is compared; None if it is not chosen yet, or cannot be.
         runs: seed -> outcome of the compared run; None if that is missing.
     """
@@ -130,8 +130,6 @@ def _standing(
 ) -> Standing:
     tuning = {rate: outcomes.get(Cell(pair, method, "tune", rate, arena.tuning_seed)) for rate in arena.rates}
     rate = None if None in tuning.values() else chosen_rate(filter(None, tuning.values()))
-    if len(arena.rates) == 1 and not any(tuning.values()):  # there is nothing to choose
-        tuning, rate = {}, arena.rates[0]
     runs = {
         seed: None if rate is None else outcomes.get(Cell(pair, method, "test", rate, seed)) for seed in arena.seeds
     }

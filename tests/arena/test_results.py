@@ -91,14 +91,10 @@ def test_the_rate_is_the_best_on_validation_and_its_edge_is_told():
     assert row(results(highest), "bpm")["edge"] == "highest"
 
 
-def test_a_single_rate_needs_no_tuning():
+def test_a_single_rate_is_no_choice():
     arena = arena_file(rates=[3e-4], seeds=[0, 1])
-    whole = simulated(arena, num_problems=40)
-    untuned = without(whole, "/tune")
-    for outcomes in (whole, untuned):
-        found = row(results(outcomes, arena))
-        assert (found["status"], found["rate"], found["edge"]) == ("done", 3e-4, "only")
-    assert results(untuned, arena)["cells"]["missing"] == 0
+    found = row(results(simulated(arena, num_problems=40), arena))
+    assert (found["status"], found["rate"], found["edge"]) == ("done", 3e-4, "only")
 
 
 # --- what is missing, failed or diverged
