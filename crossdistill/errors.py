@@ -47,7 +47,9 @@ class OutOfSpaceError(RuntimeError):
 
 
 class EvaluationError(RuntimeError):
-    """An evaluation during training failed. What was trained so far is saved, and the run can be resumed.
+    """An evaluation during training, or the reward of a run, failed.
+
+    What was trained so far is saved, and the run can be resumed.
 
     The command line prints the message and exits with code 70.
     """

@@ -27,6 +27,13 @@ from crossdistill.distill.checks import (
     scoring_temperature,
 )
 from crossdistill.distill.given_logprobs import check_ends, given_logprobs
+from crossdistill.distill.group_rewards import (
+    Rewards,
+    check_reward_weight,
+    check_rewards,
+    check_takes_rewards,
+    with_rewards,
+)
 from crossdistill.distill.loss import loss_of
 from crossdistill.distill.multi_teacher import MultiTeacherScorer
 from crossdistill.distill.pending import PendingBatch
@@ -68,6 +75,8 @@ class Distiller:
         template_kwargs: keyword arguments of the student's chat template.
         teacher_template_kwargs: of the teacher's chat template; by name if there are several.
         tools: functions that the student may call; both templates are shown them.
+        reward_weight: of a reward beside the teacher, if :meth:`score` is given rewards
+            (:mod:`crossdistill.distill.group_rewards`).
         text_tokens: special tokens of the student that are read as text (:meth:`ByteVocab.from_tokenizer`).
         pairs: vocabularies that were paired before, by teacher; made if left out.
 
@@ -105,17 +114,20 @@ class Distiller:
         template_kwargs: TemplateKwargs | None = None,
         teacher_template_kwargs: TemplateKwargs | None = None,
         tools: Sequence[Any] | None = None,
+        reward_weight: float = 1.0,
         text_tokens: Collection[str] = (),
         pairs: Mapping[str, VocabPair] | None = None,
     ):
         named = teacher if isinstance(teacher, Mapping) else {ONE_TEACHER: teacher}
         check_arguments(named, student, temperature, routing, teacher_template_kwargs)
+        check_reward_weight(reward_weight)
         FindingLog().add_all(make_deterministic(tokenizer, "student"))
         ensure_template(tokenizer)
         self.objective = check_objective(get(objective) if isinstance(objective, str) else objective)
         self.teachers = {name: check_teacher(one) for name, one in named.items()}
         self.student = student
         self.temperature = temperature
+        self.reward_weight = reward_weight
         self.timers = Timers()
         self.is_verified = False
         self._is_same_engine = False
@@ -168,6 +180,7 @@ class Distiller:
         conversations: Sequence[Sequence[Message]] | None = None,
         is_sampled: bool = True,
         groups: Sequence[Hashable] | None = None,
+        rewards: Rewards | None = None,
     ) -> ScoredBatch:
         """Have responses scored by the teacher, and assign credit.
 
@@ -186,13 +199,16 @@ class Distiller:
             groups: of each row, anything that the responses to one prompt that were sampled together have in common and
                 no other row has, such as the number of the prompt; None if each row is alone. Equal texts are not taken
                 for a group.
+            rewards: of each row, compared within its group and added to its advantages with `reward_weight`; None for
+                a row that has none.
 
         Returns:
             Advantages, loss mask and old log-probs, [B, C].
 
         Raises:
             InputError: no log-probabilities and no student to compute them, an objective that takes the student's own
-                samples alone and other responses, or a group whose rows have different prompts or teachers.
+                samples alone and other responses, a group whose rows have different prompts or teachers, or rewards
+                that are not finite, have no others to be compared with, or that the objective does not read.
             TeacherError: the teacher failed.
         """
         if not is_sampled and self.objective.on_policy_only:
@@ -209,10 +225,13 @@ class Distiller:
         sampled = sampled_masks, conversations, is_sampled
         rollout = Rollout.of(prompts, prompt_ids, completion_ids, *sampled, teachers, groups)
         check_ends(rollout, self.stop_ids)
+        if rewards is not None:  # before the teacher is asked
+            check_takes_rewards(self.objective)
+            check_rewards(rewards, rollout.groups)
         with self.cancelled_on_error():
             pending = self.submit(rollout)
             student = self._student_logprobs(pending, old_logprobs, stop_logprobs)
-            return self.collect([pending], student)
+            return self.collect([pending], student, rewards)
 
     def submit(self, rollout: Rollout) -> PendingBatch:
         """Begin to score a rollout; a teacher that computes elsewhere works from now on."""
@@ -227,12 +246,15 @@ class Distiller:
         weights = [rows[turn.row] for turn in rollout.turns]
         return PendingBatch(rollout, stops, self._scorer_of_all.submit(rollout.turns, responses, weights))
 
-    def collect(self, parts: Sequence[PendingBatch], student: StudentLogprobs) -> ScoredBatch:
+    def collect(
+        self, parts: Sequence[PendingBatch], student: StudentLogprobs, rewards: Rewards | None = None
+    ) -> ScoredBatch:
         """Wait for the teachers of submitted rollouts, and assign credit.
 
         Args:
             parts: one after the other they make up the batch.
             student: log-probabilities of all their turns.
+            rewards: of all their rows; see :meth:`score`.
         """
         responses: list[ScoredResponse] = []
         for part in parts:
@@ -240,6 +262,9 @@ class Distiller:
             logprobs = StudentLogprobs(student.tokens[own], student.stops[own])
             responses += map(self._bounded, self._scorer_of_all.collect(part.scores, logprobs))  # type: ignore[arg-type]
         rollout = Rollout.concatenate([part.rollout for part in parts])
+        if rewards is not None:
+            check_takes_rewards(self.objective)
+            responses = with_rewards(responses, rollout, rewards, self.reward_weight)
         return ScoredBatch(
             pad(rollout.scatter([item.advantages for item in responses])),
             pad(rollout.scatter([item.mask for item in responses])),

@@ -10,6 +10,7 @@ from typing import Any
 from crossdistill.errors import InputError
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.sampling import Sampling
 
 
@@ -76,14 +77,32 @@ class Task(ABC):
             InputError: a parameter is unknown, the problems cannot be read, there are none or fewer than the limit,
                 answers are missing, or an id occurs twice.
         """
-        self._check_parameters(options)
+        self.check_parameters(options)
         problems = list(self.all_problems(options))
         if not problems:
             raise InputError(f"task {self.name!r} has no problems: give it a source with at least one.")
         check_unique(self.name, problems)
         return problems if options.limit is None else _drawn(self.name, problems, options.limit, options.seed)
 
-    def _check_parameters(self, options: TaskOptions) -> None:
+    def training_reference(self, row: Row) -> Any:
+        """The reference of a row of training data, if the task's grader is the reward of a run.
+
+        By default its ``answer``, as it stands; a task whose own rows look otherwise says how they are read.
+
+        Args:
+            row: of the training data.
+
+        Raises:
+            InputError: it has none, or one that the grader would not understand.
+        """
+        return row.value("answer")
+
+    def check_parameters(self, options: TaskOptions) -> None:
+        """Check that the options name parameters of this task alone.
+
+        Raises:
+            InputError: they name another one.
+        """
         for name in options.parameters:
             if name not in self.parameters:
                 known = ", ".join(self.parameters) or "none"

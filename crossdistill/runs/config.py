@@ -89,6 +89,9 @@ class RunConfig(_File):
     completion_column: str = Field(
         default="completion", description="Column with given responses (texts), used if on_policy_share is below 1."
     )
+    answer_column: str | None = Field(
+        default=None, description="Column with the right answers, if train.reward grades by one that is not `answer`."
+    )
     preset: str | None = Field(
         default=None, description='Named settings that all other keys override; "paper" for those of the paper.'
     )

@@ -12,7 +12,7 @@ from rich.console import Console
 from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.routing import COLUMN, REFERENCE
-from crossdistill.errors import TeacherError
+from crossdistill.errors import InputError, TeacherError
 from crossdistill.extras import missing
 from crossdistill.files import write_text
 from crossdistill.inspection.choice import AUTO
@@ -125,6 +125,7 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         "student": config.student,
         "teacher": ", ".join(models.values()),
         **({} if reference is None else {"reference": reference}),
+        **({} if trainer.reward is None else {"reward": _reward_entry(trainer.args)}),
         "seed": trainer.args.seed,
         "versions": versions(),
         "config": config.model_dump(mode="json"),
@@ -134,6 +135,10 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         "findings": trainer.findings.as_list(),
         "warnings": trainer.watchdog.as_list(),
     }
+
+
+def _reward_entry(args: CrossTokenizerConfig) -> dict[str, Any]:
+    return {"name": args.reward, "weight": args.reward_weight, "num_generations": args.num_generations}
 
 
 Sample = tuple[dict[str, Any], SampleView]
@@ -209,7 +214,11 @@ def _datasets(config: RunConfig) -> tuple[Any, Any]:
     columns = {"prompt": config.prompt_column}
     needs_completions = config.train.get("on_policy_share", 1) < 1 and config.train.get("off_policy", GIVEN) == GIVEN
     completions = {"completion": config.completion_column} if needs_completions else {}
-    prompts = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns | completions)
+    if config.answer_column is not None and not config.train.get("reward"):
+        raise InputError("answer_column is read by a reward, and there is none: set train.reward, or leave it out.")
+    answers = {} if config.answer_column is None else {"answer": config.answer_column}
+    wanted = columns | completions | answers
+    prompts = load_rows(config.dataset, config.dataset_split, config.dataset_name, wanted)
     if config.eval_dataset is None:
         return prompts, None
     eval_prompts = load_rows(config.eval_dataset, config.eval_split, config.dataset_name, columns)

@@ -41,7 +41,8 @@ def distiller_of(
     size = full_shape(student.get_input_embeddings().weight)[0]
     vocab = ByteVocab.from_tokenizer(setup.tokenizer, size, args.text_tokens or ())
     pairs = {name: pair_of(vocab, student_stop_ids, teacher, args.stop_unit) for name, teacher in teachers.items()}
-    choice = choice_for(args, [(teacher, pairs[name]) for name, teacher in teachers.items()], setup.routing.mixes)
+    mixes = setup.routing.mixes or args.reward is not None
+    choice = choice_for(args, [(teacher, pairs[name]) for name, teacher in teachers.items()], mixes)
     objective = get(choice.objective, **choice.options) if args.objective == AUTO else args.make_objective()
     for name, teacher in teachers.items():
         if teacher is not setup.teachers[name].model:
@@ -58,6 +59,7 @@ def distiller_of(
         template_kwargs=renderer.template_kwargs,
         teacher_template_kwargs=kwargs if len(kwargs) > 1 else next(iter(kwargs.values())),
         tools=renderer.tools or None,
+        reward_weight=args.reward_weight,
         pairs=pairs,
     )
     return distiller, choice

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from crossdistill.errors import InputError, ServerError
+from crossdistill.errors import EvaluationError, InputError, ServerError
 from crossdistill.objectives.shared import auxiliary_heads
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.base import TeacherFindingError
@@ -30,8 +30,8 @@ TEACHERS_FILE = "teachers.json"
 class CheckpointingTrainer(ResumableTrainer, StreamingTrainer):
     """Resumes as if there had been no interruption. The student that it saves is the plain model.
 
-    If a server fails (ServerError) or a stream (StreamError), the last optimisation step is saved before the error is
-    raised.
+    If a server fails (ServerError), a stream (StreamError) or a reward (EvaluationError), the last optimisation step is
+    saved before the error is raised.
 
     Attributes:
         teachers: by name.
@@ -63,7 +63,7 @@ class CheckpointingTrainer(ResumableTrainer, StreamingTrainer):
                 monitor.load(checkpoint)
         try:
             return super().train(checkpoint, **kwargs)
-        except (ServerError, TeacherFindingError, StreamError):
+        except (ServerError, TeacherFindingError, StreamError, EvaluationError):
             self._save_last_step()
             raise
 

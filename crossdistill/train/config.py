@@ -19,6 +19,9 @@ from crossdistill.train.generations import check_generations
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
 from crossdistill.train.preflight.noise import NEFTUNE
+from crossdistill.train.reward.base import Reward
+from crossdistill.train.reward.checks import check_no_reward, check_reward
+from crossdistill.train.reward.choice import reward_of
 from crossdistill.train.sampling_settings import check_sampling
 from crossdistill.train.unsupported import UNSUPPORTED, check_unsupported
 
@@ -166,6 +169,25 @@ class CrossTokenizerConfig(DistillationConfig):
         default=None,
         metadata={"help": "Of several teachers, name -> weight: all score every response; advantages are averaged."},
     )
+    reward: str | None = field(
+        default=None,
+        metadata={
+            "help": "Grades the responses beside the teacher, on the data's column `answer`: a task of `crossdistill "
+            "eval`, a file of your own, or the import path of a function (as for TRL's GRPOTrainer) or of a task. In "
+            "Python also the function or task itself. Needs num_generations of 2 or more. None: the teacher alone."
+        },
+    )
+    reward_weight: float = field(
+        default=1.0,
+        metadata={
+            "help": "Nats that a reward of one standard deviation above the mean of its group adds to the advantage of "
+            "each token."
+        },
+    )
+    reward_options: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "Of a reward that is a task: parameters, seed, sandbox, workers."},
+    )
     text_tokens: list[str] | None = field(
         default=None,
         metadata={
@@ -188,6 +210,7 @@ class CrossTokenizerConfig(DistillationConfig):
     _VALID_DICT_FIELDS: ClassVar[list[str]] = [
         *DistillationConfig._VALID_DICT_FIELDS,
         "objective_options",
+        "reward_options",
         "teacher_chat_template_kwargs",
         "teacher_rules",
         "teacher_server",
@@ -235,6 +258,7 @@ class CrossTokenizerConfig(DistillationConfig):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         check_generations(self)
+        self._take_reward(named)
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
             raise InputError(
                 f"save_steps = {self.save_steps} is not a multiple of num_iterations = {self.num_iterations}: a "
@@ -262,6 +286,28 @@ class CrossTokenizerConfig(DistillationConfig):
         if self._objective is not None:
             return self._objective
         return get(self.objective, **cast(dict[str, Any], self.objective_options or {}))
+
+    def _take_reward(self, objective: Objective | None) -> None:
+        """Check the reward, and keep one that is given as an object; the field then has its name for logs."""
+        given: Any = self.reward
+        self._given_reward: Reward | None = None
+        if given is None:
+            check_no_reward(self)
+            return
+        made = reward_of(given, cast(dict[str, Any] | None, self.reward_options))
+        check_reward(self, objective)
+        if not isinstance(given, str):
+            self._given_reward, self.reward = made, made.name
+
+    def make_reward(self) -> Reward | None:
+        """The reward that the configuration names, or was given; None if it has none."""
+        if self.reward is None or self._given_reward is not None:
+            return self._given_reward
+        return reward_of(self.reward, cast(dict[str, Any] | None, self.reward_options))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without a given reward: checkpoints hold a pickle of the configuration, which a function may not go into."""
+        return {**self.__dict__, "_given_reward": None}
 
 
 def check_temperature(objective: Objective | None, temperature: float) -> None:

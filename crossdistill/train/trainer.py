@@ -7,6 +7,7 @@ Generation, tools, PEFT, distribution, loggers and the hub are inherited.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from crossdistill.distill import Rollout, ScoredBatch, ScoredResponse
 from crossdistill.distill.checks import scoring_temperature
 from crossdistill.distill.routing import COLUMN
 from crossdistill.distill.student import StudentInputs, check_finite, collate, supervised_states
-from crossdistill.errors import TeacherError
+from crossdistill.errors import EvaluationError, TeacherError
 from crossdistill.findings import FindingError
 from crossdistill.flops import ModelFlops
 from crossdistill.objectives import Objective
@@ -49,6 +50,8 @@ from crossdistill.train.preflight.noise import check_noise
 from crossdistill.train.preflight.setup import Setup, setting_up
 from crossdistill.train.preflight.student import made_ready
 from crossdistill.train.preflight.turns import asks_for_sharding, check_turns
+from crossdistill.train.reward.metrics import RewardMetrics
+from crossdistill.train.reward.run_reward import RunReward
 from crossdistill.train.together import raised_on_all
 from crossdistill.train.vllm.sampled_logprobs import KeepSampledLogprobs
 
@@ -79,6 +82,7 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
         scored: the responses of the latest batch (their turns, if tools are called), with alignments and advantages.
         student_vocab: the student's tokens as bytes.
         teachers: by name; ``"teacher"`` if there is one.
+        reward: grades the responses beside the teacher; None if the configuration names no reward.
         choice: the objective's name and options, and why it was chosen if the configuration says "auto".
         findings: what was found that may harm the run and does not end it.
         monitors: watch the run and change no gradient.
@@ -154,6 +158,9 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
             self._off_policy = OffPolicyResponses(args, *parts, self.findings)
         if self.use_vllm:
             self.vllm_generation = KeepSampledLogprobs(self.vllm_generation, student)
+        self.reward: RunReward | None = None
+        if (reward := args.make_reward()) is not None:
+            self.reward = RunReward(reward, self.student_vocab, self.eos_token_ids)
         self.scored: list[ScoredResponse] = []
         self._batches: dict[str, ScoredBatch] = {}
         self._teacher_renderers = {name: one.renderer(self.tools) for name, one in setup.teachers.items()}
@@ -175,6 +182,10 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
             args.stop_unit,
         )
         self.monitors = monitors.all
+        self.reward_metrics = None
+        if self.reward is not None:
+            self.reward_metrics = RewardMetrics(self.reward, str(args.reward), self.total, self.findings)
+            self.monitors.append(self.reward_metrics)
         self.policy = PolicyCheck(monitors.watchdog, monitors.sampler, self.total)
         self.usage, self.metrics, self.watchdog = monitors.usage, monitors.metrics, monitors.watchdog
         use_progress_bar(self, ProgressBar())
@@ -241,9 +252,13 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
             with timed("student"):
                 ends = [position for part in parts for position in part.stop_positions]
                 old_logprobs = self.old_logprobs(rollout, inputs, ends)
-            with raised_on_all(TeacherError, TeacherFindingError, FindingError):
+            with raised_on_all(TeacherError, TeacherFindingError, FindingError, EvaluationError):
                 check_finite(old_logprobs.tokens, lambda: self.not_finite(inputs))
-                return inputs, distiller.collect(parts, old_logprobs)
+                rewards = None
+                if self.reward is not None and self.model.training:
+                    with timed("reward"):  # a remote teacher scores in the meantime
+                        rewards = self.reward.of(rows, rollout)
+                return inputs, distiller.collect(parts, old_logprobs, rewards)
 
     def _compute_loss(
         self, unwrapped_student: Any, inputs: Any, num_items_in_batch: Any
@@ -302,12 +317,16 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         mode = "train" if self.model.training else "eval"
-        self._metrics[mode].update({name: [value] for name, value in self.metrics.take(mode).items()})
+        metrics = self.metrics.take(mode)
+        if mode == "train" and self.reward_metrics is not None:
+            metrics |= self.reward_metrics.take()
+        self._metrics[mode].update({name: [value] for name, value in metrics.items()})
         super().log(logs, start_time)
 
     def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
         self.distiller.timers.take()  # training is timed from here
-        result = super().train(resume_from_checkpoint, **kwargs)
+        with self.reward or nullcontext():
+            result = super().train(resume_from_checkpoint, **kwargs)
         self.coverage_guard.check()
         return result
 

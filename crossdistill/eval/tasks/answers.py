@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from crossdistill.errors import InputError
-from crossdistill.eval.tasks.rows import Row
+from crossdistill.eval.row import Row
 
 _SOLUTION_END = "####"
 

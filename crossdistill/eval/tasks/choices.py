@@ -4,7 +4,9 @@ import random
 from collections.abc import Sequence
 from string import ascii_uppercase
 
+from crossdistill.errors import InputError
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.tasks.instruction import instructed_text
 
 
@@ -38,3 +40,26 @@ def choice_problem(
     listed = "\n".join(f"{ascii_uppercase[place]}) {choices[index]}" for place, index in enumerate(order))
     prompt = instructed_text(f"{question.rstrip()}\n\n{listed}\n", instruction).rstrip()
     return Problem(problem_id, prompt, ascii_uppercase[order.index(right)])
+
+
+def letter(row: Row, letters: str) -> str:
+    """The ``answer`` of a row whose prompt names its choices by letters.
+
+    Args:
+        row: of training data.
+        letters: of the choices.
+
+    Raises:
+        InputError: it is none of them.
+
+    Example:
+        >>> letter(Row({"prompt": "Which is a prime? A) 4 B) 5", "answer": "B"}, 0, "the training data"), "AB")
+        'B'
+    """
+    answer = row.text("answer").strip()
+    if len(answer) != 1 or answer not in letters:
+        raise InputError(
+            f"{row.where} has {answer!r} as 'answer': give the letter of the right choice as the prompt names it, one "
+            f"of {', '.join(letters)}."
+        )
+    return answer

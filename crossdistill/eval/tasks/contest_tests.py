@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 from crossdistill.errors import InputError
-from crossdistill.eval.tasks.rows import Row
+from crossdistill.eval.row import Row
 
 MAX_BYTES = 2**29
 """Most bytes of the tests of one problem, unpacked."""

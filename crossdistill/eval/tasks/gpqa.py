@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
-from crossdistill.eval.tasks.choices import choice_problem
+from crossdistill.eval.tasks.choices import choice_problem, letter
 from crossdistill.eval.tasks.instruction import LETTER
 from crossdistill.eval.tasks.math_rows import row_id
 from crossdistill.eval.tasks.rows import HubData, read_rows
@@ -45,6 +46,10 @@ class GPQADiamond(Task):
             )
             for row in read_rows(_HUB, options.source)
         ]
+
+    def training_reference(self, row: Row) -> str:
+        """The letter of the right choice, as the row's own prompt names it."""
+        return letter(row, "ABCD")
 
     def grader(self, options: TaskOptions) -> Grader:
         """Of letters."""

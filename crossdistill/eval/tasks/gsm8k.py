@@ -1,8 +1,9 @@
 """GSM8K: 1,319 word problems of school mathematics (Cobbe et al. 2021), the test split."""
 
+from crossdistill.eval.row import Row
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.tasks.math_rows import MathTask
-from crossdistill.eval.tasks.rows import HubData, Row
+from crossdistill.eval.tasks.rows import HubData
 
 
 class GSM8K(MathTask):

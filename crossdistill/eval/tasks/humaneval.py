@@ -1,8 +1,9 @@
 """HumanEval (Chen et al. 2021): 164 functions to complete; HumanEval+ (Liu et al. 2023) has more tests for each."""
 
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.tasks.programs import ProgramTask, asserted
-from crossdistill.eval.tasks.rows import HubData, Row
+from crossdistill.eval.tasks.rows import HubData
 
 _HUB = {"humaneval": HubData("openai/openai_humaneval"), "humaneval_plus": HubData("evalplus/humanevalplus")}
 

@@ -9,12 +9,13 @@ from typing import Any
 from crossdistill.errors import InputError
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
 from crossdistill.eval.tasks.contest_tests import ContestTests
 from crossdistill.eval.tasks.instruction import instructed
 from crossdistill.eval.tasks.programs import code_grader
-from crossdistill.eval.tasks.rows import Row, is_local, reaching_hub, read_file
+from crossdistill.eval.tasks.rows import is_local, reaching_hub, read_file
 
 HUB = "livecodebench/code_generation_lite"
 _FILES = ("test.jsonl", "test2.jsonl", "test3.jsonl", "test4.jsonl", "test5.jsonl", "test6.jsonl")
@@ -66,6 +67,10 @@ class LiveCodeBench(Task):
         if not problems:
             raise InputError(f"LiveCodeBench {version} has no problem from {start} to {end}: widen the window.")
         return problems
+
+    def training_reference(self, row: Row) -> Any:
+        """The tests of a row that has the columns of the task's own."""
+        return _problem(row, "").reference
 
     def grader(self, options: TaskOptions) -> Grader:
         """Of programs, which are run in a sandbox."""

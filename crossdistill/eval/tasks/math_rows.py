@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.task import Task, TaskOptions
 from crossdistill.eval.tasks.answers import answer_texts
 from crossdistill.eval.tasks.instruction import BOXED, instructed
-from crossdistill.eval.tasks.rows import HubData, Row, read_rows
+from crossdistill.eval.tasks.rows import HubData, read_rows
 
 _QUESTIONS = ("problem", "question", "prompt")
 _IDS = ("unique_id", "id", "problem_idx")
@@ -36,6 +37,10 @@ class MathTask(Task):
     def reference(self, row: Row) -> str | list[str]:
         """The right answer of a row."""
         return answer_texts(row, "answer")
+
+    def training_reference(self, row: Row) -> str | list[str]:
+        """As of the task's own rows."""
+        return self.reference(row)
 
     def grader(self, options: TaskOptions) -> Grader:
         """Of expressions, by math-verify."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.tasks.programs import ProgramTask, asserted
-from crossdistill.eval.tasks.rows import HubData, Row
+from crossdistill.eval.tasks.rows import HubData
 
 _HUB = {
     "mbpp": HubData("google-research-datasets/mbpp", config="full"),

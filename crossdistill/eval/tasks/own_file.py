@@ -12,13 +12,14 @@ from crossdistill.chat.messages import Prompt, text_of
 from crossdistill.errors import InputError
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.task import Task, TaskOptions
 from crossdistill.eval.tasks.answers import answer_texts
-from crossdistill.eval.tasks.choices import choice_problem
+from crossdistill.eval.tasks.choices import choice_problem, letter
 from crossdistill.eval.tasks.instruction import BOXED, LETTER, PROGRAM, instructed
 from crossdistill.eval.tasks.math_rows import row_id
 from crossdistill.eval.tasks.programs import code_grader
-from crossdistill.eval.tasks.rows import HubData, Row, read_rows
+from crossdistill.eval.tasks.rows import HubData, read_rows
 
 _QUESTIONS = ("prompt", "question", "problem")
 
@@ -61,10 +62,20 @@ class OwnFile(Task):
         if self._kind == "choices":
             from crossdistill.eval.grading.choice import ChoiceGrader
 
-            return ChoiceGrader(ascii_uppercase[: max(len(_choices(row)) for row in self._rows)])
+            return ChoiceGrader(self._letters)
         from crossdistill.eval.grading.math_answer import MathGrader
 
         return MathGrader(options.workers)
+
+    def training_reference(self, row: Row) -> Any:
+        """As of the file's own rows; of a choice, the letter by which the row's own prompt names it."""
+        if self._kind == "choices":
+            return letter(row, self._letters)
+        return {"tests": _program, "answer": _answer}[self._kind](row, TaskOptions()).reference
+
+    @property
+    def _letters(self) -> str:
+        return ascii_uppercase[: max(len(_choices(row)) for row in self._rows)]
 
     @cached_property
     def _rows(self) -> list[Row]:

@@ -6,10 +6,11 @@ from typing import Any
 
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
 from crossdistill.eval.tasks.instruction import PROGRAM, instructed
-from crossdistill.eval.tasks.rows import HubData, Row, read_rows
+from crossdistill.eval.tasks.rows import HubData, read_rows
 
 
 class ProgramTask(Task):
@@ -33,6 +34,10 @@ class ProgramTask(Task):
     @abstractmethod
     def problem(self, row: Row, instruction: str) -> Problem:
         """The problem of a row, whose prompt ends with an instruction unless that is empty."""
+
+    def training_reference(self, row: Row) -> Any:
+        """The tests of a row that has the columns of the task's own."""
+        return self.problem(row, "").reference
 
     def grader(self, options: TaskOptions) -> Grader:
         """Of programs, which are run in a sandbox."""

@@ -9,6 +9,7 @@ from typing import Any
 from crossdistill.errors import InputError
 from crossdistill.eval.grading.base import Grader
 from crossdistill.eval.problem import Problem
+from crossdistill.eval.row import Row
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
 from crossdistill.eval.tasks.instruction import instructed
@@ -70,6 +71,17 @@ class ReasoningGym(Task):
                 prompt = instructed(entry["question"], instruction)
                 problems.append(Problem(f"{options.seed}-{index}", prompt, {"index": index, **entry}))
         return problems
+
+    def training_reference(self, row: Row) -> dict[str, Any]:
+        """The index of the problem among those that the generator makes from the seed and the parameters."""
+        entry = row.value("answer")
+        index = entry.get("index") if isinstance(entry, Mapping) else entry
+        if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+            raise InputError(
+                f"{row.where} has {entry!r} as 'answer': reasoning-gym verifies answers to problems that it makes "
+                "again, so give the problem's index, with the parameters and the seed of the data."
+            )
+        return {"index": index}
 
     def grader(self, options: TaskOptions) -> Grader:
         """Reasoning-gym's own verifier of this generator."""

@@ -34,6 +34,7 @@ _SHAPED = (
     "them for the policy's"
 )
 _WHY = {
+    "reward": "the place of its rewards holds the teacher's advantages",
     "on_policy_share": "verl's responses are always the student's own samples",
     "off_policy": "verl's responses are always the student's own samples",
     "rollout_parts": "a response is scored as soon as it is sampled, whatever this says",

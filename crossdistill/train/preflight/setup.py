@@ -109,6 +109,7 @@ class Setup:
         _check_models(model, models, args)
         log.add_all(_reference_findings(models))
         routing = _routing(models, args, datasets, objective)
+        _check_reward(args, datasets[0])
         student = _student(model, args, tokenizers[0], tools, log)
         check_ids(args, student.num_ids)
         teachers = {name: teacher_setup(name, models, args, tokenizers[1], log) for name in models}
@@ -242,6 +243,12 @@ def _routing(
     routing = Routing(tuple(models), rules, weights)
     routing.check(all_rows(datasets), objective)
     return routing
+
+
+def _check_reward(args: CrossTokenizerConfig, train_dataset: Any) -> None:
+    reward = args.make_reward()
+    if reward is not None and train_dataset is not None:
+        reward.check(all_rows([train_dataset]))
 
 
 def _row_check(

@@ -9,7 +9,8 @@ from datasets import Dataset, DatasetDict
 from datasets.exceptions import DatasetNotFoundError
 
 from crossdistill.errors import InputError
-from crossdistill.eval.tasks.rows import HubData, Row, is_local, read_rows
+from crossdistill.eval.row import Row
+from crossdistill.eval.tasks.rows import HubData, is_local, read_rows
 from tests.eval.tasks.files import write
 
 HUB = HubData("someone/sums", config="main")
