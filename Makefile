@@ -16,7 +16,7 @@ TRANSFORMERS ?=
 UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser and not harness
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser test-harness teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
+.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser test-harness arena-real arena-gpu teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -40,6 +40,8 @@ help:
 	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
 	@echo "make test-browser the pages in a headless Chromium, wide and on a phone (apt-get install chromium)"
 	@echo "make test-harness lm-eval and evalscope on tiny local tasks, each in an environment of its own (up to 12 GB)"
+	@echo "make arena-real   methods against each other on SmolLM2 and Gemma, both ways, on a CPU (make real-models first)"
+	@echo "make arena-gpu    the same with five seeds on a GPU (ARGS=\"--jobs 8\": cells side by side)"
 	@echo "make fuzz         a million random cases of alignment and encoding (ARGS=\"--cases 1000 --seed 1\")"
 	@echo "make demo-models  train the demo's tokenizers and models anew"
 	@echo "make arena-models train those of arena A anew (twenty minutes on two idle cores)"
@@ -168,6 +170,11 @@ $(HARNESS_VENVS)/%/.ready: pyproject.toml
 test-harness: $(VENV)/.ready $(HARNESS_VENVS)/lm-eval/.ready $(HARNESS_VENVS)/evalscope/.ready
 	LM_EVAL_PYTHON=$(abspath $(HARNESS_VENVS))/lm-eval/bin/python EVALSCOPE_PYTHON=$(abspath $(HARNESS_VENVS))/evalscope/bin/python \
 		OMP_NUM_THREADS=1 $(BIN)/pytest -m harness tests/harness
+
+# real-models comes first, by hand, because it asks about a licence; both commands go on where they were stopped
+arena-real arena-gpu: arena-%: $(VENV)/.ready | models/smollm2-135m-instruct
+	$(BIN)/python -m benchmarks.arena.prepare_real --output runs/arena-real
+	$(BIN)/crossdistill arena benchmarks/arena/arena_$*.toml --output runs/arena-$*-cells $(ARGS)
 
 demo-models: $(VENV)/.ready
 	$(BIN)/python -m tools.build_demo_models --output crossdistill/demo/assets

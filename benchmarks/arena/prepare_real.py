@@ -24,11 +24,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.arena.spelling import Words, examples, prompt_of
+from benchmarks.arena.rare_words import SortWords, draw, example, prompt_of
 from crossdistill.errors import InputError
+from crossdistill.eval.task import TaskOptions
 from crossdistill.runs.compare import compare_folders
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.evaluate import evaluate
+from crossdistill.runs.planned_task import PlannedTask
 from crossdistill.runs.run_file import write_json
 from crossdistill.runs.sft import sft
 
@@ -37,24 +39,34 @@ SHARES = ("start", "expert", "headroom")
 
 
 @dataclass(frozen=True)
-class Training:
-    """Sizes and settings of SFT, the same for both models.
+class Sizes:
+    """Sizes and settings, the same for both models.
 
     Attributes:
+        num_words: of a problem.
+        num_validation: validation problems by which headroom is proven.
         num_start: worked examples of a start.
         num_expert: worked examples of an expert beside these.
-        num_prompts: training prompts of the arena, none of which has been an example.
+        num_prompts: training prompts of the arena.
         batch_size: examples of a step.
         rate: learning rate of both.
         is_bf16: whether matrix products are computed in bfloat16; weights stay in float32.
     """
 
-    num_start: int = 480
-    num_expert: int = 1440
+    num_words: int = 4
+    num_validation: int = 200
+    num_start: int = 320
+    num_expert: int = 1280
     num_prompts: int = 4000
     batch_size: int = 16
     rate: float = 2e-4
     is_bf16: bool = True
+
+    @property
+    def validation(self) -> PlannedTask:
+        """The validation problems, ready to be evaluated."""
+        parameters = {"split": "validation", "size": self.num_validation, "num_words": self.num_words}
+        return PlannedTask.of(SortWords(), TaskOptions(parameters=parameters), SortWords.sampling)
 
     def config(self, student: Path, dataset: Path) -> SFTRunConfig:
         """One epoch of SFT."""
@@ -73,14 +85,13 @@ class Training:
         return SFTRunConfig(student=str(student), dataset=str(dataset), train=train)
 
 
-def prepare(models: Iterable[Path], output: Path, words: Words, training: Training) -> dict[str, Any]:
+def prepare(models: Iterable[Path], output: Path, sizes: Sizes) -> dict[str, Any]:
     """Run the stages that are not finished, and write OUTPUT/headroom.json.
 
     Args:
         models: folders of the two base models.
         output: folder to write.
-        words: what is asked.
-        training: sizes and settings.
+        sizes: and settings.
 
     Returns:
         The content of headroom.json.
@@ -89,41 +100,40 @@ def prepare(models: Iterable[Path], output: Path, words: Words, training: Traini
         InputError: bad input, or the folder was prepared with other sizes.
     """
     bases = {model.name: model for model in models}
-    write_data(output, words, training)
+    write_data(output, sizes)
     for name, base in bases.items():
         start, expert = output / name / "start", output / name / "expert"
-        fine_tune(training.config(base, output / "examples.jsonl"), start)
-        fine_tune(training.config(start / "model", output / "worked.jsonl"), expert)
+        fine_tune(sizes.config(base, output / "examples.jsonl"), start)
+        fine_tune(sizes.config(start / "model", output / "worked.jsonl"), expert)
         for folder in (start, expert):
             answers = folder.with_name(f"{folder.name}-validation")
-            evaluate(str(folder / "model"), [words.held_out("validation")], answers, resume=answers.exists())
-    found = {"words": asdict(words), "training": asdict(training), "pairs": headroom(output, list(bases))}
+            evaluate(str(folder / "model"), [sizes.validation], answers, resume=answers.exists())
+    found = {"sizes": asdict(sizes), "pairs": headroom(output, list(bases))}
     write_json(output / "headroom.json", found)
     return found
 
 
-def write_data(output: Path, words: Words, training: Training) -> None:
-    """Write the files of examples and prompts, with no word in two of them, unless they are there already.
+def write_data(output: Path, sizes: Sizes) -> None:
+    """Write the files of examples and prompts, unless they are there already.
 
     Raises:
         InputError: the folder was prepared with other sizes.
     """
-    settings, path = {"words": asdict(words), "training": asdict(training)}, output / "settings.json"
+    path = output / "sizes.json"
     if path.exists():
-        if json.loads(path.read_text()) != settings:
+        if json.loads(path.read_text()) != asdict(sizes):
             raise InputError(f"{output} was prepared with other sizes ({path}): give these, or name a new folder.")
         return
-    sizes = (training.num_start, training.num_expert, training.num_prompts)
-    given = iter(words.training(sum(sizes)))
-    start, expert, prompts = ([next(given) for _ in range(size)] for size in sizes)
+    given = draw("examples", sizes.num_start + sizes.num_expert, sizes.num_words)
+    prompts = draw("prompts", sizes.num_prompts, sizes.num_words)
     output.mkdir(parents=True, exist_ok=True)
     for name, rows in (
-        ("examples", examples(start)),
-        ("worked", examples(expert)),
-        ("prompts", ({"prompt": prompt_of(word)} for word in prompts)),
+        ("examples", map(example, given[: sizes.num_start])),
+        ("worked", map(example, given[sizes.num_start :])),
+        ("prompts", ({"prompt": prompt_of(words)} for words in prompts)),
     ):
         (output / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    write_json(path, settings)
+    write_json(path, asdict(sizes))
 
 
 def fine_tune(config: SFTRunConfig, output: Path) -> None:
@@ -163,21 +173,19 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder to write; a started one is continued.")] = Path(
         "runs/arena-real"
     ),
-    shortest: Annotated[int, typer.Option(min=1, help="Letters of the shortest word.")] = Words.shortest,
-    longest: Annotated[int, typer.Option(min=1, help="Letters of the longest word.")] = Words.longest,
-    num_validation: Annotated[int, typer.Option(min=1, help="Validation problems.")] = Words.num_validation,
-    num_start: Annotated[int, typer.Option(min=1, help="Worked examples of a start.")] = Training.num_start,
-    num_expert: Annotated[int, typer.Option(min=1, help="Worked examples more of an expert.")] = Training.num_expert,
-    num_prompts: Annotated[int, typer.Option(min=1, help="Training prompts.")] = Training.num_prompts,
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples of a step.")] = Training.batch_size,
-    rate: Annotated[float, typer.Option(help="Learning rate.")] = Training.rate,
-    bf16: Annotated[bool, typer.Option(help="Compute matrix products in bfloat16.")] = Training.is_bf16,
+    num_words: Annotated[int, typer.Option(min=2, help="Words of a problem.")] = Sizes.num_words,
+    num_validation: Annotated[int, typer.Option(min=1, help="Validation problems.")] = Sizes.num_validation,
+    num_start: Annotated[int, typer.Option(min=1, help="Worked examples of a start.")] = Sizes.num_start,
+    num_expert: Annotated[int, typer.Option(min=1, help="Worked examples more of an expert.")] = Sizes.num_expert,
+    num_prompts: Annotated[int, typer.Option(min=1, help="Training prompts.")] = Sizes.num_prompts,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples of a step.")] = Sizes.batch_size,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = Sizes.rate,
+    bf16: Annotated[bool, typer.Option(help="Compute matrix products in bfloat16.")] = Sizes.is_bf16,
 ) -> None:
     """Prepare arena B: problems, starts, experts, and the proof that there is something to learn."""
-    words = Words(shortest, longest, num_validation)
-    training = Training(num_start, num_expert, num_prompts, batch_size, rate, bf16)
+    sizes = Sizes(num_words, num_validation, num_start, num_expert, num_prompts, batch_size, rate, bf16)
     try:
-        found = prepare(models, output, words, training)
+        found = prepare(models, output, sizes)
     except InputError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(code=1) from None

@@ -2,21 +2,22 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.arena.prepare_real import Training, headroom, prepare, show
-from benchmarks.arena.spelling import HELD_OUT_SEEDS, Words, prompt_of, word_of, worked
+from benchmarks.arena.prepare_real import Sizes, headroom, prepare, show
+from benchmarks.arena.rare_words import SortWords, answer_of, draw, prompt_of
 from crossdistill.demo.run import asset
 from crossdistill.errors import InputError
-from crossdistill.eval.tasks import get
+from crossdistill.eval.task import TaskOptions
 from tests.eval.comparison.factory import entry, verdicts, write_evaluation
 
-WORDS = Words(num_validation=4, num_test=4, max_tokens=8)
-TRAINING = Training(num_start=4, num_expert=4, num_prompts=8, batch_size=2, is_bf16=False)
+SIZES = Sizes(num_words=2, num_validation=4, num_start=4, num_expert=4, num_prompts=8, batch_size=2, is_bf16=False)
 MODELS = [Path(asset("student")), Path(asset("teacher"))]
+SPLITS = ("validation", "test", "examples", "prompts")
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -26,39 +27,55 @@ def rows(path: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("arena") / "real"
-    prepare(MODELS, folder, WORDS, TRAINING)
+    prepare(MODELS, folder, SIZES)
     return folder
 
 
-def test_no_word_is_in_two_sets() -> None:
-    words = Words()
-    held_out = [[word_of(one) for one in words.held_out(split).problems] for split in HELD_OUT_SEEDS]
-    everything = [*words.training(500), *held_out[0], *held_out[1]]
-    assert len(everything) == len(set(everything)) == 500 + 200 + 400
+def test_no_word_is_in_two_splits() -> None:
+    words = [{word for problem in draw(split, 1000) for word in problem} for split in SPLITS]
+    assert len(set.union(*words)) == sum(map(len, words))
 
 
-def test_training_prompts_read_as_the_problems_do() -> None:
-    problem = WORDS.held_out("test").problems[0]
-    assert prompt_of(word_of(problem)) == [{"role": "user", "content": problem.prompt}]
+@pytest.mark.parametrize("split", SPLITS)
+def test_problems_are_distinct_and_fewer_are_the_first_of_more(split: Any) -> None:
+    drawn = draw(split, 300, 3)
+    assert len(set(drawn)) == 300
+    assert drawn[:20] == draw(split, 20, 3)
 
 
-def test_the_verifier_takes_worked_responses_and_no_others() -> None:
-    planned = WORDS.held_out("test")
-    with get("reasoning_gym:spell_backward").grader(planned.options) as grader:
-        right = [(one, worked(word_of(one))) for one in planned.problems]
-        wrong = [(one, worked(word_of(one)[::-1])) for one in planned.problems]
-        assert [verdict.correct for verdict in grader.grade(right)] == [True] * 4
-        assert [verdict.correct for verdict in grader.grade(wrong)] == [False] * 4
+def test_an_unknown_split_is_refused() -> None:
+    with pytest.raises(InputError, match="choose one of validation, test, examples, prompts"):
+        SortWords().problems(TaskOptions(parameters={"split": "train"}))
 
 
-def test_too_few_words_are_refused() -> None:
-    with pytest.raises(InputError, match="ask for fewer, or longer ones"):
-        replace(WORDS, shortest=3, longest=3).training(1500)
+def test_answers_are_in_order_and_hold_the_words() -> None:
+    for problem in SortWords().problems(TaskOptions(parameters={"split": "test", "size": 50})):
+        asked, answer = problem.prompt[-1]["content"].split(", "), problem.reference.split(", ")
+        assert all(one < other for one, other in pairwise(answer))
+        assert {*asked} == {*answer}
 
 
-def test_held_out_sets_that_share_words_are_refused() -> None:
-    with pytest.raises(InputError, match="validation and test problems share"):
-        Words(shortest=3, longest=3).training(1)
+def test_only_the_right_list_is_right() -> None:
+    problem = SortWords().problems(TaskOptions(parameters={"size": 1}))[0]
+    *others, last = problem.reference.split(", ")
+    responses = [
+        problem.reference,
+        f" {problem.reference}\n",
+        f"{problem.reference}.",
+        ", ".join([last, *others]),
+        ", ".join(others),
+        problem.reference.upper(),
+        "",
+    ]
+    with SortWords().grader(TaskOptions()) as grader:
+        given = list(grader.grade((problem, response) for response in responses))
+    assert [verdict.correct for verdict in given] == [True, True, *[False] * 5]
+    assert not given[-1].parsed
+
+
+def test_examples_ask_what_problems_ask(prepared: Path) -> None:
+    (words,) = draw("examples", 1, 2)
+    assert rows(prepared / "examples.jsonl")[0] == {"prompt": prompt_of(words), "completion": answer_of(words)}
 
 
 def test_files_hold_as_many_rows_as_were_asked_for(prepared: Path) -> None:
@@ -84,14 +101,14 @@ def test_each_start_is_compared_with_each_expert(prepared: Path) -> None:
 def test_a_second_command_repeats_nothing(prepared: Path) -> None:
     files = list(prepared.rglob("*.safetensors"))
     before = [path.stat().st_mtime_ns for path in files]
-    prepare(MODELS, prepared, WORDS, TRAINING)
+    prepare(MODELS, prepared, SIZES)
     assert len(files) == 4
     assert [path.stat().st_mtime_ns for path in files] == before
 
 
 def test_other_sizes_are_refused(prepared: Path) -> None:
     with pytest.raises(InputError, match="was prepared with other sizes"):
-        prepare(MODELS, prepared, WORDS, replace(TRAINING, num_start=2))
+        prepare(MODELS, prepared, replace(SIZES, num_start=2))
 
 
 def test_headroom_is_the_paired_difference(tmp_path: Path) -> None:
