@@ -20,6 +20,8 @@ class DropReason(StrEnum):
     TEACHER_REFUSED = "teacher_refused"  # the teacher's server cannot score this sample, but scores others
     NON_FINITE = "non_finite"  # the teacher's log-probabilities were NaN or infinite
     NO_REFERENCE = "no_reference"  # the teacher scores the chunk, and the reference not all of its tokens
+    INCOMPLETE = "incomplete"  # a part of the response is not scored, and the objective compares whole responses
+    ALONE = "alone"  # no other response to its prompt was scored, and the objective compares them
 
 
 @dataclass

@@ -9,6 +9,7 @@ from torch import Tensor
 from crossdistill.align import Alignment
 from crossdistill.distill.response import AlignedResponse
 from crossdistill.objectives.shared.inputs import AlignedBatch, StudentTokens, TeacherTokens
+from crossdistill.objectives.shared.response_groups import ResponseGroups
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import HiddenStates, TopLogprobs
 from crossdistill.teachers.base import TeacherScore
@@ -32,6 +33,7 @@ def aligned_batch_of(
     student_logprobs: np.ndarray,
     student_stop_logprob: float | None,
     pair: VocabPair,
+    group: ResponseGroups | None = None,
 ) -> AlignedBatch:
     """The aligned batch of one response.
 
@@ -41,6 +43,7 @@ def aligned_batch_of(
         student_logprobs: nats, [sampled tokens], under the policy that sampled.
         student_stop_logprob: log of the student's stop mass if the response stopped, else None.
         pair: both vocabularies.
+        group: of the response.
     """
     stopped = score.stop_logprob is not None
     alignment = Alignment.concatenate([aligned.alignment, STOP_UNIT]) if stopped else aligned.alignment
@@ -53,6 +56,7 @@ def aligned_batch_of(
         pair,
         _student_tokens(aligned, score, student_logprobs, student_stop_logprob),
         _teacher_tokens(aligned, score, pair),
+        group,
     )
 
 
@@ -62,7 +66,8 @@ def select(batch: AlignedBatch, responses: Sequence[int]) -> AlignedBatch:
         return batch
     rows = np.asarray(responses, dtype=np.int64)
     firsts, lasts = batch.response_splits[rows], batch.response_splits[rows + 1]
-    return _of_chunks(batch, _ranges(firsts, lasts), _splits(lasts - firsts))
+    groups = batch.groups and batch.groups.select(rows)
+    return _of_chunks(batch, _ranges(firsts, lasts), _splits(lasts - firsts), groups)
 
 
 def with_chunks(batch: AlignedBatch, kept: np.ndarray) -> AlignedBatch:
@@ -73,10 +78,12 @@ def with_chunks(batch: AlignedBatch, kept: np.ndarray) -> AlignedBatch:
         kept: bool [C], the chunks.
     """
     before = _splits(kept)
-    return _of_chunks(batch, kept.nonzero()[0], before[batch.response_splits])
+    return _of_chunks(batch, kept.nonzero()[0], before[batch.response_splits], batch.groups)
 
 
-def _of_chunks(batch: AlignedBatch, chunks: np.ndarray, response_splits: np.ndarray) -> AlignedBatch:
+def _of_chunks(
+    batch: AlignedBatch, chunks: np.ndarray, response_splits: np.ndarray, groups: ResponseGroups | None
+) -> AlignedBatch:
     whole = batch.alignment
     splits = [whole.student_splits, whole.teacher_splits, whole.byte_splits]
     alignment = Alignment(*(_splits(np.diff(side)[chunks]) for side in splits))
@@ -106,6 +113,7 @@ def _of_chunks(batch: AlignedBatch, chunks: np.ndarray, response_splits: np.ndar
             theirs.states and theirs.states.at(torch.from_numpy(teacher)),
             theirs.topk and TopLogprobs(*(values[teacher] for values in theirs.topk)),
         ),
+        groups,
     )
 
 

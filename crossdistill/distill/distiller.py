@@ -34,6 +34,7 @@ from crossdistill.distill.group_rewards import (
     check_takes_rewards,
     with_rewards,
 )
+from crossdistill.distill.groups import check_groups, check_turns, no_tools
 from crossdistill.distill.loss import loss_of
 from crossdistill.distill.multi_teacher import MultiTeacherScorer
 from crossdistill.distill.pending import PendingBatch
@@ -124,6 +125,8 @@ class Distiller:
         FindingLog().add_all(make_deterministic(tokenizer, "student"))
         ensure_template(tokenizer)
         self.objective = check_objective(get(objective) if isinstance(objective, str) else objective)
+        if tools and self.objective.compares_groups:
+            raise no_tools(self.objective)
         self.teachers = {name: check_teacher(one) for name, one in named.items()}
         self.student = student
         self.temperature = temperature
@@ -207,8 +210,9 @@ class Distiller:
 
         Raises:
             InputError: no log-probabilities and no student to compute them, an objective that takes the student's own
-                samples alone and other responses, a group whose rows have different prompts or teachers, or rewards
-                that are not finite, have no others to be compared with, or that the objective does not read.
+                samples alone and other responses, a group whose rows have different prompts or teachers, a row that is
+                alone under an objective that compares groups, or rewards that are not finite, have no others to be
+                compared with, or that the objective does not read.
             TeacherError: the teacher failed.
         """
         if not is_sampled and self.objective.on_policy_only:
@@ -225,6 +229,7 @@ class Distiller:
         sampled = sampled_masks, conversations, is_sampled
         rollout = Rollout.of(prompts, prompt_ids, completion_ids, *sampled, teachers, groups)
         check_ends(rollout, self.stop_ids)
+        check_groups(self.objective, rollout)
         if rewards is not None:  # before the teacher is asked
             check_takes_rewards(self.objective)
             check_rewards(rewards, rollout.groups)
@@ -235,16 +240,18 @@ class Distiller:
 
     def submit(self, rollout: Rollout) -> PendingBatch:
         """Begin to score a rollout; a teacher that computes elsewhere works from now on."""
+        check_turns(self.objective, rollout)
         responses = [split_response(turn.ids, self.vocab, self.stop_ids) for turn in rollout.turns]
         stops = [response.stop_position for response in responses]
+        groups = [rollout.groups[turn.row] for turn in rollout.turns]
         if isinstance(self._scorer_of_all, ResponseScorer):
-            return PendingBatch(rollout, stops, self._scorer_of_all.submit(rollout.turns, responses))
+            return PendingBatch(rollout, stops, self._scorer_of_all.submit(rollout.turns, responses, groups))
         rows = [
             self._routing.of({"prompt": prompt, COLUMN: name})
             for prompt, name in zip(rollout.prompts, rollout.teachers, strict=True)
         ]
         weights = [rows[turn.row] for turn in rollout.turns]
-        return PendingBatch(rollout, stops, self._scorer_of_all.submit(rollout.turns, responses, weights))
+        return PendingBatch(rollout, stops, self._scorer_of_all.submit(rollout.turns, responses, weights, groups))
 
     def collect(
         self, parts: Sequence[PendingBatch], student: StudentLogprobs, rewards: Rewards | None = None

@@ -56,14 +56,16 @@ class MultiTeacherScorer:
         self._objective = next(iter(self.scorers.values())).objective
 
     def submit(
-        self, turns: Sequence[Turn], responses: Sequence[Response], weights: Sequence[Weights]
+        self, turns: Sequence[Turn], responses: Sequence[Response], weights: Sequence[Weights], groups: Sequence[int]
     ) -> PendingOfSeveral:
-        """Begin to score; see :meth:`ResponseScorer.submit`. `weights` are those of each turn's teachers."""
+        """Begin to score; see :meth:`ResponseScorer.submit`. `weights` are those of each turn's teachers, which are the
+        same for all of a group."""
         by_teacher = {}
         for name, scorer in self.scorers.items():
             own = [k for k, of_turn in enumerate(weights) if name in of_turn]
             if own:
-                by_teacher[name] = own, scorer.submit(_chosen(turns, own), _chosen(responses, own))
+                asked = scorer.submit(_chosen(turns, own), _chosen(responses, own), _chosen(groups, own))
+                by_teacher[name] = own, asked
         return PendingOfSeveral(weights, by_teacher)
 
     def collect(self, pending: PendingOfSeveral, student: StudentLogprobs) -> list[ScoredResponse]:

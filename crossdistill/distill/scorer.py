@@ -14,6 +14,7 @@ from crossdistill.chat.messages import Prompt
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.aligned_batch import aligned_batch_of, supervised_positions
 from crossdistill.distill.background import Answers, BackgroundScorer
+from crossdistill.distill.groups import scored_groups, whole_groups
 from crossdistill.distill.response import AlignedResponse, ScoredResponse
 from crossdistill.distill.rollout import Turn
 from crossdistill.distill.student import StudentLogprobs
@@ -38,12 +39,14 @@ class PendingScores:
         prompts, aligned: of each response.
         requests: None for a response whose prompt the teacher's template cannot show.
         answers: waits for the answers to the other requests, in order.
+        groups: of each response.
     """
 
     prompts: Sequence[Prompt]
     aligned: Sequence[AlignedResponse]
     requests: Sequence[TeacherRequest | None]
     answers: Callable[[], Answers]
+    groups: Sequence[int]
 
 
 def pair_of(student_vocab: ByteVocab, student_stop_ids: Sequence[int], teacher: Teacher, stop_unit: bool) -> VocabPair:
@@ -73,8 +76,17 @@ class ResponseScorer:
         self._timers = timers
         self._background: BackgroundScorer | None = None
 
-    def submit(self, turns: Sequence[Turn], responses: Sequence[Response]) -> PendingScores:
-        """Begin to score; a teacher that computes elsewhere works from now on, a local one in :meth:`collect`."""
+    def submit(
+        self, turns: Sequence[Turn], responses: Sequence[Response], groups: Sequence[int] | None = None
+    ) -> PendingScores:
+        """Begin to score; a teacher that computes elsewhere works from now on, a local one in :meth:`collect`.
+
+        Args:
+            turns: sampled.
+            responses: what each is.
+            groups: whole ones, of each response; None if each is alone.
+        """
+        groups = range(len(turns)) if groups is None else groups
         with self._timers.timed("align"):
             aligned = AlignedResponse.of_batch(responses, self.pair.student, self.pair.teacher)
         with self._timers.timed("render"):
@@ -82,14 +94,16 @@ class ResponseScorer:
         asked = [request for request in requests if request is not None]
         prompts = [turn.prompt for turn in turns]
         if not self.teacher.is_remote:
-            return PendingScores(prompts, aligned, requests, partial(self._answers, asked))
+            return PendingScores(prompts, aligned, requests, partial(self._answers, asked), groups)
         self._background = self._background or BackgroundScorer(self._answers)
-        return PendingScores(prompts, aligned, requests, self._background.submit(asked))
+        return PendingScores(prompts, aligned, requests, self._background.submit(asked), groups)
 
     def collect(self, pending: PendingScores, student: StudentLogprobs) -> list[ScoredResponse]:
         """Wait for the teacher and assign credit: one result a response, in order."""
         with self._timers.timed("teacher"):
             answers = _one_each(pending)
+        if self.objective.compares_groups:
+            answers = whole_groups(answers, pending.aligned, pending.groups)
         with self._timers.timed("credit"):
             supervised = iter(self._supervised(pending, answers, student))
             return [
@@ -126,8 +140,9 @@ class ResponseScorer:
         self, pending: PendingScores, answers: Answers, student: StudentLogprobs
     ) -> Iterator["_Supervised"]:
         """The responses that the teacher scored, credited together if its states are not read: these are large."""
+        groups_of = iter(scored_groups(answers, pending.groups))
         parts = [
-            aligned_batch_of(aligned, answer, logprobs, stop, self.pair)
+            aligned_batch_of(aligned, answer, logprobs, stop, self.pair, next(groups_of))
             for aligned, answer, logprobs, stop in zip(
                 pending.aligned, answers, student.tokens, student.stops, strict=True
             )

@@ -73,6 +73,8 @@ class Objective(ABC):
             be averaged, a reference's subtracted, and a reward's added.
         at_sampling_temperature: whether it compares log-probabilities at the temperature of the sampling; otherwise
             they are those of temperature 1.
+        compares_groups: whether it compares whole responses to one prompt with each other, so that each prompt needs
+            several. A response that is not scored whole leaves its group.
 
     Example:
         The mean squared log-ratio of the chunks:
@@ -105,6 +107,7 @@ class Objective(ABC):
     on_policy_only: ClassVar[bool] = False
     mixes_teachers: ClassVar[bool] = False
     at_sampling_temperature: ClassVar[bool] = False
+    compares_groups: ClassVar[bool] = False
 
     @property
     @abstractmethod

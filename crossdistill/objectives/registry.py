@@ -19,6 +19,7 @@ _METHODS = {
     "escd": "escd:ESCD",
     "gkd": "gkd:GKD",
     "gold": "gold:GOLD",
+    "gvpo": "gvpo:GVPO",
     "multilevel_ot": "multilevel_ot:MultiLevelOT",
     "shared_vocab": "shared_vocab:SharedVocab",
     "simct": "simct:SimCT",

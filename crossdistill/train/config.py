@@ -257,7 +257,7 @@ class CrossTokenizerConfig(DistillationConfig):
         ):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        check_generations(self)
+        check_generations(self, named)
         self._take_reward(named)
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
             raise InputError(

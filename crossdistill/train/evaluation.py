@@ -9,13 +9,19 @@ Overridden of TRL and transformers (pinned by tests/train/test_trl_contract.py):
 
 from typing import Any
 
+from crossdistill.distill import Distiller
 from crossdistill.train.micro_batching import LossSums, MicroBatchingTrainer
 from crossdistill.train.stream import Stream
 
 
 class EvaluatingTrainer(MicroBatchingTrainer):
-    """Evaluates by sums over all rows, divided once."""
+    """Evaluates by sums over all rows, divided once.
 
+    Attributes:
+        distiller: has the objective. One that compares the responses to a prompt has no loss here.
+    """
+
+    distiller: Distiller
     _eval_stream: Stream | None = None
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
@@ -38,6 +44,8 @@ class EvaluatingTrainer(MicroBatchingTrainer):
         self._sums = of_training
         self._metrics["eval"].update({name: [value] for name, value in sums.means().items()})
         output.metrics[f"{metric_key_prefix}_loss"] = sums.mean_loss
+        if self.distiller.objective.compares_groups:  # each response is alone
+            del output.metrics[f"{metric_key_prefix}_loss"]
         return output
 
     def num_counted(self, num_rows: int) -> int:

@@ -120,7 +120,7 @@ def test_a_first_loss_under_dropout_is_refused_whatever_the_objective(models, st
     for layer in student.model.layers:
         layer.self_attn.attention_dropout = 0.3
     distiller = Distiller(models["tokenizer"], models["teacher"], name, student=student)
-    batch = distiller.score(PROMPTS, completions)
+    batch = distiller.score(PROMPTS[:1] * 3, completions, groups=[0, 0, 0])
     with pytest.raises(FindingError, match=r"The model has attention_dropout = 0.3 \(3 layers\) in training mode"):
         distiller.loss(batch, *distiller.student_states(batch))
     assert not distiller.is_verified

@@ -9,8 +9,8 @@ SMALL_RATE = {"learning_rate": 1e-4}  # the heads of bld learn a hundred times a
 def objectives(teacher_of_one_vocabulary: str) -> list[Case]:
     """Each objective, and the credit that reads the teacher's distribution."""
     teachers = {"gkd": teacher_of_one_vocabulary}
-    rates = {"bld": SMALL_RATE}
-    cases = [Case(name, name, teacher=teachers.get(name), options=rates.get(name, {})) for name in available()]
+    needed = {"bld": SMALL_RATE, "gvpo": {"num_generations": 2}}
+    cases = [Case(name, name, teacher=teachers.get(name), options=needed.get(name, {})) for name in available()]
     return [*cases, Case("dpca-marginal", objective_options={"credit": "marginal"})]
 
 

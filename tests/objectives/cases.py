@@ -5,7 +5,7 @@ everything fits together as in a real run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from crossdistill import Alignment, ByteVocab
 from crossdistill.objectives import AlignedBatch, LossInputs, Objective, StudentTokens, TeacherTokens, VocabPair
+from crossdistill.objectives.shared.response_groups import ResponseGroups
 from crossdistill.ops import HiddenStates, LMHead, TopLogprobs
 from crossdistill.paired import PairedTokenization
 from crossdistill.tokens.source import ByteSource, VocabEntries, byte_ids_of
@@ -122,10 +123,11 @@ class Case:
         return AlignedBatch.concatenate([with_signal(self.parts[k], self.objective) for k in chosen])
 
     def inputs(self, which: Sequence[int] | None = None) -> LossInputs:
-        batch = self.batch(which)
+        """Of some responses, with the advantages that they have among all."""
         chosen = range(len(self.parts)) if which is None else which
         states = HiddenStates(torch.cat([self.hidden[k] for k in chosen]), self.head)
-        return LossInputs(batch, self.objective.advantages(batch), states)
+        advantages = self.objective.advantages(self.batch()).split([len(part.student.ids) for part in self.parts])
+        return LossInputs(self.batch(which), torch.cat([advantages[k] for k in chosen]), states)
 
     def loss(self, which: Sequence[int] | None = None) -> Tensor:
         return self.objective.loss(self.inputs(which)).total
@@ -202,7 +204,13 @@ def case(
         parts.append(batch(vocabs, ids, stop, states))
         hidden.append(both[0].requires_grad_())
     attach(objective, heads[0], generator)
-    return Case(parts, hidden, heads[0], objective)
+    return Case(in_one_group(parts), hidden, heads[0], objective)
+
+
+def in_one_group(parts: Sequence[AlignedBatch]) -> list[AlignedBatch]:
+    """The responses that are not empty as answers to one prompt."""
+    groups = ResponseGroups.of([-number if not len(part.student.ids) else 1 for number, part in enumerate(parts)])
+    return [replace(part, groups=groups.select([number])) for number, part in enumerate(parts)]
 
 
 def equal_case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6, 3, 9)) -> Case:
@@ -218,4 +226,4 @@ def equal_case(objective: Objective, seed: int = 0, lengths: Sequence[int] = (6,
         parts.append(batch(vocabs, ids, TEACHER_STOPS[1], (HiddenStates(rows, both), HiddenStates(rows, both))))
         hidden.append(rows.clone().requires_grad_())
     attach(objective, both, generator)
-    return Case(parts, hidden, both, objective)
+    return Case(in_one_group(parts), hidden, both, objective)

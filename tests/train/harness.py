@@ -65,6 +65,10 @@ def weights_of(model: Any) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
+NEEDED: dict[str, dict[str, Any]] = {"gvpo": {"num_generations": 2}}
+"""Settings without which an objective is refused."""
+
+
 def arguments(output: Path, **options: Any) -> CrossTokenizerConfig:
     defaults: dict[str, Any] = {
         "output_dir": str(output),
@@ -81,6 +85,7 @@ def arguments(output: Path, **options: Any) -> CrossTokenizerConfig:
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
+        **NEEDED.get(str(options.get("objective")), {}),
     }
     return CrossTokenizerConfig(**{**defaults, **options})
 

@@ -49,7 +49,7 @@ def teacher_of(pair: Pair, name: str) -> dict[str, Any]:
     return {"teacher": other, "trainer_options": {"teacher_processing_class": tokenizer}}
 
 
-@pytest.mark.parametrize("name", fast_for(available()))
+@pytest.mark.parametrize("name", fast_for(sorted(set(available()) - {"gvpo"})))  # which has a file of its own
 def test_a_step_minimises_the_mean_over_all_responses(pair, output, name):
     halves = {"per_device_train_batch_size": BATCH // 2, "gradient_accumulation_steps": 2}
     trainer = make_trainer(pair, output, objective=name, **halves, **GENTLE, **teacher_of(pair, name))
@@ -66,7 +66,7 @@ def test_a_step_minimises_the_mean_over_all_responses(pair, output, name):
 def test_states_are_kept_no_longer_than_the_loss_needs_them(pair, output, name):
     trainer = make_trainer(pair, output, objective=name, max_steps=1, **teacher_of(pair, name))
     trainer.train()
-    for item in trainer.scored:
+    for item in [item for item in trainer.scored if item.batch is not None]:
         assert (item.batch.teacher.states is not None) == (trainer.objective.loss_signal is Signal.DENSE)
         assert item.teacher.states is None
 

@@ -48,12 +48,12 @@ def check_objective(distiller: Distiller) -> DPCA:
     """The objective, if its loss reads nothing but advantages.
 
     Raises:
-        InputError: it compares distributions at every step, and the teacher's are not kept.
+        InputError: its loss reads what is not kept: the teacher's distributions, or groups.
     """
     objective = distiller.objective
     if not isinstance(objective, DPCA):
         raise InputError(
-            f"objective {objective.name!r} compares both models' distributions at every step, and here only the "
+            f"objective {objective.name!r} has a loss of its own, and here only the "
             "advantages of each token reach the trainer: use objective 'dpca', or train synchronously."
         )
     return objective

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.align import Alignment
+from crossdistill.objectives.shared.response_groups import ResponseGroups
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import HiddenStates, TopLogprobs, token_logprobs
 
@@ -122,6 +123,7 @@ class AlignedBatch:
         pair: both vocabularies.
         student: the responses in the student's tokens.
         teacher: the responses in the teacher's tokens.
+        groups: which responses answer one prompt; None if that is not known.
 
     Example:
         The student wrote ``"hi"`` in two tokens, and the teacher reads the same two:
@@ -150,6 +152,7 @@ class AlignedBatch:
     pair: VocabPair
     student: StudentTokens
     teacher: TeacherTokens
+    groups: ResponseGroups | None = None
 
     @cached_property
     def student_splits(self) -> Tensor:
@@ -176,10 +179,11 @@ class AlignedBatch:
 
     @classmethod
     def concatenate(cls, parts: Sequence["AlignedBatch"]) -> "AlignedBatch":
-        """One batch of several, at least one, of the same pair and with the same signal."""
+        """One batch of several, at least one, of the same pair and rollout and with the same signal."""
         num_bytes = [int(part.alignment.byte_splits[-1]) for part in parts]
         first_bytes = [0, *np.cumsum(num_bytes)[:-1].tolist()]
         num_chunks = np.concatenate([np.diff(part.response_splits) for part in parts])
+        groups = [part.groups for part in parts if part.groups is not None]
         return cls(
             Alignment.concatenate([part.alignment for part in parts]),
             np.concatenate([part.is_stop for part in parts]),
@@ -187,6 +191,7 @@ class AlignedBatch:
             parts[0].pair,
             StudentTokens.concatenate([part.student for part in parts], first_bytes),
             TeacherTokens.concatenate([part.teacher for part in parts], first_bytes),
+            ResponseGroups.concatenate(groups) if len(groups) == len(parts) else None,
         )
 
 

@@ -37,6 +37,8 @@ _WAYS_OUT = {
     DropReason.TEACHER_REFUSED: "see in the log why the teacher's server refuses samples",
     DropReason.NON_FINITE: "check the teacher's weights and its dtype (teacher_model_init_kwargs)",
     DropReason.NO_REFERENCE: "use a reference whose tokenizer can encode such text",
+    DropReason.INCOMPLETE: "choose an objective that compares parts of a response, such as dpca",
+    DropReason.ALONE: "raise num_generations",
 }
 
 

@@ -10,6 +10,7 @@ from crossdistill.chat import ensure_template
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.distill.checks import check_signal, check_temperature
+from crossdistill.distill.groups import no_tools
 from crossdistill.distill.routing import REFERENCE, Routing
 from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingLog, Kind, Severity, When
@@ -104,6 +105,8 @@ class Setup:
         model, models = plain_name(model), models_by_name(teacher)
         objective = None if args.objective == AUTO else args.make_objective()
         log = FindingLog(is_emitter=args.process_index == 0)
+        if tools and objective is not None and objective.compares_groups:
+            raise no_tools(objective)
         check_data(args, *datasets)
         check_vllm(args)
         _check_models(model, models, args)
