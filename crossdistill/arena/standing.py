@@ -128,12 +128,12 @@ def standings_of(arena: ArenaFile, pair: str, outcomes: Mapping[Cell, Outcome]) 
 def _standing(
     arena: ArenaFile, pair: str, method: str, kind: Literal["method", "control"], outcomes: Mapping[Cell, Outcome]
 ) -> Standing:
-    tuning = {rate: outcomes.get(Cell(pair, method, "tune", rate, arena.tuning_seed)) for rate in arena.rates}
+    lacking = _lacking(arena, pair, method)
+    found = outcomes if lacking is None else {}
+    tuning = {rate: found.get(Cell(pair, method, "tune", rate, arena.tuning_seed)) for rate in arena.rates}
     rate = None if None in tuning.values() else chosen_rate(filter(None, tuning.values()))
-    runs = {
-        seed: None if rate is None else outcomes.get(Cell(pair, method, "test", rate, seed)) for seed in arena.seeds
-    }
-    return Standing(pair, method, kind, _lacking(arena, pair, method), tuning, rate, runs)
+    runs = {seed: None if rate is None else found.get(Cell(pair, method, "test", rate, seed)) for seed in arena.seeds}
+    return Standing(pair, method, kind, lacking, tuning, rate, runs)
 
 
 def _lacking(arena: ArenaFile, pair: str, method: str) -> str | None:
