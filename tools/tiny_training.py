@@ -46,10 +46,10 @@ def build_student(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     return _with_plain_sampling(Qwen3ForCausalLM(config), tokenizer)
 
 
-def build_teacher(tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """A Llama of four layers with random weights."""
+def build_teacher(tokenizer: PreTrainedTokenizerFast, num_layers: int = 4) -> PreTrainedModel:
+    """A Llama with random weights."""
     torch.manual_seed(WEIGHT_SEED)
-    config = LlamaConfig(**_sizes(tokenizer), **_stops(tokenizer), num_hidden_layers=4)
+    config = LlamaConfig(**_sizes(tokenizer), **_stops(tokenizer), num_hidden_layers=num_layers)
     return _with_plain_sampling(LlamaForCausalLM(config), tokenizer)
 
 

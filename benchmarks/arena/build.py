@@ -54,7 +54,7 @@ def build(name: str, root: Path, most_steps: int | None = None) -> dict[str, Any
     torch.set_num_threads(1)
     recipe = RECIPES[name]
     tokenizer = recipe.tokenizer()
-    model = (build_student if recipe.is_student else build_teacher)(tokenizer)
+    model = build_student(tokenizer) if recipe.is_student else build_teacher(tokenizer, recipe.num_layers)
     rng, draw = random.Random(DATA_SEED), recipe.drawing()  # noqa: S311
     stage = replace(recipe.stage, steps=min(recipe.stage.steps, most_steps or recipe.stage.steps))
     stages = {"training": {**train(model, lambda: draw(tokenizer, rng), stage), "text": recipe.text}}

@@ -36,7 +36,8 @@ class Recipe:
         drawing: makes the function that draws an example of its text.
         text: error rates of this text and the like, for the record.
         stage: of this training.
-        is_student: a student is smaller, and warm-started on the task's worked examples.
+        is_student: a student is warm-started on the task's worked examples.
+        num_layers: of a teacher.
     """
 
     task: str
@@ -45,6 +46,7 @@ class Recipe:
     text: dict[str, Any]
     stage: Stage = SORTING_TRAINING
     is_student: bool = False
+    num_layers: int = 3
 
 
 def _sums() -> Draw:
@@ -77,7 +79,7 @@ def _lists_and_sentences() -> Draw:
 
 
 def _sums_teacher(tokenizer: Callable[[], PreTrainedTokenizerFast]) -> Recipe:
-    return Recipe("sums", tokenizer, _sums, asdict(demo.TEACHER_HABITS), SUMS_TRAINING)
+    return Recipe("sums", tokenizer, _sums, asdict(demo.TEACHER_HABITS), SUMS_TRAINING, num_layers=4)
 
 
 def _sorting_teacher(tokenizer: Callable[[], PreTrainedTokenizerFast]) -> Recipe:
