@@ -49,10 +49,11 @@ def check_signal(objective: Objective, teacher: Teacher) -> None:
             f"objective {objective.name!r} needs {objective.signal.value} probabilities and this teacher gives only "
             f"{teacher.signal.value} ones: choose an objective for {teacher.signal.value} signals, or a local teacher."
         )
-    if objective.signal is Signal.TOPK and teacher.max_top_k is not None and objective.top_k > teacher.max_top_k:
+    if objective.signal is Signal.TOPK and teacher.max_top_k is not None and objective.num_named > teacher.max_top_k:
         raise InputError(
-            f"objective {objective.name!r} needs the {objective.top_k} most probable tokens and this teacher gives at "
-            f"most {teacher.max_top_k}: lower the objective's top_k, or raise the limit of the teacher's server."
+            f"objective {objective.name!r} needs the {objective.num_named} most probable tokens and this teacher gives "
+            f"at most {teacher.max_top_k}: ask for fewer in the objective's options, or raise the limit of the "
+            "teacher's server."
         )
 
 

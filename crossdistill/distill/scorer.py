@@ -133,7 +133,7 @@ class ResponseScorer:
         return TeacherRequest(prompt_ids, aligned.encoding.ids.tolist(), wants_stop)
 
     def _answers(self, requests: Sequence[TeacherRequest]) -> Answers:
-        signal, top_k = self.objective.signal, self.objective.top_k
+        signal, top_k = self.objective.signal, self.objective.num_named
         return check_answers(self.teacher.score(requests, signal, top_k), requests, signal, top_k)
 
     def _supervised(

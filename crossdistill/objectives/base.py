@@ -120,6 +120,11 @@ class Objective(ABC):
         return 0
 
     @property
+    def num_named(self) -> int:
+        """The number of tokens that the teacher is asked to name at each position; by default `top_k`."""
+        return self.top_k
+
+    @property
     def loss_signal(self) -> Signal:
         """The signal that :meth:`loss` needs; less than :attr:`signal` if only :meth:`advantages` needs that much."""
         return self.signal
@@ -187,7 +192,7 @@ def check_objective(objective: object) -> Objective:
     kind = type(objective).__name__
     if not isinstance(getattr(objective, "name", None), str):
         raise InputError(f"the objective {kind} has no `name`: set it in the class, name: ClassVar[str] = ...")
-    if objective.signal is Signal.TOPK and not objective.top_k > 0:
+    if objective.signal is Signal.TOPK and not objective.num_named > 0:
         raise InputError(
             f"the objective {kind} needs the teacher's top k and does not say how many: declare an option, "
             "top_k: int = 16."

@@ -65,6 +65,13 @@ def test_the_words_are_about_the_pair(name, words):
         ("strict", {"top_k": 8}, "the shared ones among the teacher's 8 most likely entries there", "with top_k"),
         ("strict", {"top_k": 8, "chosen_by": "student"}, "the student's 8 most likely shared entries", "with top_k"),
         ("escd", {"child_weight": 0.0}, "at the starts of 45 chunks; needs", "complete"),
+        ("strict", {"top_k": 8, "tail": True}, "8 most likely entries there, and all else as one entry", "with top_k"),
+        (
+            "strict",
+            {"top_k": 8, "chosen_by": "student", "tail": True, "teacher_top_k": 20},
+            "if the teacher names them among its 20, and all else as one entry; needs",
+            "with top_k",
+        ),
         ("simct", {"unit": False}, "shared entries, at the starts of 45 chunks; needs", "candidates"),
         ("simct", {"one_to_one": True}, "shared entries, at 30 1:1 chunks; needs", "candidates"),
         ("gold", {"hybrid": False}, "all entries by rank, in 45 chunks", "by name"),

@@ -140,7 +140,7 @@ def with_signal(part: AlignedBatch, objective: Objective) -> AlignedBatch:
     topk = None
     if objective.signal.value == "topk":
         log_probs = torch.log_softmax(states.head.logits(states.hidden), -1)
-        top = log_probs.topk(min(objective.top_k, log_probs.shape[1]), -1)
+        top = log_probs.topk(min(objective.num_named, log_probs.shape[1]), -1)
         topk = TopLogprobs(top.indices, top.values)
     return part.with_teacher(topk=topk)
 

@@ -36,7 +36,13 @@ MORE_OPTIONS: dict[str, list[dict[str, object]]] = {
         {"one_to_one": True},
         {"coarsen": 0.5, "seed": 3, "divergence": "skew_reverse", "mix": 0.1},
     ],
-    "strict": [{"top_k": 13}, {"top_k": 3, "chosen_by": "student", "temperature": 0.7}],
+    "strict": [
+        {"top_k": 13},
+        {"top_k": 3, "chosen_by": "student", "temperature": 0.7},
+        {"tail": True, "top_k": 13},
+        {"tail": True, "top_k": 3, "chosen_by": "student", "temperature": 0.7},
+        {"tail": True, "top_k": 3, "chosen_by": "student", "teacher_top_k": 13, "divergence": "jsd"},
+    ],
     "uld": [{"temperature": 0.5}],
 }
 """Options with which an objective is tried in addition to its defaults, with which every one is tried."""

@@ -58,6 +58,22 @@ def test_a_teacher_that_names_fewer_tokens_is_refused(pair, output, limited, no_
         make_trainer(pair, output, teacher=limited(Signal.TOPK, 5), objective="strict", objective_options={"top_k": 8})
 
 
+def test_so_is_one_that_names_fewer_than_the_students_choice_needs(pair, output, limited, no_weights):
+    options = {"top_k": 4, "chosen_by": "student", "tail": True, "teacher_top_k": 20}
+    with pytest.raises(InputError, match="needs the 20 most probable tokens and this teacher gives at most 5"):
+        make_trainer(pair, output, teacher=limited(Signal.TOPK, 5), objective="strict", objective_options=options)
+
+
+def test_the_student_may_choose_more_than_the_teacher_names(pair, output, limited):
+    options = {"top_k": 16, "chosen_by": "student", "tail": True, "teacher_top_k": 5}
+    trainer = make_trainer(
+        pair, output, teacher=limited(Signal.TOPK, 5), objective="strict", objective_options=options, max_steps=1
+    )
+    trainer.train()
+    assert trainer.steps[0]["grad_norm"] > 0
+    assert 0 < trainer.steps[0]["teacher_tail"] < 1
+
+
 @pytest.mark.parametrize("limit", [8, None])
 def test_a_teacher_that_names_enough_trains(pair, output, limited, limit):
     options = {"objective": "strict", "objective_options": {"top_k": 8}, "max_steps": 1}

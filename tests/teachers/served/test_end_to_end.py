@@ -19,6 +19,7 @@ from tests.teacher_server.serving import HASTY
 from tests.train.harness import fast_for, make_trainer
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+STUDENTS_CHOICE = {"top_k": 8, "chosen_by": "student", "tail": True, "teacher_top_k": 12}
 
 
 def assert_same(ours: list[Any], theirs: list[Any]) -> None:
@@ -116,6 +117,7 @@ def test_nothing_to_score():
         {"objective": "dpca"},
         pytest.param({"objective": "cdm", "objective_options": {"top_k": 12}}, marks=pytest.mark.slow),
         pytest.param({"objective": "strict", "objective_options": {"top_k": 8}}, marks=pytest.mark.slow),
+        pytest.param({"objective": "strict", "objective_options": STUDENTS_CHOICE}, marks=pytest.mark.slow),
     ],
     ids=lambda options: options["objective"],
 )
