@@ -20,6 +20,7 @@ ABOVE_THE_CORE = {
         "benchmarks/test_prepare_real.py",
         "arena",
         "engines",
+        "arena",
         "harness",
         "chat/test_roles.py",
         "report/arena",

@@ -21,7 +21,7 @@ from crossdistill.files import write_text
 from crossdistill.findings import FindingError
 from crossdistill.inspection.model_files import is_url
 from crossdistill.ops.head import WEIGHT_NOT_FINITE
-from crossdistill.runs.accuracy import accuracy_curves
+from crossdistill.runs.accuracy import accuracy_curves, tasks_of
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.evaluate import evaluate, evaluate_model
@@ -112,15 +112,19 @@ def _drawn_prompts(arena: ArenaFile, cell: Cell, folder: Path) -> Path:
 
 
 def _answered(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> Outcome:
-    """Let the trained model answer the problems at its end."""
-    local = local_model(str(RunFolder(folder / RUN).model), ModelOptions())
-    model = local.load()
-    answers: dict[str, Answers] = {}
-    for held in read_tasks(problems_of(arena, cell), _template_kwargs(arena, cell)):
-        options = held.task, held.options, held.sampling
-        found = evaluate_model(model, local.tokenizer, *options, folder / "answers", name=cell.id, is_quiet=True)
-        answers[held.task.name] = _answers(found, held)
-    return _with(outcome, answers, _bits(arena, cell, model, local.tokenizer))
+    """The trained model's answers: to validation problems from the end of its curve, to test problems now."""
+    kwargs = _template_kwargs(arena, cell)
+    [validation] = read_tasks({VALIDATION: arena.task_of(cell.pair).validation}, kwargs, is_grading=False)
+    run = RunFolder(folder / RUN)
+    outcome = replace(outcome, validation=_answers(tasks_of(run.evaluations[-1]), validation))
+    if cell.stage == "tune":
+        return outcome
+    [test] = read_tasks({TEST: arena.task_of(cell.pair).test}, kwargs)
+    local = local_model(str(run.model), ModelOptions())
+    model, options = local.load(), (test.task, test.options, test.sampling)
+    found = evaluate_model(model, local.tokenizer, *options, folder / "answers", name=cell.id, is_quiet=True)
+    bits = _bits(arena, cell, model, local.tokenizer)
+    return replace(outcome, test=_answers(found["tasks"], test), bits_per_byte=bits)
 
 
 def _as_it_is(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> Outcome:
@@ -131,19 +135,17 @@ def _as_it_is(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> O
     planned = [PlannedTask.of(held.task, held.options, held.sampling) for held in tasks]
     output = folder / "answers"
     found = evaluate(name, planned, output, resume=RunFolder(output).holds_files, is_quiet=True)
-    answers = {held.task.name: _answers(found, held) for held in tasks}
+    validation, test = (_answers(found["tasks"], held) for held in tasks)
+    outcome = replace(outcome, validation=validation, test=test)
     if is_url(name):
-        return _with(outcome, answers, None)
+        return outcome
     local = local_model(name, ModelOptions())
-    return _with(outcome, answers, _bits(arena, cell, local.load(), local.tokenizer))
+    return replace(outcome, bits_per_byte=_bits(arena, cell, local.load(), local.tokenizer))
 
 
-def _with(outcome: Outcome, answers: Mapping[str, Answers], bits: float | None) -> Outcome:
-    return replace(outcome, validation=answers[VALIDATION], test=answers.get(TEST), bits_per_byte=bits)
-
-
-def _answers(found: Mapping[str, Any], held: HeldOut) -> Answers:
-    return answers_of(found["tasks"][held.task.name], [problem.id for problem in held.problems])
+def _answers(tasks: Mapping[str, Any], held: HeldOut) -> Answers:
+    """The answers to a task, from the results of an evaluation by task."""
+    return answers_of(tasks[held.task.name], [problem.id for problem in held.problems])
 
 
 def _bits(arena: ArenaFile, cell: Cell, model: Any, tokenizer: Any) -> float | None:

@@ -60,6 +60,7 @@ class MethodTable(_File):
     teachers: dict[str, dict[str, Any]] | None = Field(
         default=None, description="Tables [teachers.NAME] beside the pair's teacher, such as reference."
     )
+    pairs: list[str] | None = Field(default=None, description="The pairs that it is run on; all if left out.")
 
 
 class ArenaFile(_File):
@@ -124,6 +125,12 @@ class ArenaFile(_File):
         for name, pair in self.pairs.items():
             if pair.task not in self.tasks:
                 raise ValueError(f"the pair {name!r} is on the task {pair.task!r}: write a table [tasks.{pair.task}].")
+        for name, method in self.methods.items():
+            unknown = [pair for pair in method.pairs or () if pair not in self.pairs]
+            if unknown:
+                raise ValueError(f"[methods.{name}] pairs names {unknown[0]!r}, which is not one of [pairs].")
+        if self.methods[self.reference].pairs is not None:
+            raise ValueError(f"the reference {self.reference!r} must be run on all pairs: leave out its pairs.")
         if int(self.train.get("max_steps", -1)) < 1:
             raise ValueError("[train] max_steps is missing: every method makes the same number of steps.")
         return self

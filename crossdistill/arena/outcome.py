@@ -53,7 +53,8 @@ class Outcome:
         test: likewise; None if the cell is there to choose a rate.
         student_tokens, flops, seconds: cost of training at its end.
         responses: number of the student's responses (examples, in SFT) that it was trained on.
-        bits_per_byte: of the unrelated text after training; None without one.
+        bits_per_byte: of the unrelated text after training; None without one, and if the cell is there to choose a
+            rate.
         entropy: of the student's tokens in nats, mean over the last step; None if it is not known.
         gap: teacher gap at the end of training, nats per byte, likewise.
         loss: [[step, loss], ...].

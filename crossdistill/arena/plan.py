@@ -17,7 +17,8 @@ def entrants(arena: ArenaFile, pair: str) -> list[str]:
         "seqkd": True,
         "same_tokenizer": arena.pairs[pair].same_tokenizer_teacher is not None,
     }
-    return [*arena.methods, *(control for control in CONTROLS if control in arena.controls and means[control])]
+    methods = [name for name, table in arena.methods.items() if table.pairs is None or pair in table.pairs]
+    return [*methods, *(control for control in CONTROLS if control in arena.controls and means[control])]
 
 
 def models(arena: ArenaFile) -> list[Cell]:

@@ -1,0 +1,102 @@
+"""The arena's file: what it says, and which mistakes are told."""
+
+import pytest
+
+from crossdistill import InputError
+from crossdistill.arena.cell import Cell
+from crossdistill.arena.file import CONTROLS
+from crossdistill.arena.settings import SAME_TOKENIZER_OBJECTIVE, num_responses, problems_of, run_config
+from crossdistill.runs.config import RunConfig, SFTRunConfig
+from tests.arena.files import TEXT, read, write_file
+
+
+def test_what_it_names_is_found_beside_it(tmp_path):
+    arena = read(tmp_path)
+    assert arena.tasks["sums"].prompts == str(tmp_path / "prompts.jsonl")
+    assert arena.tasks["sums"].unrelated == str(tmp_path / "unrelated.txt")
+    assert arena.task_of("demo") is arena.tasks["sums"]
+
+
+def test_hub_ids_and_urls_stay_as_they_are(tmp_path):
+    arena = read(tmp_path, "pairs.demo.teacher=http://host:1", "pairs.demo.student=org/model")
+    assert (arena.pairs["demo"].teacher, arena.pairs["demo"].student) == ("http://host:1", "org/model")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seeds=[1, 1]", "seeds has one twice"),
+        ("seeds=[]", "'seeds'"),
+        ("rates=[1e-4, 1e-4]", "rates are distinct and above 0"),
+        ("rates=[0.0]", "rates are distinct and above 0"),
+        ("tuning_seed=1", "tuning_seed = 1 is one of the seeds"),
+        ("reference=simct", "reference names 'simct', which is not one of dpca"),
+        ("methods.sft.objective=dpca", "the method 'sft' has the name of a control"),
+        ("methods.a/b.objective=dpca", "the name 'a/b' is no folder's"),
+        ("pairs.demo.task=products", r"on the task 'products': write a table \[tasks.products\]"),
+        ("train.max_steps=-1", r"\[train\] max_steps is missing"),
+        ("controls=['sdft']", "'controls.0'"),
+        ("reach=1.5", "'reach'"),
+        ("pairs.demo.techer=x", "unknown key 'pairs.demo.techer'; did you mean 'teacher'"),
+        ("tasks.sums.validation.limti=3", "unknown key 'tasks.sums.validation.limti'; did you mean 'limit'"),
+        ("methods.x.pairs=['products']", r"\[methods.x\] pairs names 'products', which is not one of \[pairs\]"),
+        ("methods.dpca.pairs=['demo']", "the reference 'dpca' must be run on all pairs"),
+        ("pairs.other.task=sums", "'pairs.other.student' is missing: Student: a folder or a hub id"),
+    ],
+)
+def test_mistakes_are_told(tmp_path, override, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, override)
+
+
+def test_a_task_without_validation_problems_is_refused(tmp_path):
+    text = "".join(line for line in TEXT.splitlines(keepends=True) if not line.startswith("validation"))
+    with pytest.raises(InputError, match=r"'tasks.sums.validation' is missing: Problems on which rates are tuned"):
+        read(tmp_path, text=text)
+
+
+def test_a_method_s_run(tmp_path):
+    arena = read(
+        tmp_path,
+        "methods.first.objective=dpca",
+        "methods.first.options.credit=first",
+        "methods.first.train.top_p=0.9",
+        "pairs.demo.train.max_completion_length=32",
+    )
+    config = run_config(arena, Cell("demo", "first", "tune", 1e-3, 100))
+    assert isinstance(config, RunConfig)
+    assert (config.objective, config.objective_options) == ("dpca", {"credit": "first"})
+    expected = {"learning_rate": 1e-3, "seed": 100, "top_p": 0.9, "max_completion_length": 32, "max_steps": 2}
+    assert {key: config.train[key] for key in expected} == expected
+    assert list(config.eval_tasks) == ["validation"]  # test problems are not seen in training
+
+
+def test_the_runs_of_the_controls(tmp_path):
+    arena = read(tmp_path, "controls=['sft', 'seqkd', 'same_tokenizer']", "sft.max_length=64")
+    arena.pairs["demo"].same_tokenizer_teacher = "of the same"
+    sft, seqkd, same = (run_config(arena, Cell("demo", control, "test", 1e-3, 0)) for control in CONTROLS)
+    assert isinstance(sft, SFTRunConfig) and isinstance(seqkd, SFTRunConfig) and isinstance(same, RunConfig)
+    assert (sft.dataset, sft.teacher) == (str(tmp_path / "examples.jsonl"), None)
+    assert (seqkd.dataset, seqkd.teacher) == (str(tmp_path / "prompts.jsonl"), arena.pairs["demo"].teacher)
+    assert (sft.train["max_steps"], sft.train["max_length"], sft.train["seed"]) == (2, 64, 0)
+    assert "max_completion_length" not in sft.train
+    assert (same.teacher, same.objective) == ("of the same", SAME_TOKENIZER_OBJECTIVE)
+
+
+def test_the_budget_in_responses(tmp_path):
+    assert num_responses(read(tmp_path, "train.gradient_accumulation_steps=3"), "demo") == 2 * 4 * 3
+
+
+def test_tuning_sees_no_test_problems(tmp_path):
+    arena = read(tmp_path)
+    assert list(problems_of(arena, Cell("demo", "dpca", "tune", 1e-3, 100))) == ["validation"]
+    assert list(problems_of(arena, Cell("demo", "dpca", "test", 1e-3, 0))) == ["validation", "test"]
+    assert list(problems_of(arena, Cell("demo", "start", "model"))) == ["validation", "test"]
+
+
+def test_a_missing_file_is_told(tmp_path):
+    from crossdistill.arena.file import read_arena
+
+    with pytest.raises(InputError, match="there is no file"):
+        read_arena(tmp_path / "none.toml")
+    assert write_file(tmp_path).exists()

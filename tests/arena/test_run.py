@@ -1,0 +1,129 @@
+"""A whole arena on the demo's pair: two steps a run."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from crossdistill import InputError
+from crossdistill.arena.cell import Cell
+from crossdistill.arena.checks import check_arena
+from crossdistill.arena.folder import ArenaFolder
+from crossdistill.arena.plan import num_cells
+from crossdistill.arena.rules import rules_of
+from crossdistill.arena.run import Running, run_arena
+from tests.arena.files import read
+from tests.arena.outcomes import outcome
+
+START = Cell("demo", "start", "model")
+DPCA = Cell("demo", "dpca", "test", 1e-3, 0)
+
+
+@pytest.mark.slow
+def test_an_arena_goes_to_its_end_and_goes_on_where_it_stopped(tmp_path):
+    arena, output, lines = (
+        read(tmp_path, "rates=[1e-3]", "seeds=[0]", "tasks.sums.examples=examples.jsonl"),
+        tmp_path / "out",
+        [],
+    )
+    found = run_arena(arena, output, Running(), lines.append)
+    assert len(found) == num_cells(arena) == len(lines)
+    assert all(one.status == "done" for one in found.values())
+    dpca = found[DPCA]
+    assert [point["step"] for point in dpca.curve] == [0, 2]
+    assert dpca.responses == 8 and dpca.student_tokens > 0 and dpca.flops > 0
+    assert dpca.bits_per_byte is not None and dpca.entropy is not None and dpca.gap is not None
+    assert dpca.test is not None and len(dpca.test.correct) == 24
+    assert dpca.test.digest == found[START].test.digest != dpca.validation.digest
+    assert found[replace(DPCA, stage="tune", seed=100)].test is None
+    assert not (ArenaFolder(output).cell(DPCA) / "run" / "model").exists()  # weights are not kept
+    seqkd = found[replace(DPCA, method="seqkd")]
+    assert seqkd.responses == 8
+    written = (ArenaFolder(output).cell(seqkd.cell) / "prompts.jsonl").read_text().splitlines()
+    assert len(written) == 8
+
+    # all is there; one more seed is one more cell for each entrant
+    lines.clear()
+    assert run_arena(arena, output, Running(), lines.append) == found and not lines
+    more = run_arena(
+        read(tmp_path, "rates=[1e-3]", "seeds=[0, 1]"), output, Running(only=["demo/dpca/*"]), lines.append
+    )
+    assert [cell.seed for cell in set(more) - set(found)] == [1]
+
+    # the same cell again gives the same outcome
+    again = run_arena(arena, output, Running(again=["demo/dpca/test*"]), lines.append)[DPCA]
+    assert again.test == dpca.test and again.loss == dpca.loss and again.student_tokens == dpca.student_tokens
+
+    # under other rules the folder is refused
+    with pytest.raises(InputError, match="were run under other rules"):
+        run_arena(read(tmp_path, "rates=[1e-3]", "seeds=[0]", "train.max_steps=3"), output, Running(), lines.append)
+
+
+def test_rules_are_of_contents_and_not_of_places(tmp_path):
+    places = [tmp_path / name for name in ("one", "other")]
+    for place in places:
+        place.mkdir()
+    one, other = (rules_of(read(place), DPCA) for place in places)
+    assert one == other
+    (places[1] / "prompts.jsonl").write_text((places[1] / "prompts.jsonl").read_text() + "\n")
+    from crossdistill.arena.file import read_arena
+    from crossdistill.arena.rules import content_of
+
+    content_of.cache_clear()
+    assert rules_of(read_arena(places[1] / "arena.toml"), DPCA) != one
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["train.temperature=0.9", "methods.dpca.options.credit=first", "tasks.sums.test.max_tokens=40", "eval_every=1"],
+)
+def test_rules_change_with_what_a_cell_follows_from(tmp_path, override):
+    assert rules_of(read(tmp_path, override), DPCA) != rules_of(read(tmp_path), DPCA)
+
+
+@pytest.mark.parametrize("override", ["seeds=[0, 1, 2]", "rates=[1e-3]", "methods.x.objective=strict", "reach=0.5"])
+def test_rules_of_a_cell_stay_if_others_are_added(tmp_path, override):
+    assert rules_of(read(tmp_path, override), DPCA) == rules_of(read(tmp_path), DPCA)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["pairs.demo.teacher=http://localhost:1", "controls=['seqkd']"], "seqkd lets the teacher of 'demo' write"),
+        (
+            ["pairs.demo.teacher=http://localhost:1", "controls=[]", "methods.bpm.objective=bpm"],
+            "the method 'bpm' reads the teacher's whole distribution, which the server of 'demo'",
+        ),
+        (["methods.dcpa.objective=dcpa"], "there is no objective 'dcpa'"),
+        (["methods.dpca.options.credits=first"], "has no option 'credits'"),
+        (["train.learning_rat=1"], r"\[train\] has no key 'learning_rat'"),
+        (["tasks.sums.unrelated=none.txt"], "there is no file none.txt: give a text file"),
+        (["tasks.sums.prompts=none.jsonl"], "none.jsonl"),
+        (["tasks.sums.test.task=tests.arena.split_sums:Validation"], "validation and test have 24 problems in common"),
+    ],
+)
+def test_what_cannot_work_is_told_before_the_first_cell(tmp_path, overrides, message):
+    arena = read(tmp_path, *overrides)
+    with pytest.raises(InputError, match=message):
+        check_arena(arena)
+
+
+def test_training_prompts_among_the_problems_are_refused(tmp_path):
+    from crossdistill.eval.task import TaskOptions
+    from tests.arena.split_sums import Validation
+
+    arena = read(tmp_path)
+    problem = Validation().all_problems(TaskOptions())[0]
+    with (tmp_path / "prompts.jsonl").open("a") as file:
+        file.write(json.dumps({"prompt": problem.prompt}) + "\n")
+    with pytest.raises(InputError, match="the training prompts and validation have 1 problems in common"):
+        check_arena(arena)
+
+
+def test_which_cells_are_run_and_forgotten():
+    running = Running(only=["demo/dpca/*"], again=["*/test-*"], retries_failures=True)
+    assert running.takes(DPCA) and running.takes(START) and not running.takes(replace(DPCA, method="sft"))
+    tune = replace(DPCA, stage="tune")
+    assert running.is_forgotten(outcome(DPCA)) and not running.is_forgotten(outcome(tune))
+    assert running.is_forgotten(replace(outcome(tune), status="failed"))
+    assert not Running().is_forgotten(replace(outcome(DPCA), status="failed"))
