@@ -48,6 +48,9 @@ def command(
         return print_keys(ArenaFile, {name: partial(described, table) for name, table in TABLES.items()})
     if file is None:
         raise InputError("name the arena's file, FILE.toml; --keys lists what it can hold.")
+    from crossdistill.runs.quiet import quiet_libraries
+
+    quiet_libraries()
     arena = read_arena(file, overrides)
     console = Console()
 
