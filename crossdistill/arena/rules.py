@@ -6,6 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from crossdistill.arena.cell import Cell
 from crossdistill.arena.file import ArenaFile
 from crossdistill.arena.settings import problems_of, run_config
@@ -32,11 +34,19 @@ def rules_of(arena: ArenaFile, cell: Cell) -> str:
     if cell.stage == "model":
         what: Any = {"model": content_of(pair.student if cell.method == "start" else pair.teacher)}
     else:
-        what = _with_contents(run_config(arena, cell).model_dump(mode="json"))
-    problems = {name: _problems_digest(table.model_dump_json()) for name, table in problems_of(arena, cell).items()}
+        what = _with_contents(_said(run_config(arena, cell)))
+    problems = {
+        name: [_problems_digest(table.model_dump_json()), _with_contents(_said(table))]
+        for name, table in problems_of(arena, cell).items()
+    }
     unrelated = arena.task_of(cell.pair).unrelated
     rules = [cell.id, what, problems, None if unrelated is None else content_of(unrelated)]
     return sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
+
+
+def _said(config: BaseModel) -> dict[str, Any]:
+    """What a configuration says, without defaults: a key that is added later changes nothing of what was run."""
+    return config.model_dump(mode="json", exclude_defaults=True)
 
 
 @cache
@@ -61,4 +71,4 @@ def _with_contents(value: Any, key: str = "") -> Any:
 @cache
 def _problems_digest(table: str) -> str:
     [held] = read_tasks({"problems": EvalTaskTable.model_validate_json(table)}, {}, is_grading=False)
-    return json.dumps([digest(held.problems), repr(held.sampling)])
+    return digest(held.problems)

@@ -3,14 +3,17 @@
 import os
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from crossdistill.cli.options import Keys, Overrides, print_keys
 from crossdistill.cli.running import reporting_interruption
-from crossdistill.extras import require
+from crossdistill.extras import missing, require
+
+if TYPE_CHECKING:
+    from crossdistill.arena.file import ArenaFile
 
 
 def command(
@@ -58,6 +61,7 @@ def command(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     from crossdistill.arena.checks import check_arena
+    from crossdistill.arena.folder import ArenaFolder
     from crossdistill.arena.plan import num_cells
     from crossdistill.arena.run import Running, run_arena
     from crossdistill.runs.interrupt import interrupted_by_signals
@@ -68,16 +72,40 @@ def command(
         return None
     devices = _gpus()
     running = Running(jobs or len(devices) or os.cpu_count() or 1, devices, only, again, retry, keep_models)
+    stopped = "the same command goes on with the cells that are missing"
     try:
-        if not report:
-            with (
-                reporting_interruption(output, "the same command goes on with the cells that are missing"),
-                interrupted_by_signals(),
-            ):
+        with reporting_interruption(output, stopped), interrupted_by_signals():
+            if not report:
                 run_arena(arena, output, running, say)
     finally:
-        pass
+        if ArenaFolder(output).record.exists():
+            _write(console, arena, file, output)
     return None
+
+
+def _write(console: Console, arena: "ArenaFile", file: Path, output: Path) -> None:
+    """Write the results of the cells that are finished, and print their table."""
+    from crossdistill.arena.folder import ArenaFolder
+    from crossdistill.arena.results import arena_results
+    from crossdistill.arena.run import recorded
+    from crossdistill.files import write_text
+    from crossdistill.report.arena.markdown import arena_markdown
+    from crossdistill.report.arena.page import write_arena_page
+    from crossdistill.report.arena.terminal import print_arena
+    from crossdistill.runs.run_file import write_json
+
+    folder = ArenaFolder(output)
+    results = arena_results(arena, recorded(arena, output), file, output)
+    write_json(folder.results, results)
+    write_text(folder.markdown, arena_markdown(results))
+    print_arena(console, results)
+    absent = missing("report")
+    if absent:
+        way_out = "pip install 'crossdistill[report]'"
+        console.print(f"no page was written, because {absent[0]} is not installed: {way_out}", markup=False)
+    else:
+        write_arena_page(folder.report, results)
+    console.print(f"results are in {output}", markup=False, soft_wrap=True)
 
 
 def _gpus() -> list[str]:
