@@ -2,10 +2,10 @@
 
 OMP_NUM_THREADS=1 python -m benchmarks.causes.demo --output benchmarks/results/gradient_direction_demo.json
 
-Three parts, each written as soon as it is there. First batch: the gradient of each objective on the same rollouts, its
-norm before the trainer's clip, and cosines between batches and between methods. Runs: short trainings at several rates
-and with and without the clip, with the student's surprisal at the teacher's own responses by kind of token. Everything
-is drawn from seeds.
+Each part is written as soon as it is there. Hidden: what the teacher means and has no shared entry for. First batches:
+the gradient of each objective on the same rollouts, its norm before the trainer's clip, and cosines between batches and
+between methods. Runs: short trainings at several rates and with and without the clip, with the student's surprisal at
+the teacher's own responses by kind of token. Everything is drawn from seeds.
 """
 
 import itertools
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from benchmarks.causes.demo_pair import DemoPair, gradient, sample, scored
 from benchmarks.causes.drift import Reference, Training, check
+from benchmarks.causes.hidden import hidden_entries
 from benchmarks.causes.methods import ONE_VOCABULARY_ONLY, labels, method
 from crossdistill.demo.task import Problem, problems
 from crossdistill.runs.run_file import write_json
@@ -66,23 +67,31 @@ def cosine(one: Tensor, other: Tensor) -> float:
     return float(one @ other) / norms if norms else 0.0
 
 
-def settings(seeds: int) -> list[tuple[str, Training, int]]:
-    """Name, training and seed of all runs of a method, the most telling first."""
-    plain = [("3e-4", Training(), seed) for seed in range(seeds)]
-    unclipped = [("3e-4, no clip", Training(max_norm=0.0), 0)]
-    return [*plain, *unclipped, ("1e-4", Training(rate=1e-4), 0), ("1e-3", Training(rate=1e-3), 0)]
+LONG = "1e-4, 80 steps"
+SETTINGS = {
+    "3e-4": Training(),
+    LONG: Training(rate=1e-4, steps=80, check_at=(20, 40, 60, 80)),
+    "3e-4, no clip": Training(max_norm=0.0),
+    "1e-3": Training(rate=1e-3),
+}
+"""The runs of each method, by name."""
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(";") if part.strip()]
 
 
 def main(
     output: Annotated[Path, typer.Option(help="The JSON file; runs that it has are not repeated.")],
     names: Annotated[str, typer.Option(help="Methods, by semicolons; by default all.")] = "",
-    seeds: Annotated[int, typer.Option(help="Runs of each method at 3e-4.")] = 3,
+    chosen_settings: Annotated[str, typer.Option("--settings", help="Names, by semicolons; by default all.")] = "",
+    seeds: Annotated[int, typer.Option(help="Runs of each method and setting.")] = 1,
     batches: Annotated[int, typer.Option(help="Batches of 64 for the gradients at the start.")] = 32,
     num_problems: Annotated[int, typer.Option(help="Held-out problems.")] = 100,
 ) -> None:
     """Measure the demo's pair."""
     console, pair = Console(), DemoPair.load()
-    chosen = [name.strip() for name in names.split(";") if name.strip()] or labels()
+    chosen, wanted = listed(names) or labels(), listed(chosen_settings) or list(SETTINGS)
     chosen = [name for name in chosen if name not in ONE_VOCABULARY_ONLY]
     found: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {"runs": {}}
     found["command"] = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python -m benchmarks.causes.demo "
@@ -96,9 +105,10 @@ def main(
         write_json(output, found)
     reference = Reference.of(pair, problems("test", num_problems, seed=1))
     torch.manual_seed(0)
+    found["hidden"] = hidden_entries(pair, train[:256])
     found["start"] = check(pair, pair.start, reference)
-    for (setting, training, seed), name in itertools.product(settings(seeds), chosen):
-        key = f"{name} | {setting} | seed {seed}"
+    for seed, setting, name in itertools.product(range(seeds), wanted, chosen):
+        key, training = f"{name} | {setting} | seed {seed}", SETTINGS[setting]
         if key in found["runs"]:
             continue
         began = time.perf_counter()
