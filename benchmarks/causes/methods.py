@@ -37,9 +37,13 @@ AT_REST = ("bpm, reverse", "cdm, exact spelling alone", "shared_vocab, forward",
 
 
 def labels() -> list[str]:
-    """Names of all methods that are compared."""
+    """Names of all methods that are compared.
+
+    Without those that compare the responses of a group: gvpo's expectation is the exact gradient of the target
+    (tests/benchmarks/test_gradient_direction.py), the control of module `toy`.
+    """
     credits = [f"dpca, {credit}" for credit in METHODS if credit != "semantic_prior"]
-    return [*available(), *credits, *OPTIONS]
+    return [*(name for name in available() if not get(name).compares_groups), *credits, *OPTIONS]
 
 
 def method(label: str) -> Objective:

@@ -1,5 +1,6 @@
 """Direction and resting point of objectives on languages that can be enumerated (docs/causes.md)."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ from benchmarks.causes.exact import Expected, ToyPair, cosine, full_returns
 from benchmarks.causes.language import STOP, VOCABULARIES, Source, Table, free_table, table_of, texts
 from benchmarks.causes.methods import method
 from benchmarks.causes.toy import agreement, direction, pairs
-from crossdistill.objectives import LossInputs
+from crossdistill.objectives import AlignedBatch, LossInputs, get
+from crossdistill.objectives.shared.response_groups import ResponseGroups
 from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import with_signal
 
@@ -20,11 +22,11 @@ ROUNDING = 1e-9
 KINDS = tuple(VOCABULARIES)
 
 
-def drawn(kind: str, seed: int = 0, distance: float = 0.5) -> ToyPair:
+def drawn(kind: str, seed: int = 0, longest: int = LONGEST) -> ToyPair:
     generator = torch.Generator().manual_seed(seed)
-    source = Source.drawn(LONGEST, generator)
+    source = Source.drawn(longest, generator)
     ours, theirs = VOCABULARIES[kind]
-    return ToyPair.of(table_of(source.near(distance, generator), ours), table_of(source, theirs), LONGEST)
+    return ToyPair.of(table_of(source.near(0.5, generator), ours), table_of(source, theirs), longest)
 
 
 # ---- the instrument ------------------------------------------------------------------------------------------------
@@ -55,6 +57,25 @@ def test_the_whole_log_ratio_at_each_token_has_the_direction_of_the_target(kind)
     pair = drawn(kind)
     target = pair.gradient_of("reverse_kl", pair.student.logits)
     assert cosine(full_returns(pair, pair.student.logits), target) == pytest.approx(1, abs=ROUNDING)
+
+
+@pytest.mark.parametrize("kind", ["finer", "coarser", "mixed"])
+def test_gvpo_over_all_pairs_of_texts_is_the_target_itself(kind):
+    """Without any alignment: the expectation of its gradient over groups of two."""
+    pair, objective = drawn(kind, longest=2), get("gvpo")
+    logits = pair.student.logits
+    head = LMHead(torch.eye(logits.shape[1], dtype=torch.float64))
+    probabilities, total = pair.logprobs(logits).exp(), torch.zeros_like(logits)
+    for one, other in itertools.product(range(len(pair.spellings)), repeat=2):
+        leaf = logits.clone().requires_grad_()
+        aligned = AlignedBatch.concatenate([pair.parts[one], pair.parts[other]])
+        aligned = replace(aligned, groups=ResponseGroups.of([0, 0]))
+        rows = torch.cat([pair.rows[pair.owners == number] for number in (one, other)])
+        inputs = LossInputs(aligned, objective.advantages(aligned), HiddenStates(leaf[rows], head))
+        (found,) = torch.autograd.grad(objective.loss(inputs).total / objective.weight(aligned), leaf)
+        total += probabilities[one] * probabilities[other] * found
+    target = pair.gradient_of("reverse_kl", logits) * pair.mean_tokens(logits)
+    torch.testing.assert_close(total.masked_fill(~pair.student.can_follow, 0), target, rtol=1e-6, atol=1e-8)
 
 
 def test_spellings_that_are_summed_over_have_less_divergence_left_to_the_tokens():
