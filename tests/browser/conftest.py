@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from crossdistill import ByteVocab
+from crossdistill.report.arena.page import write_arena_page
 from crossdistill.report.html import write_report
 from tests.cli.harness import run
 from tests.eval.comparison.factory import entry, verdicts, write_evaluation, write_training
 from tests.models import student_tokenizer, teacher_tokenizer
+from tests.report.arena.content import large
 from tests.report.cost.folders import evaluation, opd_run, sft_run
 from tests.report.views import view_of
 from tests.snippets import ROOT
@@ -49,6 +51,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "alignment": _alignment,
         "comparison": _comparison,
         "cost": _cost,
+        "arena": _arena,
     }
     pages = {name: folder / f"{name}.html" for name in writers}
     for name, write in writers.items():
@@ -105,6 +108,10 @@ def _cost(page: Path) -> None:
         names += [trained, evaluation(folder / f"eval-{name}", str(trained / "model"), results)]
     result = run("report", *map(str, names), "--html", str(page), "--quiet")
     assert (result.code, result.out) == (0, ""), result.err
+
+
+def _arena(page: Path) -> None:
+    write_arena_page(page, large())
 
 
 def _comparison(page: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("report", "inspection", "alignment", "comparison", "cost")
+PAGES = ("report", "inspection", "alignment", "comparison", "cost", "arena")
 WIDTHS = {"wide": 1200, "phone": 390}
 SCHEMES = ("light", "dark")
 MIN_TEXT_PX = 12

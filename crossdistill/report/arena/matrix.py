@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from crossdistill.report.arena.tables import Content, rows_of
 from crossdistill.report.comparison.rows import p_value, points
 
-_SIGNS = {"win": "▲ ", "loss": "▼ ", "tie": ""}
+_SIGNS = {"win": "▲", "loss": "▼", "tie": ""}
 _BLANK = {"not run": "·", "failed": "×"}
 _TONES = {"win": "rise", "loss": "fall"}
 _MIRRORED = {"win": "loss", "loss": "win"}
@@ -47,4 +47,5 @@ def _square(verdict: Content, ruling: str, sign: int) -> Square:
         return Square(_BLANK[ruling], "quiet", f"{ruling}: {verdict['reason']}")
     gain = points(sign * verdict["difference"]["mean"])
     title = f"{ruling}: {gain} points, p {p_value(verdict['corrected_p_value'])}"
-    return Square(f"{_SIGNS[ruling]}{gain}", _TONES.get(ruling, "quiet"), title)
+    text = gain if ruling == "tie" else gain.lstrip("+−")
+    return Square(f"{_SIGNS[ruling]}{text}", _TONES.get(ruling, "quiet"), title)

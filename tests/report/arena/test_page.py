@@ -87,7 +87,7 @@ def test_the_matrix_is_mirrored():
         verdict for verdict in whole()["verdicts"] if (verdict["first"], verdict["second"]) == ("dpca", "cdm")
     )
     square = found["dpca"][names.index("cdm")]
-    assert square.text == f"▲ +{100 * verdict['difference']['mean']:.1f}"
+    assert square.text == f"▲{100 * verdict['difference']['mean']:.1f}"
     assert square.title.startswith("win: +")
 
 
