@@ -24,7 +24,8 @@ class Standing:
         pair: its name.
         method: likewise; that of a control is in CONTROLS.
         kind: which of the two it is.
-        lacking: why it cannot be run at all, such as a control without its examples; None if it can.
+        lacking: why it is not run at all, such as a control without its examples, or a method that the file leaves out
+            here; None if it is.
         tuning: rate -> outcome of its tuning run; None if that is missing.
         rate: at which it is compared; None if it is not chosen yet, or cannot be.
         runs: seed -> outcome of the compared run; None if that is missing.
@@ -137,7 +138,9 @@ def _standing(
 
 
 def _lacking(arena: ArenaFile, pair: str, method: str) -> str | None:
-    table = arena.pairs[pair]
+    table, entered = arena.pairs[pair], arena.methods.get(method)
+    if entered is not None and entered.pairs is not None and pair not in entered.pairs:
+        return f"[methods.{method}] pairs leaves {pair} out"
     if method == "same_tokenizer" and table.same_tokenizer_teacher is None:
         return f"[pairs.{pair}] names no same_tokenizer_teacher"
     if method == "sft" and arena.task_of(pair).examples is None:

@@ -59,7 +59,7 @@ def noise_floor(standing: Standing) -> float | None:
 
 
 def verdicts_of(standings: Sequence[Standing], reference: str) -> list[Verdict]:
-    """The verdicts between every two methods and controls of a pair.
+    """The verdicts between every two methods and controls that are run on a pair.
 
     A win needs both: a difference of means beyond the noise floor, which is the range of the reference method over its
     seeds, and p < 0.05 by :func:`crossdistill.eval.comparison.crossed.crossed_difference`, after Holm's correction over
@@ -72,9 +72,10 @@ def verdicts_of(standings: Sequence[Standing], reference: str) -> list[Verdict]:
     Returns:
         One for each two, in the order of the standings; with fewer than two there are none.
     """
-    named = {standing.method: standing for standing in standings}
-    floor = noise_floor(named[reference])
-    compared = [_compared(first, second, named[reference], floor) for first, second in combinations(standings, 2)]
+    entered = [standing for standing in standings if standing.lacking is None]
+    measure = next(standing for standing in entered if standing.method == reference)
+    floor = noise_floor(measure)
+    compared = [_compared(first, second, measure, floor) for first, second in combinations(entered, 2)]
     corrected = iter(holm([verdict.difference.p_value for verdict in compared if verdict.difference is not None]))
     return [verdict if verdict.difference is None else _ruled(verdict, next(corrected)) for verdict in compared]
 

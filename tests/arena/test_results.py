@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from fnmatch import fnmatch
+from functools import cache
 
 import numpy as np
 import pytest
@@ -30,7 +31,14 @@ WHOLE = simulated(ARENA, num_problems=60)
 
 
 def results(outcomes=None, arena=ARENA):
+    if outcomes is None and arena is ARENA:
+        return _of_the_whole()
     return arena_results(arena, WHOLE if outcomes is None else outcomes, "arena.toml", "runs/arena")
+
+
+@cache
+def _of_the_whole():
+    return arena_results(ARENA, WHOLE, "arena.toml", "runs/arena")
 
 
 def row(content, method="dpca", pair="fine"):
@@ -184,6 +192,21 @@ def test_controls_without_what_they_need():
     for method in ("sft", "same_tokenizer"):
         assert (row(content, method)["status"], row(content, method)["command"]) == ("not run", None)
     assert content["cells"]["missing"] == 0
+    assert not [verdict for verdict in content["verdicts"] if "sft" in (verdict["first"], verdict["second"])]
+
+
+def test_a_method_that_the_file_leaves_out_on_a_pair():
+    methods = {"dpca": {}, "bpm": {"pairs": ["coarse"]}, "cdm": {}}
+    content = results(arena=arena_file(methods=methods))
+    found = row(content, "bpm")
+    assert (found["status"], found["reason"]) == ("not run", "[methods.bpm] pairs leaves fine out")
+    assert (found["command"], found["mean"], found["seeds"]) == (None, None, [])
+    assert row(content, "bpm", "coarse")["status"] == "done"
+    against = [verdict for verdict in content["verdicts"] if "bpm" in (verdict["first"], verdict["second"])]
+    assert {verdict["pair"] for verdict in against} == {"coarse"}
+    assert content["cells"]["missing"] == 0
+    overall = next(entry for entry in content["overall"] if entry["method"] == "bpm")
+    assert (overall["num_done"], overall["num_ranked"], overall["against_reference"]["not run"]) == (1, 1, 0)
 
 
 def test_commands_run_the_rows_cells():

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from crossdistill.report.arena.tables import MODELS, Content, rows_of
+from crossdistill.report.arena.tables import MODELS, Content, is_left_out, rows_of
 from crossdistill.report.comparison.rows import p_value, points, share
 from crossdistill.report.format import count, model_name
 
@@ -39,6 +39,9 @@ def about(pair: Content) -> str:
 def explained(content: Content, pair: Content) -> list[str]:
     """How the figures of a pair's table are to be read."""
     said = ["Accuracy: mean over seeds with Student's t interval. gap: share of the way from start to teacher."]
+    left_out = [row["method"] for row in content["rows"] if row["pair"] == pair["pair"] and is_left_out(row)]
+    if left_out:
+        said.append(f"Not entered on this pair: {', '.join(left_out)}.")
     rows = [row for kind in ("method", "control") for row in rows_of(content, pair["pair"], kind)]
     if any(row["edge"] in ("lowest", "highest") for row in rows):
         said.append(EDGE)
@@ -91,5 +94,5 @@ def _lacking_models(pair: Content) -> Iterator[Lack]:
 
 def _lacking_rows(content: Content, pair: str) -> Iterator[Lack]:
     for row in content["rows"]:
-        if row["pair"] == pair and row["status"] != "done":
+        if row["pair"] == pair and row["status"] != "done" and not is_left_out(row):
             yield Lack(row["method"], row["status"], row["reason"] or "no reason was recorded", row["command"])

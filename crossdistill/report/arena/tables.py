@@ -46,9 +46,14 @@ class Table:
 
 
 def rows_of(content: Content, pair: str, kind: str) -> list[Content]:
-    """The rows of a pair: the highest mean first, and what has none at the end."""
-    rows = [row for row in content["rows"] if row["pair"] == pair and row["kind"] == kind]
+    """The rows of a pair, the highest mean first and those that are not done last; without what the file leaves out."""
+    rows = [row for row in content["rows"] if row["pair"] == pair and row["kind"] == kind and not is_left_out(row)]
     return sorted(rows, key=lambda row: (row["status"] != "done", row["mean"] is None, -(row["mean"] or 0.0)))
+
+
+def is_left_out(row: Content) -> bool:
+    """Whether the file does not enter a method on the row's pair."""
+    return row["kind"] == "method" and row["status"] == "not run" and row["command"] is None
 
 
 def ruling(content: Content, pair: str, first: str, second: str) -> str | None:

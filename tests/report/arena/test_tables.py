@@ -78,6 +78,21 @@ def test_what_is_not_done_says_so_in_place_of_a_verdict():
     assert {tone(table, name) for name in ("bpm", "cdm", "same_tokenizer")} == {"quiet"}
 
 
+def test_a_method_that_is_left_out_on_a_pair_is_said_in_one_sentence():
+    content = {**whole(), "rows": [_left_out(row) for row in whole()["rows"]]}
+    pair = content["pairs"][0]
+    assert [row["method"] for row in rows_of(content, "fine", "method") if row["method"] == "bpm"] == []
+    assert "Not entered on this pair: bpm." in explained(content, pair)
+    assert "bpm" not in [lack.name for lack in lacks(content, pair)]
+    assert "Not entered on this pair: bpm." not in explained(content, content["pairs"][1])
+
+
+def _left_out(row):
+    if (row["pair"], row["method"]) != ("fine", "bpm"):
+        return row
+    return {**row, "status": "not run", "command": None, "mean": None, "reason": "[methods.bpm] pairs leaves fine out"}
+
+
 def test_rulings_are_read_from_either_side():
     content = {"verdicts": [{"pair": "fine", "first": "a", "second": "b", "verdict": "win"}]}
     assert (ruling(content, "fine", "a", "b"), ruling(content, "fine", "b", "a")) == ("win", "loss")
