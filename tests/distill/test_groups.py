@@ -1,6 +1,7 @@
 """Groups of responses on their way to an objective that compares them: who leaves one, and how it is counted."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from crossdistill.align import DropReason
 from crossdistill.distill import Distiller, Rollout
 from crossdistill.distill.routing import Routing
 from crossdistill.distill.student import StudentLogprobs
+from crossdistill.objectives.gvpo import GVPO
 from crossdistill.objectives.shared.response_groups import ResponseGroups
+from crossdistill.objectives.shared.vocab_pair import VocabPair
 from tests.distill.fake_teacher import FakeTeacher, poisoned, score_of, student_logprobs, too_long
 from tests.distill.test_coverage import lacking  # noqa: F401 - a fixture
 from tests.oracles import gvpo as oracle
@@ -76,6 +79,24 @@ def test_a_response_that_the_teacher_drops_leaves_its_group(sides, tokenizer, an
     assert_compared([batch.responses[0], batch.responses[2]])
     assert_compared(batch.responses[3:])
     assert batch.weight == 5
+
+
+@dataclass(frozen=True)
+class WithoutEnds(GVPO):
+    """Takes a run that does not teach the end of a response."""
+
+    def check(self, pair: VocabPair) -> None:
+        return
+
+
+def test_a_response_whose_end_is_not_scored_is_not_whole(sides, tokenizer, answers):
+    answers[:2] = answers[0][:-1], answers[1][:-1]
+    logprobs = [student_logprobs(ids) for ids in answers]
+    distiller = Distiller(tokenizer, FakeTeacher(*sides["gemma"]), WithoutEnds(), stop_unit=False)
+    batch = distiller.score([QUESTION] * 6, answers, logprobs, groups=[0, 0, 0, 1, 1, 1])
+    assert_compared(batch.responses[:2])  # these were cut before an end
+    for item in batch.responses[2:]:
+        assert_left(item, DropReason.INCOMPLETE)
 
 
 def test_the_last_one_of_a_group_has_none_to_be_compared_with(sides, tokenizer, answers):
