@@ -57,8 +57,8 @@ def reward_of(given: Any, options: Mapping[str, Any] | None) -> Reward:
     if not callable(found) or isinstance(found, type):
         kind = "a class" if isinstance(found, type) else f"an object of type {type(found).__name__}"
         raise InputError(
-            f"the reward {name!r} is {kind}: give a task of `crossdistill eval`, a file of your own, a function, or the "
-            "import path of one."
+            f"the reward {name!r} is {kind}: give a task of `crossdistill eval`, a file of your own, a function, or "
+            "the import path of one."
         )
     _refuse_options(name, options)
     return FunctionReward(found, name)
