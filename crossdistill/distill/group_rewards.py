@@ -7,8 +7,8 @@ the unit of r (GRPO; Shao et al. 2402.03300, section 4.1.2). It is 0 in a group 
 rounding, a group of one among them: there is nothing to compare. A response without a reward (None) gets no R and
 changes none.
 
-R goes to every supervised token of the response alike. It is added after the teachers' advantages were bounded, so that
-no teacher drowns it.
+R goes to every supervised token of the response alike; `gvpo`, which has one advantage a response, reads it once. It is
+added after the teachers' advantages were bounded, so that no teacher drowns it.
 """
 
 import math
@@ -30,15 +30,15 @@ _ROUNDING = 1e-9
 
 
 def check_takes_rewards(objective: Objective) -> None:
-    """Check that an objective reads advantages alone, to which a reward is added.
+    """Check that the loss of an objective reads advantages to which a reward can be added.
 
     Raises:
-        InputError: it reads more.
+        InputError: it does not.
     """
-    if not objective.mixes_teachers:
+    if not objective.takes_rewards:
         raise InputError(
-            f"objective {objective.name!r} reads more of a response than its advantages, to which a reward is added: "
-            "leave the reward out, or take an objective that reads advantages alone, such as dpca."
+            f"objective {objective.name!r} does not learn by advantages, to which a reward could be added: leave the "
+            "reward out, or take an objective that does, such as dpca or gvpo."
         )
 
 

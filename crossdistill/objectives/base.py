@@ -70,7 +70,8 @@ class Objective(ABC):
         name: its name in logs, reports and ``run.json``.
         on_policy_only: whether it holds only on the student's own samples, and not on text that someone else wrote.
         mixes_teachers: whether its loss reads only the advantages of a teacher, so that those of several teachers can
-            be averaged, a reference's subtracted, and a reward's added.
+            be averaged and a reference's subtracted.
+        takes_rewards: whether its loss is that of a policy with these advantages, to which a reward's can be added.
         at_sampling_temperature: whether it compares log-probabilities at the temperature of the sampling; otherwise
             they are those of temperature 1.
         compares_groups: whether it compares whole responses to one prompt with each other, so that each prompt needs
@@ -106,6 +107,7 @@ class Objective(ABC):
     name: ClassVar[str]
     on_policy_only: ClassVar[bool] = False
     mixes_teachers: ClassVar[bool] = False
+    takes_rewards: ClassVar[bool] = False
     at_sampling_temperature: ClassVar[bool] = False
     compares_groups: ClassVar[bool] = False
 

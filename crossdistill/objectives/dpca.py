@@ -47,6 +47,7 @@ class DPCA(Objective):
     name: ClassVar[str] = "dpca"
     on_policy_only: ClassVar[bool] = True
     mixes_teachers: ClassVar[bool] = True
+    takes_rewards: ClassVar[bool] = True
     at_sampling_temperature: ClassVar[bool] = True
 
     credit: str = "semantic_prior"

@@ -42,6 +42,7 @@ class GVPO(Objective):
     name: ClassVar[str] = "gvpo"
     at_sampling_temperature: ClassVar[bool] = True
     compares_groups: ClassVar[bool] = True
+    takes_rewards: ClassVar[bool] = True  # in nats a response, as A_i
 
     @property
     def signal(self) -> Signal:

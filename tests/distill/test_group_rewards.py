@@ -1,10 +1,12 @@
 """A reward beside the teacher: what it adds to which token."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,8 @@ from crossdistill.distill.group_rewards import group_advantages
 from crossdistill.objectives import get
 from tests.distill.fake_teacher import PROMPT, FakeTeacher, score_of, student_logprobs, too_long
 from tests.distill.test_reference import lacking
+from tests.objectives.test_gvpo import GROUPS as GROUPS_OF_GVPO
+from tests.objectives.test_gvpo import grouped, log_ratios
 from tests.oracles import reward as oracle
 
 GROUPS = [0, 0, 0, 1, 1, 1]
@@ -141,7 +145,7 @@ def test_turns_of_a_conversation_with_tools_have_its_reward(sides, tokenizer, st
         ({"rewards": [1.0, 0.0, 0.0], "groups": None}, "each response here is alone: sample several to each prompt"),
         (
             {"rewards": [1.0, 0.0, 0.0], "objective": "strict"},
-            "objective 'strict' reads more of a response than its adv",
+            "objective 'strict' does not learn by advantages",
         ),
     ],
 )
@@ -153,6 +157,20 @@ def test_what_cannot_be_compared_is_refused_before_the_teacher_is_asked(
     with pytest.raises(InputError, match=message):
         score(tokenizer, teacher, completions, **{"groups": [0] * 3, **options})
     assert teacher.requests == []
+
+
+def test_gvpo_has_the_reward_once_a_response():
+    """At the policy that sampled, its gradient is that of the responses' log-probabilities times their advantages."""
+    whole = grouped()
+    inputs, tokens = whole.inputs(), [len(part.student.ids) for part in whole.parts]
+    values = torch.from_numpy(0.5 * group_advantages([1.0, 0.0, 0.0, 2.0, 5.0], GROUPS_OF_GVPO))
+    rewarded = inputs.advantages + values.repeat_interleave(torch.tensor(tokens))
+    ours = torch.autograd.grad(whole.objective.loss(replace(inputs, advantages=rewarded)).total, whole.hidden)
+    own = inputs.advantages[np.cumsum([0, *tokens[:-1]])]
+    expected = -sum(one * ratio for one, ratio in zip((own + values).detach(), log_ratios(whole), strict=True))
+    for got, wanted in zip(ours, torch.autograd.grad(expected, whole.hidden), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-9)
+    assert values.abs().max() > 0.4
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf])

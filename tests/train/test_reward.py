@@ -373,7 +373,7 @@ CLASS_ITSELF = "crossdistill.eval.task:TaskOptions"
     ("options", "message"),
     [
         ({"num_generations": 1}, "is compared among several responses to one prompt, and num_generations = 1: set it"),
-        ({"objective": "strict"}, "objective 'strict' reads more of a response than its advantages"),
+        ({"objective": "strict"}, "objective 'strict' does not learn by advantages"),
         ({"reward_weight": 0.0}, "reward_weight must be above 0"),
         ({"reward_weight": float("nan")}, "reward_weight must be above 0"),
         ({"reward": "gsm9k"}, "there is no task 'gsm9k': did you mean"),
