@@ -43,6 +43,7 @@ ABOVE_THE_CORE = {
         "integrations",
         "objectives/test_trl.py",
         "objectives/test_trl_differs.py",
+        "recipes",
         "test_documentation.py",
         "tools/test_finding_tables.py",
         "verl",
@@ -71,6 +72,7 @@ ABOVE_THE_CORE = {
         "eval/test_scores.py",
         "report/arena",
         "report/comparison",
+        "recipes",
         "report/cost",
         "runs/test_eval_parameters.py",
         "runs/test_evaluate.py",
@@ -78,6 +80,7 @@ ABOVE_THE_CORE = {
     ],
     "report": [
         "cli/test_report.py",
+        "recipes",
         "report/arena",
         "report/comparison",
         "report/test_charts.py",

@@ -7,7 +7,7 @@ from typing import Any
 from crossdistill.files import write_text
 from crossdistill.report.cost.comparison import CostReport, Interval
 from crossdistill.report.cost.figure import cost_figure
-from crossdistill.report.cost.tables import TextTable, summaries, tables
+from crossdistill.report.cost.tables import summaries, tables
 from crossdistill.report.html import environment
 
 
@@ -28,7 +28,7 @@ def write_cost_page(path: str | Path, report: CostReport) -> None:
 
 def write_cost_markdown(path: str | Path, report: CostReport) -> None:
     """Write the tables and notes of a cost report as Markdown, atomically."""
-    blocks = [f"**{table.title}**\n\n{_markdown(table)}" for table in tables(report)]
+    blocks = [f"**{table.title}**\n\n{table.markdown}" for table in tables(report)]
     blocks += list(summaries(report))
     blocks += [f"95 % intervals: {report.method}."] if report.method else []
     blocks += ["\n".join(f"- {note}" for note in report.notes)] if report.notes else []
@@ -85,8 +85,3 @@ def _plain(interval: Interval | None) -> dict[str, Any] | None:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _markdown(table: TextTable) -> str:
-    lines = [table.header, ("---", *["---:"] * (len(table.header) - 1)), *table.rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)

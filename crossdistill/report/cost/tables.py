@@ -36,6 +36,12 @@ class TextTable:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def markdown(self) -> str:
+        """The table without its title, as Markdown."""
+        lines = [self.header, ("---", *["---:"] * (len(self.header) - 1)), *self.rows]
+        return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
 
 def tables(report: CostReport) -> list[TextTable]:
     """What each run cost, its parts, and each distillation against SFT."""
