@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.causes.language import VOCABULARIES
 from benchmarks.causes.methods import labels
-from benchmarks.causes.toy import descents, directions
+from benchmarks.causes.toy import agreements, descents, directions
 from crossdistill.runs.run_file import write_json
 
 DISTANCE = 0.5
@@ -47,24 +47,28 @@ def main(
     """Measure all methods on all kinds of pairs."""
     console = Console(width=200)
     chosen = [name.strip() for name in names.split(";") if name.strip()] or labels()
-    found: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {"directions": {}, "descents": {}}
+    found: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {}
     threads = os.environ.get("OMP_NUM_THREADS", "")
     found["command"] = f"OMP_NUM_THREADS={threads} python -m benchmarks.gradient_direction {' '.join(sys.argv[1:])}"
     found["settings"] = {"pairs": number, "descents": num_descents, "longest": longest, "steps": steps}
     found["settings"]["distance"] = DISTANCE
     cells = [("directions", kind, False) for kind in VOCABULARIES]
+    cells += [("agreement", kind, False) for kind in VOCABULARIES]
     cells += [("descents", kind, False) for kind in VOCABULARIES]
     cells += [("directions", kind, True) for kind in ("same", "coarser")]
     for part, kind, free in cells:
         key, began = f"{kind}, spells freely" if free else kind, time.perf_counter()
-        if key in found[part]:
+        if key in found.setdefault(part, {}):
             continue
         if part == "directions":
             methods = directions(kind, DISTANCE, number, longest, chosen, free)
             columns = ["cosine", "cosine_batch", "norm_ratio", "noise", "supervised", "step_falls", "sign_step_falls"]
+        elif part == "agreement":
+            methods = agreements(kind, DISTANCE, number, longest, chosen)
+            columns = ["gradient_at_agreement"]
         else:
             methods = descents(kind, DISTANCE, num_descents, longest, chosen, steps)
-            columns = ["start_kl", "final_kl", "highest_kl", "from_agreement_kl", "gradient_at_agreement"]
+            columns = ["start_kl", "final_kl", "highest_kl", "from_agreement_kl", "bytes_over_teacher"]
         found[part][key] = {"methods": methods, "seconds": time.perf_counter() - began}
         write_json(output, found)
         console.print(show(f"{part}: {key}", methods, columns))

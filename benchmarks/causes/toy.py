@@ -87,6 +87,15 @@ def agreement(pair: ToyPair, equal: Tensor, name: str) -> float:
     return float(at_equal / expected(pair.student.logits).mean.norm().clamp(min=1e-30))
 
 
+def agreements(kind: str, distance: float, number: int, longest: int, names: Sequence[str]) -> dict[str, Any]:
+    """:func:`agreement` of each method, mean and interval over pairs."""
+    rows: dict[str, list[float]] = defaultdict(list)
+    for pair, equal in pairs(kind, distance, number, longest):
+        for name in methods_for(kind, names):
+            rows[name].append(agreement(pair, equal, name))
+    return {name: {"gradient_at_agreement": interval(values)} for name, values in rows.items()}
+
+
 def descents(kind: str, distance: float, number: int, longest: int, names: Sequence[str], steps: int) -> dict[str, Any]:
     """Where each method leads: from a start at some distance, and from agreement; mean and interval over pairs."""
     rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -95,7 +104,6 @@ def descents(kind: str, distance: float, number: int, longest: int, names: Seque
         for name in methods_for(kind, [name for name in names if name in available() or name in AT_REST]):
             row = rows[name]
             row["start_kl"].append(start)
-            row["gradient_at_agreement"].append(agreement(pair, equal, name))
             rest = descend(pair, method(name), pair.student.logits, steps)
             away = descend(pair, method(name), equal, steps)
             row["final_kl"].append(rest.kl)
