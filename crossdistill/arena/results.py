@@ -3,7 +3,8 @@
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from glob import escape
 from hashlib import sha256
 from pathlib import Path
@@ -18,9 +19,6 @@ from crossdistill.arena.row import row_of
 from crossdistill.arena.standing import Standing, standings_of
 from crossdistill.arena.verdict import noise_floor, verdicts_of
 from crossdistill.errors import InputError
-
-ARENA = "arena.json"
-"""The file in the arena's folder."""
 
 
 def arena_results(
@@ -51,8 +49,10 @@ def arena_results(
     for pair in arena.pairs:
         models, standings = Models.of(pair, outcomes), standings_of(arena, pair, outcomes)
         _check_problems(models, standings)
-        pairs.append(_pair(arena, pair, models, standings, _command(file, output, pair)))
-        rows += [row_of(arena, item, models, _command(file, output, pair, item.method)) for item in standings]
+        pairs.append(_pair(arena, pair, models, standings, partial(_command, file, output, pair)))
+        rows += [
+            row_of(arena, item, models, _command(file, output, pair, item.method, item.status)) for item in standings
+        ]
         verdicts += [verdict.as_dict() for verdict in verdicts_of(standings, arena.reference)]
     return {
         "rules": _rules(arena, outcomes.values()),
@@ -64,7 +64,9 @@ def arena_results(
     }
 
 
-def _pair(arena: ArenaFile, pair: str, models: Models, standings: Iterable[Standing], command: str) -> dict[str, Any]:
+def _pair(
+    arena: ArenaFile, pair: str, models: Models, standings: Iterable[Standing], command: Callable[[str, str], str]
+) -> dict[str, Any]:
     table, headroom = arena.pairs[pair], models.headroom
     tested = models.start or models.teacher
     answers = None if tested is None else tested.test
@@ -73,7 +75,10 @@ def _pair(arena: ArenaFile, pair: str, models: Models, standings: Iterable[Stand
         **table.model_dump(include={"task", "student", "teacher", "same_tokenizer_teacher"}),
         "num_problems": None if answers is None else len(answers.correct),
         "k": None if answers is None else answers.k,
-        "models": {START: model_entry(models.start, command), TEACHER: model_entry(models.teacher, command)},
+        "models": {
+            name: model_entry(outcome, command(name, "not run" if outcome is None else outcome.status))
+            for name, outcome in ((START, models.start), (TEACHER, models.teacher))
+        },
         "headroom": None if headroom is None else headroom.as_dict(),
         "has_headroom": None if headroom is None else models.has_headroom,
         "reference": arena.reference,
@@ -81,10 +86,11 @@ def _pair(arena: ArenaFile, pair: str, models: Models, standings: Iterable[Stand
     }
 
 
-def _command(file: str | Path, output: str | Path, *names: str) -> str:
-    """What runs the cells of a pair, or of one method on it."""
-    pattern = "/".join([*map(escape, names), "*"])
-    return shlex.join(["crossdistill", "arena", str(file), "--output", str(output), "--only", pattern])
+def _command(file: str | Path, output: str | Path, pair: str, method: str, status: str) -> str:
+    """What runs the missing cells of a method on a pair, or of a model; and those again that failed or diverged."""
+    pattern = f"{escape(pair)}/{escape(method)}/*"
+    repeated = {"failed": ["--retry"], "diverged": ["--again", pattern]}.get(status, [])
+    return shlex.join(["crossdistill", "arena", str(file), "--output", str(output), "--only", pattern, *repeated])
 
 
 def _rules(arena: ArenaFile, outcomes: Iterable[Outcome]) -> dict[str, Any]:

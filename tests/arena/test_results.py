@@ -152,6 +152,7 @@ def test_all_rates_diverged():
     assert (found["status"], found["rate"], found["mean"]) == ("diverged", None, None)
     assert found["reason"].startswith("rate 0.0001 diverged (the loss is NaN at step 7); rate 0.0003 diverged")
     assert [entry["curve"] for entry in found["tuning"]] != [[], [], []]  # it is shown, and not left out
+    assert found["command"].endswith("--only 'fine/cdm/*' --again 'fine/cdm/*'")
     # its seeds will never be run, so nothing is missing
     assert content["cells"]["missing"] == 0
     assert content["cells"]["diverged"] == 6
@@ -164,6 +165,7 @@ def test_a_rate_that_failed_for_another_reason():
     found = row(results(outcomes), "cdm")
     assert found["status"] == "failed"
     assert "rate 0.0001 failed (out of memory)" in found["reason"]
+    assert found["command"].endswith("--only 'fine/cdm/*' --retry")
 
 
 def test_a_failed_rate_beside_one_that_is_missing_is_not_yet_a_failed_method():
@@ -239,7 +241,7 @@ def test_a_model_that_failed_is_shown_as_that():
     content = results({**WHOLE, cell: broken(cell, "failed", "no such server")})
     teacher = content["pairs"][0]["models"]["teacher"]
     assert (teacher["status"], teacher["reason"]) == ("failed", "no such server")
-    assert teacher["command"].endswith("--only 'fine/*'")
+    assert teacher["command"].endswith("--only 'fine/teacher/*' --retry")
     assert content["pairs"][0]["has_headroom"] is None
 
 
