@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
@@ -23,6 +23,8 @@ SENTENCES = 0.2
 """Share of the sorting student's pretraining examples that are sentences."""
 SUMS_TRAINING = demo.TEACHER_TRAINING
 SORTING_TRAINING = Stage(steps=800, batch_size=64, learning_rate=2e-3)
+SHORT_TRAINING = replace(SORTING_TRAINING, steps=500)
+"""Enough for sorting, as the loss of the first two models showed."""
 STUDENT_SFT = demo.STUDENT_SFT
 
 
@@ -82,8 +84,8 @@ def _sums_teacher(tokenizer: Callable[[], PreTrainedTokenizerFast]) -> Recipe:
     return Recipe("sums", tokenizer, _sums, asdict(demo.TEACHER_HABITS), SUMS_TRAINING, num_layers=4)
 
 
-def _sorting_teacher(tokenizer: Callable[[], PreTrainedTokenizerFast]) -> Recipe:
-    return Recipe("sorting", tokenizer, _sorted_lists, asdict(TEACHER_HABITS))
+def _sorting_teacher(tokenizer: Callable[[], PreTrainedTokenizerFast], stage: Stage) -> Recipe:
+    return Recipe("sorting", tokenizer, _sorted_lists, asdict(TEACHER_HABITS), stage)
 
 
 RECIPES = {
@@ -97,9 +99,9 @@ RECIPES = {
         {**asdict(STUDENT_HABITS), "sentences": SENTENCES},
         is_student=True,
     ),
-    "sorting-same": _sorting_teacher(vocabularies.sorting_same),
-    "sorting-fine": _sorting_teacher(vocabularies.sorting_fine),
-    "sorting-coarse": _sorting_teacher(vocabularies.sorting_coarse),
-    "sorting-mixed": _sorting_teacher(vocabularies.sorting_mixed),
+    "sorting-same": _sorting_teacher(vocabularies.sorting_same, SORTING_TRAINING),
+    "sorting-fine": _sorting_teacher(vocabularies.sorting_fine, SHORT_TRAINING),
+    "sorting-coarse": _sorting_teacher(vocabularies.sorting_coarse, SHORT_TRAINING),
+    "sorting-mixed": _sorting_teacher(vocabularies.sorting_mixed, SHORT_TRAINING),
 }
 """Name of the folder -> recipe. The sums' student and mixed teacher are the demo's."""
