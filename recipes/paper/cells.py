@@ -42,7 +42,14 @@ METHODS = {
     "alm": Method("+ SFT + ALM", "train", "match.toml", "given", ("objective=alm",)),
     "cdm": Method("+ SFT + CDM", "train", "match.toml", "given", ("objective=cdm",)),
     "opd": Method("+ SFT + OPD", "train", "opd.toml", "prompts"),
-    "opd-verl": Method("+ SFT + OPD (verl)", "verl", "opd.toml", "prompts", is_published=False),
+    "opd-verl": Method(
+        "+ SFT + OPD (verl)",
+        "verl",
+        "opd.toml",
+        "prompts",
+        ("train.vllm_enable_sleep_mode=false",),  # its own sampler always sleeps
+        is_published=False,
+    ),
     "sft-more": Method("+ SFT, continued", "sft", "sft.toml", "given", is_published=False),
     "seqkd": Method(
         "+ SFT + SeqKD", "sft", "sft.toml", "given", ("max_new_tokens=15_360",), is_published=False

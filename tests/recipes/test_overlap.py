@@ -1,7 +1,10 @@
 """Which prompts count as problems of the evaluation."""
 
+import doctest
+
 import pytest
 
+from recipes.paper import overlap
 from recipes.paper.overlap import LENGTH, Overlap
 
 PROBLEM = "Find the number of ordered pairs $(a, b)$ of integers such that $a + b = 12$ and both are primes."
@@ -43,7 +46,12 @@ def test_a_short_problem_is_one_sequence():
 
 def test_half_of_the_sequences_are_asked_for():
     words = [f"w{number}" for number in range(LENGTH + 9)]  # ten sequences
-    overlap = Overlap({"task": [" ".join(words)]})
-    assert overlap.task_of(" ".join(words[: LENGTH + 4])) == "task"  # five of them
-    assert overlap.task_of(" ".join(words[: LENGTH + 3])) is None
+    tenfold = Overlap({"task": [" ".join(words)]})
+    assert tenfold.task_of(" ".join(words[: LENGTH + 4])) == "task"  # five of them
+    assert tenfold.task_of(" ".join(words[: LENGTH + 3])) is None
     assert Overlap({}).task_of("anything") is None
+
+
+def test_the_example_runs():
+    result = doctest.testmod(overlap)
+    assert (result.failed, result.attempted > 0) == (0, True)
