@@ -1,5 +1,6 @@
 """gvpo in the trainer: groups in micro-batches, several steps a rollout, evaluation, and what is refused."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ import torch
 from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.teachers import LocalTeacher
+from crossdistill.train.vllm.sampled_logprobs import KeepSampledLogprobs
 from tests.models import MESSAGES, Pair
 from tests.oracles import gvpo as oracle
+from tests.train.fake_vllm import FakeVLLM
 from tests.train.harness import BATCH, RecordingTrainer, arguments, load, make_trainer, rows, sampled_logprobs
 
 GROUPED = {"objective": "gvpo", "num_generations": 2, "learning_rate": 1e-3}
@@ -122,6 +125,31 @@ def test_evaluation_tells_the_gap_and_no_loss(pair, output):
     found = trainer.evaluate()
     assert found["eval_teacher_gap"] > 0 and found["eval_coverage"] == 1
     assert "eval_loss" not in found
+
+
+def test_responses_of_vllm_keep_their_own_log_probabilities(pair, output):
+    """Though their prompts are the same; the gain is what both engines differ by."""
+    student, offset, calls = load(pair.student), 0.02, itertools.count()
+    trainer = make_trainer(pair, output, **{**GROUPED, "max_steps": 1})
+    texts = np.flatnonzero(trainer.student_vocab.lengths > 0)
+
+    def respond(_: list[int]) -> list[int]:
+        rng = np.random.default_rng(next(calls))
+        return rng.choice(texts, rng.integers(2, 9)).tolist()
+
+    def logprob(prompt: list[int], ids: list[int]) -> list[float]:
+        with torch.no_grad():
+            return (sampled_logprobs(student, prompt, ids) - offset).tolist()
+
+    trainer.use_vllm, trainer._last_loaded_step = True, -1
+    trainer.vllm_generation = KeepSampledLogprobs(FakeVLLM(respond, logprob), trainer.model)
+    trainer.train()
+    assert trainer._batches["train"].rollout.groups == [0, 0, 1, 1]
+    for ids, item in zip(trainer.prompt_ids[0], trainer.rollouts[0], strict=True):
+        np.testing.assert_allclose(item.student_logprobs, logprob(ids, item.response.ids), rtol=1e-6)
+    lengths = [len(item.response.ids) for item in trainer.rollouts[0]]
+    assert len(set(lengths)) > 1
+    assert trainer.steps[0]["abs_gain"] == pytest.approx(offset * np.mean(lengths), rel=1e-3)
 
 
 @pytest.mark.parametrize(
