@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks.causes.demo_pair import DemoPair, gradient, sample, scored
 from benchmarks.causes.drift import Reference, Training, check
-from benchmarks.causes.hidden import hidden_entries
+from benchmarks.causes.hidden import favourites, hidden_entries
 from benchmarks.causes.methods import ONE_VOCABULARY_ONLY, labels, method
 from crossdistill.demo.task import Problem, problems
 from crossdistill.runs.run_file import write_json
@@ -106,6 +106,7 @@ def main(
     reference = Reference.of(pair, problems("test", num_problems, seed=1))
     torch.manual_seed(0)
     found["hidden"] = hidden_entries(pair, train[:256])
+    found["favourites"] = favourites(pair, train[:256])
     found["start"] = check(pair, pair.start, reference)
     for seed, setting, name in itertools.product(range(seeds), wanted, chosen):
         key, training = f"{name} | {setting} | seed {seed}", SETTINGS[setting]

@@ -9,6 +9,7 @@ from torch import Tensor
 from benchmarks.causes.demo_pair import DemoPair, sample, scored
 from crossdistill.demo.task import Problem
 from crossdistill.objectives.shared.inputs import AlignedBatch
+from crossdistill.objectives.shared.rank_distance import rank_distance
 from crossdistill.ops import HiddenStates
 
 TIMES = 10.0
@@ -25,15 +26,7 @@ def hidden_entries(pair: DemoPair, problems: Sequence[Problem]) -> dict[str, Any
     of all that a descent lowers (the positive part of the gradient with respect to the student's renormalised logits),
     the share that falls on tokens which the teacher writes as the beginning of a longer token of its own.
     """
-    torch.manual_seed(0)
-    distiller = pair.distiller("shared_vocab")
-    batch = scored(distiller, problems, sample(distiller, problems))
-    states, head = distiller.student_states(batch)
-    aligned = AlignedBatch.concatenate([item.batch for item in batch.responses if item.batch is not None])
-    student, teacher = (
-        _log_probs(HiddenStates(states, head).at(aligned.student_splits[:-1])),
-        _log_probs(aligned.teacher.dense.at(aligned.teacher_splits[:-1])),
-    )
+    aligned, student, teacher = _at_chunk_starts(pair, problems)
     columns = aligned.pair.shared()
     ours, theirs = columns.student.select(student), columns.teacher.select(teacher)
     log_p, log_q = ours.log_softmax(-1), theirs.log_softmax(-1)
@@ -55,6 +48,44 @@ def hidden_entries(pair: DemoPair, problems: Sequence[Problem]) -> dict[str, Any
         }
         for name, kept in (("one_to_one", one & ~stop), ("other", ~one), ("stop", stop))
     }
+
+
+def favourites(pair: DemoPair, problems: Sequence[Problem]) -> dict[str, float]:
+    """What uld does with the student's favourite at the starts of chunks: shares of its gradient's absolute values.
+
+    disputed: at chunks at which the student's favourite token is not the teacher's (by bytes). raised: of that, the
+    share at which a descent raises the student's favourite.
+    """
+    aligned, student, teacher = _at_chunk_starts(pair, problems)
+    leaf = student.requires_grad_()
+    (found,) = torch.autograd.grad(rank_distance(leaf.softmax(-1), teacher.exp()).sum(), leaf)
+    best, theirs = student.argmax(-1), teacher.argmax(-1)
+    pieces = aligned.pair.student.pieces, aligned.pair.teacher.pieces
+    pairs = zip(best.tolist(), theirs.tolist(), strict=True)
+    differs = torch.tensor([not _agree(pieces[0][ours], pieces[1][other]) for ours, other in pairs])
+    slopes = found.gather(1, best[:, None])[:, 0]
+    disputed = slopes[differs].abs().sum()
+    return {
+        "disputed": float(disputed / slopes.abs().sum()),
+        "raised": float(-slopes[differs].clamp(max=0).sum() / disputed),
+    }
+
+
+def _agree(ours: bytes, theirs: bytes) -> bool:
+    """Whether one begins the other: they may be spellings of the same text."""
+    return ours.startswith(theirs) or theirs.startswith(ours)
+
+
+@torch.no_grad()
+def _at_chunk_starts(pair: DemoPair, problems: Sequence[Problem]) -> tuple[AlignedBatch, Tensor, Tensor]:
+    """Rollouts of the student at the start, and both models' log-probabilities where their chunks begin."""
+    torch.manual_seed(0)
+    distiller = pair.distiller("shared_vocab")
+    batch = scored(distiller, problems, sample(distiller, problems))
+    states, head = distiller.student_states(batch)
+    aligned = AlignedBatch.concatenate([item.batch for item in batch.responses if item.batch is not None])
+    ours = HiddenStates(states, head).at(aligned.student_splits[:-1])
+    return aligned, _log_probs(ours), _log_probs(aligned.teacher.dense.at(aligned.teacher_splits[:-1]))
 
 
 def _log_probs(states: HiddenStates) -> Tensor:
