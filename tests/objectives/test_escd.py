@@ -58,6 +58,13 @@ def test_value_and_gradient_equal_the_definition(options, seed, vocabs):
     assert_equals_oracle(case(ESCD(**options), seed=seed, vocabs=PAIRS[vocabs]), options)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_path_ends_with_its_response(seed):
+    """Many short responses, of which every second one is truncated, with a next one that would go on with the path."""
+    options = {"completion": "several_tokens"}
+    assert_equals_oracle(case(ESCD(**options), seed=seed, lengths=(3, 2) * 8, vocabs=BYTES), options)
+
+
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
 def test_they_do_without_a_stop_unit(options):
     assert_equals_oracle(case(ESCD(**options), seed=2, stop_unit=False), options)

@@ -84,14 +84,11 @@ class Paths(NamedTuple):
 
 
 class _Sampled:
-    """The bytes of each student token, none at a stop unit, and the token after the last one of its response."""
+    """The bytes of each student token, and the token after the last one of its response."""
 
     def __init__(self, batch: AlignedBatch):
-        splits = batch.alignment.student_splits
         self.pieces = [batch.pair.student.pieces[token_id] for token_id in batch.student.ids.tolist()]
-        for token in splits[:-1][batch.is_stop].tolist():
-            self.pieces[token] = b""
-        ends = splits[batch.response_splits]
+        ends = batch.alignment.student_splits[batch.response_splits]
         self.ends = np.repeat(ends[1:], np.diff(ends)).tolist()
 
     def ways(self, rest: bytes, token: int, unfinished: UnfinishedTokens) -> Iterator[tuple[int, int, int]]:
