@@ -76,6 +76,23 @@ def test_the_plug_in_accepts_what_is_written():
     assert {key: made[key] for key in SEAMS} == SEAMS
 
 
+def test_a_reference_beside_one_teacher():
+    made = settings(teachers={"reference": {"model": URL + "1", "tokenizer": "org/b"}})
+    options = check_settings(composed(made))
+    assert {name: table.model for name, table in options.named_teachers.items()} == {
+        "teacher": URL,
+        "reference": URL + "1",
+    }
+    assert options.named_teachers["teacher"].tokenizer == asset("teacher")
+    assert options.routing.of({"prompt": "x"}) == {"teacher": 1.0, "reference": -1.0}
+
+
+def test_a_reward_is_refused():
+    train = {"num_generations": 4, "gradient_accumulation_steps": 16, "reward": "gsm8k"}
+    with pytest.raises(InputError, match="reward cannot be honoured by verl, because the place of its rewards holds"):
+        settings(train)
+
+
 def test_several_teachers():
     teachers = {"a": {"model": URL, "tokenizer": asset("teacher")}, "b": {"model": URL + "1", "tokenizer": "org/b"}}
     made = settings({"teacher_rules": {"a": "sum", "b": ""}}, teacher=None, teacher_tokenizer=None, teachers=teachers)
