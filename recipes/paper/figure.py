@@ -21,6 +21,7 @@ def figure_2(report: CostReport | None) -> str:
     require("report", "matplotlib", user="a figure")
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     with matplotlib.rc_context({"svg.hashsalt": "figure 2", "text.parse_math": False}):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
@@ -29,6 +30,9 @@ def figure_2(report: CostReport | None) -> str:
         if report is not None:
             _draw_here(axes, report)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 4.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("data points that the student has seen")
         axes.set_ylabel("AIME24, percent")
         axes.grid(visible=True, linewidth=0.5, alpha=0.5)

@@ -114,6 +114,7 @@ def test_compute_gives_the_papers_figures_for_its_accuracies(settings, tmp_path)
     figure = (tmp_path / "figure2.svg").read_text()
     assert "here: OPD" in figure
     assert "here: SFT" in figure
+    assert "mathdefault" not in figure  # the labels of the ticks are plain numbers
 
 
 def test_given_responses_count_as_written_by_the_teacher(settings):
