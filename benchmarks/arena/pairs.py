@@ -15,8 +15,9 @@ from crossdistill.inspection.measure import Measure, read_documents
 NUM_SOLUTIONS = 400
 DEMO_MODELS = {"sums-student": "student", "sums-mixed": "teacher"}
 """Models of the arena that are the demo's."""
-TOKENIZERS = ("same", "fine", "coarse", "mixed")
-"""Of a teacher, against the student's."""
+TOKENIZERS = {"sums": ("same", "fine", "coarse", "mixed"), "sorting": ("same", "fine", "mixed")}
+"""Tokenizers of a task's teachers, against the student's. Sorting has no coarse one: with whole animals as tokens, a
+teacher of this size solved 85.5 % after 500 steps."""
 
 
 def model_folder(models: Path, name: str) -> str:
@@ -36,7 +37,7 @@ def measure_pairs(models: Path) -> dict[str, dict[str, Any]]:
             ],
         )
         for task in TASKS
-        for kind in TOKENIZERS
+        for kind in TOKENIZERS[task]
     }
 
 

@@ -101,7 +101,6 @@ RECIPES = {
     ),
     "sorting-same": _sorting_teacher(vocabularies.sorting_same, SORTING_TRAINING),
     "sorting-fine": _sorting_teacher(vocabularies.sorting_fine, SHORT_TRAINING),
-    "sorting-coarse": _sorting_teacher(vocabularies.sorting_coarse, SHORT_TRAINING),
     "sorting-mixed": _sorting_teacher(vocabularies.sorting_mixed, SHORT_TRAINING),
 }
 """Name of the folder -> recipe. The sums' student and mixed teacher are the demo's."""

@@ -14,6 +14,6 @@ def sentence(rng: random.Random) -> str:
 
     Example:
         >>> sentence(random.Random(0))
-        'the skunk rests in the wood.'
+        'the skunk rests under a tree.'
     """
     return f"the {rng.choice(ANIMALS)} {rng.choice(VERBS)} {rng.choice(PLACES)}."

@@ -8,7 +8,7 @@ from tools.demo_tokenizers import TOKENIZER_SEED, byte_level_tokenizer, spaced_t
 # Fewer merges of the same corpus are the first of more: a finer tokenizer cuts each token of the student into pieces,
 # and each token of a coarser one is a row of the student's.
 EVERY_MERGE = 400
-"""More than either corpus has: each word is one token."""
+"""More than the corpus has: each word is one token."""
 WORDS_WITH_ENDINGS = " (?!and|is)|-"
 """Words of sums begin here: those such as " ninety and" are one."""
 SUMS_FINE_MERGES = 25
@@ -41,11 +41,6 @@ def sorting_same() -> PreTrainedTokenizerFast:
 def sorting_fine() -> PreTrainedTokenizerFast:
     """The pieces of the student's tokens."""
     return byte_level_tokenizer(sorting_corpus(), SORTING_FINE_MERGES)
-
-
-def sorting_coarse() -> PreTrainedTokenizerFast:
-    """Whole animals."""
-    return byte_level_tokenizer(sorting_corpus(), EVERY_MERGE)
 
 
 def sorting_mixed() -> PreTrainedTokenizerFast:
