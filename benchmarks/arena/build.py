@@ -2,10 +2,10 @@
 
 python -m benchmarks.arena.build --output benchmarks/arena
 
-Each task has one student and teachers with tokenizers that are the student's own, finer, mixed, and for the sums coarser.
-The student of the sums is the demo's, and so is the teacher of the mixed pair. The student of sorting learns lists in
-which animals of one letter are mostly left in the order given, and then correct lists in which no two share a letter: it
-knows the order and mostly does not keep it. All teachers learn correct text with rare slips.
+Each task has one student and teachers with tokenizers that are the student's own, finer, mixed, and for the sums
+coarser. The student of the sums is the demo's, and so is the teacher of the mixed pair. The student of sorting learns
+lists in which animals of one letter are mostly left in the order given, and then correct lists in which no two share a
+letter: it knows the order and mostly does not keep it. All teachers learn correct text with rare slips.
 
 Every input and every result is recorded in `BUILD.json`. Nothing here looks at test problems.
 """
