@@ -53,7 +53,7 @@ class Sizes:
         is_bf16: whether matrix products are computed in bfloat16; weights stay in float32.
     """
 
-    num_words: int = 4
+    num_words: int = 3
     num_validation: int = 200
     num_start: int = 320
     num_expert: int = 1280

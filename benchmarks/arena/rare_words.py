@@ -28,13 +28,13 @@ _INSTRUCTION = "Sort the words alphabetically."
 class SortWords(Task):
     """Problems of the split "validation" or "test", whose words are in no other split.
 
-    Parameters are ``split``, ``size`` (200) and ``num_words`` (4) of a problem.
+    Parameters are ``split``, ``size`` (200) and ``num_words`` (3) of a problem.
 
     Example:
         >>> options = TaskOptions(parameters={"split": "test", "size": 1})
         >>> (problem,) = SortWords().problems(options)
         >>> problem.prompt[1]["content"], problem.reference
-        ('hurri, kenn, umbones, rivalize', 'hurri, kenn, rivalize, umbones')
+        ('leasable, kailyard, glonoin', 'glonoin, kailyard, leasable')
     """
 
     name = "sort_words"
@@ -44,7 +44,7 @@ class SortWords(Task):
     def all_problems(self, options: TaskOptions) -> Sequence[Problem]:
         """As many as the size says, the same for each seed of the options; fewer are the first of more."""
         given = options.parameters
-        rows = draw(given.get("split", "validation"), given.get("size", 200), given.get("num_words", 4))
+        rows = draw(given.get("split", "validation"), given.get("size", 200), given.get("num_words", 3))
         return [Problem(listed(words), prompt_of(words), answer_of(words)) for words in rows]
 
     def grader(self, options: TaskOptions) -> Grader:
@@ -59,7 +59,7 @@ class _ListGrader(Grader):
             yield Verdict(answer == problem.reference, answer if answer.count(",") else None)
 
 
-def draw(split: Split, size: int, num_words: int = 4) -> list[tuple[str, ...]]:
+def draw(split: Split, size: int, num_words: int = 3) -> list[tuple[str, ...]]:
     """Distinct problems of a split: the words of each, in the order in which they are asked.
 
     Args:

@@ -1,5 +1,6 @@
 """The preparation of arena B, small, on the demo's models."""
 
+import doctest
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.arena import rare_words
 from benchmarks.arena.prepare_real import Sizes, headroom, prepare, show
 from benchmarks.arena.rare_words import SortWords, answer_of, draw, prompt_of
 from crossdistill.demo.run import asset
@@ -29,6 +31,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("arena") / "real"
     prepare(MODELS, folder, SIZES)
     return folder
+
+
+def test_the_examples_in_the_docstrings_run() -> None:
+    assert doctest.testmod(rare_words) == (0, 4)
 
 
 def test_no_word_is_in_two_splits() -> None:
