@@ -63,6 +63,15 @@ class MethodTable(_File):
     pairs: list[str] | None = Field(default=None, description="The pairs that it is run on; all if left out.")
 
 
+class ClaimTable(_File):
+    """Something that is said of two methods, to be answered on every pair that has both: a table ``[[claims]]``."""
+
+    claim: str = Field(description="In a few words, such as: on-policy distillation is better than SFT.")
+    better: str = Field(description="The method or control that is said to be better.")
+    worse: str = Field(description="The one that is said to be worse.")
+    source: str | None = Field(default=None, description="Who says so, with its figures.")
+
+
 class ArenaFile(_File):
     """The file of ``crossdistill arena``; each field's description is its documentation."""
 
@@ -77,6 +86,10 @@ class ArenaFile(_File):
     methods: dict[str, MethodTable] = Field(min_length=1, description="What is compared: [methods.NAME].")
     tasks: dict[str, TaskTable] = Field(min_length=1, description="[tasks.NAME].")
     pairs: dict[str, PairTable] = Field(min_length=1, description="[pairs.NAME].")
+    claims: list[ClaimTable] = Field(
+        default_factory=list,
+        description="Comparisons that are asked before the runs: their p-values are corrected for each other alone.",
+    )
     eval_every: int | None = Field(default=None, ge=1, description="Steps from one point of a curve to the next.")
     train: dict[str, Any] = Field(
         default_factory=dict, description="Settings of all runs: fields of CrossTokenizerConfig. max_steps is needed."
@@ -131,6 +144,10 @@ class ArenaFile(_File):
                 raise ValueError(f"[methods.{name}] pairs names {unknown[0]!r}, which is not one of [pairs].")
         if self.methods[self.reference].pairs is not None:
             raise ValueError(f"the reference {self.reference!r} must be run on all pairs: leave out its pairs.")
+        for claim in self.claims:
+            for side in (claim.better, claim.worse):
+                if side not in (*self.methods, *CONTROLS):
+                    raise ValueError(f"the claim {claim.claim!r} names {side!r}, which is no method and no control.")
         if int(self.train.get("max_steps", -1)) < 1:
             raise ValueError("[train] max_steps is missing: every method makes the same number of steps.")
         return self
@@ -184,5 +201,10 @@ def described(table: type[BaseModel]) -> dict[str, str]:
     return {name: field.description or "" for name, field in table.model_fields.items()}
 
 
-TABLES: dict[str, type[BaseModel]] = {"tasks.NAME": TaskTable, "pairs.NAME": PairTable, "methods.NAME": MethodTable}
+TABLES: dict[str, type[BaseModel]] = {
+    "tasks.NAME": TaskTable,
+    "pairs.NAME": PairTable,
+    "methods.NAME": MethodTable,
+    "[claims]": ClaimTable,
+}
 """Tables of the file, for lists of keys."""

@@ -40,12 +40,14 @@ def arena_results(
         - ``pairs``: for each, its models as they are, the headroom, and the noise floor;
         - ``rows``: :func:`crossdistill.arena.row.row_of` for each method and control of each pair;
         - ``verdicts``: :meth:`crossdistill.arena.verdict.Verdict.as_dict` for each two of a pair;
+        - ``claims``: the file's claims, each with its verdicts by pair;
         - ``overall``: :func:`crossdistill.arena.overall.overall_of`.
 
     Raises:
         InputError: two cells of a pair answered other problems, or a finished one lacks its answers.
     """
     pairs, rows, verdicts = [], [], []
+    claims: list[dict[str, Any]] = [{**claim.model_dump(), "verdicts": []} for claim in arena.claims]
     for pair in arena.pairs:
         models, standings = Models.of(pair, outcomes), standings_of(arena, pair, outcomes)
         _check_problems(models, standings)
@@ -54,12 +56,18 @@ def arena_results(
             row_of(arena, item, models, _command(file, output, pair, item.method, item.status)) for item in standings
         ]
         verdicts += [verdict.as_dict() for verdict in verdicts_of(standings, arena.reference)]
+        asked = dict.fromkeys((claim.better, claim.worse) for claim in arena.claims)
+        for verdict in verdicts_of(standings, arena.reference, list(asked)):
+            for claim in claims:
+                if (claim["better"], claim["worse"]) == (verdict.first, verdict.second):
+                    claim["verdicts"].append(verdict.as_dict())
     return {
         "rules": _rules(arena, outcomes.values()),
         "cells": _cells(pairs, rows),
         "pairs": pairs,
         "rows": rows,
         "verdicts": verdicts,
+        "claims": claims,
         "overall": overall_of(rows, verdicts, arena.reference),
     }
 

@@ -58,24 +58,30 @@ def noise_floor(standing: Standing) -> float | None:
     return round(max(standing.accuracies) - min(standing.accuracies), _DIGITS)
 
 
-def verdicts_of(standings: Sequence[Standing], reference: str) -> list[Verdict]:
-    """The verdicts between every two methods and controls that are run on a pair.
+def verdicts_of(
+    standings: Sequence[Standing], reference: str, asked: Sequence[tuple[str, str]] | None = None
+) -> list[Verdict]:
+    """The verdicts between every two methods and controls that are run on a pair, or between those that are asked for.
 
     A win needs both: a difference of means beyond the noise floor, which is the range of the reference method over its
     seeds, and p < 0.05 by :func:`crossdistill.eval.comparison.crossed.crossed_difference`, after Holm's correction over
-    all comparisons of the pair that can be made. The loss is its mirror, and all else is a tie.
+    all of these comparisons that can be made. The loss is its mirror, and all else is a tie.
 
     Args:
         standings: of one pair.
         reference: name of the method among them whose range over the seeds is the noise floor.
+        asked: names of two each, which were settled before the runs; None for every two.
 
     Returns:
-        One for each two, in the order of the standings; with fewer than two there are none.
+        One for each two, in the order of the standings, or as asked; with fewer than two there are none. What is asked
+        of a method that the pair does not have is left out.
     """
     entered = [standing for standing in standings if standing.lacking is None]
     measure = next(standing for standing in entered if standing.method == reference)
     floor = noise_floor(measure)
-    compared = [_compared(first, second, measure, floor) for first, second in combinations(entered, 2)]
+    by_name = {standing.method: standing for standing in entered}
+    wanted = combinations(by_name, 2) if asked is None else [two for two in asked if {*two} <= {*by_name}]
+    compared = [_compared(by_name[first], by_name[second], measure, floor) for first, second in wanted]
     corrected = iter(holm([verdict.difference.p_value for verdict in compared if verdict.difference is not None]))
     return [verdict if verdict.difference is None else _ruled(verdict, next(corrected)) for verdict in compared]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from crossdistill.report.arena.claims import claims_table
 from crossdistill.report.arena.statements import about, explained, lacks, progress
 from crossdistill.report.arena.tables import (
     Content,
@@ -21,8 +22,9 @@ def arena_markdown(content: Content, level: int = 2) -> str:
         level: of the headings.
     """
     blocks = [block for pair in content["pairs"] for block in _pair(content, pair, "#" * level)]
-    overall = overall_table(content)
-    return "\n\n".join([*blocks, f"{'#' * level} {_text(overall.title)}", _table(overall), progress(content)]) + "\n"
+    tables = [overall_table(content), *([claims_table(content)] if content["claims"] else [])]
+    at_end = [block for table in tables for block in (f"{'#' * level} {_text(table.title)}", _table(table))]
+    return "\n\n".join([*blocks, *at_end, progress(content)]) + "\n"
 
 
 def _pair(content: Content, pair: Content, heading: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from crossdistill.files import write_text
 from crossdistill.report.arena.charts import curve_charts, spark
+from crossdistill.report.arena.claims import claims_table
 from crossdistill.report.arena.matrix import matrix
 from crossdistill.report.arena.statements import about, explained, lacks, progress
 from crossdistill.report.arena.tables import (
@@ -37,6 +38,7 @@ def write_arena_page(path: str | Path, content: Content) -> None:
     context = {
         "progress": progress(content),
         "overall": overall_table(content),
+        "claims": claims_table(content),
         "pairs": [_pair(content, pair) for pair in content["pairs"]],
         "versions": {name: ", ".join(found) for name, found in rules["versions"].items()},
         "digest": rules["digest"],

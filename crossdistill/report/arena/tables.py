@@ -12,7 +12,7 @@ Content = Mapping[str, Any]
 Show = Callable[[Any], str]
 MODELS = ("start", "teacher")
 _EDGES = {"lowest": " ↓", "highest": " ↑"}
-_TONES = {"win": "rise", "loss": "fall"}
+TONES = {"win": "rise", "loss": "fall"}
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _pair_line(content: Content, row: Content) -> Line:
             _seconds(row["seconds_per_step"]),
             (against or "reference") if is_done else row["status"],
         ),
-        tone=_TONES.get(against or "", "") if is_done else "quiet",
+        tone=TONES.get(against or "", "") if is_done else "quiet",
     )
 
 

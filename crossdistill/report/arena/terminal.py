@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from crossdistill.report.arena.claims import claims_table
 from crossdistill.report.arena.statements import about, explained, lacks, progress
 from crossdistill.report.arena.tables import Content, Line, Table, overall_table, pair_table
 
@@ -31,6 +32,9 @@ def print_arena(console: Console, content: Content) -> None:
                 console.print(Text(f"    {lack.command}", style="bold"), soft_wrap=True)
         console.print()
     console.print(_grid(overall_table(content)))
+    if content["claims"]:
+        console.print()
+        console.print(_grid(claims_table(content)))
     console.print(Text(progress(content), style="dim"))
 
 
