@@ -127,3 +127,14 @@ def test_one_problem_is_no_sample():
     for item in one:
         item.__dict__["shares"] = np.ones((2, 1))
     assert verdicts_of(one, "first")[0].reason == "one test problem does not tell how much problems vary"
+
+
+def test_what_is_asked_before_the_runs_is_corrected_for_itself_alone():
+    ends = {"first": [22, 24, 23, 22, 24], "second": [14, 13, 15, 14, 13], "third": [13, 14, 13, 15, 14]}
+    standings = [standing(name, right) for name, right in ends.items()]
+    every = {(one.first, one.second): one for one in verdicts_of(standings, "second")}
+    asked = verdicts_of(standings, "second", [("third", "first"), ("first", "absent")])
+    assert [(one.first, one.second) for one in asked] == [("third", "first")]  # as asked; the other has no runs
+    [one] = asked
+    assert one.corrected == one.difference.p_value < every["first", "third"].corrected
+    assert one.difference.mean == pytest.approx(-every["first", "third"].difference.mean)
