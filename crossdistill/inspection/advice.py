@@ -58,8 +58,8 @@ def general_advice(total: Measure, shared: Overlap) -> str:
         if shared.shared
         else "The vocabularies share no entry, so objectives that compare shared ones are refused."
     )
-    dense, some, sampled = choices(total, shared)
+    dense, less = choices(total, shared)
     return (
-        f'{seen} objective = "{AUTO}" would take {dense} with a teacher in this process, {some} with one that names '
-        f"its most likely tokens, and {sampled} with one that scores the sampled bytes alone."
+        f'{seen} objective = "{AUTO}" would take {dense} with a teacher in this process, and {less} with one that '
+        "gives less than whole distributions, such as a server."
     )

@@ -116,6 +116,12 @@ class Measure:
         return shared / self.student_tokens if self.student_tokens else 0.0
 
     @property
+    def spanning_share(self) -> float:
+        """Share of the student's tokens in chunks of several teacher tokens."""
+        spanning = sum(student * number for (student, teacher), number in self.chunks.items() if teacher > 1)
+        return spanning / self.student_tokens if self.student_tokens else 0.0
+
+    @property
     def largest_chunk(self) -> tuple[int, int]:
         """(student tokens, teacher tokens) of the chunk with the most tokens; (0, 0) if there are no chunks."""
         return max(self.chunks, key=lambda size: (sum(size), size), default=(0, 0))

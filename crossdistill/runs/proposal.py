@@ -114,7 +114,7 @@ def values_of(entries: Sequence[Entry]) -> dict[str, Any]:
 def _objective(models: tuple[ModelInfo, ModelInfo], pair: Inspection) -> Iterator[Entry]:
     stops = (stop_ids(model.tokenizer, model.declared_stops) for model in models)
     vocabs = VocabPair(models[0].vocab, models[1].vocab, *stops)
-    choice = choose(Signal.DENSE, None, vocabs, lambda: pair.total)
+    choice = choose(Signal.DENSE, vocabs, lambda: pair.total)
     yield Entry("", "objective", choice.objective, f'the choice of "auto": {choice.reason}')
     for name, value in choice.options.items():
         yield Entry("objective_options", name, value)

@@ -107,4 +107,4 @@ def test_what_is_shared_is_counted():
     none = Overlap(student_entries=3, teacher_entries=4, shared=0, without_partner=3, by_string=None)
     words = general_advice(TOTAL, none)
     assert "share no entry" in words
-    assert "would take bpm with a teacher in this process, dpca with one that names" in words
+    assert "would take bpm with a teacher in this process, and dpca with one that gives less" in words

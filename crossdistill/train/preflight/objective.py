@@ -39,10 +39,10 @@ def _choice(teacher: Teacher, pair: VocabPair, any_text: bool) -> Choice:
     def measure() -> Measure:
         return Measure.of(read_documents(pair.student, pair.teacher))
 
-    return choose(teacher.signal, teacher.max_top_k, pair, measure, any_text)
+    return choose(teacher.signal, pair, measure, any_text)
 
 
 def _common_choice(pair: VocabPair, any_text: bool) -> Choice:
     """An objective that needs no more than any teacher gives, whatever its tokenizer."""
-    choice = choose(Signal.SAMPLED, None, pair, Measure, any_text)
+    choice = choose(Signal.SAMPLED, pair, Measure, any_text)
     return replace(choice, reason=f"one for all teachers of the run: {choice.reason}")
