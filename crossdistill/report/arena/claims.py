@@ -11,14 +11,17 @@ def claims_table(content: Content) -> Table:
         content: of ``arena.json``.
     """
     lines = [
-        Line(
-            (claim["claim"], verdict["pair"], f"{verdict['first']} − {verdict['second']}", *_figures(verdict)),
-            TONES.get(verdict["verdict"], ""),
-        )
+        Line((*named, verdict["pair"], *_figures(verdict)), TONES.get(verdict["verdict"], ""))
         for claim in content["claims"]
-        for verdict in claim["verdicts"]
+        for named, verdict in zip(_names(claim), claim["verdicts"], strict=True)
     ]
-    return Table("claims", ("claim", "pair", "difference of", "points", "95 %", "p", "verdict"), lines, [])
+    return Table("claims", ("claim", "difference of", "pair", "points", "95 %", "p", "verdict"), lines, [])
+
+
+def _names(claim: Content) -> list[tuple[str, str]]:
+    """The claim and the two that it names, once, before its first pair."""
+    once = claim["claim"], f"{claim['better']} − {claim['worse']}"
+    return [once if not number else ("", "") for number in range(len(claim["verdicts"]))]
 
 
 def _figures(verdict: Content) -> tuple[str, ...]:
