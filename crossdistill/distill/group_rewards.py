@@ -83,7 +83,7 @@ def group_advantages(rewards: Rewards, groups: Sequence[Hashable]) -> np.ndarray
     values = np.array([math.nan if reward is None else reward for reward in rewards], dtype=np.float64)
     result = np.zeros(len(values))
     for rows in rows_by_group(rewards, groups):
-        own = values[rows]
+        own = _in_unit_range(values[rows])
         if differ(own):
             result[rows] = (own - own.mean()) / own.std()
     return result
@@ -95,8 +95,14 @@ def differ(rewards: Sequence[float] | np.ndarray) -> bool:
     Args:
         rewards: at least one.
     """
-    values = np.asarray(rewards)
-    return bool(np.ptp(values) > _ROUNDING * np.abs(values).max())
+    values = _in_unit_range(np.asarray(rewards, dtype=np.float64))
+    return bool(np.ptp(values) > _ROUNDING)
+
+
+def _in_unit_range(values: np.ndarray) -> np.ndarray:
+    """Rewards of another unit, in which the largest is 1 in size, so that no square of one overflows or vanishes."""
+    largest = np.abs(values).max()
+    return values / largest if largest > 0 else values
 
 
 def rows_by_group(rewards: Rewards, groups: Sequence[Hashable]) -> list[list[int]]:

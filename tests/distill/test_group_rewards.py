@@ -39,6 +39,8 @@ SCALED = [math.sqrt(2), -math.sqrt(0.5), -math.sqrt(0.5), 1.0, 0.0, -1.0]
         ([None, None], [0, 0], [0.0, 0.0]),
         ([0.1 + 0.2, 0.3], [0, 0], [0.0, 0.0]),  # equal up to rounding
         ([0.0, 0.0], [0, 0], [0.0, 0.0]),
+        ([1e308, -1e308], [0, 0], [1.0, -1.0]),  # whose difference and squares overflow
+        ([3e-320, 1e-320, 2e-320], [0] * 3, [math.sqrt(1.5), -math.sqrt(1.5), 0.0]),  # and whose squares vanish
         ([], [], []),
     ],
 )

@@ -366,6 +366,10 @@ class AnyText(DPCA):
     on_policy_only: ClassVar[bool] = False
 
 
+async def awaited(**columns: Any) -> list[float]:
+    return []
+
+
 CLASS_ITSELF = "crossdistill.eval.task:TaskOptions"
 
 
@@ -381,6 +385,7 @@ CLASS_ITSELF = "crossdistill.eval.task:TaskOptions"
         ({"reward": "math:pi"}, "the reward 'math:pi' is an object of type float: give a task"),
         ({"reward": CLASS_ITSELF}, f"the reward '{CLASS_ITSELF}' is a class: give a task"),
         ({"reward": 3}, "is an object of type int: give a task"),
+        ({"reward": awaited}, "the reward 'awaited' is an async function"),
         (
             {"reward_options": {"unsandboxed": True}},
             "unsandboxed: extra inputs are not permitted; .* always run in a sand",
@@ -420,6 +425,25 @@ def test_a_row_without_an_answer_is_refused_before_weights_are_read(pair, output
     answers = {"answer": [*map(str, range(7)), None]}
     with pytest.raises(InputError, match="row 7 of the training data has no 'answer'"):
         trainer_of(pair, output, answers, reward="gsm8k")
+
+
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize(
+    ("columns", "reward", "message"),
+    [
+        ({"completions": ["x"] * 8}, by_length, "has a column 'completions', and the reward 'by_length' is given"),
+        (
+            {"answer": ["x"] * 8},
+            lambda completions, solution, **rest: [0.0],
+            "'<lambda>' cannot be called: missing a required .*'solution'; it is given prompts, completions, "
+            "completion_ids, answer",
+        ),
+        ({"level": ["x"] * 8}, lambda prompts, completions, completion_ids: [0.0], "unexpected keyword .*'level'"),
+    ],
+)
+def test_a_function_that_cannot_be_called_is_refused_before_weights_are_read(pair, output, columns, reward, message):
+    with pytest.raises(InputError, match=message):
+        trainer_of(pair, output, columns, reward=reward)
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -1,11 +1,15 @@
 """A reward by a Python function, called as TRL calls those of its GRPOTrainer."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.train.reward.base import Answer, Grade, Reward
+
+_OWN = ("prompts", "completions", "completion_ids")
+"""Keywords of what was sampled; the others are columns of the data."""
 
 
 class FunctionReward(Reward):
@@ -23,6 +27,25 @@ class FunctionReward(Reward):
     def __init__(self, function: Callable[..., Any], name: str):
         self._function = function
         self.name = name
+
+    def check(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Check that the function can be called with the columns of the data."""
+        names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
+        taken = [name for name in names if name in _OWN]
+        if taken:
+            raise InputError(
+                f"the training data has a column {taken[0]!r}, and the reward {self.name!r} is given what was sampled "
+                "by that name: rename the column."
+            )
+        given = [*_OWN, *names]
+        try:
+            inspect.signature(self._function).bind(**dict.fromkeys(given))
+        except TypeError as error:
+            raise InputError(
+                f"the reward {self.name!r} cannot be called: {error}; it is given {', '.join(given)}."
+            ) from None
+        except ValueError:  # of some functions in C the arguments are not known
+            return
 
     def grade(self, answers: Sequence[Answer]) -> list[Grade]:
         columns = {name: None for answer in answers for name in answer.row if name != "prompt"}

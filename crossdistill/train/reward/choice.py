@@ -1,5 +1,6 @@
 """The reward that a configuration names: a task, a file of one's own, or a function."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +61,8 @@ def reward_of(given: Any, options: Mapping[str, Any] | None) -> Reward:
             f"the reward {name!r} is {kind}: give a task of `crossdistill eval`, a file of your own, a function, or "
             "the import path of one."
         )
+    if inspect.iscoroutinefunction(found):
+        raise InputError(f"the reward {name!r} is an async function, which is not awaited here: give one that returns.")
     _refuse_options(name, options)
     return FunctionReward(found, name)
 
