@@ -105,6 +105,7 @@ def _of_chunks(
             shifted(ours.ends, splits[0], student),
             ours.old_logprobs[student],
             ours.logprobs[student],
+            None if ours.positions is None else ours.positions[student],
         ),
         TeacherTokens(
             theirs.ids[teacher],
@@ -141,6 +142,7 @@ def _student_tokens(
         _with_stop(ends, chunks, score),
         torch.from_numpy(old_logprobs),
         torch.from_numpy(logprobs),
+        torch.from_numpy(positions.astype(np.int64)),
     )
 
 

@@ -158,6 +158,7 @@ def test_just_the_chunks_with_a_byte_that_the_teacher_cannot_spell_are_lost(side
         if set(b"".join(others[j:next_j])) & set(MISSING):
             lost |= set(range(i, next_i))
     assert item.mask.tolist() == [k not in lost for k in range(len(ids))]
+    assert item.batch.student.positions.tolist() == np.flatnonzero(item.mask).tolist()
     coverage = item.coverage
     assert (coverage.sampled.tokens, coverage.sampled.bytes) == (len(ids), sum(map(len, own)))
     assert coverage.supervised.bytes == sum(len(piece) for k, piece in enumerate(own) if k not in lost)

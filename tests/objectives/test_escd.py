@@ -65,6 +65,41 @@ def test_a_path_ends_with_its_response(seed):
     assert_equals_oracle(case(ESCD(**options), seed=seed, lengths=(3, 2) * 8, vocabs=BYTES), options)
 
 
+def with_positions(whole: Case, positions: list[torch.Tensor]) -> Case:
+    """Its responses, with tokens in between that are in no chunk."""
+    parts = [
+        replace(part, student=replace(part.student, positions=own))
+        for part, own in zip(whole.parts, positions, strict=True)
+    ]
+    return replace(whole, parts=parts)
+
+
+@pytest.mark.parametrize("options", OPTIONS[:6], ids=str)
+def test_a_token_that_is_in_no_chunk_ends_what_was_begun(options):
+    """What is asked for after it is what is asked for after the end of a response."""
+    whole = case(ESCD(**options), seed=2, lengths=(30,), vocabs=BYTES)
+    (part,) = whole.parts
+    alone = np.flatnonzero(part.alignment.student_sizes == 1)  # s is a chunk, so what completes it is in the next one
+    firsts = part.student.ids[part.alignment.student_splits[:-1][alone]]
+    middle = int(alone[np.flatnonzero(firsts == BYTES.student.pieces.index(b"a"))[0]]) + 1
+    cut = replace(part, response_splits=np.array([0, middle, part.alignment.num_chunks]), groups=None)
+    places = torch.arange(len(part.student.ids))
+    later = places + (places >= int(part.alignment.student_splits[middle]))
+    assert with_positions(whole, [places]).loss() == whole.loss()
+    apart = with_positions(whole, [later]).loss()
+    torch.testing.assert_close(apart, replace(whole, parts=[cut]).loss())
+    assert (apart - whole.loss()).abs().item() > 1e-3
+    root = replace(whole, objective=ESCD(child_weight=0.0, temperature=options.get("temperature", 1.0)))
+    torch.testing.assert_close(with_positions(whole, [2 * places]).loss(), root.loss())
+
+
+def test_gaps_of_several_responses_are_their_own():
+    whole = case(ESCD(**OPTIONS[1]), seed=5, lengths=(20, 0, 9, 14), vocabs=BYTES)
+    places = [torch.arange(len(part.student.ids)) for part in whole.parts]
+    gapped = with_positions(whole, [place + (place >= 4) for place in places])
+    torch.testing.assert_close(gapped.loss(), total_of([gapped.loss([k]) for k in responses(gapped)]))
+
+
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
 def test_they_do_without_a_stop_unit(options):
     assert_equals_oracle(case(ESCD(**options), seed=2, stop_unit=False), options)

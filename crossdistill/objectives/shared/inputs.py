@@ -27,25 +27,31 @@ class StudentTokens:
         ends: int64 [N_S], the byte end of each token, counted as in ``Alignment.byte_splits``.
         old_logprobs: nats, float32 [N_S], of these ids under the policy that sampled.
         logprobs: the same, but at a stop unit that of all stop tokens together.
+        positions: int64 [N_S], of each token among all that were sampled for its response: those that are not here, as
+            the teacher cannot spell them or they carry no bytes, leave gaps. None if there are none.
     """
 
     ids: Tensor
     ends: Tensor
     old_logprobs: Tensor
     logprobs: Tensor
+    positions: Tensor | None = None
 
     def to(self, device: torch.device) -> "StudentTokens":
         """A copy on a device."""
-        return StudentTokens(*(getattr(self, item.name).to(device) for item in fields(self)))
+        values = (getattr(self, item.name) for item in fields(self))
+        return StudentTokens(*(None if value is None else value.to(device) for value in values))
 
     @classmethod
     def concatenate(cls, parts: Sequence["StudentTokens"], first_bytes: Sequence[int]) -> "StudentTokens":
         """The tokens of several parts, whose bytes begin at `first_bytes`."""
+        positions = [part.positions for part in parts if part.positions is not None]
         return cls(
             torch.cat([part.ids for part in parts]),
             _concatenate_ends(parts, first_bytes),
             torch.cat([part.old_logprobs for part in parts]),
             torch.cat([part.logprobs for part in parts]),
+            torch.cat(positions) if len(positions) == len(parts) else None,
         )
 
 

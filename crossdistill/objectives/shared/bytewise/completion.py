@@ -23,7 +23,7 @@ class Begun:
     """N student tokens s that begin a chunk, with which some teacher tokens begin, and which have a successor.
 
     Attributes:
-        tokens: int64 [N], the student token; its successor is the next one of the same response.
+        tokens: int64 [N], the student token; its successor is the one that was sampled after it.
         rows: int64 [N], the teacher token at the same place.
         pieces: the bytes of s.
         ranges: int64 [N, 2], T(s) in ``UnfinishedTokens.order``.
@@ -39,10 +39,8 @@ class Begun:
     @classmethod
     def of(cls, batch: AlignedBatch, token_offsets: TokenOffsets, unfinished: UnfinishedTokens) -> "Begun":
         """Those of a batch. Nothing is completed elsewhere."""
-        has_successor = np.ones(len(token_offsets.starts), dtype=bool)
-        ends = batch.alignment.student_splits[batch.response_splits[1:]]
-        has_successor[ends[ends > 0] - 1] = False
-        roots = token_offsets.first[has_successor[token_offsets.first]]
+        first = token_offsets.first
+        roots = first[ends_of_stretches(batch)[first] > first + 1]
         ids, known = batch.student.ids[to_tensor(roots, batch.device)].tolist(), batch.pair.student.pieces
         pieces = [known[token_id] for token_id in ids]
         found = {piece: unfinished.of(piece) for piece in set(pieces)}
@@ -51,6 +49,20 @@ class Begun:
         tokens = roots[kept]
         chosen = [pieces[k] for k in kept.tolist()]
         return cls(tokens, token_offsets.rows[tokens], chosen, ranges[kept], np.zeros((len(kept), 2), dtype=np.int64))
+
+
+def ends_of_stretches(batch: AlignedBatch) -> np.ndarray:
+    """For each student token, where the tokens end that were sampled one after the other from there on: int64 [N_S].
+
+    A token that is not in the batch ends a stretch: the state after it does not follow the token before it.
+    """
+    is_last = np.zeros(len(batch.student.ids), dtype=bool)
+    ends = batch.alignment.student_splits[batch.response_splits[1:]]
+    is_last[ends[ends > 0] - 1] = True
+    if batch.student.positions is not None:
+        is_last[:-1] |= np.diff(batch.student.positions.cpu().numpy()) != 1
+    lasts = np.flatnonzero(is_last)
+    return lasts[np.searchsorted(lasts, np.arange(len(is_last)))] + 1
 
 
 def next_token_loss(

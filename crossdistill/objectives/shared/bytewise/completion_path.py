@@ -16,7 +16,7 @@ from torch import Tensor
 
 from crossdistill.objectives.shared.bytewise.byte_prefixes import to_tensor
 from crossdistill.objectives.shared.bytewise.comparison import tempered
-from crossdistill.objectives.shared.bytewise.completion import Begun
+from crossdistill.objectives.shared.bytewise.completion import Begun, ends_of_stretches
 from crossdistill.objectives.shared.bytewise.prefix_probabilities import (
     PrefixQueries,
     dense_prefix_logprobs,
@@ -84,12 +84,11 @@ class Paths(NamedTuple):
 
 
 class _Sampled:
-    """The bytes of each student token, and the token after the last one of its response."""
+    """The bytes of each student token, and the end of the stretch that it is in."""
 
     def __init__(self, batch: AlignedBatch):
         self.pieces = [batch.pair.student.pieces[token_id] for token_id in batch.student.ids.tolist()]
-        ends = batch.alignment.student_splits[batch.response_splits]
-        self.ends = np.repeat(ends[1:], np.diff(ends)).tolist()
+        self.ends = ends_of_stretches(batch).tolist()
 
     def ways(self, rest: bytes, token: int, unfinished: UnfinishedTokens) -> Iterator[tuple[int, int, int]]:
         """Where on the path a token may begin with all that is left of `rest`, and the range of these tokens."""
