@@ -97,9 +97,12 @@ def prepare(models: Iterable[Path], output: Path, sizes: Sizes) -> dict[str, Any
         The content of headroom.json.
 
     Raises:
-        InputError: bad input, or the folder was prepared with other sizes.
+        InputError: bad input, two folders of one name, or the folder was prepared with other sizes.
     """
-    bases = {model.name: model for model in models}
+    given = list(models)
+    bases = {model.name: model for model in given}
+    if len(bases) < max(2, len(given)):
+        raise InputError(f"name two models in folders of different names, not {', '.join(map(str, given))}.")
     write_data(output, sizes)
     for name, base in bases.items():
         start, expert = output / name / "start", output / name / "expert"

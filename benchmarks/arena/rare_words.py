@@ -68,10 +68,16 @@ def draw(split: Split, size: int, num_words: int = 3) -> list[tuple[str, ...]]:
         num_words: of a problem.
 
     Raises:
-        InputError: another split.
+        InputError: another split, no problems, or problems of less than two words or more than 20.
     """
     if split not in _BUCKETS:
         raise InputError(f"there is no split {split!r} of sort_words: choose one of {', '.join(_BUCKETS)}.")
+    if not isinstance(size, int) or size < 1:
+        raise InputError(f"sort_words has no {size!r} problems: let size be a whole number above 0.")
+    if num_words not in range(2, 21):
+        raise InputError(
+            f"sort_words cannot ask for {num_words!r} words: let num_words be a whole number from 2 to 20."
+        )
     words, drawn = _words(split), random.Random(split)  # noqa: S311 - a draw, no secret
     problems: dict[tuple[str, ...], None] = {}
     while len(problems) < size:

@@ -28,7 +28,7 @@ def serving(command: Sequence[str], model: str, url: str, patience_s: float = PA
     """
     if _answers(url):
         raise InputError(f"something answers at {url} already: end it, or set eval.url and the port in eval.serve.")
-    argv = [part.format(model=model) for part in command]
+    argv = [part.replace("{model}", model) for part in command]  # other braces are JSON
     try:
         server = subprocess.Popen(argv)  # noqa: S603 - the user's own command
     except OSError as error:

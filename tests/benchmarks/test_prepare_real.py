@@ -54,6 +54,28 @@ def test_an_unknown_split_is_refused() -> None:
         SortWords().problems(TaskOptions(parameters={"split": "train"}))
 
 
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"size": 0}, "size be a whole number above 0"),
+        ({"size": "ten"}, "size be a whole number above 0"),
+        ({"num_words": 0}, "num_words be a whole number from 2 to 20"),  # each problem would be the same
+        ({"num_words": "3"}, "num_words be a whole number from 2 to 20"),
+        ({"num_words": 10_000}, "num_words be a whole number from 2 to 20"),  # more than there are
+    ],
+)
+def test_problems_that_cannot_be_are_refused(parameters: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        SortWords().problems(TaskOptions(parameters=parameters))
+
+
+@pytest.mark.parametrize("models", [["a/model", "b/model"], ["a"]])
+def test_models_that_would_share_a_folder_are_refused(models: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="two models in folders of different names"):
+        prepare(map(Path, models), tmp_path / "real", SIZES)
+    assert not (tmp_path / "real").exists()
+
+
 def test_answers_are_in_order_and_hold_the_words() -> None:
     for problem in SortWords().problems(TaskOptions(parameters={"split": "test", "size": 50})):
         asked, answer = problem.prompt[-1]["content"].split(", "), problem.reference.split(", ")

@@ -40,6 +40,13 @@ def test_the_server_is_there_inside_and_gone_after(port):
         urlopen(f"{url}/v1/models")
 
 
+def test_options_of_a_server_may_be_json(port):
+    url = f"http://127.0.0.1:{port}"
+    argv = [*command(port), '{"method": "ngram"}']
+    with serving(argv, "model", url, patience_s=60), urlopen(f"{url}/v1/models") as answer:
+        assert answer.read() == b"model"
+
+
 def test_it_is_ended_if_the_evaluation_fails(port):
     url = f"http://127.0.0.1:{port}"
     with pytest.raises(RuntimeError), serving(command(port), "model", url, patience_s=60):
