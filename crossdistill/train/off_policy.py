@@ -42,6 +42,21 @@ def check_off_policy(share: float, source: str, objective: Objective | None) -> 
         )
 
 
+def check_writer(args: Any, num_teachers: int, can_write: bool = True) -> None:
+    """Raises InputError if the teacher is to write responses and it is not a single one that can.
+
+    Args:
+        args: the trainer's configuration.
+        num_teachers: a reference among them.
+        can_write: whether the first one can; not asked before it is loaded.
+    """
+    if args.on_policy_share < 1 and args.off_policy == BY_TEACHER and (num_teachers > 1 or not can_write):
+        raise InputError(
+            "off_policy = 'teacher' has the teacher write responses, which takes a single local one: give one, or "
+            "responses of your own (off_policy = 'given')."
+        )
+
+
 def check_responses(dataset: Any, share: float, source: str) -> None:
     """Raises InputError if responses are to be given and are not there."""
     if share == 1 or source != GIVEN or dataset is None or dataset.column_names is None:
@@ -101,11 +116,7 @@ class OffPolicyResponses:
         self._has_told_of_empty = False
         if student.tools:
             raise InputError("given or written responses call no tools: set on_policy_share to 1, or give no tools.")
-        if args.off_policy == BY_TEACHER and (len(teachers) > 1 or not self._teacher.can_write):
-            raise InputError(
-                "off_policy = 'teacher' has the teacher write responses, which takes a single local one: give one, or "
-                "responses of your own (off_policy = 'given')."
-            )
+        check_writer(args, len(teachers), self._teacher.can_write)
 
     @property
     def written_by(self) -> Part | None:

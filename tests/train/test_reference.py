@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from transformers import AutoTokenizer
 
 from crossdistill import InputError
@@ -17,10 +18,10 @@ from crossdistill.runs.train import train
 from crossdistill.teachers import LocalTeacher
 from crossdistill.teachers.served import ServedTeacher
 from crossdistill.train import loading
-from tests.models import Pair, save_teacher, teacher_model, teacher_tokenizer
+from tests.models import MESSAGES, Pair, save_teacher, teacher_model, teacher_tokenizer
 from tests.teacher_server.scoring import Scorer
 from tests.teacher_server.server import TeacherServer
-from tests.train.harness import BATCH, RecordingTrainer, load, make_trainer
+from tests.train.harness import BATCH, RecordingTrainer, arguments, load, make_trainer
 from tests.train.test_families import family_model, family_tokenizer
 from tests.train.test_multi_teacher import alone
 
@@ -123,6 +124,22 @@ def test_an_objective_that_reads_more_is_refused(pair, output):
     both = {"teacher": pair.teacher, "reference": pair.teacher}
     with pytest.raises(InputError, match="objective 'simct' compares the student with the teacher itself"):
         make_trainer(pair, output, teacher=both, objective="simct")
+
+
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": "auto", "off_policy": "given"}, "objective 'auto' knows none that both mixes teachers"),
+        ({"objective": "alm", "off_policy": "teacher"}, "which takes a single local one"),
+    ],
+)
+def test_responses_of_others_are_refused(pair, output, options, message):
+    both = {"teacher": pair.teacher, "reference": pair.teacher}
+    data = Dataset.from_dict({"prompt": list(MESSAGES), "completion": ["yes"] * len(MESSAGES)})
+    args = arguments(output, on_policy_share=0.5, **options)
+    with pytest.raises(InputError, match=message):
+        RecordingTrainer(pair.student, both, args, train_dataset=data)
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -23,7 +23,7 @@ from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.loading import student_options, teacher_options
 from crossdistill.train.monitor.template_warnings import PairWarnings
-from crossdistill.train.off_policy import completion_findings
+from crossdistill.train.off_policy import check_writer, completion_findings
 from crossdistill.train.preflight.data import all_rows, check_data, num_rows
 from crossdistill.train.preflight.models import check_budget, context_of, hub_options
 from crossdistill.train.preflight.rows import Reader, RowCheck
@@ -244,6 +244,13 @@ def _routing(
     """The routing of the configuration, which must send every row to a teacher."""
     rules, weights = (cast(dict[str, Any] | None, value) for value in (args.teacher_rules, args.teacher_weights))
     routing = Routing(tuple(models), rules, weights)
+    check_writer(args, len(models))
+    if objective is None and routing.mixes and args.on_policy_share < 1:
+        raise InputError(
+            f"objective {AUTO!r} knows none that both mixes teachers, or subtracts a reference, and holds on text that "
+            f"the student did not sample, as on_policy_share = {args.on_policy_share} asks: set it to 1, or name an "
+            "objective."
+        )
     routing.check(all_rows(datasets), objective)
     return routing
 
