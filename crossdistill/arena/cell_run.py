@@ -11,10 +11,10 @@ import numpy as np
 
 from crossdistill.arena.cell import START, Cell
 from crossdistill.arena.file import ArenaFile
-from crossdistill.arena.folder import OUTCOME
+from crossdistill.arena.folder import OUTCOME, outcome_in
 from crossdistill.arena.forgetting import bits_per_byte
 from crossdistill.arena.outcome import Answers, Outcome, answers_of
-from crossdistill.arena.settings import TEST, VALIDATION, num_responses, problems_of, run_config
+from crossdistill.arena.settings import TEST, VALIDATION, num_responses, problems_of, run_config, template_kwargs
 from crossdistill.distill.student import NOT_FINITE
 from crossdistill.errors import EvaluationError, InputError, ServerError
 from crossdistill.files import write_text
@@ -22,17 +22,20 @@ from crossdistill.findings import FindingError
 from crossdistill.inspection.model_files import is_url
 from crossdistill.ops.head import WEIGHT_NOT_FINITE
 from crossdistill.runs.accuracy import accuracy_curves, tasks_of
-from crossdistill.runs.config import SFTRunConfig
+from crossdistill.runs.config import RunConfig, SFTRunConfig
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.evaluate import evaluate, evaluate_model
 from crossdistill.runs.evaluated_model import ModelOptions, local_model
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.held_out import HeldOut, read_tasks
 from crossdistill.runs.planned_task import PlannedTask
-from crossdistill.runs.run_file import versions, write_json
+from crossdistill.runs.run_file import read_run, versions, write_json
+from crossdistill.space import out_of_space, telling_out_of_space
 
-RUN = "run"
-"""The run's folder in the cell's."""
+RUN, ANSWERS, PROMPTS = "run", "answers", "prompts.jsonl"
+"""The run's folder in the cell's, that of the answers to test problems, and seqkd's prompts."""
+BEGUN = "begun.json"
+"""What a cell's process has begun: the cell's rules, and the configuration of its run, with the paths in it."""
 _DIVERGED = {NOT_FINITE.name, WEIGHT_NOT_FINITE.name}
 
 
@@ -47,18 +50,50 @@ def run_cell(arena: ArenaFile, cell: Cell, rules: str, folder: Path, keep_models
         keep_models: whether the trained weights stay.
 
     Returns:
-        Its outcome. A run that is refused, or ends early for a reason that it can tell, is an outcome too.
+        Its outcome. A run that is refused, or ends early for a reason that it can tell, is an outcome too. If the
+        folder has one already, of a process that outlived its arena, it is that.
 
     Raises:
         Interrupted: a signal was received; the cell is not finished.
+        OutOfSpaceError: a disk is full; likewise.
     """
+    with telling_out_of_space(folder):
+        config = None if cell.stage == "model" else _config(arena, cell, folder)
+        _begin(folder, {"rules": rules, "run": None if config is None else config.model_dump(mode="json")})
+        found = outcome_in(folder)
+        return _run(arena, cell, rules, folder, config, keep_models) if found is None else found
+
+
+def _begin(folder: Path, what: dict[str, Any]) -> None:
+    """Remove what is in the folder unless it was begun under the same rules, so that it can be continued."""
+    begun = folder / BEGUN
+    if not begun.exists() or json.loads(begun.read_text(encoding="utf-8")) != what:
+        for part in (RUN, ANSWERS):
+            shutil.rmtree(folder / part, ignore_errors=True)
+        for name in (PROMPTS, OUTCOME):
+            (folder / name).unlink(missing_ok=True)
+        write_json(begun, what)
+
+
+def _run(
+    arena: ArenaFile,
+    cell: Cell,
+    rules: str,
+    folder: Path,
+    config: RunConfig | SFTRunConfig | None,
+    keep_models: bool,
+) -> Outcome:
     outcome = Outcome(cell, rules, "done", versions=versions())
     try:
-        if cell.stage == "model":
+        if config is None:
             outcome = _as_it_is(arena, cell, folder, outcome)
         else:
-            outcome = _answered(arena, cell, folder, _trained(arena, cell, folder, outcome))
+            if cell.method == "seqkd":
+                _draw_prompts(arena, cell, folder / PROMPTS)
+            outcome = _answered(arena, cell, folder, _trained(config, folder / RUN, outcome))
     except (InputError, ServerError, EvaluationError) as error:
+        if out_of_space(error, folder) is not None:
+            raise
         is_lost = isinstance(error, FindingError) and error.finding.kind.name in _DIVERGED
         curve = accuracy_curves(RunFolder(folder / RUN)).get(VALIDATION, [])
         outcome = replace(outcome, status="diverged" if is_lost else "failed", reason=str(error), curve=curve)
@@ -69,20 +104,15 @@ def run_cell(arena: ArenaFile, cell: Cell, rules: str, folder: Path, keep_models
     return outcome
 
 
-def _trained(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> Outcome:
+def _config(arena: ArenaFile, cell: Cell, folder: Path) -> RunConfig | SFTRunConfig:
+    """The configuration of a cell's run; seqkd's prompts are drawn into a file of the cell's folder."""
+    config = run_config(arena, cell)
+    return config.model_copy(update={"dataset": str(folder / PROMPTS)}) if cell.method == "seqkd" else config
+
+
+def _trained(config: RunConfig | SFTRunConfig, output: Path, outcome: Outcome) -> Outcome:
     """Train, and read what the run says of itself."""
-    config, output = run_config(arena, cell), folder / RUN
-    resume = RunFolder(output).config.exists()
-    if isinstance(config, SFTRunConfig):
-        from crossdistill.runs.sft import sft
-
-        if cell.method == "seqkd":
-            config = config.model_copy(update={"dataset": str(_drawn_prompts(arena, cell, folder))})
-        run = sft(config, output, resume)
-    else:
-        from crossdistill.runs.train import train
-
-        _, run = train(config, output, resume)
+    run = _finished_run(config, output)
     curve = run["accuracy"][VALIDATION]
     steps = [entry for entry in run["history"] if "loss" in entry]
     return replace(
@@ -98,22 +128,37 @@ def _trained(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> Ou
     )
 
 
-def _drawn_prompts(arena: ArenaFile, cell: Cell, folder: Path) -> Path:
+def _finished_run(config: RunConfig | SFTRunConfig, output: Path) -> dict[str, Any]:
+    """The content of run.json of a run that is continued from its checkpoint, or begun again if there is none."""
+    folder = RunFolder(output)
+    if folder.run.exists():  # written after the model: the process ended while it answered
+        return read_run(output)
+    if not any(folder.checkpoints.glob("checkpoint-*")):
+        shutil.rmtree(output / "evaluations", ignore_errors=True)  # of a training that is not continued
+    resume = folder.config.exists()
+    if isinstance(config, SFTRunConfig):
+        from crossdistill.runs.sft import sft
+
+        return sft(config, output, resume)
+    from crossdistill.runs.train import train
+
+    return train(config, output, resume)[1]
+
+
+def _draw_prompts(arena: ArenaFile, cell: Cell, path: Path) -> None:
     """As many training prompts as the other methods sample responses to, drawn by the seed, in a file."""
     rows = load_rows(arena.task_of(cell.pair).prompts, columns={"prompt": "prompt"})
     count = num_responses(arena, cell.pair)
     order = np.random.default_rng(cell.seed).permutation(len(rows))
     chosen = np.resize(order, count)  # more than there are: again from the first
-    path = folder / "prompts.jsonl"
     if not path.exists():
         lines = [json.dumps({"prompt": rows[int(row)]["prompt"]}, ensure_ascii=False) + "\n" for row in chosen]
         write_text(path, "".join(lines))
-    return path
 
 
 def _answered(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> Outcome:
     """The trained model's answers: to validation problems from the end of its curve, to test problems now."""
-    kwargs = _template_kwargs(arena, cell)
+    kwargs = template_kwargs(arena, cell)
     [validation] = read_tasks({VALIDATION: arena.task_of(cell.pair).validation}, kwargs, is_grading=False)
     run = RunFolder(folder / RUN)
     outcome = replace(outcome, validation=_answers(tasks_of(run.evaluations[-1]), validation))
@@ -122,7 +167,7 @@ def _answered(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> O
     [test] = read_tasks({TEST: arena.task_of(cell.pair).test}, kwargs)
     local = local_model(str(run.model), ModelOptions())
     model, options = local.load(), (test.task, test.options, test.sampling)
-    found = evaluate_model(model, local.tokenizer, *options, folder / "answers", name=cell.id, is_quiet=True)
+    found = evaluate_model(model, local.tokenizer, *options, folder / ANSWERS, name=cell.id, is_quiet=True)
     bits = _bits(arena, cell, model, local.tokenizer)
     return replace(outcome, test=_answers(found["tasks"], test), bits_per_byte=bits)
 
@@ -131,9 +176,9 @@ def _as_it_is(arena: ArenaFile, cell: Cell, folder: Path, outcome: Outcome) -> O
     """Let a model that is not trained answer the problems."""
     pair = arena.pairs[cell.pair]
     name = pair.student if cell.method == START else pair.teacher
-    tasks = read_tasks(problems_of(arena, cell), _template_kwargs(arena, cell))
+    tasks = read_tasks(problems_of(arena, cell), template_kwargs(arena, cell))
     planned = [PlannedTask.of(held.task, held.options, held.sampling) for held in tasks]
-    output = folder / "answers"
+    output = folder / ANSWERS
     found = evaluate(name, planned, output, resume=RunFolder(output).holds_files, is_quiet=True)
     validation, test = (_answers(found["tasks"], held) for held in tasks)
     outcome = replace(outcome, validation=validation, test=test)
@@ -153,9 +198,3 @@ def _bits(arena: ArenaFile, cell: Cell, model: Any, tokenizer: Any) -> float | N
     if unrelated is None:
         return None
     return bits_per_byte(model, tokenizer, Path(unrelated).read_text(encoding="utf-8").splitlines())
-
-
-def _template_kwargs(arena: ArenaFile, cell: Cell) -> dict[str, Any]:
-    """Of the student's chat template: the same in answers as in training."""
-    kwargs: dict[str, Any] = {**arena.train, **arena.pairs[cell.pair].train}.get("chat_template_kwargs") or {}
-    return kwargs

@@ -1,12 +1,13 @@
 """The arena's file: methods, pairs, tasks, seeds and rates, as one TOML file."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from crossdistill.runs.config import read_config, sft_fields
+from crossdistill.runs.config import LoraTable, read_config, sft_fields
 from crossdistill.runs.eval_tasks import EvalTaskTable
 
 Control = Literal["sft", "seqkd", "same_tokenizer"]
@@ -14,6 +15,8 @@ CONTROLS: tuple[Control, ...] = ("sft", "seqkd", "same_tokenizer")
 """Rows beside the methods: SFT continued on the given examples, SFT on the teacher's responses to the same prompts
 (SeqKD), and on-policy distillation under a teacher with the student's own tokenizer."""
 _SEPARATORS = "/\\"
+_SET_BY_CELLS = {"learning_rate": "rates", "seed": "seeds and tuning_seed"}
+"""Keys of [train] that differ between the runs of one method -> the keys of the file that set them."""
 
 
 class _File(BaseModel):
@@ -94,6 +97,10 @@ class ArenaFile(_File):
     train: dict[str, Any] = Field(
         default_factory=dict, description="Settings of all runs: fields of CrossTokenizerConfig. max_steps is needed."
     )
+    lora: LoraTable = Field(
+        default=None,
+        description="Train a LoRA adapter in every run, those of the controls too: any field of peft.LoraConfig.",
+    )
     sft: dict[str, Any] = Field(
         default_factory=dict, description="Settings of the SFT controls that differ: fields of trl.SFTConfig."
     )
@@ -108,11 +115,21 @@ class ArenaFile(_File):
             raise ValueError(f"seeds has one twice, {value}: give each once, or the interval claims too much.")
         return value
 
+    @field_validator("seeds", "tuning_seed")
+    @classmethod
+    def _seeds_of_generators(cls, value: list[int] | int) -> list[int] | int:
+        for seed in value if isinstance(value, list) else [value]:
+            if not 0 <= seed < 2**32:
+                raise ValueError(f"a seed is from 0 to 2**32 - 1, not {seed}.")
+        return value
+
     @field_validator("rates")
     @classmethod
     def _distinct_rates(cls, value: list[float]) -> list[float]:
-        if len(set(value)) < len(value) or min(value) <= 0:
+        if len(set(value)) < len(value) or not all(0 < rate < math.inf for rate in value):
             raise ValueError(f"rates are distinct and above 0, not {value}.")
+        if len({f"{rate:g}" for rate in value}) < len(value):
+            raise ValueError(f"rates have at most 6 digits, by which they are told apart in names, not {value}.")
         return sorted(value)
 
     @field_validator("methods", "pairs", "tasks")
@@ -148,9 +165,21 @@ class ArenaFile(_File):
             for side in (claim.better, claim.worse):
                 if side not in (*self.methods, *CONTROLS):
                     raise ValueError(f"the claim {claim.claim!r} names {side!r}, which is no method and no control.")
+        return self
+
+    @model_validator(mode="after")
+    def _same_budget(self) -> "ArenaFile":
+        for table, train in self._tables_of_settings():
+            for key in _SET_BY_CELLS.keys() & train.keys():
+                raise ValueError(f"[{table}] {key} is set by {_SET_BY_CELLS[key]}, for all alike: leave it out.")
         if int(self.train.get("max_steps", -1)) < 1:
             raise ValueError("[train] max_steps is missing: every method makes the same number of steps.")
         return self
+
+    def _tables_of_settings(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from {"train": self.train, "sft": self.sft}.items()
+        yield from ((f"pairs.{name}.train", pair.train) for name, pair in self.pairs.items())
+        yield from ((f"methods.{name}.train", method.train) for name, method in self.methods.items())
 
     def task_of(self, pair: str) -> TaskTable:
         """The task of a pair."""
@@ -175,19 +204,23 @@ def read_arena(path: Path, overrides: Sequence[str] = ()) -> ArenaFile:
     """
     arena = read_config(ArenaFile, path, overrides, {})
     for table in (*arena.tasks.values(), *arena.pairs.values()):
-        for key in (
-            "prompts",
-            "examples",
-            "unrelated",
-            "student",
-            "teacher",
-            "teacher_tokenizer",
-            "same_tokenizer_teacher",
-        ):
-            value = getattr(table, key, None)
-            if value is not None:
-                setattr(table, key, _found(path.parent, value))
+        _find(path.parent, table, "prompts", "examples", "unrelated", "student", "teacher", "teacher_tokenizer")
+        _find(path.parent, table, "same_tokenizer_teacher")
+    for task in arena.tasks.values():
+        for problems in (task.validation, task.test):
+            _find(path.parent, problems, "source")
+    for method in arena.methods.values():
+        for teacher in (method.teachers or {}).values():
+            teacher |= {key: _found(path.parent, name) for key, name in teacher.items() if isinstance(name, str)}
     return arena
+
+
+def _find(folder: Path, table: BaseModel, *keys: str) -> None:
+    """Look up the paths of a table beside the file; keys that it does not have are passed over."""
+    for key in keys:
+        value = getattr(table, key, None)
+        if value is not None:
+            setattr(table, key, _found(folder, value))
 
 
 def _found(folder: Path, name: str) -> str:

@@ -72,6 +72,7 @@ class ArenaFolder:
         try:
             with FileLock(self.path / _LOCK, timeout=0):
                 self.record.touch()
+                complete_lines(self.record)  # cuts off a line that a kill left in the middle
                 yield
         except Timeout:
             raise InputError(
@@ -110,15 +111,18 @@ class ArenaFolder:
 
         What was left under other rules is removed, with the cell's folder.
         """
-        path = self.cell(cell) / OUTCOME
-        if not path.exists():
+        outcome = outcome_in(self.cell(cell))
+        if outcome is None:
             return None
-        outcome = Outcome.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
         if outcome.rules != rules:
             shutil.rmtree(self.cell(cell))
             return None
         self.add(outcome)
         return outcome
+
+    def recorded(self) -> list[Cell]:
+        """The cells that the folder has an outcome of, in the order in which they ended."""
+        return [outcome.cell for outcome in self._recorded()]
 
     def forget(self, is_forgotten: Callable[[Outcome], bool]) -> int:
         """Remove cells, so that they are run again from their beginning; returns how many."""
@@ -132,9 +136,9 @@ class ArenaFolder:
         return len(gone)
 
     def _recorded(self) -> list[Outcome]:
-        """A last line that was cut short, by a kill, is cut off the file."""
+        """A last line that is not whole is left out: a kill cut it short, or another process is writing it."""
         outcomes = []
-        for number, line in enumerate(complete_lines(self.record), 1):
+        for number, line in enumerate(complete_lines(self.record, is_owner=False), 1):
             where = f"line {number} of {self.record}"
             try:
                 entry = json.loads(line)
@@ -142,6 +146,14 @@ class ArenaFolder:
                 raise InputError(f"{where} is not JSON: restore the file from a backup, or remove the line.") from None
             outcomes.append(Outcome.from_dict(entry, where))
         return outcomes
+
+
+def outcome_in(folder: Path) -> Outcome | None:
+    """The outcome that a cell's process has left in the cell's folder; None if the cell is not finished."""
+    path = folder / OUTCOME
+    if not path.exists():
+        return None
+    return Outcome.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
 
 
 def _line(outcome: Outcome) -> str:

@@ -32,7 +32,10 @@ def check_headroom(arena: ArenaFile, outcomes: Mapping[Cell, Outcome]) -> None:
         start, teacher = (outcomes[Cell(pair, model, "model")] for model in (START, TEACHER))
         for outcome in (start, teacher):
             if outcome.status != "done":
-                raise InputError(f"{outcome.cell.id} could not be evaluated: {outcome.reason}")
+                raise InputError(
+                    f"{outcome.cell.id} could not be evaluated: {outcome.reason} Once that is mended, --retry runs it "
+                    "again."
+                )
         assert start.validation is not None and teacher.validation is not None
         found = headroom(start.validation, teacher.validation)
         if not has_headroom(found):

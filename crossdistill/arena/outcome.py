@@ -7,6 +7,8 @@ from crossdistill.arena.cell import Cell
 from crossdistill.errors import InputError
 
 Status = Literal["done", "diverged", "failed"]
+MOST_SAMPLES = 9
+"""Samples of a problem, whose right ones are recorded as one digit."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Answers:
         mean: share of right samples.
         ci: its 95 % interval over problems.
         correct: a digit for each problem, in their order: the right ones of its k samples.
-        k: samples of each problem, at most 9.
+        k: samples of each problem, at most MOST_SAMPLES.
         digest: of the problems.
         parsed, truncated: shares of the responses.
         mean_tokens: of a response.

@@ -44,13 +44,18 @@ def num_cells(arena: ArenaFile) -> int:
 
 def every_cell(arena: ArenaFile) -> Callable[[Cell], bool]:
     """Tells whether a cell is one of the arena's, whatever rate may be chosen for it."""
-    known = {*models(arena)}
+    return {*possible(arena)}.__contains__
+
+
+def possible(arena: ArenaFile) -> list[Cell]:
+    """The arena's cells, with the tests of each method at every rate that may be chosen for it."""
+    cells = models(arena)
     for pair in arena.pairs:
         for entrant in entrants(arena, pair):
-            known.update(tuning(arena, pair, entrant))
+            cells += tuning(arena, pair, entrant)
             for rate in arena.rates:
-                known.update(tests(arena, pair, entrant, rate))
-    return known.__contains__
+                cells += tests(arena, pair, entrant, rate)
+    return cells
 
 
 def wanted(arena: ArenaFile, outcomes: Outcomes) -> list[Cell]:
@@ -64,6 +69,23 @@ def wanted(arena: ArenaFile, outcomes: Outcomes) -> list[Cell]:
     """
     by_seed = sorted(_known_tests(arena, outcomes), key=lambda cell: arena.seeds.index(cell.seed or 0))
     return [*models(arena), *_all_tuning(arena), *by_seed]
+
+
+def planned(arena: ArenaFile, outcomes: Outcomes) -> list[Cell]:
+    """All cells that there are to be, as far as it is known: a rate that is not chosen yet is shown as the lowest.
+
+    Args:
+        arena: the file.
+        outcomes: of the cells that are finished.
+    """
+    cells = models(arena)
+    for pair in arena.pairs:
+        for entrant in entrants(arena, pair):
+            tried = tuning(arena, pair, entrant)
+            is_tuned = all(cell in outcomes for cell in tried)
+            rate = chosen_rate([outcomes[cell] for cell in tried]) if is_tuned else arena.rates[0]
+            cells += [*tried, *([] if rate is None else tests(arena, pair, entrant, rate))]
+    return cells
 
 
 def _all_tuning(arena: ArenaFile) -> Iterator[Cell]:

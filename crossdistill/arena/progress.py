@@ -1,7 +1,9 @@
 """One line for each cell that has ended, with the time left."""
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from statistics import fmean
 
 from crossdistill.arena.cell import Cell
 from crossdistill.arena.outcome import Outcome
@@ -12,29 +14,42 @@ class Progress:
 
     Args:
         say: prints a line.
-        done: cells that were finished before.
-        total: cells of the arena.
+        planned: the cells that this command runs or finds finished, as far as they are known; asked again at each end.
+        finished: cells that have ended, now and before.
         jobs: cells at once.
         clock: seconds.
     """
 
     def __init__(
-        self, say: Callable[[str], None], done: int, total: int, jobs: int, clock: Callable[[], float] = time.monotonic
+        self,
+        say: Callable[[str], None],
+        planned: Callable[[], Sequence[Cell]],
+        finished: Collection[Cell],
+        jobs: int,
+        clock: Callable[[], float] = time.monotonic,
     ):
         self._say = say
-        self._done = done
-        self._total = total
+        self._planned = planned
+        self._finished = finished
         self._jobs = jobs
         self._clock = clock
-        self._seconds: list[float] = []
+        self._seconds: dict[str, list[float]] = defaultdict(list)
 
     def ended(self, cell: Cell, outcome: Outcome, began: float) -> None:
         """A cell that began at a time of the clock has ended now."""
-        self._done += 1
-        self._seconds.append(self._clock() - began)
-        left = (self._total - self._done) * sum(self._seconds) / len(self._seconds) / self._jobs
-        took = f"{self._seconds[-1]:.0f} s, {duration(left)} left"
-        self._say(f"[{self._done}/{self._total}] {cell.id}  {_shown(outcome)}  {took}")
+        took = self._clock() - began
+        self._seconds[cell.stage].append(took)
+        planned = self._planned()
+        left = [one for one in planned if one not in self._finished]
+        place = f"[{len(planned) - len(left)}/{len(planned)}]"
+        self._say(f"{place} {cell.id}  {_shown(outcome)}  {took:.0f} s, {duration(self._time_of(left))} left")
+
+    def _time_of(self, cells: Sequence[Cell]) -> float:
+        """Each as long as those of its stage so far; as all of them, if its stage has not come yet."""
+        of_all = fmean(second for seconds in self._seconds.values() for second in seconds)
+        means = {stage: fmean(seconds) for stage, seconds in self._seconds.items()}
+        at_once = max(1, min(self._jobs, len(cells)))
+        return sum(means.get(cell.stage, of_all) for cell in cells) / at_once
 
 
 def _shown(outcome: Outcome) -> str:

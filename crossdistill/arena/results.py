@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from glob import escape
 from hashlib import sha256
@@ -22,7 +22,11 @@ from crossdistill.errors import InputError
 
 
 def arena_results(
-    arena: ArenaFile, outcomes: Mapping[Cell, Outcome], file: str | Path, output: str | Path
+    arena: ArenaFile,
+    outcomes: Mapping[Cell, Outcome],
+    file: str | Path,
+    output: str | Path,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of ``arena.json``, for cells of which any number may be finished.
 
@@ -31,6 +35,7 @@ def arena_results(
         outcomes: of the finished cells, models as they are among them. Others may be in it, and are left out.
         file: path of the arena's file, for the commands that run what is missing.
         output: the arena's folder, likewise.
+        overrides: ``key=value`` of the file that was read, likewise.
 
     Returns:
         JSON data:
@@ -47,14 +52,13 @@ def arena_results(
         InputError: two cells of a pair answered other problems, or a finished one lacks its answers.
     """
     pairs, rows, verdicts = [], [], []
+    command = partial(_command, file, output, overrides)
     claims: list[dict[str, Any]] = [{**claim.model_dump(), "verdicts": []} for claim in arena.claims]
     for pair in arena.pairs:
         models, standings = Models.of(pair, outcomes), standings_of(arena, pair, outcomes)
         _check_problems(models, standings)
-        pairs.append(_pair(arena, pair, models, standings, partial(_command, file, output, pair)))
-        rows += [
-            row_of(arena, item, models, _command(file, output, pair, item.method, item.status)) for item in standings
-        ]
+        pairs.append(_pair(arena, pair, models, standings, partial(command, pair)))
+        rows += [row_of(arena, item, models, command(pair, item.method, item.status)) for item in standings]
         verdicts += [verdict.as_dict() for verdict in verdicts_of(standings, arena.reference)]
         asked = dict.fromkeys((claim.better, claim.worse) for claim in arena.claims)
         for verdict in verdicts_of(standings, arena.reference, list(asked)):
@@ -94,11 +98,15 @@ def _pair(
     }
 
 
-def _command(file: str | Path, output: str | Path, pair: str, method: str, status: str) -> str:
+def _command(
+    file: str | Path, output: str | Path, overrides: Sequence[str], pair: str, method: str, status: str
+) -> str:
     """What runs the missing cells of a method on a pair, or of a model; and those again that failed or diverged."""
     pattern = f"{escape(pair)}/{escape(method)}/*"
     repeated = {"failed": ["--retry"], "diverged": ["--again", pattern]}.get(status, [])
-    return shlex.join(["crossdistill", "arena", str(file), "--output", str(output), "--only", pattern, *repeated])
+    changed = [part for override in overrides for part in ("--set", override)]
+    options = ["--output", str(output), *changed, "--only", pattern, *repeated]
+    return shlex.join(["crossdistill", "arena", str(file), *options])
 
 
 def _rules(arena: ArenaFile, outcomes: Iterable[Outcome]) -> dict[str, Any]:

@@ -8,15 +8,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from crossdistill.arena.cell import Cell
+from crossdistill.arena.cell import START, Cell
 from crossdistill.arena.file import ArenaFile
-from crossdistill.arena.settings import problems_of, run_config
+from crossdistill.arena.settings import problems_of, run_config, template_kwargs
 from crossdistill.eval.digest import digest
 from crossdistill.runs.eval_tasks import EvalTaskTable
 from crossdistill.runs.evaluated_model import fingerprint
 from crossdistill.runs.held_out import read_tasks
 
-_TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+_FILES_OF_FOLDERS = ("*.json", "*.jinja", "*.model", "*.txt", "*.jsonl", "*.csv", "*.parquet", "*.arrow")
+"""Beside weights: what a model's folder says, and data."""
 _FILES = {"student", "teacher", "teacher_tokenizer", "dataset", "model", "tokenizer", "source", "task"}
 
 
@@ -32,7 +33,9 @@ def rules_of(arena: ArenaFile, cell: Cell) -> str:
     """
     pair = arena.pairs[cell.pair]
     if cell.stage == "model":
-        what: Any = {"model": content_of(pair.student if cell.method == "start" else pair.teacher)}
+        what: Any = {"model": content_of(pair.student if cell.method == START else pair.teacher)}
+        kwargs = template_kwargs(arena, cell)
+        what |= {"chat_template_kwargs": kwargs} if kwargs else {}
     else:
         what = _with_contents(_said(run_config(arena, cell)))
     problems = {
@@ -51,13 +54,13 @@ def _said(config: BaseModel) -> dict[str, Any]:
 
 @cache
 def content_of(name: str) -> str:
-    """A digest of a file or of a model's folder; the name itself of anything that is not on this machine."""
+    """A digest of a file, or of a folder with a model or data; the name itself of what is not on this machine."""
     path = Path(name)
     if path.is_file():
         return sha256(path.read_bytes()).hexdigest()
     if not path.is_dir():
         return name
-    files = [file for pattern in _TEXT_FILES for file in sorted(path.glob(pattern))]
+    files = [file for pattern in _FILES_OF_FOLDERS for file in sorted(path.glob(pattern))]
     texts = [(file.name, sha256(file.read_bytes()).hexdigest()) for file in files]
     return sha256(json.dumps([texts, fingerprint(name, name)]).encode()).hexdigest()
 

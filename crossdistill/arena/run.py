@@ -12,10 +12,11 @@ from crossdistill.arena.file import ArenaFile
 from crossdistill.arena.folder import ArenaFolder
 from crossdistill.arena.headroom import check_headroom
 from crossdistill.arena.outcome import Outcome
-from crossdistill.arena.plan import every_cell, models, num_cells, wanted
+from crossdistill.arena.plan import every_cell, models, planned, possible, wanted
 from crossdistill.arena.progress import Progress
 from crossdistill.arena.rules import rules_of
 from crossdistill.arena.schedule import Schedule
+from crossdistill.errors import InputError
 
 Outcomes = dict[Cell, Outcome]
 
@@ -29,7 +30,7 @@ class Running:
         devices: GPUs, by number; none for the CPU.
         only: patterns of cells' names (``*`` for any text); others are left alone. None for all.
         again: patterns of finished cells that are forgotten and run again.
-        retries_failures: whether cells that failed are run again.
+        retries_failures: whether cells that failed are run again; of those that are to be run.
         keep_models: whether trained weights stay in the cells' folders.
     """
 
@@ -46,7 +47,26 @@ class Running:
 
     def is_forgotten(self, outcome: Outcome) -> bool:
         """Whether a finished cell is to be run again."""
-        return _matches(outcome.cell, self.again) or (self.retries_failures and outcome.status == "failed")
+        is_retried = self.retries_failures and outcome.status == "failed" and self.takes(outcome.cell)
+        return is_retried or _matches(outcome.cell, self.again)
+
+    def check(self, arena: ArenaFile, folder: ArenaFolder) -> None:
+        """Check that each pattern names a cell of the file, or, to be run again, one that the folder has.
+
+        Raises:
+            InputError: one names none.
+        """
+        if not self.only and not self.again:
+            return
+        cells = possible(arena)
+        known = {"--only": cells, "--again": [*cells, *folder.recorded()]}
+        for option, patterns in {"--only": self.only or (), "--again": self.again}.items():
+            for pattern in patterns:
+                if not any(_matches(cell, [pattern]) for cell in known[option]):
+                    raise InputError(
+                        f"{option} {pattern!r} names no cell of this arena: * stands for any text, and names are such "
+                        f"as {cells[0].id!r} and {cells[-1].id!r}."
+                    )
 
 
 def _matches(cell: Cell, patterns: Sequence[str]) -> bool:
@@ -66,19 +86,23 @@ def run_arena(arena: ArenaFile, output: Path, running: Running, say: Callable[[s
         The outcomes of all cells that are finished.
 
     Raises:
-        InputError: bad input, found before the first cell; cells in the folder that were run under other rules; or a
-            pair without headroom, before the first training.
+        InputError: bad input, found before the first cell, such as a pattern that names none; cells in the folder that
+            were run under other rules; or a pair without headroom, before the first training.
         Interrupted: a signal was received; finished cells are recorded.
+        OutOfSpaceError: a disk is full; likewise.
     """
     check_arena(arena)
     folder = ArenaFolder(output)
     with folder.claimed():
+        running.check(arena, folder)
         forgotten = folder.forget(running.is_forgotten)
         if forgotten:
             say(f"{forgotten} finished cells are run again")
         rules = _Rules(arena)
         outcomes = folder.outcomes(rules.find)
-        progress = Progress(say, len(outcomes), num_cells(arena), running.jobs)
+        progress = Progress(
+            say, lambda: list(filter(running.takes, planned(arena, outcomes))), outcomes.keys(), running.jobs
+        )
         parts = rules.of, running.jobs, running.devices, running.keep_models, progress.ended
         schedule = Schedule(arena, folder, *parts)
         schedule.run(outcomes, partial(models, arena))

@@ -11,7 +11,8 @@ from crossdistill.arena.cell import Cell
 from crossdistill.arena.file import ArenaFile
 from crossdistill.arena.folder import ArenaFolder
 from crossdistill.arena.outcome import Outcome
-from crossdistill.arena.worker import context_for, last_line, start
+from crossdistill.arena.worker import NO_SPACE, context_for, last_line, start
+from crossdistill.errors import OutOfSpaceError
 
 _GRACE_S = 20.0
 """How long a process may take to end after it was told to."""
@@ -66,6 +67,7 @@ class Schedule:
 
         Raises:
             Interrupted: a signal was received; the processes have ended.
+            OutOfSpaceError: a disk is full; likewise. It is no failure of the cells, which are not finished.
         """
         try:
             while True:
@@ -95,6 +97,8 @@ class Schedule:
         outcome = self._folder.adopt(one.cell, rules)
         if outcome is None:
             code, said = one.process.exitcode, last_line(self._folder.cell(one.cell))
+            if code == NO_SPACE:
+                raise OutOfSpaceError(f"{one.cell.id}: {said}")
             outcome = Outcome(one.cell, rules, "failed", f"its process ended with code {code}; the log ends: {said}")
             self._folder.add(outcome)
         return outcome

@@ -1,10 +1,12 @@
 """From a cell to the configuration of its run."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from crossdistill.arena.cell import Cell
 from crossdistill.arena.file import ArenaFile
-from crossdistill.runs.config import RunConfig, SFTRunConfig, build, validated
+from crossdistill.runs.config import RunConfig, SFTRunConfig, validated
 from crossdistill.runs.eval_tasks import EvalTaskTable
 
 VALIDATION, TEST = "validation", "test"
@@ -36,9 +38,31 @@ def num_responses(arena: ArenaFile, pair: str) -> int:
     """Responses that each run of a pair is trained on, on one process."""
     from crossdistill.train import CrossTokenizerConfig
 
-    settings = {**_ALWAYS, **arena.train, **arena.pairs[pair].train}
-    args = build(CrossTokenizerConfig, "train", {"output_dir": "unused", "report_to": "none", **settings})
-    return int(args.max_steps * args.per_device_train_batch_size * args.gradient_accumulation_steps)
+    return _num_responses({**arena.train, **arena.pairs[pair].train}, CrossTokenizerConfig)
+
+
+def template_kwargs(arena: ArenaFile, cell: Cell) -> dict[str, Any]:
+    """Of the student's chat template: the same in answers as in training."""
+    method = arena.methods.get(cell.method)
+    settings = {**arena.train, **arena.pairs[cell.pair].train, **({} if method is None else method.train)}
+    kwargs: dict[str, Any] = settings.get("chat_template_kwargs") or {}
+    return kwargs
+
+
+def responses_of(arena: ArenaFile, cell: Cell) -> int:
+    """Responses (examples, in SFT) that a cell's run is trained on, on one process."""
+    from trl import SFTConfig
+
+    from crossdistill.train import CrossTokenizerConfig
+
+    config = run_config(arena, cell)
+    return _num_responses(config.train, CrossTokenizerConfig if isinstance(config, RunConfig) else SFTConfig)
+
+
+def _num_responses(settings: Mapping[str, Any], kind: Any) -> int:
+    defaults = {field.name: field.default for field in fields(kind)}
+    known = {**defaults, **settings}
+    return int(known["max_steps"] * known["per_device_train_batch_size"] * known["gradient_accumulation_steps"])
 
 
 def _train_config(arena: ArenaFile, cell: Cell) -> RunConfig:
@@ -49,6 +73,7 @@ def _train_config(arena: ArenaFile, cell: Cell) -> RunConfig:
         "dataset": task.prompts,
         "eval_tasks": {VALIDATION: task.validation.model_dump()},
         "eval_every": arena.eval_every,
+        "lora": arena.lora,
     }
     settings = {**_ALWAYS, **arena.train, **pair.train, "learning_rate": cell.rate, "seed": cell.seed}
     if method is None:
@@ -75,6 +100,7 @@ def _sft_config(arena: ArenaFile, cell: Cell) -> SFTRunConfig:
             **written,
             "eval_tasks": {VALIDATION: task.validation.model_dump()},
             "eval_every": arena.eval_every,
+            "lora": arena.lora,
             "train": settings,
         },
     )

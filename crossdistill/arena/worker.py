@@ -1,10 +1,12 @@
 """Processes that each run one cell."""
 
 import os
+import signal
 import sys
+import threading
 from multiprocessing import get_context
 from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from crossdistill.arena.file import ArenaFile
 
 LOG = "log.txt"
 """What a cell's process prints."""
+NO_SPACE = 74
+"""Exit code of a process for which a disk is full: EX_IOERR of sysexits.h."""
+_LOCK = ".lock"
 _PRELOADED = ["crossdistill.arena.cell_run", "crossdistill.runs.train", "crossdistill.runs.sft", "scipy.stats"]
 
 
@@ -44,18 +49,32 @@ def start(
 
 
 def _run(arena: ArenaFile, cell: Cell, rules: str, folder: Path, device: str | None, keep_models: bool) -> None:
+    from filelock import FileLock
+
+    os.setpgrp()  # a terminal's Ctrl-C is for the arena, which tells its processes: two signals would kill them
+    threading.Thread(target=end_with_parent, daemon=True).start()
     folder.mkdir(parents=True, exist_ok=True)
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     with (folder / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-        sys.exit(_finished(arena, cell, rules, folder, keep_models))
+        with FileLock(folder / _LOCK):  # the process of an arena that was killed may not have ended yet
+            sys.exit(_finished(arena, cell, rules, folder, keep_models))
+
+
+def end_with_parent() -> None:
+    """Stop this process, after a checkpoint if it trains, when the arena's is gone."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _finished(arena: ArenaFile, cell: Cell, rules: str, folder: Path, keep_models: bool) -> int:
-    """The exit code: 0 if the cell has an outcome."""
+    """The exit code: 0 if the cell has an outcome, NO_SPACE if a disk is full."""
     from crossdistill.arena.cell_run import run_cell
+    from crossdistill.errors import OutOfSpaceError
     from crossdistill.runs.interrupt import Interrupted
     from crossdistill.runs.quiet import quiet_libraries
 
@@ -64,6 +83,9 @@ def _finished(arena: ArenaFile, cell: Cell, rules: str, folder: Path, keep_model
         run_cell(arena, cell, rules, folder, keep_models)
     except Interrupted:
         return 1
+    except OutOfSpaceError as error:
+        print(error, flush=True)
+        return NO_SPACE
     return 0
 
 

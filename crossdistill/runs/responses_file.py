@@ -100,17 +100,18 @@ class ResponsesFile:
         return RESPONSE_OF_ANOTHER_PROMPT.error(row=number, path=self.path, problem=problem)
 
 
-def complete_lines(path: Path) -> list[bytes]:
+def complete_lines(path: Path, is_owner: bool = True) -> list[bytes]:
     """The lines of a file, of which none is half-written; an incomplete last one (after a kill) is cut off the file.
 
     Args:
         path: of the file; it need not exist.
+        is_owner: whether nobody else writes to it; if somebody may, the last line is left as it is.
     """
     if not path.exists():
         return []
     data = path.read_bytes()
     complete = data[: data.rfind(b"\n") + 1]
-    if len(complete) < len(data):
+    if is_owner and len(complete) < len(data):
         os.truncate(path, len(complete))  # not written anew, which a full disk would end in the middle
     return complete.split(b"\n")[:-1]  # str.splitlines would also cut at U+2028 and the like
 

@@ -17,6 +17,21 @@ def test_what_it_names_is_found_beside_it(tmp_path):
     assert arena.task_of("demo") is arena.tasks["sums"]
 
 
+def test_problems_and_further_teachers_are_found_beside_it(tmp_path):
+    (tmp_path / "problems.jsonl").touch()
+    (tmp_path / "weaker").mkdir()
+    arena = read(tmp_path, "tasks.sums.test.source=problems.jsonl", "methods.dpca.teachers.reference.model=weaker")
+    assert arena.tasks["sums"].test.source == str(tmp_path / "problems.jsonl")
+    assert arena.methods["dpca"].teachers == {"reference": {"model": str(tmp_path / "weaker")}}
+
+
+def test_all_runs_train_an_adapter_if_it_has_one(tmp_path):
+    arena = read(tmp_path, "lora.r=4")
+    runs = [run_config(arena, Cell("demo", method, "test", 1e-3, 0)) for method in ("dpca", "sft", "seqkd")]
+    assert [run.lora for run in runs] == [{"r": 4}] * 3
+    assert run_config(read(tmp_path), Cell("demo", "dpca", "test", 1e-3, 0)).lora is None
+
+
 def test_hub_ids_and_urls_stay_as_they_are(tmp_path):
     arena = read(tmp_path, "pairs.demo.teacher=http://host:1", "pairs.demo.student=org/model")
     assert (arena.pairs["demo"].teacher, arena.pairs["demo"].student) == ("http://host:1", "org/model")
@@ -29,6 +44,16 @@ def test_hub_ids_and_urls_stay_as_they_are(tmp_path):
         ("seeds=[]", "'seeds'"),
         ("rates=[1e-4, 1e-4]", "rates are distinct and above 0"),
         ("rates=[0.0]", "rates are distinct and above 0"),
+        ("rates=[nan]", "rates are distinct and above 0"),
+        ("rates=[inf]", "rates are distinct and above 0"),
+        ("rates=[1.0000001e-4, 1.0000002e-4]", "rates have at most 6 digits"),
+        ("seeds=[-1]", "a seed is from 0 to"),
+        ("tuning_seed=4294967296", "a seed is from 0 to"),
+        ("train.learning_rate=1e-4", r"\[train\] learning_rate is set by rates"),
+        ("methods.dpca.train.learning_rate=1e-4", r"\[methods.dpca.train\] learning_rate is set by rates"),
+        ("sft.seed=3", r"\[sft\] seed is set by seeds and tuning_seed"),
+        ("pairs.demo.train.seed=3", r"\[pairs.demo.train\] seed is set by seeds and tuning_seed"),
+        ("lora.rank=8", r"\[lora\] has no key 'rank'"),
         ("tuning_seed=1", "tuning_seed = 1 is one of the seeds"),
         ("reference=simct", "reference names 'simct', which is not one of dpca"),
         ("methods.sft.objective=dpca", "the method 'sft' has the name of a control"),

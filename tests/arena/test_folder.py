@@ -30,9 +30,20 @@ def test_a_line_that_a_kill_cut_short_is_run_again(tmp_path):
     folder.add(outcome(CELL))
     with folder.record.open("a") as file:
         file.write('{"cell": {"pair"')
-    assert set(folder.outcomes(same_rules)) == {CELL}
-    folder.add(outcome(OTHER))
+    with folder.claimed():
+        assert set(folder.outcomes(same_rules)) == {CELL}
+        folder.add(outcome(OTHER))
     assert set(folder.outcomes(same_rules)) == {CELL, OTHER}
+
+
+def test_reading_leaves_a_line_alone_that_another_process_may_be_writing(tmp_path):
+    folder = ArenaFolder(tmp_path)
+    folder.add(outcome(CELL))
+    folder.add(outcome(OTHER))
+    whole = folder.record.read_bytes()
+    folder.record.write_bytes(whole[:-10])
+    assert set(folder.outcomes(same_rules)) == {CELL}
+    assert folder.record.read_bytes() == whole[:-10]
 
 
 def test_cells_of_other_rules_are_refused_and_cells_of_no_interest_left_alone(tmp_path):

@@ -73,12 +73,29 @@ def test_rules_are_of_contents_and_not_of_places(tmp_path):
     assert rules_of(read_arena(places[1] / "arena.toml"), DPCA) != one
 
 
+def test_rules_are_of_the_data_in_a_folder(tmp_path):
+    from crossdistill.arena.rules import content_of
+
+    (tmp_path / "prompts").mkdir()
+    data = tmp_path / "prompts" / "part.parquet"
+    data.write_bytes(b"one")
+    before = content_of(str(data.parent))
+    content_of.cache_clear()
+    data.write_bytes(b"two")
+    assert content_of(str(data.parent)) != before
+
+
 @pytest.mark.parametrize(
     "override",
     ["train.temperature=0.9", "methods.dpca.options.credit=first", "tasks.sums.test.max_tokens=40", "eval_every=1"],
 )
 def test_rules_change_with_what_a_cell_follows_from(tmp_path, override):
     assert rules_of(read(tmp_path, override), DPCA) != rules_of(read(tmp_path), DPCA)
+
+
+def test_rules_of_a_model_change_with_its_template(tmp_path):
+    thinks = "train.chat_template_kwargs.enable_thinking=false"
+    assert rules_of(read(tmp_path, thinks), START) != rules_of(read(tmp_path), START)
 
 
 @pytest.mark.parametrize("override", ["seeds=[0, 1, 2]", "rates=[1e-3]", "methods.x.objective=strict", "reach=0.5"])
@@ -97,6 +114,15 @@ def test_rules_of_a_cell_stay_if_others_are_added(tmp_path, override):
         (["methods.dcpa.objective=dcpa"], "there is no objective 'dcpa'"),
         (["methods.dpca.options.credits=first"], "has no option 'credits'"),
         (["train.learning_rat=1"], r"\[train\] has no key 'learning_rat'"),
+        (["methods.dpca.train.max_steps=3"], r"\[methods.dpca.train\] would train dpca on 12 responses on 'demo', and"),
+        (
+            ["sft.per_device_train_batch_size=2"],
+            r"\[sft\] would train sft on 4 responses on 'demo', and \[train\] sets 8",
+        ),
+        (
+            ["tasks.sums.test.k=16", "tasks.sums.test.temperature=1.0"],
+            r"\[tasks.sums.test\] asks for 16 samples of each problem: at most 9",
+        ),
         (["tasks.sums.unrelated=none.txt"], "there is no file none.txt: give a text file"),
         (["tasks.sums.prompts=none.jsonl"], "none.jsonl"),
         (["tasks.sums.test.task=tests.arena.split_sums:Validation"], "validation and test have 24 problems in common"),
@@ -105,6 +131,13 @@ def test_rules_of_a_cell_stay_if_others_are_added(tmp_path, override):
 def test_what_cannot_work_is_told_before_the_first_cell(tmp_path, overrides, message):
     arena = read(tmp_path, *overrides)
     with pytest.raises(InputError, match=message):
+        check_arena(arena)
+
+
+def test_a_teacher_with_another_tokenizer_is_no_control(tmp_path):
+    arena = read(tmp_path, "controls=['same_tokenizer']")
+    arena.pairs["demo"].same_tokenizer_teacher = arena.pairs["demo"].teacher
+    with pytest.raises(InputError, match=r"\[pairs.demo\] same_tokenizer_teacher .* has another tokenizer"):
         check_arena(arena)
 
 
@@ -127,3 +160,21 @@ def test_which_cells_are_run_and_forgotten():
     assert running.is_forgotten(outcome(DPCA)) and not running.is_forgotten(outcome(tune))
     assert running.is_forgotten(replace(outcome(tune), status="failed"))
     assert not Running().is_forgotten(replace(outcome(DPCA), status="failed"))
+    other = replace(outcome(replace(DPCA, method="sft", stage="tune")), status="failed")
+    assert not running.is_forgotten(other)  # it would not be run again
+
+
+@pytest.mark.parametrize("option", ["only", "again"])
+def test_a_pattern_that_names_no_cell_is_told(tmp_path, option):
+    arena, folder = read(tmp_path), ArenaFolder(tmp_path / "out")
+    for pattern in ("demo/dpca/*", "demo/seqkd/test-lr0.001-*", "demo/start/model"):
+        Running(**{option: [pattern]}).check(arena, folder)
+    with pytest.raises(InputError, match=f"--{option} 'demo/dcpa/.' names no cell of this arena.*demo/start/model"):
+        Running(**{option: ["demo/dcpa/*"]}).check(arena, folder)
+
+
+def test_a_cell_that_only_the_folder_has_can_be_forgotten(tmp_path):
+    arena, folder = read(tmp_path), ArenaFolder(tmp_path / "out")
+    with folder.claimed():
+        folder.add(outcome(replace(DPCA, rate=0.5)))
+    Running(again=["*lr0.5*"]).check(arena, folder)

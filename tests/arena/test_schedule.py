@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,25 +14,28 @@ from crossdistill.arena import schedule
 from crossdistill.arena.cell import Cell
 from crossdistill.arena.folder import OUTCOME, ArenaFolder
 from crossdistill.arena.schedule import Schedule
-from crossdistill.arena.worker import LOG
+from crossdistill.arena.worker import LOG, NO_SPACE, end_with_parent
+from crossdistill.errors import OutOfSpaceError
 from tests.arena.outcomes import outcome
 
 CELLS = [Cell("demo", "dpca", "test", 1e-3, seed) for seed in range(4)]
+FULL = Cell("demo", "dpca", "test", 1e-3, 8)
 CRASHES, HANGS = CELLS[1], Cell("demo", "dpca", "test", 1e-3, 9)
 
 
 def work(cell: Cell, folder: Path, device: str | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "device").write_text(str(device))
-    (folder / "began").write_text(str(time.monotonic()))
     if cell == HANGS:
         time.sleep(60)
+    if cell == FULL:
+        (folder / LOG).write_text("no space is left on the disk\n")
+        os._exit(NO_SPACE)
     if cell == CRASHES:
         (folder / LOG).write_text("loading\nMemoryError\n")
         os._exit(3)
     time.sleep(0.1)
     (folder / OUTCOME).write_text(json.dumps(outcome(cell).as_dict()))
-    (folder / "ended").write_text(str(time.monotonic()))
 
 
 @pytest.fixture
@@ -41,17 +45,19 @@ def begin(monkeypatch, tmp_path):
     def start(context_, arena, cell, rules, folder, device, keep_models):
         process = context.Process(target=work, args=(cell, folder, device))
         process.start()
+        begun.append(cell)
+        at_once.append(len(begun) - len(ended))
         return process
 
     monkeypatch.setattr(schedule, "start", start)
     monkeypatch.setattr(schedule, "context_for", lambda devices, jobs: context)
-    ended = []
+    begun, ended, at_once = [], [], []
 
     def make(jobs, devices=()):
         told = lambda cell, found, began: ended.append(cell)  # noqa: E731
         return Schedule(None, ArenaFolder(tmp_path), lambda cell: "rules", jobs, devices, False, told)
 
-    make.ended = ended
+    make.ended, make.at_once = ended, at_once
     return make
 
 
@@ -59,15 +65,7 @@ def test_all_are_run_as_many_at_once_as_there_are_places(begin, tmp_path):
     cells, outcomes = [CELLS[0], *CELLS[2:]], {}
     begin(jobs=2).run(outcomes, lambda: cells)
     assert set(outcomes) == set(cells) == set(begin.ended) == set(ArenaFolder(tmp_path).outcomes(lambda cell: "rules"))
-    spans = [
-        (
-            float((ArenaFolder(tmp_path).cell(cell) / "began").read_text()),
-            float((ArenaFolder(tmp_path).cell(cell) / "ended").read_text()),
-        )
-        for cell in cells
-    ]
-    assert spans[1][0] < spans[0][1]  # two at once
-    assert spans[2][0] > min(spans[0][1], spans[1][1])  # and no third
+    assert begin.at_once == [1, 2, 2]  # as each began
 
 
 def test_cells_become_known_as_others_end(begin):
@@ -88,6 +86,37 @@ def test_a_process_that_dies_is_a_failure_with_its_last_words_and_the_others_go_
     assert outcomes[CRASHES].status == "failed"
     assert outcomes[CRASHES].reason == "its process ended with code 3; the log ends: MemoryError"
     assert {cell for cell, found in outcomes.items() if found.status == "done"} == {*CELLS} - {CRASHES}
+
+
+def test_a_full_disk_stops_the_arena_and_is_no_failure_of_a_cell(begin, tmp_path):
+    outcomes = {}
+    with pytest.raises(OutOfSpaceError, match=f"{FULL.id}: no space is left on the disk"):
+        begin(jobs=1).run(outcomes, lambda: [CELLS[0], FULL, CELLS[2]])
+    assert list(outcomes) == [CELLS[0]] and list(ArenaFolder(tmp_path).outcomes(lambda cell: "rules")) == [CELLS[0]]
+
+
+def _orphan(path):
+    signal.signal(signal.SIGTERM, lambda number, frame: (path.write_text("told"), os._exit(0)))
+    (path.parent / "ready").touch()
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    time.sleep(60)
+
+
+def _parent(path):
+    get_context("fork").Process(target=_orphan, args=(path,)).start()
+    while not (path.parent / "ready").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_ends_when_its_arena_was_killed(tmp_path):
+    parent = get_context("fork").Process(target=_parent, args=(tmp_path / "told",))
+    parent.start()
+    parent.join()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "told").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (tmp_path / "told").exists()
 
 
 def test_cells_are_spread_over_the_devices(begin, tmp_path):

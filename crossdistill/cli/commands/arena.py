@@ -1,6 +1,7 @@
 """``crossdistill arena``: methods against each other, from one start, with rates tuned on validation problems."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,9 @@ from crossdistill.extras import missing, require
 
 if TYPE_CHECKING:
     from crossdistill.arena.file import ArenaFile
+
+_BY_SIGNAL = 128
+"""Exit codes of a command that a signal stopped are above it, as in shells."""
 
 
 def command(
@@ -70,20 +74,30 @@ def command(
         check_arena(arena)
         say(f"{len(arena.pairs)} pairs, {len(arena.methods)} methods: {num_cells(arena)} cells")
         return None
+    write = partial(_write, console, arena, file, output, overrides)
+    if report:
+        if not ArenaFolder(output).record.exists():
+            raise InputError(
+                f"{output} has no cells of an arena: name its folder with --output, or leave out --report."
+            )
+        return write()
     devices = _gpus()
     running = Running(jobs or len(devices) or os.cpu_count() or 1, devices, only, again, retry, keep_models)
-    stopped = "the same command goes on with the cells that are missing"
+    same = "the same command without --again" if again else "the same command"
     try:
-        with reporting_interruption(output, stopped), interrupted_by_signals():
-            if not report:
-                run_arena(arena, output, running, say)
-    finally:
-        if ArenaFolder(output).record.exists():
-            _write(console, arena, file, output)
-    return None
+        with (
+            reporting_interruption(output, f"{same} goes on with the cells that are missing"),
+            interrupted_by_signals(),
+        ):
+            run_arena(arena, output, running, say)
+    except typer.Exit as stop:
+        if stop.exit_code > _BY_SIGNAL and ArenaFolder(output).record.exists():
+            write()
+        raise
+    return write()
 
 
-def _write(console: Console, arena: "ArenaFile", file: Path, output: Path) -> None:
+def _write(console: Console, arena: "ArenaFile", file: Path, output: Path, overrides: Sequence[str]) -> None:
     """Write the results of the cells that are finished, and print their table."""
     from crossdistill.arena.folder import ArenaFolder
     from crossdistill.arena.results import arena_results
@@ -95,7 +109,7 @@ def _write(console: Console, arena: "ArenaFile", file: Path, output: Path) -> No
     from crossdistill.runs.run_file import write_json
 
     folder = ArenaFolder(output)
-    results = arena_results(arena, recorded(arena, output), file, output)
+    results = arena_results(arena, recorded(arena, output), file, output, overrides)
     write_json(folder.results, results)
     write_text(folder.markdown, arena_markdown(results))
     print_arena(console, results)
@@ -112,5 +126,7 @@ def _gpus() -> list[str]:
     """Numbers of the GPUs, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in named.split(",") if name.strip()]
+    count = torch.cuda.device_count()  # those that can be used, of those that are named
+    return names[:count] if names else [str(number) for number in range(count)]

@@ -9,9 +9,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from crossdistill.report.arena.claims import claims_table
-from crossdistill.report.arena.statements import about, explained, lacks, progress
+from crossdistill.report.arena.statements import Lack, about, explained, lacks, progress
 from crossdistill.report.arena.tables import Content, Line, Table, overall_table, pair_table
 
+_FEW = 4
 _STYLES = {"rise": "green", "fall": "red", "quiet": "dim", "": ""}
 
 
@@ -26,16 +27,26 @@ def print_arena(console: Console, content: Content) -> None:
         console.print(_grid(pair_table(content, pair)))
         for sentence in (about(pair), *explained(content, pair)):
             console.print(Text(sentence, style="dim"))
-        for lack in lacks(content, pair):
-            console.print(Text(f"{lack.name}: {lack.status}: {lack.reason}"))
-            if lack.command:
-                console.print(Text(f"    {lack.command}", style="bold"), soft_wrap=True)
+        _print_lacks(console, list(lacks(content, pair)))
         console.print()
     console.print(_grid(overall_table(content)))
     if content["claims"]:
         console.print()
         console.print(_grid(claims_table(content)))
     console.print(Text(progress(content), style="dim"))
+
+
+def _print_lacks(console: Console, found: Sequence[Lack]) -> None:
+    """What is not run at all is only named if it is much, as when an arena has just begun."""
+    idle = [lack for lack in found if lack.status == "not run" and lack.command]
+    named = idle if len(idle) > _FEW else []
+    if named:
+        names = ", ".join(lack.name for lack in named)
+        console.print(Text(f"not run: {names}; results.md has the commands"))
+    for lack in (lack for lack in found if lack not in named):
+        console.print(Text(f"{lack.name}: {lack.status}: {lack.reason}"))
+        if lack.command:
+            console.print(Text(f"    {lack.command}", style="bold"), soft_wrap=True)
 
 
 def _grid(table: Table) -> Grid:
