@@ -12,10 +12,12 @@ from crossdistill.arena.file import ArenaFile
 from crossdistill.arena.folder import ArenaFolder
 from crossdistill.arena.outcome import Outcome
 from crossdistill.arena.worker import NO_SPACE, context_for, last_line, start
-from crossdistill.errors import OutOfSpaceError
+from crossdistill.errors import InputError, OutOfSpaceError
 
 _GRACE_S = 20.0
 """How long a process may take to end after it was told to."""
+_FAILURES, _METHODS = 10, 3
+"""So many failures one after the other, of so many methods, have a common cause."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Schedule:
         self._ended = ended
         self._free: list[str | None] = [devices[k % len(devices)] if devices else None for k in range(jobs)]
         self._running: list[_Running] = []
+        self._failures: list[Outcome] = []  # one after the other, up to now
 
     def run(self, outcomes: dict[Cell, Outcome], wanted: Callable[[], Sequence[Cell]]) -> None:
         """Run all wanted cells that have no outcome yet.
@@ -67,6 +70,8 @@ class Schedule:
 
         Raises:
             Interrupted: a signal was received; the processes have ended.
+            InputError: all of the last cells have failed, of several methods: what they share is broken, such as the
+                environment or a server, and the others would fail, too.
             OutOfSpaceError: a disk is full; likewise. It is no failure of the cells, which are not finished.
         """
         try:
@@ -80,8 +85,18 @@ class Schedule:
                     self._free.append(one.device)
                     outcomes[one.cell] = self._outcome(one)
                     self._ended(one.cell, outcomes[one.cell], one.began)
+                    self._check_common_cause(outcomes[one.cell])
         finally:
             self._stop()
+
+    def _check_common_cause(self, outcome: Outcome) -> None:
+        self._failures = [*self._failures, outcome] if outcome.status == "failed" else []
+        if len(self._failures) >= _FAILURES and len({one.cell.method for one in self._failures}) >= _METHODS:
+            raise InputError(
+                f"the last {len(self._failures)} cells have all failed, the last one with: {outcome.reason} Mend what "
+                "they have in common, and run them again with --retry; the same command without it leaves them failed "
+                "and goes on with the others."
+            )
 
     def _fill(self, cells: Sequence[Cell]) -> None:
         at_work = {one.cell for one in self._running}

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from crossdistill.arena.cell import Cell
 from crossdistill.arena.folder import OUTCOME, ArenaFolder
 from crossdistill.arena.schedule import Schedule
 from crossdistill.arena.worker import LOG, NO_SPACE, end_with_parent
-from crossdistill.errors import OutOfSpaceError
+from crossdistill.errors import InputError, OutOfSpaceError
 from tests.arena.outcomes import outcome
 
 CELLS = [Cell("demo", "dpca", "test", 1e-3, seed) for seed in range(4)]
@@ -31,7 +32,7 @@ def work(cell: Cell, folder: Path, device: str | None) -> None:
     if cell == FULL:
         (folder / LOG).write_text("no space is left on the disk\n")
         os._exit(NO_SPACE)
-    if cell == CRASHES:
+    if cell == CRASHES or cell.seed >= 20:
         (folder / LOG).write_text("loading\nMemoryError\n")
         os._exit(3)
     time.sleep(0.1)
@@ -86,6 +87,24 @@ def test_a_process_that_dies_is_a_failure_with_its_last_words_and_the_others_go_
     assert outcomes[CRASHES].status == "failed"
     assert outcomes[CRASHES].reason == "its process ended with code 3; the log ends: MemoryError"
     assert {cell for cell, found in outcomes.items() if found.status == "done"} == {*CELLS} - {CRASHES}
+
+
+def failures(methods, number):
+    return [replace(CRASHES, method=methods[k % len(methods)], seed=20 + k) for k in range(number)]
+
+
+def test_failures_of_all_methods_in_a_row_stop_the_arena(begin, tmp_path):
+    outcomes, cells = {}, failures(["dpca", "bpm", "alm"], 12)
+    with pytest.raises(InputError, match=r"the last 10 cells have all failed, .*MemoryError Mend what .* --retry"):
+        begin(jobs=1).run(outcomes, lambda: cells)
+    assert len(outcomes) == len(ArenaFolder(tmp_path).outcomes(lambda cell: "rules")) == 10
+
+
+@pytest.mark.parametrize("cells", [failures(["dpca", "bpm"], 12), [*failures(["a", "b", "c"], 9), CELLS[0]]])
+def test_failures_of_a_few_methods_or_between_others_do_not(begin, cells):
+    outcomes = {}
+    begin(jobs=1).run(outcomes, lambda: cells)
+    assert set(outcomes) == set(cells)
 
 
 def test_a_full_disk_stops_the_arena_and_is_no_failure_of_a_cell(begin, tmp_path):
