@@ -81,6 +81,12 @@ class Evaluation(_Table):
     url: str
     sources: dict[str, str]
 
+    @model_validator(mode="after")
+    def _figure_is_a_task(self) -> Self:
+        if self.figure not in self.tasks:
+            raise ValueError(f"figure = {self.figure!r} is none of tasks: its models would not be evaluated on it")
+        return self
+
 
 class CostAssumptions(_Table):
     """What the forecast of the costs assumes."""

@@ -197,6 +197,7 @@ def test_single_keys_are_overridden(tmp_path):
         ("[sizes]\nbatch = 12", "sizes.batch = 12 is no multiple of the 8 rows"),
         ("[sizes]\nsamples = 50_000", "samples = 50000 is more than two data sets of prompts = 20000 have"),
         ("[sizes]\nsamples = 128", "must have two steps of batch = 128"),
+        ('[eval]\ntasks = ["math500"]', "figure = 'aime24' is none of tasks"),
         ("[sizes]\nsample = 1", "sizes.sample: Extra inputs are not permitted"),
         ("seeds = [1, 1]", "a seed is repeated"),
         ("seeds = []", "seeds: "),
