@@ -37,21 +37,26 @@ class StudentTokens:
     logprobs: Tensor
     positions: Tensor | None = None
 
+    @property
+    def all_positions(self) -> Tensor:
+        """The positions, counted through if there are no gaps."""
+        return torch.arange(len(self.ids), device=self.ids.device) if self.positions is None else self.positions
+
     def to(self, device: torch.device) -> "StudentTokens":
         """A copy on a device."""
-        values = (getattr(self, item.name) for item in fields(self))
-        return StudentTokens(*(None if value is None else value.to(device) for value in values))
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in values.items() if value is not None})
 
     @classmethod
     def concatenate(cls, parts: Sequence["StudentTokens"], first_bytes: Sequence[int]) -> "StudentTokens":
         """The tokens of several parts, whose bytes begin at `first_bytes`."""
-        positions = [part.positions for part in parts if part.positions is not None]
+        has_gaps = any(part.positions is not None for part in parts)
         return cls(
             torch.cat([part.ids for part in parts]),
             _concatenate_ends(parts, first_bytes),
             torch.cat([part.old_logprobs for part in parts]),
             torch.cat([part.logprobs for part in parts]),
-            torch.cat(positions) if len(positions) == len(parts) else None,
+            torch.cat([part.all_positions for part in parts]) if has_gaps else None,
         )
 
 
