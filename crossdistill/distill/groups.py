@@ -29,12 +29,12 @@ def check_groups(objective: Objective, rollout: Rollout) -> None:
 
 
 def check_turns(objective: Objective, rollout: Rollout) -> None:
-    """Check that the responses of a rollout are whole completions, if an objective compares these.
+    """Check that the responses of a rollout are whole completions, as an objective that compares them needs.
 
     Raises:
         InputError: one is of several turns, between which tools were called.
     """
-    if objective.compares_groups and len(rollout.turns) != len(rollout.prompts):
+    if len(rollout.turns) != len(rollout.prompts):
         raise no_tools(objective)
 
 

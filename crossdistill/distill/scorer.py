@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -140,7 +141,7 @@ class ResponseScorer:
         self, pending: PendingScores, answers: Answers, student: StudentLogprobs
     ) -> Iterator["_Supervised"]:
         """The responses that the teacher scored, credited together if its states are not read: these are large."""
-        groups_of = iter(scored_groups(answers, pending.groups))
+        groups_of = iter(scored_groups(answers, pending.groups)) if self.objective.compares_groups else repeat(None)
         parts = [
             aligned_batch_of(aligned, answer, logprobs, stop, self.pair, next(groups_of))
             for aligned, answer, logprobs, stop in zip(

@@ -18,7 +18,7 @@ def counts(prompts, student, teachers, turns=None, names=None):
     """Of a batch whose turns stand behind `turns` (each prompt alone, if left out) and were scored by `names`."""
     turns = turns or prompts
     responses = [
-        SimpleNamespace(prompt=prompt, teacher_name=name)
+        SimpleNamespace(prompt=prompt, teacher_name=name, others=())
         for prompt, name in zip(turns, names or ["teacher"] * len(turns), strict=True)
     ]
     rollout = Rollout.of(prompts, [[1]] * len(prompts), [[2]] * len(prompts))
