@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from crossdistill.report.arena.tables import ruling
+
 Content = Mapping[str, Any]
-_MIRRORED = {"win": "loss", "loss": "win"}
 _SIGNS = {"win": " ▲", "loss": " ▼"}
 
 
@@ -57,16 +58,8 @@ def _score(content: Content, row: Content) -> str:
         return ""
     spread = "" if row["interval"] is None else f" ± {50 * (row['interval'][1] - row['interval'][0]):.1f}"
     seeds = "" if row["status"] == "done" else f" ({sum(run['status'] == 'done' for run in row['runs'])} seeds)"
-    return _percent(row["mean"]) + spread + seeds + _SIGNS.get(_against_reference(content, row), "")
-
-
-def _against_reference(content: Content, row: Content) -> str:
-    reference, method = content["rules"]["file"]["reference"], row["method"]
-    for verdict in content["verdicts"]:
-        if verdict["pair"] == row["pair"] and {verdict["first"], verdict["second"]} == {method, reference}:
-            found: str = verdict["verdict"]
-            return found if verdict["first"] == method else _MIRRORED.get(found, found)
-    return ""
+    verdict = ruling(content, row["pair"], row["method"], content["rules"]["file"]["reference"])
+    return _percent(row["mean"]) + spread + seeds + _SIGNS.get(verdict or "", "")
 
 
 def _claims(content: Content) -> Iterator[str]:
