@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from crossdistill.arena.cell import START, TEACHER, Cell
+from crossdistill.arena.headroom import headroom
 from crossdistill.arena.outcome import Outcome
-from crossdistill.eval.comparison.difference import Difference, paired_difference
+from crossdistill.eval.comparison.difference import Difference
 from crossdistill.eval.comparison.recovery import has_headroom
 
 
@@ -42,8 +43,8 @@ class Models:
     @cached_property
     def headroom(self) -> Difference | None:
         """Teacher minus start on the test problems; None unless both have answered them."""
-        start, teacher = self.start_shares, self.teacher_shares
-        return None if start is None or teacher is None else paired_difference(teacher, start)
+        start, teacher = (None if one is None else one.test for one in (self.start, self.teacher))
+        return None if start is None or teacher is None else headroom(start, teacher)
 
     @property
     def has_headroom(self) -> bool:

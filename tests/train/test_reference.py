@@ -17,7 +17,6 @@ from crossdistill.runs.config import RunConfig, TeacherTable, read_config
 from crossdistill.runs.train import train
 from crossdistill.teachers import LocalTeacher
 from crossdistill.teachers.served import ServedTeacher
-from crossdistill.train import loading
 from tests.models import MESSAGES, Pair, save_teacher, teacher_model, teacher_tokenizer
 from tests.teacher_server.scoring import Scorer
 from tests.teacher_server.server import TeacherServer
@@ -109,14 +108,6 @@ def test_auto_takes_an_objective_that_can(pair, output, teacher, reference):
 
 
 # ---- checks before weights are read ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(*_: Any) -> None:
-        raise AssertionError("weights are read")
-
-    monkeypatch.setattr(loading, "load_model", read)
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -25,7 +25,7 @@ from crossdistill.eval.tasks import get as get_task
 from crossdistill.objectives.dpca import DPCA
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.train import train
-from crossdistill.train import CrossTokenizerConfig, loading
+from crossdistill.train import CrossTokenizerConfig
 from crossdistill.train.reward.base import Answer
 from crossdistill.train.reward.by_function import FunctionReward
 from crossdistill.train.reward.choice import reward_of
@@ -410,14 +410,6 @@ def test_a_name_and_its_options_stay_as_they_were_given(tmp_path):
     args = arguments(tmp_path, num_generations=4, reward="gsm8k", reward_options={"workers": 1})
     assert (args.reward, args.reward_weight, args.make_reward().name) == ("gsm8k", 1.0, "gsm8k")
     assert arguments(tmp_path).make_reward() is None
-
-
-@pytest.fixture
-def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(*_: Any) -> None:
-        raise AssertionError("weights are read")
-
-    monkeypatch.setattr(loading, "load_model", read)
 
 
 @pytest.mark.usefixtures("no_weights")

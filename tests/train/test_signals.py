@@ -32,14 +32,6 @@ def limited(pair: Pair) -> Any:
     return teacher
 
 
-@pytest.fixture
-def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise AssertionError("the student was loaded")
-
-    monkeypatch.setattr("crossdistill.train.loading.load_model", refuse)
-
-
 def test_there_is_one_objective_of_each_class():
     signals = {kind: get(name).signal for kind, name in ONE_OF_A_CLASS.items()}
     assert signals == {**{signal.value: signal for signal in Signal}, "auxiliary heads": Signal.DENSE}

@@ -548,14 +548,6 @@ def test_missing_log_probabilities_of_vllm_are_refused():
 # --- what is refused before weights are read
 
 
-@pytest.fixture
-def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("crossdistill.train.loading.load_model", refuse)
-
-
 @pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize(
     ("changes", "message"),

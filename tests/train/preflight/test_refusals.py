@@ -38,14 +38,6 @@ def test_prompts_that_do_not(prompt):
         as_prompt(prompt, "prompt 4")
 
 
-@pytest.fixture
-def no_weights(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("crossdistill.train.loading.load_model", refuse)
-
-
 def test_a_column_of_numbers_is_refused(pair, output, no_weights):
     with pytest.raises(InputError, match=r"prompt 0 is 1: a prompt must be a text"):
         make_trainer(pair, output, prompts=[1, 2, 3, 4])

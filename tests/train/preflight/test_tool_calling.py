@@ -7,14 +7,6 @@ from tests.models import TEXTS
 from tests.train import tool_use as use
 
 
-@pytest.fixture
-def no_weights(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("crossdistill.train.loading.load_model", refuse)
-
-
 async def later() -> int:
     """Waits."""
     return 1
