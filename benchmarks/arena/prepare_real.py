@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.arena.rare_words import SortWords, draw, example, prompt_of
+from crossdistill.cli.running import reporting_interruption
 from crossdistill.errors import InputError
 from crossdistill.eval.task import TaskOptions
 from crossdistill.runs.compare import compare_folders
@@ -188,7 +189,8 @@ def main(
     """Prepare arena B: problems, starts, experts, and the proof that there is something to learn."""
     sizes = Sizes(num_words, num_validation, num_start, num_expert, num_prompts, batch_size, rate, bf16)
     try:
-        found = prepare(models, output, sizes)
+        with reporting_interruption(output, "give the command again to continue it."):
+            found = prepare(models, output, sizes)
     except InputError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(code=1) from None

@@ -2,19 +2,23 @@
 
 import doctest
 import json
+import signal
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from benchmarks.arena import rare_words
+from benchmarks.arena import prepare_real, rare_words
 from benchmarks.arena.prepare_real import Sizes, headroom, prepare, show
 from benchmarks.arena.rare_words import SortWords, answer_of, draw, prompt_of
 from crossdistill.demo.run import asset
 from crossdistill.errors import InputError
 from crossdistill.eval.task import TaskOptions
+from crossdistill.runs.interrupt import Interrupted
 from tests.eval.comparison.factory import entry, verdicts, write_evaluation
 
 SIZES = Sizes(num_words=2, num_validation=4, num_start=4, num_expert=4, num_prompts=8, batch_size=2, is_bf16=False)
@@ -146,3 +150,15 @@ def test_headroom_is_the_paired_difference(tmp_path: Path) -> None:
     assert found["a", "b"]["headroom"]["mean"] == pytest.approx(0.8, abs=0.1)
     assert found["a", "b"]["is"]
     assert not found["b", "a"]["is"]
+
+
+def test_a_signal_ends_the_command_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any) -> None:
+        raise Interrupted(signal.SIGTERM, 3)
+
+    monkeypatch.setattr(prepare_real, "prepare", stopped)
+    app = typer.Typer()
+    app.command()(prepare_real.main)
+    result = CliRunner().invoke(app, ["--output", str(tmp_path)])
+    assert result.exit_code == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM after step 3; give the command again to continue it." in result.output
