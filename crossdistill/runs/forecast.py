@@ -134,7 +134,8 @@ class _Arguments(CrossTokenizerConfig):
 
 
 def _setting(args: _Arguments, launch: Launch, prompt_tokens: int, is_adapter: bool) -> Setting:
-    is_bf16 = not args.fp16 if args.bf16 is None else args.bf16
+    is_float32 = launch.is_on_cpu and args.use_cpu is None  # as cpu_options has it
+    is_bf16 = not (args.fp16 or is_float32) if args.bf16 is None else args.bf16
     is_half = is_bf16 or args.fp16 or launch.precision in ("bf16", "fp16")
     loaded = _loaded_bytes(args.model_init_kwargs)
     engine = launch.engine

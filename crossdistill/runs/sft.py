@@ -34,6 +34,7 @@ from crossdistill.train.config import check_training
 from crossdistill.train.loading import student_for_trl, student_options
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
 from crossdistill.train.monitor.usage import Usage
+from crossdistill.train.preflight.device import cpu_options, device_findings
 from crossdistill.train.preflight.launch import check_together, engine_findings
 from crossdistill.train.preflight.schedule import schedule_findings
 from crossdistill.train.preflight.setup import setting_up
@@ -71,6 +72,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     if processes.is_main_process:
         folder.check(identity, resume)
     arguments = sft_arguments(folder.checkpoints, config.train)
+    findings.add_all(device_findings(config.train, arguments.mixed_precision))
     source.check(reader_of(config.student, "student", tokenizer, text_tokens=config.text_tokens), findings)
     tasks = held_out(config.eval_tasks, arguments)
     check_weights("student", config.student, student_options(arguments))
@@ -235,7 +237,9 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
         "activation_checkpointing": checkpointing,
         "gradient_checkpointing": None,
     }
-    arguments = build(SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **options})
+    arguments = build(
+        SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **options, **cpu_options(options)}
+    )
     check_unsupported(arguments, UNSUPPORTED_IN_SFT)
     check_training(arguments)
     check_together(arguments.world_size)

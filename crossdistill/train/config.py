@@ -18,6 +18,7 @@ from crossdistill.signal import Signal
 from crossdistill.train.generations import check_generations
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
+from crossdistill.train.preflight.device import cpu_options
 from crossdistill.train.preflight.noise import NEFTUNE
 from crossdistill.train.reward.base import Reward
 from crossdistill.train.reward.checks import check_no_reward, check_reward
@@ -72,6 +73,12 @@ class CrossTokenizerConfig(DistillationConfig):
     )
     activation_checkpointing: bool | None = field(
         default=True, metadata={"help": "Recompute activations in the backward pass: less memory, more time."}
+    )
+    use_cpu: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Compute on the CPU. None: if there is no GPU, and then in float32 unless bf16 asks for bfloat16."
+        },
     )
     objective: str = field(
         default="dpca",
@@ -220,6 +227,10 @@ class CrossTokenizerConfig(DistillationConfig):
     def __post_init__(self) -> None:
         if self.gradient_checkpointing is False:
             self.activation_checkpointing = False  # whose default is on
+        # kept for the finding that says so
+        self.given_device = {"use_cpu": self.use_cpu, "bf16": self.bf16}
+        for name, value in cpu_options(self.given_device).items():
+            setattr(self, name, value)
         super().__post_init__()
         self.check()
 

@@ -70,7 +70,8 @@ class Launch:
         if config := variables.get("ACCELERATE_DEEPSPEED_CONFIG_FILE"):
             variables = {**variables, **of_deepspeed(config)}
         variables = {**variables, **of_options(options)}
-        count, uses_cpu = int(variables.get("WORLD_SIZE", "1")), is_set("ACCELERATE_USE_CPU", variables)
+        is_left_open = options.get("use_cpu") is None and not has_device  # the trainer then computes on the CPU
+        count, uses_cpu = int(variables.get("WORLD_SIZE", "1")), is_set("ACCELERATE_USE_CPU", variables) or is_left_open
         asked = _asked(variables, count)
         if count > 1 and not (uses_cpu or has_device or (asked.is_deepspeed and options.get("ddp_backend") == "gloo")):
             raise APART.error(launched=count)

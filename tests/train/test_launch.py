@@ -114,9 +114,10 @@ def test_processes_without_gpus_would_train_apart():
     fsdp = TOGETHER | {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
     for options in ({}, {"ddp_backend": "gloo"}):
         with pytest.raises(FindingError, match="2 processes were launched"):
-            of(fsdp, options, has_device=False)
-    assert of(fsdp, {"use_cpu": True}, has_device=False).engine is Engine.DDP
-    zero = {"deepspeed": ZERO3, "ddp_backend": "gloo"}
+            of(fsdp, options | {"use_cpu": False}, has_device=False)
+    for options in ({}, {"use_cpu": True}):
+        assert of(fsdp, options, has_device=False).engine is Engine.DDP
+    zero = {"deepspeed": ZERO3, "use_cpu": False, "ddp_backend": "gloo"}
     assert of(TOGETHER, zero, has_device=False).engine is Engine.ZERO3
     assert of({}, has_device=False) == Launch(Engine.ONE, Engine.ONE, is_on_cpu=True)
 
@@ -125,8 +126,9 @@ def test_this_process(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert Launch.of({}).is_on_cpu
     monkeypatch.setenv("WORLD_SIZE", "2")
+    assert Launch.of({}).engine is Engine.DDP
     with pytest.raises(FindingError, match="2 processes were launched"):
-        Launch.of({})
+        Launch.of({"use_cpu": False})
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ APART = Kind(
     Severity.REFUSAL,
     When.BEFORE_WEIGHTS,
     "{launched} processes were launched, and accelerate lets each train by itself, because they have no GPU to "
-    'communicate with: set use_cpu = true, or with DeepSpeed on a CPU ddp_backend = "gloo".',
+    'communicate with: leave use_cpu out or set it to true, or with DeepSpeed on a CPU add ddp_backend = "gloo".',
     "each trains a student of its own, and they write over each other's files",
 )
 _ASKED_BY = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}

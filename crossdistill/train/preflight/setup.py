@@ -25,6 +25,7 @@ from crossdistill.train.loading import student_options, teacher_options
 from crossdistill.train.monitor.template_warnings import PairWarnings
 from crossdistill.train.off_policy import check_writer, completion_findings
 from crossdistill.train.preflight.data import all_rows, check_data, num_rows
+from crossdistill.train.preflight.device import device_findings
 from crossdistill.train.preflight.models import check_budget, context_of, hub_options
 from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.schedule import schedule_findings
@@ -110,6 +111,7 @@ class Setup:
         check_data(args, *datasets)
         check_vllm(args)
         _check_models(model, models, args)
+        log.add_all(device_findings(args.given_device, args.mixed_precision))
         log.add_all(_reference_findings(models))
         routing = _routing(models, args, datasets, objective)
         _check_reward(args, datasets[0])

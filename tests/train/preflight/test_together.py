@@ -9,7 +9,7 @@ from tests.train.harness import make_trainer
 
 
 def test_processes_that_would_each_train_by_themselves(monkeypatch, pair, output):
-    """torchrun on a CPU without use_cpu: accelerate makes one process of each."""
+    """torchrun on a CPU with use_cpu = false: accelerate makes one process of each."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "0")
     check_together(2)

@@ -1,0 +1,47 @@
+"""Where a run computes if its configuration leaves it open: without an accelerator on the CPU, in float32."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from crossdistill.findings import Finding, Kind, Severity, When
+
+ON_CPU = Kind(
+    "on_cpu",
+    Severity.WARNING,
+    When.BEFORE_WEIGHTS,
+    "torch sees no GPU here, so this computes on the CPU, in {precision}: if there is one, install torch for it "
+    "(`crossdistill doctor` shows what torch sees); if this is meant, use_cpu = true and a value of bf16 say so.",
+    "a run that is meant for a GPU takes many times as long",
+)
+_PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def cpu_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a trainer on the CPU needs, which those of transformers and TRL do not have by default.
+
+    Args:
+        options: of the trainer; ``use_cpu`` and ``bf16`` are read.
+
+    Returns:
+        ``use_cpu`` and ``bf16``; nothing if the options say where to compute, or if there is an accelerator.
+
+    Example:
+        >>> cpu_options({"use_cpu": False})
+        {}
+    """
+    if options.get("use_cpu") is not None or torch.accelerator.is_available():
+        return {}
+    return {"use_cpu": True, "bf16": bool(options.get("bf16"))}
+
+
+def device_findings(options: Mapping[str, Any], precision: str) -> Iterator[Finding]:
+    """A CPU that nobody asked for.
+
+    Args:
+        options: as given, before :func:`cpu_options` was added.
+        precision: of matrix products: "no", "bf16" or "fp16".
+    """
+    if cpu_options(options):
+        yield ON_CPU(precision=_PRECISIONS.get(precision, precision))
