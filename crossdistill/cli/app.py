@@ -3,10 +3,12 @@
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from crossdistill import __version__
 from crossdistill.cli.commands import (
     align,
     arena,
@@ -33,6 +35,21 @@ for module in (demo, inspect, init, align, train, sft, eval, compare, arena, rep
     app.command(name=module.__name__.rsplit(".", 1)[-1].replace("_", "-"))(module.command)
 verl_arguments = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command(name="verl-run", context_settings=verl_arguments)(verl_run.command)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"crossdistill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself, before a command."""
 
 
 def main() -> None:

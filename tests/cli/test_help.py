@@ -73,3 +73,4 @@ def test_keys(command, model, tables):
 
 def test_version():
     assert __version__ in run("doctor").out
+    assert run("--version").out == f"crossdistill {__version__}\n"
