@@ -42,6 +42,7 @@ ABOVE_THE_CORE = {
         "inspection/test_memory.py",
         "integrations",
         "objectives/test_trl.py",
+        "ops/test_contiguous.py",
         "objectives/test_trl_differs.py",
         "recipes",
         "test_documentation.py",

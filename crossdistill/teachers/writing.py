@@ -11,6 +11,7 @@ from crossdistill.chat import render_prompt, stop_ids
 from crossdistill.chat.messages import Prompt
 from crossdistill.errors import InputError
 from crossdistill.findings import Finding, Kind, Severity, When
+from crossdistill.ops.contiguous import contiguous_head_input
 from crossdistill.teachers.base import WrittenResponse
 from crossdistill.teachers.generation_defaults import defaults_set_aside
 from crossdistill.tokens.special_tokens import control_tokens
@@ -119,7 +120,7 @@ def generate_ids(
         else {"do_sample": False}
     )
     settings = GenerationConfig(max_new_tokens=max_new_tokens, eos_token_id=list(stops), pad_token_id=pad, **sampling)
-    with defaults_set_aside(model):
+    with defaults_set_aside(model), contiguous_head_input(model):
         output = model.generate(
             input_ids=input_ids,
             attention_mask=mask,

@@ -26,6 +26,7 @@ from crossdistill.distill.student import (
     student_logprobs,
 )
 from crossdistill.ops import holds_mask, micro_batches, split_further
+from crossdistill.ops.contiguous import contiguous_head_input
 from crossdistill.ops.mode import in_mode
 from crossdistill.teachers import Teacher
 from crossdistill.teachers.generation_defaults import defaults_set_aside
@@ -147,7 +148,7 @@ class GenerationTrainer(DistillationTrainer):
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, has_tool_images: bool = False
     ) -> Any:
         student = self.accelerator.unwrap_model(self.model)
-        with defaults_set_aside(student), in_mode(student, training=False):
+        with defaults_set_aside(student), in_mode(student, training=False), contiguous_head_input(student):
             completion_ids = super()._generate_single_turn(prompt_ids, images, multimodal_fields, has_tool_images)
         check_one_each(len(prompt_ids), len(completion_ids))
         if self.use_vllm:

@@ -19,6 +19,7 @@ from crossdistill.eval.generation import rows_of_cache
 from crossdistill.eval.generation.by_generate import decode_by_generate
 from crossdistill.eval.generation.choice import choose
 from crossdistill.eval.generation.row import Row, Settings
+from crossdistill.ops.contiguous import contiguous_head_input
 
 _ALIKE = 0.8  # of the length of a prompt
 _FREE_SHARE = 4  # new rows enter if a quarter of the batch is free: each entry copies the cache once
@@ -175,6 +176,7 @@ def decode(model: Any, rows: Sequence[Row], settings: Settings) -> Iterator[Row]
             yield from decode_by_generate(model, first, settings)
         return
     batch = Batch(model, settings)
-    while waiting or batch.rows:
-        batch.enter(waiting)
-        yield from batch.step()
+    with contiguous_head_input(model):
+        while waiting or batch.rows:
+            batch.enter(waiting)
+            yield from batch.step()

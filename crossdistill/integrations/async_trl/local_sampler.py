@@ -10,6 +10,7 @@ from torch import Tensor
 
 from crossdistill.errors import InputError
 from crossdistill.integrations.async_trl.sampler import Sampled, Sampler
+from crossdistill.ops.contiguous import contiguous_head_input
 from crossdistill.teachers.generation_defaults import defaults_set_aside
 
 
@@ -37,7 +38,7 @@ class LocalSampler(Sampler):
         device = self.model.device
         ids = torch.tensor([[self._stop_ids[0]] * (width - len(row)) + list(row) for row in prompt_ids], device=device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompt_ids], device=device)
-        with self._lock, torch.no_grad(), defaults_set_aside(self.model):
+        with self._lock, torch.no_grad(), defaults_set_aside(self.model), contiguous_head_input(self.model):
             output = self.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
