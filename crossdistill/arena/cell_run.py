@@ -21,6 +21,7 @@ from crossdistill.files import write_text
 from crossdistill.findings import FindingError
 from crossdistill.inspection.model_files import is_url
 from crossdistill.ops.head import WEIGHT_NOT_FINITE
+from crossdistill.report.versions import versions
 from crossdistill.runs.accuracy import accuracy_curves, tasks_of
 from crossdistill.runs.config import RunConfig, SFTRunConfig
 from crossdistill.runs.data import load_rows
@@ -29,7 +30,7 @@ from crossdistill.runs.evaluated_model import ModelOptions, local_model
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.held_out import HeldOut, read_tasks
 from crossdistill.runs.planned_task import PlannedTask
-from crossdistill.runs.run_file import read_run, versions, write_json
+from crossdistill.runs.run_file import read_run, write_json
 from crossdistill.space import out_of_space, telling_out_of_space
 
 RUN, ANSWERS, PROMPTS = "run", "answers", "prompts.jsonl"

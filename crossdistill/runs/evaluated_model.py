@@ -104,7 +104,7 @@ class LocalModel:
 
     @property
     def _loading(self) -> dict[str, Any]:
-        return {"device_map": None, "dtype": _dtype(self.options.dtype), **self._code}
+        return {"device_map": None, "dtype": dtype_named(self.options.dtype), **self._code}
 
 
 def fingerprint(name: str, base: str) -> str | None:
@@ -149,7 +149,7 @@ def local_model(name: str, options: ModelOptions) -> LocalModel:
         InputError: it cannot be read, or has no stop token.
     """
     base = base_of(name)
-    _dtype(options.dtype)
+    dtype_named(options.dtype)
     _check_device(options.device)
     holds_tokenizer = any((Path(name) / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))
     tokenizer = read_tokenizer(name if holds_tokenizer else base, trust_remote_code=options.trust_remote_code)
@@ -168,7 +168,12 @@ def _base_of(adapter: Path) -> str:
     return base
 
 
-def _dtype(name: str) -> Any:
+def dtype_named(name: str) -> Any:
+    """A dtype of torch by its name; "auto" as it is.
+
+    Raises:
+        InputError: there is no such dtype of floating-point numbers.
+    """
     if name == "auto":
         return name
     dtype = getattr(torch, name, None)

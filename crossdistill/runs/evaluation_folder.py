@@ -15,8 +15,9 @@ from typing import Any
 from urllib.parse import quote
 
 from crossdistill.errors import InputError
+from crossdistill.report.versions import versions
 from crossdistill.runs.folder import RunFolder, differences
-from crossdistill.runs.run_file import versions, write_json
+from crossdistill.runs.run_file import write_json
 
 KIND = "evaluation"
 _LOCK = ".lock"

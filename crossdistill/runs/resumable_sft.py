@@ -39,6 +39,9 @@ class ResumableSFTTrainer(ResumableTrainer, SFTTrainer):
             self.usage.see_rows(Part.SFT_STEP, example_lengths(inputs))
         return super().compute_loss(model, inputs, *args, **kwargs)
 
+    def card_facts(self) -> dict[str, Any]:
+        return {**self.usage.total().as_dict(), "coverage": None, **super().card_facts()}
+
     @property
     def checkpoint_contents(self) -> Contents:
         return replace(super().checkpoint_contents, own=(USAGE_FILE,))

@@ -2,12 +2,9 @@
 
 import json
 import math
-import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import crossdistill
 from crossdistill.errors import InputError
 from crossdistill.files import write_text
 
@@ -59,17 +56,6 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(record).__name__}, not a JSON object: give the output folder of a finished run."
         )
     return record
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, of this package, and of the installed packages that a run's numbers depend on."""
-    found = {"python": platform.python_version(), "crossdistill": crossdistill.__version__}
-    for package in ("torch", "transformers", "trl", "tokenizers"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _as_json(value: Any) -> Any:

@@ -15,7 +15,10 @@ from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.flops import ModelFlops
 from crossdistill.inspection.model_files import config_of, vocab_size
+from crossdistill.report.card.card import write_card
+from crossdistill.report.versions import versions
 from crossdistill.runs.accuracy import accuracy_curves
+from crossdistill.runs.card_facts import facts_of_run
 from crossdistill.runs.config import SFTRunConfig, build
 from crossdistill.runs.during import EvaluationDuring
 from crossdistill.runs.folder import RunFolder
@@ -25,10 +28,11 @@ from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.meter import SFTMeter
 from crossdistill.runs.packing import check_apart, check_packing_strategy
 from crossdistill.runs.resumable_sft import ResumableSFTTrainer
-from crossdistill.runs.run_file import versions, write_json
+from crossdistill.runs.run_file import write_json
 from crossdistill.runs.sft_data import reader_of, row_source
 from crossdistill.runs.train import lora_config
 from crossdistill.tokens import ByteVocab
+from crossdistill.train.cards import name_of
 from crossdistill.train.completions import Completions
 from crossdistill.train.config import check_training
 from crossdistill.train.loading import student_for_trl, student_options
@@ -83,6 +87,8 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     trainer = sft_trainer(config.student, *parts, text_tokens=config.text_tokens)
     if processes.is_main_process:
         folder.claim(identity)
+    teachers = {} if config.teacher is None else {"teacher": config.teacher}
+    trainer.about_run = lambda: {"teachers": teachers, **facts_of_run(folder, config)}
     stop = StopOnSignal()
     meter = SFTMeter(trainer, 0 if config.teacher is None else writer_of(config.teacher).forward(written))
     during = EvaluationDuring(trainer, meter, tasks, folder, stop, config)
@@ -108,9 +114,11 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     }
     if config.eval_tasks:
         run["accuracy"] = accuracy_curves(folder)
+    facts = trainer.card_facts()
     with ending_together(output):
         if processes.is_main_process:
             write_json(folder.run, run)
+            write_card(folder.model, {**facts, **run})
     return run
 
 
@@ -190,7 +198,7 @@ def sft_trainer(
             **model, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
         )
     use_progress_bar(trainer, ProgressBar())
-    trainer.findings = findings
+    trainer.findings, trainer.student_name = findings, name_of(student)
     trainer.usage = Usage(ModelFlops.of(trainer.model), {}, is_main_process=trainer.accelerator.is_main_process)
     trainer.findings.add_all(engine_findings(trainer.accelerator.distributed_type))
     trainer.findings.add_all(schedule_findings(arguments, len(dataset)))

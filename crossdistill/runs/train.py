@@ -18,9 +18,12 @@ from crossdistill.files import write_text
 from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import check_pair
 from crossdistill.report.alignment.view import SampleView
+from crossdistill.report.card.card import write_card
 from crossdistill.report.html import write_report
+from crossdistill.report.versions import versions
 from crossdistill.runs.accuracy import accuracy_curves
 from crossdistill.runs.before import EvaluationBefore, teacher_gap
+from crossdistill.runs.card_facts import GAP, facts_of_run
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.during import EvaluationDuring
@@ -29,7 +32,7 @@ from crossdistill.runs.held_out import held_out, trained_on
 from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.meter import DistillationMeter
-from crossdistill.runs.run_file import SAMPLES_FILE, versions, write_json
+from crossdistill.runs.run_file import SAMPLES_FILE, write_json
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.off_policy import GIVEN
@@ -71,6 +74,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     set_seed(arguments.seed)
     trainer = _trainer(config, arguments, prompts, eval_prompts)
     trainer.findings.add_all(found)
+    trainer.about_run = lambda: facts_of_run(folder, config)
     stop = StopOnSignal(arguments.num_iterations, lambda: trainer.set_deadline(_GRACE_S))
     if arguments.objective == AUTO and trainer.accelerator.is_main_process:
         Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
@@ -179,16 +183,18 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
     trainer.save_model(str(folder.model))
     run = run_entry(trainer, config)
     if trainer.eval_dataset is not None:
-        run["metric"] = "teacher gap, nats per byte"
+        run["metric"] = GAP
         run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": teacher_gap(trainer)}
     if config.eval_tasks:
         run["accuracy"] = accuracy_curves(folder)
     run["history"] = trainer.state.log_history
     shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
     samples = fresh_samples(trainer, shown.select(range(min(_NUM_SAMPLES, len(shown)))))
+    facts = trainer.card_facts()
     with ending_together(folder.path):
         if trainer.accelerator.is_main_process:
             write_json(folder.run, run)
+            write_card(folder.model, {**facts, **run})
             write_samples(folder, samples)
             write_report_if_possible(folder, run, [view for _, view in samples])
     return run

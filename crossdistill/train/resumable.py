@@ -23,16 +23,16 @@ from crossdistill.errors import InputError, OutOfSpaceError
 from crossdistill.findings import FindingLog
 from crossdistill.space import telling_out_of_space
 from crossdistill.teachers.generation_defaults import defaults_kept
+from crossdistill.train.cards import CardTrainer
 from crossdistill.train.checkpoint import PROCESSES_FILE, Contents, checkpoint_to_resume
 from crossdistill.train.engine_state import EngineState
-from crossdistill.train.finite import FiniteTrainer
 from crossdistill.train.fsdp_state import FSDPState
 from crossdistill.train.restoring import check_adapter, restore
 from crossdistill.train.together import raised_on_all
 from crossdistill.train.zero_state import ZeroState
 
 
-class ResumableTrainer(FiniteTrainer):
+class ResumableTrainer(CardTrainer):
     """Mixed into a trainer of TRL, in front of it.
 
     If a disk is full, all processes raise OutOfSpaceError; what was half-written is removed, older checkpoints stay.

@@ -32,6 +32,7 @@ from crossdistill.teachers import Teacher
 from crossdistill.teachers.base import TeacherFindingError
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.assembly import distiller_of
+from crossdistill.train.cards import name_of
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.evaluation import EvaluatingTrainer
 from crossdistill.train.loading import load_teacher, student_for_trl
@@ -49,6 +50,7 @@ from crossdistill.train.preflight.launch import check_launch, check_together, en
 from crossdistill.train.preflight.noise import check_noise
 from crossdistill.train.preflight.setup import Setup, setting_up
 from crossdistill.train.preflight.student import made_ready
+from crossdistill.train.preflight.teachers import models_by_name
 from crossdistill.train.preflight.turns import asks_for_sharding, check_turns
 from crossdistill.train.reward.metrics import RewardMetrics
 from crossdistill.train.reward.run_reward import RunReward
@@ -82,6 +84,7 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
         scored: the responses of the latest batch (their turns, if tools are called), with alignments and advantages.
         student_vocab: the student's tokens as bytes.
         teachers: by name; ``"teacher"`` if there is one.
+        teacher_names: what the model card calls them.
         reward: grades the responses beside the teacher; None if the configuration names no reward.
         choice: the objective's name and options, and why it was chosen if the configuration says "auto".
         findings: what was found that may harm the run and does not end it.
@@ -94,9 +97,6 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
 
     _tag_names: ClassVar[list[str]] = ["trl", "crossdistill"]
     _name = "CrossTokenizer"
-    _paper: ClassVar[dict[str, str]] = {
-        "title": "Breaking the Tokenizer Barrier: On-Policy Distillation across Model Families"
-    }
 
     def __init__(
         self,
@@ -121,6 +121,8 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
         tokenizers = processing_class, teacher_processing_class
         train_data, eval_data = as_data(train_dataset, "the training data"), as_eval_data(eval_dataset)
         setup = Setup.of(model, teacher, args, (train_data, eval_data), tokenizers, tools, quantization_config)
+        self.student_name = name_of(setup.student)
+        self.teacher_names = {name: name_of(one) for name, one in models_by_name(teacher).items()}
         self.findings, self.row_check = setup.findings, setup.row_check
         check_noise(setup.student, args, peft_config)
         with setting_up(), student_for_trl(setup.student, args, quantization_config) as student_arguments:
@@ -322,6 +324,18 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
             metrics |= self.reward_metrics.take()
         self._metrics[mode].update({name: [value] for name, value in metrics.items()})
         super().log(logs, start_time)
+
+    def card_facts(self) -> dict[str, Any]:
+        """As :meth:`CardTrainer.card_facts`, with the method and what it has spent. Every process must call it."""
+        return {
+            "teachers": self.teacher_names,
+            "objective": self.objective.name,
+            "objective_reason": self.choice.reason,
+            "objective_options": self.choice.options,
+            "reward": None if self.reward is None else {"name": self.args.reward, "weight": self.args.reward_weight},
+            **self.total_usage().as_dict(),
+            **super().card_facts(),
+        }
 
     def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
         self.distiller.timers.take()  # training is timed from here

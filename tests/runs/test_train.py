@@ -189,6 +189,13 @@ def test_what_a_run_leaves_behind(pair, data, whole):
     report = (whole / "report.html").read_text()
     assert "dpca" in report
     assert report.count("<svg") > 0
+    card = (whole / "model" / "README.md").read_text()
+    assert f"student before | {before['mean']:.3f} | {before['ci'][0]:.3f} to {before['ci'][1]:.3f} |" in card
+    assert f"student after | {after['mean']:.3f} |" in card
+    assert '"num_iterations": 2' in card  # its run file
+    newest = (whole / "checkpoints" / f"checkpoint-{STEPS}" / "README.md").read_text()
+    assert "student before" in newest
+    assert "student after" not in newest  # it is saved before that evaluation
 
 
 @pytest.mark.slow

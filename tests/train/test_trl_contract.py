@@ -19,6 +19,7 @@ from trl.trainer import distillation_trainer
 from trl.trainer.utils import RepeatSampler
 
 from crossdistill.train import CrossTokenizerTrainer
+from crossdistill.train.cards import CardTrainer
 from crossdistill.train.checkpointing import CheckpointingTrainer
 from crossdistill.train.evaluation import EvaluatingTrainer
 from crossdistill.train.finite import FiniteTrainer
@@ -42,6 +43,7 @@ SIGNATURES = {
     "_get_train_sampler": "self, dataset=None",
     "_set_signature_columns_if_needed": "self",
     "_save_checkpoint": "self, model, trial",
+    "create_model_card": "self, model_name=None, dataset_name=None, tags=None",
     "_save": "self, output_dir=None, state_dict=None",
     "_load_from_checkpoint": "self, resume_from_checkpoint, model=None",
     "_load_best_model": "self",
@@ -70,6 +72,7 @@ OVERRIDDEN = {
     "_set_signature_columns_if_needed",
     "_get_train_sampler",
     "_save_checkpoint",
+    "create_model_card",
     "_save",
     "_save_rng_state",
     "evaluate",
@@ -114,6 +117,7 @@ def test_nothing_else_is_overridden():
         GenerationTrainer,
         StreamingTrainer,
         FiniteTrainer,
+        CardTrainer,
         ResumableTrainer,
         CheckpointingTrainer,
         MicroBatchingTrainer,

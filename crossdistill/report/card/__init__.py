@@ -1,0 +1,1 @@
+"""Model cards: what stands beside a trained model in its folder."""
