@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from crossdistill.demo.sums import Sums
 from crossdistill.demo.task import problems
 from crossdistill.eval.task import TaskOptions
 from tests.cli.harness import run
+from tests.runs.adapters import save_adapter
 
 pytestmark = pytest.mark.harness
 
@@ -42,6 +44,34 @@ def python(variable: str) -> str:
     return named
 
 
+def evaluated(model: str, folder: Path) -> dict[str, Any]:
+    """What our own evaluation finds, greedily."""
+    output = folder / "own"
+    named = ("--task", "crossdistill.demo.sums:Sums", "--limit", str(NUM_PROBLEMS))
+    result = run("eval", model, *named, "--device", "cpu", "--dtype", "float32", "-o", str(output))
+    assert result.code == 0, result.err
+    metric: dict[str, Any] = json.loads((output / "eval.json").read_text())["tasks"]["sums"]["metrics"]["avg@k"]
+    return metric
+
+
+def evaluated_by_lm_eval(model: Path, folder: Path) -> dict[str, Any]:
+    """What lm-eval finds on the same sums."""
+    asked = Sums().problems(TaskOptions(limit=NUM_PROBLEMS))
+    lines = [json.dumps({"prompt": one.prompt[0]["content"], "answer": one.reference}) + "\n" for one in asked]
+    (folder / "rows.jsonl").write_text("".join(lines))
+    (folder / "sums.yaml").write_text(SUMS.format(rows=folder / "rows.jsonl"))
+    output = folder / "theirs"
+    result = run(
+        *("eval", str(model), "--harness", "lm-eval", "--task", "crossdistill_sums", "--output", str(output)),
+        *("--device", "cpu", "--dtype", "float32", "--harness-python", python("LM_EVAL_PYTHON")),
+        *("--harness-args", f"--include_path {folder} --apply_chat_template"),
+    )
+    assert result.code == 0, result.err
+    found = json.loads((output / "eval.json").read_text())["harness"]["lm-eval"]["crossdistill_sums"]
+    metric: dict[str, Any] = found["metrics"]["exact_match,last"]
+    return metric
+
+
 def test_lm_eval_finds_what_our_own_evaluation_finds(tmp_path: Path) -> None:
     """The same checkpoint on the same sums, greedily: as many are right, out of one file."""
     asked = Sums().problems(TaskOptions(limit=NUM_PROBLEMS))
@@ -66,6 +96,17 @@ def test_lm_eval_finds_what_our_own_evaluation_finds(tmp_path: Path) -> None:
     assert 0 < metric["mean"] < 1
     assert metric["n"] == NUM_PROBLEMS
     assert found["version"].startswith("0.4.")
+
+
+def test_lm_eval_reads_what_is_exported(tmp_path: Path) -> None:
+    """An adapter, merged: as many sums are right as our own evaluation of the adapter finds."""
+    save_adapter(asset("student"), tmp_path / "adapter", scale=0.01, target_modules=["q_proj", "v_proj"])
+    merged = tmp_path / "merged"
+    exported = run("export", str(tmp_path / "adapter"), "--merge", "--output", str(merged))
+    assert exported.code == 0, exported.err
+    own, theirs = evaluated(str(tmp_path / "adapter"), tmp_path), evaluated_by_lm_eval(merged, tmp_path)
+    assert theirs["mean"] == pytest.approx(own["mean"])
+    assert theirs["n"] == NUM_PROBLEMS
 
 
 def test_evalscope_reports_the_mean_of_its_own_verdicts(tmp_path: Path) -> None:

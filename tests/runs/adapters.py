@@ -20,7 +20,7 @@ def save_base(student: str, folder: Path, *, tied: bool = False, dtype: torch.dt
     return str(folder)
 
 
-def save_adapter(base: str, folder: Path, more_tokens: int = 0, **lora: Any) -> Any:
+def save_adapter(base: str, folder: Path, more_tokens: int = 0, scale: float = 0.2, **lora: Any) -> Any:
     """An adapter with random weights, beside its tokenizer; the adapted model, in float32."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     if more_tokens:
@@ -30,7 +30,7 @@ def save_adapter(base: str, folder: Path, more_tokens: int = 0, **lora: Any) -> 
         torch.manual_seed(3)
         for parameter in adapted.parameters():
             if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn_like(parameter))
+                parameter.add_(scale * torch.randn_like(parameter))
     adapted.save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return adapted.eval()
