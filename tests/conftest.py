@@ -39,6 +39,7 @@ ABOVE_THE_CORE = {
         "cli/test_saying.py",
         "cli/test_served.py",
         "distill/test_own_loop.py",
+        "documentation",
         "inspection/test_memory.py",
         "integrations",
         "objectives/test_trl.py",
@@ -65,6 +66,7 @@ ABOVE_THE_CORE = {
         "cli/test_compare.py",
         "cli/test_eval.py",
         "cli/test_report.py",
+        "documentation",
         "eval/comparison",
         "eval/grading",
         "eval/sandbox",
@@ -80,6 +82,7 @@ ABOVE_THE_CORE = {
         "runs/test_spending.py",
     ],
     "report": [
+        "documentation",
         "cli/test_report.py",
         "recipes",
         "report/arena",

@@ -1,11 +1,14 @@
-"""What pyproject.toml promises: extras, ranges and the files of a source distribution."""
+"""What pyproject.toml and CITATION.cff promise: extras, ranges, addresses and the files of a source distribution."""
 
+import re
 import tomllib
 from importlib.metadata import requires
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
+from crossdistill import __version__
 from crossdistill.extras import EXTRAS, missing
 from tests.snippets import ROOT
 
@@ -63,3 +66,56 @@ def test_pinned_versions_are_in_the_ranges() -> None:
 def test_a_source_distribution_names_what_is_there() -> None:
     for pattern in PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]:
         assert list(ROOT.glob(pattern)), pattern
+
+
+# ---- the README apart from the repository, and how to cite it ----------------------------------------------------
+
+REPOSITORY = PROJECT["project"]["urls"]["Repository"]
+AT_HOME = re.compile(rf"(?:{REPOSITORY}/blob|{REPOSITORY.replace('github.com', 'raw.githubusercontent.com')})/main/")
+
+
+def readme_of_the_index() -> str:
+    """The README as a package index shows it, by the rules of pyproject.toml."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for rule in PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    return text
+
+
+def test_links_of_the_readme_lead_somewhere_outside_the_repository() -> None:
+    targets = re.findall(r"\]\(([^)#]+)", readme_of_the_index())
+    assert len(targets) > 20
+    assert not [target for target in targets if not target.startswith("https://")]
+    ours = [AT_HOME.sub("", target) for target in targets if AT_HOME.match(target)]
+    assert len(ours) > 20
+    assert not [path for path in ours if not (ROOT / path).exists()]
+
+
+def test_addresses_of_the_project_are_those_of_its_repository() -> None:
+    assert all(address.startswith(REPOSITORY) for address in PROJECT["project"]["urls"].values())
+    linked = {AT_HOME.sub("", address) for address in PROJECT["project"]["urls"].values() if AT_HOME.match(address)}
+    assert linked
+    assert all((ROOT / path).exists() for path in linked)
+
+
+def test_classifiers_are_of_pythons_that_can_be_installed() -> None:
+    named = {line.rpartition(" ")[2] for line in PROJECT["project"]["classifiers"] if ":: Python :: 3." in line}
+    assert named
+    assert set(SpecifierSet(PROJECT["project"]["requires-python"]).filter(named)) == named
+    assert PROJECT["tool"]["mypy"]["python_version"] in named
+
+
+def test_the_changelog_has_this_version() -> None:
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_citation_has_what_its_format_requires() -> None:
+    """Of Citation File Format 1.2.0: cff-version, message, title and authors; an author has a name."""
+    yaml = pytest.importorskip("yaml")
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["cff-version"] == "1.2.0"
+    assert all(isinstance(cited[key], str) and cited[key] for key in ("message", "title"))
+    assert cited["authors"] and all(author.get("name") or author.get("family-names") for author in cited["authors"])
+    assert cited["type"] == "software"
+    assert (cited["version"], cited["license"]) == (__version__, PROJECT["project"]["license"])
+    assert cited["repository-code"] == REPOSITORY
