@@ -38,7 +38,7 @@ help:
 	@echo "make teacher      serve SmolLM2-135M, or TEACHER=FOLDER, with vLLM on the CPU (an environment of its own, 5 GB)"
 	@echo "make test-server  such a server teaches, and vLLM samples: tests against the real vLLM (some minutes)"
 	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
-	@echo "make test-browser the pages in a headless Chromium, wide and on a phone (apt-get install chromium)"
+	@echo "make test-browser the pages and the documentation in a headless Chromium (apt-get install chromium)"
 	@echo "make test-harness lm-eval and evalscope on tiny local tasks, each in an environment of its own (up to 12 GB)"
 	@echo "make arena-real   methods against each other on SmolLM2 and Gemma, both ways, on a CPU (make real-models first)"
 	@echo "make arena-gpu    the same with five seeds on a GPU (ARGS=\"--jobs 8\": cells side by side)"
@@ -116,7 +116,7 @@ format: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --group docs
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 real-models: $(VENV)/.ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[real-models]"
@@ -158,7 +158,7 @@ test-verl: $(VENV)/.ready $(VERL_VENV)/.ready
 
 # CHROMIUM names the program; with CROSSDISTILL_SCREENSHOTS=FOLDER the pages are left there as pictures
 test-browser: $(VENV)/.ready
-	$(BIN)/pip install --quiet --constraint constraints.txt --group browser
+	$(BIN)/pip install --quiet --constraint constraints.txt --group browser --group docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser
 
 $(HARNESS_VENVS)/%/.ready: pyproject.toml

@@ -191,6 +191,20 @@ def _active_experts(config: Any) -> tuple[float, tuple[str, ...]]:
     return 1.0, ("how many experts a token is sent to is not known: all are counted",)
 
 
+def experts_a_token(config: Any) -> int:
+    """Experts that compute for a token in each layer; 1 if a model has none.
+
+    Args:
+        config: of the text part.
+
+    Example:
+        >>> from transformers import LlamaConfig, MixtralConfig
+        >>> experts_a_token(LlamaConfig()), experts_a_token(MixtralConfig(num_experts_per_tok=2))
+        (1, 2)
+    """
+    return (_first(config, _NUM_EXPERTS) and _first(config, _EXPERTS_A_TOKEN)) or 1
+
+
 def _unfound(share: float) -> tuple[str, ...]:
     """What is assumed of a model that has no weights under the usual name of experts."""
     return () if share == 1 else ("which of its weights are experts is not known: all are counted for every token",)

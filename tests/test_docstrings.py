@@ -54,7 +54,7 @@ WITHOUT_EXAMPLE = {
     "crossdistill.objectives.TeacherTokens": "shown by AlignedBatch",
     "crossdistill.objectives.PairMeasure": "a protocol: the argument of Objective.describe",
     "crossdistill.eval.grading.Grader": "an interface: implemented by MathGrader and others",
-    "crossdistill.eval.task.Task": "an interface: shown in docs/tasks.md",
+    "crossdistill.eval.task.Task": "an interface: shown in docs/own-task.md",
     "crossdistill.inspection.Inspection": "shown by inspect_pair",
     "crossdistill.inspection.ModelInfo": "shown by inspect_pair",
     "crossdistill.inspection.expected_coverage": "takes an Inspection, which takes seconds to make",

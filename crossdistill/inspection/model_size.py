@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from crossdistill.flops import layer_configs
+from crossdistill.flops import experts_a_token, layer_configs
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class ModelSize:
         layer: weights of the largest layer.
         around: weights outside of layers: embeddings, last norm, head.
         products: weights in matrix products.
-        num_layers, hidden, intermediate, vocab: of the text part.
+        num_layers, hidden, vocab: of the text part.
+        intermediate: numbers of a token in the middle of the widest layer, in all experts that compute for it.
         cached: numbers that generation caches a token.
     """
 
@@ -67,7 +68,8 @@ class ModelSize:
 
 
 def _intermediate(config: Any) -> int:
-    return getattr(config, "intermediate_size", None) or 4 * int(config.hidden_size)
+    whole = getattr(config, "intermediate_size", None) or 4 * int(config.hidden_size)
+    return max(whole, experts_a_token(config) * (getattr(config, "moe_intermediate_size", None) or whole))
 
 
 def _cached(config: Any) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedConfig
 
 from crossdistill.inspection.activations import Activations, activations
 from crossdistill.inspection.memory import Engine, Part, Setting, estimate, peaks
@@ -46,9 +47,23 @@ def forecast(config: RunConfig, launch: Launch, prompt_tokens: int) -> Forecast:
     """
     args = _arguments(config, launch)
     setting = _setting(args, launch, prompt_tokens, is_adapter=config.lora is not None)
-    sizes = _Sizes.of(config, setting)
-    sentences = [*launch.sentences(), *_sentences(args, setting, sizes.kept is None)]
+    sizes = Sizes.of(config)
+    sentences = [*launch.sentences(), *_sentences(args, setting, sizes.kept(setting) is None)]
     return Forecast(sentences, sizes.parts(setting))
+
+
+def setting_of(config: RunConfig, launch: Launch, prompt_tokens: int) -> Setting:
+    """How a run is launched and set, as far as it decides on memory.
+
+    Args:
+        config: the run file.
+        launch: how it is started.
+        prompt_tokens: of the longest prompt.
+
+    Raises:
+        InputError: an option is refused.
+    """
+    return _setting(_arguments(config, launch), launch, prompt_tokens, is_adapter=config.lora is not None)
 
 
 @dataclass(frozen=True)
@@ -78,8 +93,7 @@ def peaks_of(config: RunConfig, launch: Launch, prompt_tokens: int, batches: Ite
     Raises:
         InputError: as :func:`forecast`.
     """
-    setting = _setting(_arguments(config, launch), launch, prompt_tokens, is_adapter=config.lora is not None)
-    sizes = _Sizes.of(config, setting)
+    setting, sizes = setting_of(config, launch, prompt_tokens), Sizes.of(config)
     for batch in batches:
         changed = replace(
             setting,
@@ -91,24 +105,42 @@ def peaks_of(config: RunConfig, launch: Launch, prompt_tokens: int, batches: Ite
         yield max(peaks(sizes.parts(changed)).values())
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """Of the models of a run."""
+class Sizes:
+    """Sizes of the models of a run.
 
-    student: ModelSize
-    kept: Activations | None
-    teachers: tuple[ModelSize, ...]
+    Attributes:
+        student: with its adapter, if it has one.
+        teachers: the local ones.
+    """
+
+    def __init__(self, student: ModelSize, config: PreTrainedConfig, teachers: tuple[ModelSize, ...]) -> None:
+        self.student = student
+        self.teachers = teachers
+        self._config = config
+        self._kept: dict[tuple[torch.dtype, torch.dtype], Activations | None] = {}
 
     @classmethod
-    def of(cls, config: RunConfig, setting: Setting) -> "_Sizes":
+    def of(cls, config: RunConfig) -> "Sizes":
+        """Of a run file's models.
+
+        Raises:
+            InputError: a configuration cannot be read.
+        """
         student, text = _student(config)
-        weights, computes = _dtype(setting.weight_bytes), _dtype(setting.compute_bytes)
-        kept = activations(text, computes if setting.engine.casts_itself else weights, computes)
         local = [table.model for table in config.named_teachers.values() if not is_url(table.model)]
-        return cls(student, kept, tuple(_size("teacher", name) for name in local))
+        return cls(student, text, tuple(_size("teacher", name) for name in local))
+
+    def kept(self, setting: Setting) -> Activations | None:
+        """What a layer of the student keeps for its backward pass; counted once for each pair of dtypes."""
+        weights, computes = _dtype(setting.weight_bytes), _dtype(setting.compute_bytes)
+        dtypes = computes if setting.engine.casts_itself else weights, computes
+        if dtypes not in self._kept:
+            self._kept[dtypes] = activations(self._config, *dtypes)
+        return self._kept[dtypes]
 
     def parts(self, setting: Setting) -> list[Part]:
-        return estimate(setting, self.student, self.kept, self.teachers)
+        """What takes memory on each GPU."""
+        return estimate(setting, self.student, self.kept(setting), self.teachers)
 
 
 def _arguments(config: RunConfig, launch: Launch) -> "_Arguments":

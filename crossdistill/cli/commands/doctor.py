@@ -48,7 +48,18 @@ def command(
             help="Its accelerate configuration; by default as `accelerate launch` has started this process.",
         ),
     ] = None,
-    prompt_tokens: Annotated[int, typer.Option(min=0, help="With --run: tokens of the longest prompt.")] = 512,
+    prompt_tokens: Annotated[
+        int, typer.Option(min=0, help="With --run or --memory: tokens of the longest prompt.")
+    ] = 512,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            min=1, metavar="GIB", help="Memory of a GPU, to tell how STUDENT and TEACHER can be trained in it."
+        ),
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="With --memory: number of GPUs.")] = 1,
+    response_tokens: Annotated[int, typer.Option(min=1, help="With --memory: tokens of the longest response.")] = 1024,
+    responses: Annotated[int, typer.Option(min=1, help="With --memory: responses that each GPU samples at once.")] = 8,
 ) -> None:
     """Report what is installed, which back-ends work here, and what a pair of models will do (like inspect).
 
@@ -56,6 +67,8 @@ def command(
     code is 1 if it cannot teach.
 
     With --run, tell what the launch will run, and estimate the memory of a GPU from the models' configurations alone.
+
+    With STUDENT, TEACHER and --memory, tell which engine fits: all weights and LoRA, the teacher here or served.
     """
     from crossdistill.cli import installation
     from crossdistill.cli.versions import conflicts
@@ -71,6 +84,11 @@ def command(
         raise InputError("--run is a question of its own: ask about a pair or a teacher's server in another call.")
     if run is None and launch is not None:
         raise InputError("a launch is told together with what it runs: give the run file with --run.")
+    if memory is not None:
+        if student is None or teacher is None or server is not None or run is not None:
+            raise InputError("--memory is a question about a pair: give a student and a teacher, and nothing else.")
+        _print_fitting(console, (student, teacher), (gpus, memory), (prompt_tokens, response_tokens, responses))
+        return
     if run is not None:
         _print_run(console, run, launch, overrides, prompt_tokens)
         return
@@ -110,6 +128,28 @@ def _print_run(console: Console, file: Path, launch: Path | None, overrides: lis
     _print(console, "peaks", [(phase.value, _mib(size)) for phase, size in peaks(parts).items()])
 
 
+def _print_fitting(
+    console: Console, pair: tuple[str, str], devices: tuple[int, float], work: tuple[int, int, int]
+) -> None:
+    from crossdistill.extras import require
+
+    require("train", user="telling what fits")
+    from crossdistill.cli.names import check_folders
+    from crossdistill.runs.fitting import Devices, Pair, Work, weights_of
+    from crossdistill.runs.fitting_tables import length_table, memory_table
+
+    check_folders(*pair)
+    where, step = Devices(*devices), Work(*work)
+    found = list(Pair(*pair).ways(where, step))
+    told = [(name, weights) for name in pair if (weights := weights_of(name))]
+    _print(console, "weights", told)
+    title = (
+        f"GiB on each of {where.count} with {where.gib:g} GiB, {step.responses} responses of {step.response_tokens:,}"
+    )
+    _print_rows(console, f"{title} tokens; a peak in brackets does not fit", memory_table(found, where))
+    _print_rows(console, "longest response that fits, in tokens, by powers of two", length_table(found))
+
+
 def _mib(num_bytes: float) -> str:
     return f"{num_bytes / 2**20:,.0f}"
 
@@ -144,6 +184,15 @@ def _print_server(console: Console, url: str, tokenizer: str, model: str | None,
         Console(stderr=True).print(Text(f"this server cannot teach: {error}"), soft_wrap=True)
         raise typer.Exit(1) from None
     _print(console, "teacher", [(name, value) for name, _, value in (line.partition(": ") for line in findings)])
+
+
+def _print_rows(console: Console, title: str, rows: list[list[str]]) -> None:
+    """A table whose first row has the titles of its columns."""
+    head, *body = rows
+    table = Table(*head, title=title, title_justify="left")
+    for row in body:
+        table.add_row(*map(Text, row))
+    console.print(table)
 
 
 def _print(console: Console, title: str, rows: Sequence[tuple[str, ...]]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -24,6 +25,11 @@ class Header:
 
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def num_elements(self) -> int:
+        """Numbers that the file holds of it."""
+        return prod(self.shape)
 
     @property
     def is_computed_with(self) -> bool:

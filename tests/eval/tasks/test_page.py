@@ -1,4 +1,4 @@
-"""What docs/tasks.md shows runs, and its table says what the tasks are."""
+"""What docs/tasks.md and docs/own-task.md show runs, and its table says what the tasks are."""
 
 import re
 
@@ -31,7 +31,7 @@ def test_the_table_says_where_problems_are_from_and_how_they_are_sampled(name):
 
 
 def test_the_task_of_the_page_runs(tmp_path, monkeypatch):
-    (code,) = blocks(PAGE, "python")
+    (code,) = blocks("docs/own-task.md", "python")
     (tmp_path / "my_tasks.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     task = get("my_tasks:TimesTable")
