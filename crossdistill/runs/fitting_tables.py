@@ -23,13 +23,13 @@ UNKNOWN = "unknown"
 
 def memory_table(found: Sequence[Way], devices: Devices) -> list[list[str]]:
     """GiB on each GPU by part, with a row of titles; a peak that does not fit is in brackets."""
-    rows = [["trained", "engine", *PARTS, *PEAKS]]
+    rows = [["trained", "engine", *PEAKS, *PARTS]]
     for way in found:
         parts = [_gib(way.of(name)) for name in PARTS.values()]
         if not way.longest:
             parts[list(PARTS).index("activations")] = UNKNOWN
         peaks = [_judged(size, devices) for size in (way.peak, way.served, way.with_vllm)]
-        rows.append([*_names(way), *parts, *peaks])
+        rows.append([*_names(way), *peaks, *parts])
     return rows
 
 

@@ -75,6 +75,11 @@ def command(
     from crossdistill.errors import InputError
 
     console = Console()
+    if memory is not None:
+        if student is None or teacher is None or server is not None or run is not None:
+            raise InputError("--memory is a question about a pair: give a student and a teacher, and nothing else.")
+        _print_fitting(console, (student, teacher), (gpus, memory), (prompt_tokens, response_tokens, responses))
+        return
     if (student is None) != (teacher is None):
         raise InputError("give a student and a teacher, or neither.")
     if student is None and (student_template_kwargs is not None or teacher_template_kwargs is not None):
@@ -84,11 +89,6 @@ def command(
         raise InputError("--run is a question of its own: ask about a pair or a teacher's server in another call.")
     if run is None and launch is not None:
         raise InputError("a launch is told together with what it runs: give the run file with --run.")
-    if memory is not None:
-        if student is None or teacher is None or server is not None or run is not None:
-            raise InputError("--memory is a question about a pair: give a student and a teacher, and nothing else.")
-        _print_fitting(console, (student, teacher), (gpus, memory), (prompt_tokens, response_tokens, responses))
-        return
     if run is not None:
         _print_run(console, run, launch, overrides, prompt_tokens)
         return
