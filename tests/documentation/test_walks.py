@@ -13,19 +13,30 @@ from tests.documentation.world import with_files, with_models
 from tests.snippets import PAGES, Shown, walk
 
 FROM_AN_EMPTY_FOLDER = ("README.md", "docs/quickstart.md")
-WITH_FILES = ("docs/inspect.md", "docs/objectives.md", "docs/own-objective.md", "docs/starting.md", "docs/tasks.md")
+WITH_FILES = (
+    "docs/inspect.md",
+    "docs/objectives.md",
+    "docs/own-objective.md",
+    "docs/own-task.md",
+    "docs/starting.md",
+    "docs/tasks.md",
+)
 MAX_STEPS = 2
 NOT_RUN = {
     # page, or command line of a page that is run -> why it is only parsed, in test_commands.py
+    "docs/after-training.md": "a run that has ended, and the hub; tests/server/test_export.py exports",
     "docs/arena.md": "a run of every method under several seeds; tests/arena runs small ones",
     "docs/comparison.md": "compares runs of hours; tests/cli/test_compare.py compares small ones",
     "docs/costs.md": "runs of hours; tests/cli/test_report.py reports on small ones",
     "docs/evaluation.md": "data sets and a model of the hub, and a server; tests/cli/test_eval.py evaluates",
     "docs/harnesses.md": "environments of their own; run by `make test-harness`",
+    "docs/memory.md": "a launch file of the repository; run by tests/cli/test_doctor_run.py",
     "docs/measurements.md": "minutes to hours: what the page's figures come from",
     "docs/real-models.md": "real weights; run by `make test-real`",
     "docs/results.md": "hours: what the page's figures come from",
     "docs/served-teachers.md": "a server that is not there; tests/cli/test_served.py has one",
+    "docs/sft.md": "responses of one's own; docs/quickstart.md has the same commands",
+    "docs/train.md": "a run that was interrupted; tests/runs/test_train.py resumes one",
     "docs/several-gpus.md": "several GPUs; run by `make test-engines` on CPUs",
     "docs/verl.md": "an environment with verl; run by `make test-verl`",
     "crossdistill demo --output runs/demo": "minutes; tests/demo runs its parts",
