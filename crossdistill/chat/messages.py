@@ -26,7 +26,7 @@ def plain_message(message: Mapping[str, Any]) -> Message:
     them is left out: Arrow gives each call the arguments of all others as nulls.
     """
     kept = {key: value for key, value in message.items() if key == "content" or not _is_empty(value)}
-    plain = {**{key: _without_nulls(value) for key, value in kept.items()}, "content": text_of(message) or ""}
+    plain = {**{key: without_nulls(value) for key, value in kept.items()}, "content": text_of(message) or ""}
     if "tool_calls" in plain:
         plain["tool_calls"] = [_with_arguments(call) for call in plain["tool_calls"]]
     return plain
@@ -36,10 +36,16 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str | Sequence | Mapping) and not value)
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
+    """A value without the nulls in its objects, with which Arrow fills up what a row lacks.
+
+    Example:
+        >>> without_nulls({"name": "f", "parameters": [{"type": "integer", "enum": None}]})
+        {'name': 'f', 'parameters': [{'type': 'integer'}]}
+    """
     if isinstance(value, Mapping):
-        return {key: _without_nulls(entry) for key, entry in value.items() if entry is not None}
-    return [_without_nulls(entry) for entry in value] if isinstance(value, list | tuple) else value
+        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return [without_nulls(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _with_arguments(call: Message) -> Message:
@@ -58,7 +64,7 @@ def _object(arguments: Any) -> Any:
         value = json.loads(arguments or "{}")
     except ValueError:
         return arguments
-    return _without_nulls(value) if isinstance(value, Mapping) else arguments
+    return without_nulls(value) if isinstance(value, Mapping) else arguments
 
 
 def text_of(message: Mapping[str, Any]) -> str | None:

@@ -152,6 +152,41 @@ def render_text(
     return str(_apply(tokenizer, plain, template_kwargs, tools, tokenize=False, **options))
 
 
+def render_conversation(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    template_kwargs: dict[str, Any] | None = None,
+    tools: Sequence[Any] | None = None,
+    marks_answers: bool = False,
+) -> tuple[list[int], list[bool]]:
+    """Token ids of a whole conversation, and which of them the assistant says.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        messages: the conversation.
+        template_kwargs: keyword arguments of the template.
+        tools: as for :func:`render_prompt`.
+        marks_answers: whether the template marks what the assistant says (``{% generation %}``); else all is.
+
+    Raises:
+        InputError: `template_kwargs` has a reserved name.
+        TemplateRefusalError: the chat template refuses the messages.
+
+    Example:
+        >>> from transformers import ByT5Tokenizer
+        >>> tokenizer = ByT5Tokenizer(extra_ids=0)
+        >>> ensure_template(tokenizer)
+        True
+        >>> ids, is_said = render_conversation(tokenizer, [{"role": "assistant", "content": "Hi!"}])
+        >>> tokenizer.decode(ids), all(is_said)
+        ('Assistant:\nHi!</s>\n\n', True)
+    """
+    options = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": marks_answers}
+    encoded = _apply(tokenizer, plain_messages(messages), template_kwargs, tools, **options)
+    ids = list(encoded["input_ids"])
+    return ids, [bool(said) for said in encoded["assistant_masks"]] if marks_answers else [True] * len(ids)
+
+
 def check_template_kwargs(template_kwargs: Mapping[str, Any] | None) -> None:
     """Check that keyword arguments are the template's own and do not decide how it is applied.
 

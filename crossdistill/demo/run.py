@@ -234,13 +234,15 @@ def continue_sft(output: Path, settings: DemoSettings, seed: int, budget: int) -
     from transformers import AutoTokenizer
 
     from crossdistill.runs.data import load_rows
-    from crossdistill.runs.sft import sft_example, sft_trainer
+    from crossdistill.runs.sft import sft_trainer
+    from crossdistill.runs.sft_examples import ExampleMaker
     from crossdistill.tokens import ByteVocab
 
     tokenizer = AutoTokenizer.from_pretrained(asset("student"))
     rows = load_rows(asset("sft.jsonl")).map(as_conversation, load_from_cache_file=False)
     vocab = ByteVocab.from_tokenizer(tokenizer)
-    examples = [sft_example(tokenizer, vocab, row["prompt"], row["completion"], tokenizer.eos_token_id) for row in rows]
+    maker = ExampleMaker(tokenizer, vocab)
+    examples = [maker.of_completion(row["prompt"], row["completion"]) for row in rows]
     steps_of_epoch = math.ceil(len(examples) / settings.batch_size)  # the last one is smaller
     step_tokens = sum(len(example["input_ids"]) for example in examples) / steps_of_epoch
     steps = max(1, round(budget / step_tokens))

@@ -57,12 +57,17 @@ CURVES = (
         "Gap to the teacher by kind of byte",
         "nats per byte",
     ),
-    Curve({"loss": ""}, "Loss", "loss"),
+    Curve({"loss": "in training", "eval_loss": "held out"}, "Loss", "loss"),
     Curve({"coverage": ""}, "Supervised share of the sampled bytes", "share"),
     Curve({"completions/mean_length": ""}, "Response length", "tokens"),
     Curve({"stopped": ""}, "Responses that ended by themselves", "share"),
     Curve({"share/digits": "digits", "share/white_space": "white space"}, "Kinds of sampled bytes", "share"),
     Curve({"accuracy": ""}, "Accuracy", "share"),
+    Curve(
+        {"mean_token_accuracy": "in training", "eval_mean_token_accuracy": "held out"},
+        "Accuracy of the next token",
+        "share",
+    ),
     Curve({"entropy": "in training", "sampled_entropy": "of the samples"}, "Entropy of the student", "nats per token"),
 )
 LINE_STYLES = ("-", "--", ":")

@@ -1,8 +1,8 @@
 """The evaluation before training, which the report compares with the one after it."""
 
+from collections.abc import Callable
 from typing import Any
 
-from accelerate.utils import set_seed
 from transformers import TrainerCallback
 
 from crossdistill.runs.folder import RunFolder
@@ -11,7 +11,7 @@ from crossdistill.runs.run_file import write_json
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.resumable import ending_together
 
-_Z95 = 1.96  # quantile of the normal distribution, for the interval of a gap over many responses
+_Z95 = 1.96  # quantile of the normal distribution, for the interval of a mean over many rows
 
 
 class EvaluationBefore(TrainerCallback):
@@ -23,26 +23,26 @@ class EvaluationBefore(TrainerCallback):
         trainer: of the run.
         folder: of the run.
         stop: tells of signals; at one, the evaluation ends the run at once, since there is nothing to save.
+        measure: evaluates; every process calls it.
     """
 
-    def __init__(self, trainer: CrossTokenizerTrainer, folder: RunFolder, stop: StopOnSignal):
+    def __init__(self, trainer: Any, folder: RunFolder, stop: StopOnSignal, measure: Callable[[Any], dict[str, Any]]):
         self._trainer = trainer
         self._folder = folder
         self._stop = stop
+        self._measure = measure
         self._is_evaluating = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         known = len(state.log_history)
         self._is_evaluating = True
-        before = teacher_gap(self._trainer)
+        before = self._measure(self._trainer)
         self._is_evaluating = False
         with ending_together(self._folder.path):
             if self._trainer.accelerator.is_main_process:
                 write_json(self._folder.before, before)
         del state.log_history[known:]  # it is the history of training
-        set_seed(args.seed, device_specific=True)  # so that the evaluation does not change the samples of the run
-        self._trainer.distiller.timers.take()
-        self._trainer.usage.start()  # training is timed from here
+        self._trainer.begin_training()
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         received = self._stop.exchange() if self._is_evaluating else None
@@ -59,5 +59,14 @@ def teacher_gap(trainer: CrossTokenizerTrainer) -> dict[str, Any]:
     metrics, n = trainer.evaluate(), len(trainer.eval_dataset)
     if "eval_teacher_gap" not in metrics:
         return {"mean": None, "ci": None, "n": n}
-    gap, error = metrics["eval_teacher_gap"], metrics.get("eval_teacher_gap_se")
-    return {"mean": gap, "ci": None if error is None else [gap - _Z95 * error, gap + _Z95 * error], "n": n}
+    return interval(metrics["eval_teacher_gap"], metrics.get("eval_teacher_gap_se"), n)
+
+
+def interval(mean: float, error: float | None, n: int) -> dict[str, Any]:
+    """A metric of ``run.json`` with its 95 % interval; None without a standard error.
+
+    Example:
+        >>> interval(2.0, 0.5, 40)
+        {'mean': 2.0, 'ci': [1.02, 2.98], 'n': 40}
+    """
+    return {"mean": mean, "ci": None if error is None else [mean - _Z95 * error, mean + _Z95 * error], "n": n}

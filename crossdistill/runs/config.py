@@ -59,6 +59,12 @@ _EVAL_EVERY: Any = Field(
 )
 
 
+_MESSAGES_COLUMN: Any = Field(
+    default=None,
+    description="Column with whole conversations, if it is not `messages` or there is a `prompt` beside it.",
+)
+
+
 class RunConfig(_File):
     """The run file of ``crossdistill train``; each field's description is its documentation."""
 
@@ -89,6 +95,7 @@ class RunConfig(_File):
     completion_column: str = Field(
         default="completion", description="Column with given responses (texts), used if on_policy_share is below 1."
     )
+    messages_column: str | None = _MESSAGES_COLUMN
     answer_column: str | None = Field(
         default=None, description="Column with the right answers, if train.reward grades by one that is not `answer`."
     )
@@ -155,11 +162,24 @@ class SFTRunConfig(_File):
     """The run file of ``crossdistill sft``; each field's description is its documentation."""
 
     student: str = Field(description="Student: a folder or a hub id.")
-    dataset: str = Field(description="Rows with `prompt` and `completion`; with `teacher`, `prompt` is enough.")
+    dataset: str = Field(
+        description="Rows with `prompt` and `completion`, `messages`, or `text`; with `teacher`, `prompt` is enough."
+    )
     dataset_name: str | None = Field(default=None, description="Configuration name of a hub data set.")
     dataset_split: str = Field(default="train", description="Split of a hub data set.")
+    eval_dataset: str | None = Field(
+        default=None, description="Held-out rows with answers, for the loss before, during and after training."
+    )
+    eval_split: str = Field(default="test", description="Split of a hub data set for evaluation.")
+    eval_rows: int | None = Field(default=None, ge=1, description="Use only this many of the held-out rows.")
     prompt_column: str = Field(default="prompt", description="Column with the prompts: texts or lists of messages.")
-    completion_column: str = Field(default="completion", description="Column with the responses: texts.")
+    completion_column: str = Field(
+        default="completion", description="Column with the responses: texts or lists of messages."
+    )
+    messages_column: str | None = _MESSAGES_COLUMN
+    text_column: str | None = Field(
+        default=None, description="Column with whole texts, if it is not `text` or there is a `prompt` beside it."
+    )
     teacher: str | None = Field(
         default=None, description="Teacher that writes the responses first: a folder or a hub id."
     )
@@ -176,6 +196,12 @@ class SFTRunConfig(_File):
     eval_every: int | None = _EVAL_EVERY
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of trl.SFTConfig.")
     lora: LoraTable = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """Names of the columns of the data, by what they hold."""
+        kinds = ("prompt", "completion", "messages", "text")
+        return {kind: getattr(self, f"{kind}_column") for kind in kinds}
 
     @field_validator("train")
     @classmethod

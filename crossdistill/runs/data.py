@@ -1,5 +1,6 @@
 """Rows of a data set, from a file, a saved data set or the hub."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,12 @@ from crossdistill.extras import require
 from crossdistill.runs.file_texts import cells_as_text, dates_as_text
 from crossdistill.space import telling_out_of_space
 
+_LOGGER = logging.getLogger("crossdistill")
+_WHOLE = ("messages", "text")
+"""Columns that hold prompt and answer together."""
+_OF_FORMATS = (*_WHOLE, "prompt", "completion", "conversations", "chosen", "rejected")
+"""Columns by which formats are known."""
+_MEANING = {"messages": "conversations"}
 _READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
 
@@ -31,16 +38,59 @@ def load_rows(source: str, split: str = "train", name: str | None = None, column
     dataset = _from_file(path, split) if path.exists() or path.suffix in _READERS else _from_hub(source, split, name)
     if len(dataset) == 0:
         raise InputError(f"the data set {source} is empty: give at least one row.")
-    for wanted, given in (columns or {}).items():
+    return renamed(dataset, source, columns or {})
+
+
+def renamed(dataset: Any, source: str, columns: dict[str, str]) -> Any:
+    """A data set with other names of columns.
+
+    Args:
+        dataset: a ``datasets.Dataset``.
+        source: what messages call it.
+        columns: wanted name -> its name.
+
+    Raises:
+        InputError: it lacks a column.
+    """
+    for wanted, given in columns.items():
         if given not in dataset.column_names:
             raise InputError(
                 f"the data set {source} has no {given!r} column, only {', '.join(dataset.column_names)}: name the "
-                f"column that holds the {wanted}s ({wanted}_column)."
+                f"column that holds the {_MEANING.get(wanted, f'{wanted}s')} ({wanted}_column)."
             )
         if given != wanted:
             others = [wanted] if wanted in dataset.column_names else []
             dataset = dataset.remove_columns(others).rename_column(given, wanted)
     return dataset
+
+
+def load_formatted(source: str, split: str, name: str | None, columns: dict[str, str | None]) -> Any:
+    """Load rows of any format (:class:`crossdistill.train.data_format.DataFormat`).
+
+    Args:
+        source, split, name: as for :func:`load_rows`.
+        columns: name of a format's column -> its name in the source, or None for the usual one. A name for
+            ``messages`` or ``text`` chooses that format, and the columns of others are left out.
+
+    Raises:
+        InputError: as for :func:`load_rows`, or two formats are chosen.
+    """
+    rows = load_rows(source, split, name)
+    whole = {kind: given for kind in _WHOLE if (given := columns.get(kind)) is not None}
+    if len(whole) > 1:
+        raise InputError("messages_column and text_column name two formats of data: give one of them.")
+    if whole:
+        others = [one for one in _OF_FORMATS if one in rows.column_names and one not in whole.values()]
+        return renamed(rows.remove_columns(others), source, whole)
+    own = {wanted: given for wanted, given in columns.items() if given is not None}
+    rows = renamed(rows, source, {wanted: given for wanted, given in own.items() if given != wanted})
+    for column in _WHOLE if "prompt" in rows.column_names else ():
+        if column in rows.column_names:
+            _LOGGER.warning(
+                f"the column {column!r} of {source} is not read, because there is a column 'prompt': set "
+                f"{column}_column = {column!r} to read it in place of the prompts."
+            )
+    return rows
 
 
 def _from_file(path: Path, split: str) -> Any:

@@ -5,10 +5,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from trl import SFTTrainer
 
 from crossdistill.costs import Part
 from crossdistill.findings import FindingLog
+from crossdistill.runs.held_out_loss import LossOfRows, Watched, row_sums
 from crossdistill.train.checkpoint import Contents
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
 from crossdistill.train.monitor.usage import Usage
@@ -21,10 +23,13 @@ class ResumableSFTTrainer(ResumableTrainer, SFTTrainer):
     Attributes:
         findings: what was found that does not end the run.
         usage: what this process has spent.
+        data: what became of the rows of training and evaluation, as in ``run.json``.
     """
 
     findings: FindingLog
     usage: Usage
+    data: dict[str, Any]
+    _held_out: LossOfRows
 
     def train(self, resume_from_checkpoint: str | Path | bool | None = None, **kwargs: Any) -> Any:
         """As :meth:`ResumableTrainer.train`."""
@@ -34,10 +39,32 @@ class ResumableSFTTrainer(ResumableTrainer, SFTTrainer):
             self.usage.load(checkpoint)
         return super().train(checkpoint, **kwargs)
 
+    def begin_training(self) -> None:
+        """Training begins now: an evaluation before it does not change its time."""
+        self.usage.start()
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        lengths = example_lengths(inputs)
         if model.training:
-            self.usage.see_rows(Part.SFT_STEP, example_lengths(inputs))
-        return super().compute_loss(model, inputs, *args, **kwargs)
+            self.usage.see_rows(Part.SFT_STEP, lengths)
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        watched = Watched(model)
+        loss = super().compute_loss(watched, inputs, *args, **kwargs)
+        sums = row_sums(watched.output.log_probs, watched.output.label_mask, lengths)
+        self._held_out.rows += map(tuple, self.accelerator.gather_for_metrics(sums).tolist())
+        return loss
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' `evaluate`; training does not notice it."""
+        with self.usage.paused(), torch.random.fork_rng():
+            return super().evaluate(*args, **kwargs)
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+        """As transformers' own, with the loss a token over all rows, and its standard error."""
+        self._held_out = LossOfRows()
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        output.metrics.update(self._held_out.metrics(metric_key_prefix))
+        return output
 
     def card_facts(self) -> dict[str, Any]:
         return {**self.usage.total().as_dict(), "coverage": None, **super().card_facts()}

@@ -1,6 +1,7 @@
-"""The SFT warm start, on TRL's SFTTrainer."""
+"""A run of SFT, from its configuration to its report, on TRL's SFTTrainer."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,7 @@ from accelerate import PartialState
 from transformers import set_seed
 from trl import SFTConfig
 
-from crossdistill.chat import ensure_template, render_prompt
-from crossdistill.chat.stop import taught_stop
+from crossdistill.chat import ensure_template
 from crossdistill.costs import Part
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
@@ -18,22 +18,25 @@ from crossdistill.inspection.model_files import config_of, vocab_size
 from crossdistill.report.card.card import write_card
 from crossdistill.report.versions import versions
 from crossdistill.runs.accuracy import accuracy_curves
+from crossdistill.runs.before import EvaluationBefore
 from crossdistill.runs.card_facts import facts_of_run
 from crossdistill.runs.config import SFTRunConfig, build
 from crossdistill.runs.during import EvaluationDuring
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.forecast import without_weights
 from crossdistill.runs.held_out import held_out, trained_on
+from crossdistill.runs.held_out_loss import held_out_loss
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.meter import SFTMeter
 from crossdistill.runs.packing import check_apart, check_packing_strategy
 from crossdistill.runs.resumable_sft import ResumableSFTTrainer
 from crossdistill.runs.run_file import write_json
-from crossdistill.runs.sft_data import reader_of, row_source
-from crossdistill.runs.train import lora_config
+from crossdistill.runs.sft_data import eval_source, reader_of, row_source
+from crossdistill.runs.sft_examples import ExampleMaker, Examples, Learning
+from crossdistill.runs.sft_rows import SFTRows
+from crossdistill.runs.train import lora_config, write_report_if_possible
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.cards import name_of
-from crossdistill.train.completions import Completions
 from crossdistill.train.config import check_training
 from crossdistill.train.loading import student_for_trl, student_options
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
@@ -48,11 +51,14 @@ from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.resumable import ending_together
 from crossdistill.train.unsupported import UNSUPPORTED_IN_SFT, check_unsupported
 
-IGNORED = -100  # label that torch's cross-entropy ignores
+HELD_OUT_LOSS = "held-out loss, nats per token"
+"""The metric of run.json."""
+_OF_EXAMPLES = ("assistant_only_loss", "completion_only_loss")
+"""Fields of ``trl.SFTConfig`` that the examples' labels follow; TRL would look for columns that are labels by now."""
 
 
 def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, Any]:
-    """Fine-tune a student, and write OUTPUT/model, run.json and, with a teacher, responses.jsonl.
+    """Fine-tune a student, and write OUTPUT/model, run.json, report.html and, with a teacher, responses.jsonl.
 
     Args:
         config: of the run.
@@ -70,55 +76,71 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     folder, identity = RunFolder(output), config.model_dump(mode="json")
     processes = PartialState()
     findings = FindingLog(is_emitter=processes.is_main_process)
-    source = row_source(config)
+    source, held_out_source = row_source(config), eval_source(config)
     tokenizer = load_tokenizer(config.student, "student", log=findings)
     vocab = ByteVocab.from_tokenizer(tokenizer, vocab_size(config.student), config.text_tokens)
     if processes.is_main_process:
         folder.check(identity, resume)
     arguments = sft_arguments(folder.checkpoints, config.train)
     findings.add_all(device_findings(config.train, arguments.mixed_precision))
-    source.check(reader_of(config.student, "student", tokenizer, text_tokens=config.text_tokens), findings)
+    reader = reader_of(config.student, "student", tokenizer, text_tokens=config.text_tokens)
+    for one in filter(None, (source, held_out_source)):
+        one.check(reader, findings)
     tasks = held_out(config.eval_tasks, arguments)
     check_weights("student", config.student, student_options(arguments))
     rows = source.rows(folder, arguments.seed, findings)
+    eval_rows = None if held_out_source is None else held_out_source.rows(folder, arguments.seed, findings)
     written = source.teacher_lengths(folder, arguments.seed)
-    findings.add_all(trained_on(tasks, rows))
+    findings.add_all(trained_on(tasks, {"prompt": [prompt for _, prompt in rows.prompts()]}))
     parts = tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora, findings
-    trainer = sft_trainer(config.student, *parts, text_tokens=config.text_tokens)
+    trainer = sft_trainer(config.student, *parts, text_tokens=config.text_tokens, eval_rows=eval_rows)
     if processes.is_main_process:
         folder.claim(identity)
     teachers = {} if config.teacher is None else {"teacher": config.teacher}
     trainer.about_run = lambda: {"teachers": teachers, **facts_of_run(folder, config)}
     stop = StopOnSignal()
+    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents, findings) if resume else None
+    if eval_rows is not None and (checkpoint is None or not folder.before.exists()):
+        trainer.add_callback(EvaluationBefore(trainer, folder, stop, held_out_loss))
     meter = SFTMeter(trainer, 0 if config.teacher is None else writer_of(config.teacher).forward(written))
     during = EvaluationDuring(trainer, meter, tasks, folder, stop, config)
     trainer.add_callback(during)
     trainer.add_callback(stop)
-    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents, findings) if resume else None
     with stop:
         trainer.train(resume_from_checkpoint=checkpoint)
         during.finish()
     if stop.received is not None:
         raise Interrupted(stop.received, trainer.state.global_step)
     trainer.save_model(str(folder.model))
+    return _finish(folder, trainer, config, written)
+
+
+def _finish(
+    folder: RunFolder, trainer: ResumableSFTTrainer, config: SFTRunConfig, written: Sequence[int]
+) -> dict[str, Any]:
     run: dict[str, Any] = {
         "student": config.student,
         "teacher": config.teacher,
         "seed": trainer.args.seed,
         "versions": versions(),
-        "config": identity,
-        "num_examples": len(rows),
+        "config": config.model_dump(mode="json"),
+        "num_examples": trainer.data["training"]["used"],
+        "data": trainer.data,
         **spent(trainer, config.teacher, written),
         "findings": trainer.findings.as_list(),
-        "history": trainer.state.log_history,
     }
+    if trainer.eval_dataset is not None:
+        run["metric"] = HELD_OUT_LOSS
+        run["metrics"] = {"before": json.loads(folder.before.read_text()), "after": held_out_loss(trainer)}
     if config.eval_tasks:
         run["accuracy"] = accuracy_curves(folder)
+    run["history"] = trainer.state.log_history
     facts = trainer.card_facts()
-    with ending_together(output):
-        if processes.is_main_process:
+    with ending_together(folder.path):
+        if trainer.accelerator.is_main_process:
             write_json(folder.run, run)
             write_card(folder.model, {**facts, **run})
+            write_report_if_possible(folder, run, [])
     return run
 
 
@@ -158,47 +180,54 @@ def sft_trainer(
     lora: dict[str, Any] | None = None,
     findings: FindingLog | None = None,
     text_tokens: Collection[str] = (),
+    eval_rows: SFTRows | None = None,
 ) -> ResumableSFTTrainer:
-    """An SFTTrainer whose examples are tokenised like rollouts: prompt and response separately, then the stop token.
+    """An SFTTrainer whose examples are made by :class:`crossdistill.runs.sft_examples.ExampleMaker`.
 
     Args:
         student: a folder, a hub id or a model.
         tokenizer: the student's.
         vocab: the student's.
-        rows: a ``datasets.Dataset`` with ``prompt`` and ``completion``.
+        rows: a ``datasets.Dataset`` with answers in any format, or what was read of one.
         checkpoints: folder to write checkpoints to.
         options: fields of ``trl.SFTConfig``.
         lora: fields of ``peft.LoraConfig``, to train an adapter.
-        findings: takes up what is found in the completions.
+        findings: takes up what is found in the rows.
         text_tokens: special tokens that are words of a response, as for `vocab`.
+        eval_rows: held-out rows.
 
     Raises:
-        InputError: settings that cannot work, completions that teach what nobody wants, or an example that does not
-            fit the student's context.
+        InputError: settings that cannot work, answers that teach what nobody wants, or no row that can be used.
     """
     ensure_template(tokenizer)
-    stop = taught_stop(tokenizer)
-    completions = Completions(tokenizer, text_tokens=text_tokens)
-    texts = [completions.read(completion) for completion in rows["completion"]]
     findings = findings or FindingLog()
-    findings.add_all(completions.findings())
-    dataset = rows.map(
-        lambda row, number: sft_example(tokenizer, vocab, row["prompt"], texts[number], stop),
-        with_indices=True,
-        remove_columns=rows.column_names,
-        load_from_cache_file=False,
-    )
     arguments = sft_arguments(checkpoints, options)
     context = getattr(config_of(student), "max_position_embeddings", None)
-    check_fits(dataset, min(filter(None, (arguments.max_length, context)), default=None))
+    limit = min(filter(None, (arguments.max_length, context)), default=None)
+    learning = learning_of(options)
+    read = {"training": rows if isinstance(rows, SFTRows) else SFTRows.of(rows), "evaluation": eval_rows}
+    made = {
+        name: Examples.of(one, ExampleMaker(tokenizer, vocab, learning, text_tokens), learning, limit)
+        for name, one in read.items()
+        if one is not None
+    }
+    for examples in made.values():
+        findings.add_all(examples.findings)
     set_seed(arguments.seed)
+    dataset = made["training"].dataset
     with setting_up(), student_for_trl(student, arguments) as model:
         check_has_backbone(model["model"])
         trainer = ResumableSFTTrainer(
-            **model, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(lora)
+            **model,
+            args=arguments,
+            train_dataset=dataset,
+            eval_dataset=made["evaluation"].dataset if "evaluation" in made else None,
+            processing_class=tokenizer,
+            peft_config=lora_config(lora),
         )
     use_progress_bar(trainer, ProgressBar())
     trainer.findings, trainer.student_name = findings, name_of(student)
+    trainer.data = {name: examples.entry for name, examples in made.items()}
     trainer.usage = Usage(ModelFlops.of(trainer.model), {}, is_main_process=trainer.accelerator.is_main_process)
     trainer.findings.add_all(engine_findings(trainer.accelerator.distributed_type))
     trainer.findings.add_all(schedule_findings(arguments, len(dataset)))
@@ -207,6 +236,17 @@ def sft_trainer(
     if trainer.padding_free:
         check_apart(trainer.model, trainer.data_collator, dataset[0]["input_ids"])
     return trainer
+
+
+def learning_of(options: Mapping[str, Any]) -> Learning:
+    """What is learnt under fields of ``trl.SFTConfig``.
+
+    Example:
+        >>> learning_of({"assistant_only_loss": True})
+        Learning(completion_only=True, assistant_only=True)
+    """
+    completion_only = options.get("completion_only_loss")
+    return Learning(completion_only is not False, bool(options.get("assistant_only_loss")))
 
 
 def check_has_backbone(student: Any) -> None:
@@ -238,51 +278,17 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
     # TRL turns checkpointing on under the old name, about which transformers warns
     checkpointing = options.get("gradient_checkpointing", True)
     # TRL's own max_length would silently cut examples, with their stop token; packing needs a length
-    uncut = {} if options.get("packing") else {"max_length": None}
+    uncut = {"eval_packing": False} if options.get("packing") else {"max_length": None}
     defaults = {
         **uncut,
         "report_to": "none",
         "activation_checkpointing": checkpointing,
         "gradient_checkpointing": None,
     }
-    arguments = build(
-        SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **options, **cpu_options(options)}
-    )
+    given = {name: value for name, value in options.items() if name not in _OF_EXAMPLES}
+    arguments = build(SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **given, **cpu_options(options)})
     check_unsupported(arguments, UNSUPPORTED_IN_SFT)
     check_training(arguments)
     check_together(arguments.world_size)
     check_packing_strategy(arguments)
     return arguments
-
-
-def check_fits(examples: Any, limit: int | None) -> None:
-    """Check the length of every example, because a truncated one would teach the student never to stop.
-
-    Args:
-        examples: a ``datasets.Dataset`` with ``input_ids``.
-        limit: in tokens; None if there is none.
-
-    Raises:
-        InputError: an example is longer; the message names the first.
-    """
-    for row, ids in enumerate(examples["input_ids"] if limit is not None else []):
-        if len(ids) > limit:  # type: ignore[operator]  # never reached without a limit
-            raise InputError(
-                f"row {row} has {len(ids)} tokens, and the student's context or max_length is {limit}: leave it out, "
-                "or raise the limit."
-            )
-
-
-def sft_example(tokenizer: Any, vocab: ByteVocab, prompt: Any, completion: str, stop: int) -> dict[str, list[int]]:
-    """``input_ids`` and ``labels`` of one example; the labels of the prompt are IGNORED.
-
-    Args:
-        tokenizer: the student's; renders the prompt.
-        vocab: the student's; encodes the completion.
-        prompt: a text or messages.
-        completion: a text.
-        stop: token id that ends the response.
-    """
-    prompt_ids = render_prompt(tokenizer, prompt)
-    response = [*vocab.encode(completion).ids.tolist(), stop]
-    return {"input_ids": prompt_ids + response, "labels": [IGNORED] * len(prompt_ids) + response}

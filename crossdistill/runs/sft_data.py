@@ -9,20 +9,25 @@ from rich.progress import track
 
 from crossdistill.chat import ensure_template, render_prompt, template_effects, template_findings
 from crossdistill.chat.findings import Uses
+from crossdistill.chat.messages import Prompt
+from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.inspection.model_files import check_pair, num_ids
 from crossdistill.runs.config import SFTRunConfig
-from crossdistill.runs.data import load_rows
+from crossdistill.runs.data import load_formatted
 from crossdistill.runs.folder import RunFolder
-from crossdistill.runs.responses_file import ResponsesFile
+from crossdistill.runs.responses_file import ResponsesFile, Row
+from crossdistill.runs.sft_rows import Reason, SFTRows
 from crossdistill.teachers.base import WrittenResponse
 from crossdistill.teachers.writing import left_out_findings, write_responses
-from crossdistill.train.completions import NOTHING_WRITTEN, completion_text
+from crossdistill.train.completions import NOTHING_WRITTEN
+from crossdistill.train.data_format import DataFormat, as_prompts
 from crossdistill.train.loading import load_model, moved
-from crossdistill.train.preflight.data import check_prompts
+from crossdistill.train.preflight.data import check_prompts, prompts_to_render
+from crossdistill.train.preflight.datasets import GivenRows
 from crossdistill.train.preflight.models import check_budget, context_of
 from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.tokenizers import load_tokenizer
@@ -46,8 +51,8 @@ class RowSource(Protocol):
             InputError: the rows cannot be made.
         """
 
-    def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
-        """The rows, a ``datasets.Dataset`` with ``prompt`` and ``completion``.
+    def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> SFTRows:
+        """The rows.
 
         Args:
             folder: of the run.
@@ -69,23 +74,38 @@ class RowSource(Protocol):
 
 def row_source(config: SFTRunConfig) -> RowSource:
     """The source that a configuration names."""
-    return GivenResponses(config) if config.teacher is None else TeacherResponses(config, config.teacher)
+    if config.teacher is not None:
+        return TeacherResponses(config, config.teacher)
+    return GivenResponses(config, config.dataset, config.dataset_split)
+
+
+def eval_source(config: SFTRunConfig) -> RowSource | None:
+    """The source of the held-out rows; None if there are none."""
+    if config.eval_dataset is None:
+        return None
+    return GivenResponses(config, config.eval_dataset, config.eval_split, config.eval_rows)
 
 
 class GivenResponses:
-    """Responses from the data set."""
+    """Responses from a data set.
 
-    def __init__(self, config: SFTRunConfig):
-        self._rows = _load(config, {"prompt": config.prompt_column, "completion": config.completion_column})
-        for row, completion in enumerate(self._rows["completion"]):
-            completion_text(row, completion)
+    Args:
+        config: of the run; names the columns.
+        source: a file, a folder or a hub id.
+        split: of it.
+        limit: use only this many rows.
+    """
+
+    def __init__(self, config: SFTRunConfig, source: str, split: str, limit: int | None = None):
+        rows = load_formatted(source, split, config.dataset_name, config.columns)
+        self._rows = SFTRows.of(rows if limit is None else rows.take(limit), f"the data set {source}")
 
     def check(self, student: Reader, findings: FindingLog) -> None:
-        """Check that the student can read the prompts."""
+        """Check that the student can read the rows."""
         check_text_tokens(student.text_tokens, {"student": student.renderer.tokenizer})
-        check_prompts_of(self._rows, RowCheck(student, log=findings))
+        check_rows(self._rows, RowCheck(student, log=findings))
 
-    def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
+    def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> SFTRows:
         """The rows of the data set."""
         return self._rows
 
@@ -100,7 +120,9 @@ class TeacherResponses:
     def __init__(self, config: SFTRunConfig, teacher: str):
         check_pair(config.student, teacher)
         self._config, self._teacher = config, teacher
-        self._prompts = _load(config, {"prompt": config.prompt_column})
+        rows = load_formatted(config.dataset, config.dataset_split, config.dataset_name, config.columns)
+        self._prompts = as_prompts(rows, f"the data set {config.dataset}")
+        check_prompts(self._prompts, "the data")
 
     def check(self, student: Reader, findings: FindingLog) -> None:
         """Check that both can read the prompts, and that the teacher has room for `max_new_tokens` after each."""
@@ -112,13 +134,11 @@ class TeacherResponses:
         teacher = reader_of(self._teacher, "teacher", self._tokenizer, context, self._config.text_tokens)
         check_prompts_of(self._prompts, RowCheck(student, {"teacher": teacher}, budget, log=findings))
 
-    def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> Any:
+    def rows(self, folder: RunFolder, seed: int, findings: FindingLog) -> SFTRows:
         """The responses that ended within `max_new_tokens`; the others stay in the file only.
 
         The main process claims the folder and writes what is missing, also after an interruption; the others wait.
         """
-        from datasets import Dataset
-
         check_weights("teacher", self._teacher, _TEACHER_OPTIONS)
         file = self._file(self._path(folder), seed)
         with ending_together(folder.path):
@@ -130,14 +150,23 @@ class TeacherResponses:
         if silent:
             prompts = f"{len(responses)} prompts (the first in row {silent[0]})"
             findings.add(NOTHING_WRITTEN(count=len(silent), prompts=prompts))
-        finished = [row for row in responses if row["stopped"] and row["completion"].strip()]
-        if not finished:
+        cut = [number for number, row in enumerate(responses) if not row["stopped"] and number not in set(silent)]
+        return self._finished(responses, {Reason.EMPTY: silent, Reason.NOT_ENDED: cut})
+
+    def _finished(self, responses: Sequence[Row], left_out: dict[Reason, list[int]]) -> SFTRows:
+        """The responses that are not left out."""
+        from datasets import Dataset
+
+        numbers = sorted(set(range(len(responses))).difference(*left_out.values()))
+        if not numbers:
             raise InputError(
                 f"none of the teacher's {len(responses)} responses ended within max_new_tokens = "
                 f"{self._config.max_new_tokens} and holds a text: raise it, or use a teacher that answers and ends its "
                 "turns."
             )
-        return Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in finished])
+        data = Dataset.from_list([{name: responses[row][name] for name in ("prompt", "completion")} for row in numbers])
+        found = {reason: rows for reason, rows in left_out.items() if rows}
+        return SFTRows(data, numbers, DataFormat.PROMPT_COMPLETION, "the teacher's responses", found)
 
     def teacher_lengths(self, folder: RunFolder, seed: int) -> list[int]:
         """Of all responses, those that did not end as well; a response is counted as its text is encoded."""
@@ -197,13 +226,32 @@ def check_prompts_of(rows: Any, check: RowCheck) -> None:
     Raises:
         InputError: a model cannot read one.
     """
-    uses = Uses.of([row["prompt"] for row in check.check_all([rows])])
+    _look_at_templates([row["prompt"] for row in check.check_all([rows])], check)
+
+
+def check_rows(rows: SFTRows, check: RowCheck) -> None:
+    """Check that the student can read rows with answers, and look at what its template does.
+
+    Args:
+        rows: to check.
+        check: of the student alone.
+
+    Raises:
+        InputError: it cannot read one.
+    """
+    for number, text in rows.texts():
+        check.check_text(prompt_name(number), {"prompt": text})
+    if rows.data_format is DataFormat.TEXT:
+        return
+    numbered = list(rows.prompts())
+    chosen = [at for at, _ in prompts_to_render(GivenRows([{"prompt": prompt} for _, prompt in numbered], rows.what))]
+    for number, prompt in (numbered[at] for at in chosen):
+        check.check_rendering(prompt_name(number), {"prompt": prompt})
+    _look_at_templates([numbered[at][1] for at in chosen], check)
+
+
+def _look_at_templates(prompts: Sequence[Prompt], check: RowCheck) -> None:
+    uses = Uses.of(list(prompts))
     for reader in (check.student, *check.teachers.values()) if uses.messages else ():
         effects = template_effects(reader.renderer.tokenizer, reader.renderer.template_kwargs)
         check.log.add_all(template_findings(effects, reader.label, uses))
-
-
-def _load(config: SFTRunConfig, columns: dict[str, str]) -> Any:
-    rows = load_rows(config.dataset, config.dataset_split, config.dataset_name, columns)
-    check_prompts(rows, "the data")
-    return rows

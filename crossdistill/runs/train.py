@@ -25,7 +25,7 @@ from crossdistill.runs.accuracy import accuracy_curves
 from crossdistill.runs.before import EvaluationBefore, teacher_gap
 from crossdistill.runs.card_facts import GAP, facts_of_run
 from crossdistill.runs.config import RunConfig, build
-from crossdistill.runs.data import load_rows
+from crossdistill.runs.data import load_formatted, renamed
 from crossdistill.runs.during import EvaluationDuring
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.held_out import held_out, trained_on
@@ -35,6 +35,7 @@ from crossdistill.runs.meter import DistillationMeter
 from crossdistill.runs.run_file import SAMPLES_FILE, write_json
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
+from crossdistill.train.data_format import as_prompts
 from crossdistill.train.off_policy import GIVEN
 from crossdistill.train.resumable import ending_together
 
@@ -86,7 +87,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
         if trainer.accelerator.is_main_process:
             folder.claim(identity(config))
     if evaluates_before:
-        trainer.add_callback(EvaluationBefore(trainer, folder, stop))
+        trainer.add_callback(EvaluationBefore(trainer, folder, stop, teacher_gap))
     during = EvaluationDuring(trainer, DistillationMeter(trainer), tasks, folder, stop, config)
     trainer.add_callback(during)
     trainer.add_callback(stop)
@@ -217,18 +218,31 @@ def write_report_if_possible(folder: RunFolder, run: dict[str, Any], views: Sequ
 
 
 def _datasets(config: RunConfig) -> tuple[Any, Any]:
-    columns = {"prompt": config.prompt_column}
     needs_completions = config.train.get("on_policy_share", 1) < 1 and config.train.get("off_policy", GIVEN) == GIVEN
     completions = {"completion": config.completion_column} if needs_completions else {}
     if config.answer_column is not None and not config.train.get("reward"):
         raise InputError("answer_column is read by a reward, and there is none: set train.reward, or leave it out.")
     answers = {} if config.answer_column is None else {"answer": config.answer_column}
-    wanted = columns | completions | answers
-    prompts = load_rows(config.dataset, config.dataset_split, config.dataset_name, wanted)
+    prompts = renamed(load_prompts(config, config.dataset, config.dataset_split), config.dataset, completions | answers)
     if config.eval_dataset is None:
         return prompts, None
-    eval_prompts = load_rows(config.eval_dataset, config.eval_split, config.dataset_name, columns)
+    eval_prompts = load_prompts(config, config.eval_dataset, config.eval_split)
     return prompts, eval_prompts if config.eval_rows is None else eval_prompts.take(config.eval_rows)
+
+
+def load_prompts(config: RunConfig, source: str, split: str) -> Any:
+    """The prompts in a data set of any format, a ``datasets.Dataset`` with ``prompt``.
+
+    Args:
+        config: of the run; names the columns.
+        source: a file, a folder or a hub id.
+        split: of it.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    columns = {"prompt": config.prompt_column, "messages": config.messages_column}
+    return as_prompts(load_formatted(source, split, config.dataset_name, columns), f"the data set {source}")
 
 
 def lora_config(options: dict[str, Any] | None) -> Any:

@@ -100,9 +100,9 @@ def completion_text(row: int, completion: Any) -> str:
         '4'
     """
     if isinstance(completion, str):
-        text = _text_of_message(_parsed(completion))
+        text = text_of_message(_parsed(completion))
         return completion if text is None else text
-    text = _text_of_message(completion)
+    text = text_of_message(completion)
     if text is None:
         shown = repr(completion)
         raise NOT_A_TEXT.error(row=row, value=shown if len(shown) < 80 else shown[:77] + "...")
@@ -118,8 +118,13 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _text_of_message(completion: Any) -> str | None:
-    """The text of the only message, None if there is none or more to it."""
+def text_of_message(completion: Any) -> str | None:
+    """The text of the only message, None if there is none or more to it.
+
+    Example:
+        >>> text_of_message([{"role": "assistant", "content": "4"}])
+        '4'
+    """
     if not isinstance(completion, list) or len(completion) != 1 or not isinstance(completion[0], dict):
         return None
     message = completion[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from accelerate.utils import set_seed
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase, TrainerCallback
@@ -210,6 +211,12 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
     def student_vocab(self) -> ByteVocab:
         """The student's tokens as bytes."""
         return self.distiller.vocab
+
+    def begin_training(self) -> None:
+        """Training begins now: an evaluation before it changes neither its samples nor its time."""
+        set_seed(self.args.seed, device_specific=True)
+        self.distiller.timers.take()
+        self.usage.start()
 
     # ---- the step: TRL calls the first function once a rollout, the second for each micro-batch ---------------------
 

@@ -16,7 +16,6 @@ _COMPILED = (
     "out"
 )
 _TOKENISED = "examples are tokenised as rollouts are"
-_COMPLETION = "the loss is always that of the completion alone: leave it out"
 
 UNSUPPORTED = {
     "beta": "it belongs to the divergence of TRL's own trainer: choose an objective and its options",
@@ -34,18 +33,17 @@ UNSUPPORTED = {
 """Fields of ``CrossTokenizerConfig`` -> why they are refused, and what to do."""
 
 UNSUPPORTED_IN_SFT = {
-    "assistant_only_loss": _COMPLETION,
     "chat_template_path": f"{_TOKENISED}, with the student's own template: change that of its folder",
-    "completion_only_loss": _COMPLETION,
     "dataset_kwargs": f"{_TOKENISED}: leave it out",
-    "dataset_text_field": f"{_TOKENISED}: name the columns by prompt_column and completion_column",
+    "dataset_text_field": f"{_TOKENISED}: name the column of texts by text_column",
     "eos_token": f"{_TOKENISED}, with the student's own end of a turn: change its tokenizer",
+    "eval_packing": "each held-out row is evaluated by itself: leave it out",
     "truncation_mode": "no example is cut, because a cut one would teach the student never to stop: leave it out",
 }
 """Fields of ``trl.SFTConfig`` -> the same."""
 
 _OF_TOKENIZERS_TOO = {"revision", "trust_remote_code"}  # with which a tokenizer that is named is read
-_SAME_AS_DEFAULT = {"completion_only_loss": True, "pad_to_multiple_of": None}
+_SAME_AS_DEFAULT = {"eval_packing": False, "pad_to_multiple_of": None}
 
 
 def check_unsupported(args: Any, unsupported: Mapping[str, str]) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 from crossdistill import ByteVocab
 from crossdistill.chat import ensure_template
 from crossdistill.chat.renderer import PromptRenderer
-from crossdistill.chat.stop import taught_stop
 from crossdistill.errors import InputError
 from crossdistill.eval.task import TaskOptions
 from crossdistill.eval.tasks import get
@@ -24,7 +23,7 @@ from crossdistill.inspection.model_files import read_tokenizer, vocab_size
 from crossdistill.runs.data import load_rows
 from crossdistill.runs.held_out import prompt_text
 from crossdistill.runs.run_file import read_record, write_json
-from crossdistill.runs.sft import sft_example
+from crossdistill.runs.sft_examples import ExampleMaker
 from recipes.paper.overlap import Overlap
 
 COUNTS = "data.json"
@@ -226,15 +225,14 @@ class _Measure:
     def __init__(self, student: str):
         self._tokenizer = read_tokenizer(student)
         ensure_template(self._tokenizer)
-        self._vocab = ByteVocab.from_tokenizer(self._tokenizer, vocab_size(student))
         self._render = PromptRenderer(self._tokenizer, {}, []).render
-        self._stop = taught_stop(self._tokenizer)
+        self._maker = ExampleMaker(self._tokenizer, ByteVocab.from_tokenizer(self._tokenizer, vocab_size(student)))
 
     def prompt(self, question: str) -> int:
         return len(self._render(message(question)))
 
     def example(self, question: str, response: str) -> int:
-        return len(sft_example(self._tokenizer, self._vocab, message(question), response, self._stop)["input_ids"])
+        return len(self._maker.of_completion(message(question), response)["input_ids"])
 
 
 def message(text: str) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from crossdistill.chat import render_prompt
 from crossdistill.demo.run import TEACHERS, DemoSettings, as_conversation, asset, message, run_demo
 from crossdistill.demo.task import Problem
 from crossdistill.runs.data import load_rows
-from crossdistill.runs.sft import sft_example
+from crossdistill.runs.sft_examples import ExampleMaker
 
 SMALL = DemoSettings(steps=2, batch_size=8, num_test_problems=16, num_prompts=32)
 
@@ -81,7 +81,8 @@ def test_the_control_renders_prompts_as_the_test_does():
     row = load_rows(asset("sft.jsonl"))[0]
     conversation = as_conversation(row)["prompt"]
     assert conversation == message(Problem(row["prompt"], "", ""))
-    example = sft_example(tokenizer, ByteVocab.from_tokenizer(tokenizer), conversation, row["completion"], 3)
+    maker = ExampleMaker(tokenizer, ByteVocab.from_tokenizer(tokenizer))
+    example = maker.of_completion(conversation, row["completion"])
     prompt = render_prompt(tokenizer, conversation)
     assert example["input_ids"][: len(prompt)] == prompt
     assert tokenizer.decode(prompt) == f"<|user|>{row['prompt']}<|end|><|assistant|>"

@@ -20,7 +20,8 @@ from crossdistill.runs import sft_data
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.interrupt import Interrupted
 from crossdistill.runs.resumable_sft import example_lengths
-from crossdistill.runs.sft import IGNORED, sft, sft_example, sft_trainer
+from crossdistill.runs.sft import sft, sft_trainer
+from crossdistill.runs.sft_examples import IGNORED, ExampleMaker
 from crossdistill.teachers.writing import WrittenResponse
 from tests.models import MESSAGES, TEXTS, Pair
 
@@ -78,7 +79,7 @@ def test_example_is_tokenised_as_rollouts_are(pair):
     tokenizer = AutoTokenizer.from_pretrained(pair.student)
     vocab = ByteVocab.from_tokenizer(tokenizer)
     text = "naïve <|end|> 🤗"  # a text that spells a control token stays text
-    example = sft_example(tokenizer, vocab, MESSAGES[0], text, tokenizer.eos_token_id)
+    example = ExampleMaker(tokenizer, vocab).of_completion(MESSAGES[0], text)
     prompt = render_prompt(tokenizer, MESSAGES[0])
     response = example["input_ids"][len(prompt) :]
     assert example["input_ids"][: len(prompt)] == prompt
@@ -111,9 +112,9 @@ def test_loss_is_on_the_responses_alone(pair, data, output):
 
 def lengths_of(pair: Pair, data: str) -> list[int]:
     tokenizer = AutoTokenizer.from_pretrained(pair.student)
-    vocab = ByteVocab.from_tokenizer(tokenizer)
+    maker = ExampleMaker(tokenizer, ByteVocab.from_tokenizer(tokenizer))
     rows = Dataset.from_json(data)
-    examples = (sft_example(tokenizer, vocab, row["prompt"], row["completion"], tokenizer.eos_token_id) for row in rows)
+    examples = (maker.of_completion(row["prompt"], row["completion"]) for row in rows)
     return [len(example["input_ids"]) for example in examples]
 
 

@@ -12,7 +12,8 @@ from transformers import AutoTokenizer
 from crossdistill import ByteVocab, InputError
 from crossdistill.chat import render_prompt
 from crossdistill.runs.config import SFTRunConfig
-from crossdistill.runs.sft import sft, sft_example
+from crossdistill.runs.sft import sft
+from crossdistill.runs.sft_examples import ExampleMaker
 from tests.models import MESSAGES, Pair
 
 RENDERED = "<|user|>Hi<|end|><|assistant|>"
@@ -45,11 +46,11 @@ def table(path: Path, prompts: list[str]) -> Path:
 @pytest.mark.parametrize("prompt", [MESSAGES[0], BEGUN])
 def test_examples_of_any_form_are_rendered_alike(pair, prompt):
     tokenizer = AutoTokenizer.from_pretrained(pair.student)
-    vocab, stop = ByteVocab.from_tokenizer(tokenizer), tokenizer.eos_token_id
-    plain = sft_example(tokenizer, vocab, prompt, "42", stop)
+    maker = ExampleMaker(tokenizer, ByteVocab.from_tokenizer(tokenizer))
+    plain = maker.of_completion(prompt, "42")
     assert plain["input_ids"][: len(render_prompt(tokenizer, prompt))] == render_prompt(tokenizer, prompt)
     for form in (json.dumps(prompt), str(prompt), [{**message, "tool_calls": None} for message in prompt]):
-        assert sft_example(tokenizer, vocab, form, "42", stop) == plain
+        assert maker.of_completion(form, "42") == plain
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -14,10 +14,10 @@ from crossdistill.integrations.verl.data import longest_prompt, write_prompts
 from crossdistill.integrations.verl.dropout import dropout_settings
 from crossdistill.integrations.verl.run_file import Launch, arguments_of, nested, verl_settings
 from crossdistill.runs.config import RunConfig
-from crossdistill.runs.data import load_rows
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.identity import identity
 from crossdistill.runs.run_file import write_json
+from crossdistill.runs.train import load_prompts
 
 CONFIG = "verl.yaml"
 
@@ -81,7 +81,7 @@ def _prompts(config: RunConfig, args: Any, path: Path) -> tuple[list[Any], str]:
     is_train = path.stem == "train"
     source = config.dataset if is_train else config.eval_dataset or ""
     split = config.dataset_split if is_train else config.eval_split
-    rows = load_rows(source, split, config.dataset_name, {"prompt": config.prompt_column})
+    rows = load_prompts(config, source, split)
     if not is_train and config.eval_rows is not None:
         rows = rows.select(range(min(config.eval_rows, len(rows))))
     kept = [name for name in ("prompt", "answer", COLUMN) if name in rows.column_names]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from crossdistill.findings import Kind, Severity, When
+from crossdistill.train.data_format import as_prompts, prompt_columns, prompt_row
 from crossdistill.train.stream import Stream
 
 SEVERAL_SPLITS = Kind(
@@ -95,6 +96,34 @@ class GivenRows(torch.utils.data.Dataset[Any]):
         return (self[number] for number in range(len(self)))
 
 
+class PromptStream:
+    """Streamed rows of any format, each with its ``prompt``.
+
+    Args:
+        source: the rows; it can be iterated anew.
+        what: what messages call it, such as "the training data".
+
+    Attributes:
+        column_names: of its rows; None if they are not known.
+
+    Example:
+        >>> stream = PromptStream([{"messages": [{"role": "user", "content": "Hi!"}]}], "the training data")
+        >>> [row["prompt"] for row in stream]
+        [[{'role': 'user', 'content': 'Hi!'}]]
+    """
+
+    def __init__(self, source: Any, what: str):
+        self._source = source
+        self._what = what
+        columns = getattr(source, "column_names", None)
+        self.column_names = None if columns is None else prompt_columns(columns)
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, row in enumerate(self._source):
+            is_other = isinstance(row, Mapping) and "prompt" in prompt_columns(row) and "prompt" not in row
+            yield prompt_row(row, number, self._what) if is_other else row
+
+
 def as_data(given: Any, what: str) -> Any:
     """A data set that can be checked and trained on.
 
@@ -119,15 +148,17 @@ def as_data(given: Any, what: str) -> Any:
         first = "train" if "train" in splits else splits[0]
         raise SEVERAL_SPLITS.error(what=what, kind=type(given).__name__, splits=", ".join(splits), first=first)
     if isinstance(given, IterableDataset):
-        return Stream.behind(given) or Stream(given.with_format(None), what)
+        return Stream.behind(given) or Stream(PromptStream(given.with_format(None), what), what)
     if isinstance(given, torch.utils.data.IterableDataset):
-        return Stream(given, what, can_peek=False)  # it may wait for rows, or give them to its first reader alone
+        return Stream(
+            PromptStream(given, what), what, can_peek=False
+        )  # it may wait for rows, or give them to its first reader alone
     if isinstance(given, torch.utils.data.Dataset):
         if not hasattr(given, "__len__"):
             raise NO_LENGTH.error(what=what, kind=type(given).__name__)
-        return GivenRows(given, what)
+        return _with_prompts(GivenRows(given, what), what)
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
-        return GivenRows(given, what)
+        return _with_prompts(GivenRows(given, what), what)
     raise NO_DATA_SET.error(what=what, kind=_kind(given), hint=_HINTS.get(type(given).__name__, ""))
 
 
@@ -150,8 +181,15 @@ def as_read(data: Any) -> Any:
 def _plain(table: Any, what: str) -> Any:
     """A table whose rows are Python's own values; a function that makes its rows is called for each."""
     if table.format["type"] == "custom":
-        return GivenRows(table, what)
-    return table if table.format["type"] is None else table.with_format(None)
+        return _with_prompts(GivenRows(table, what), what)
+    plain = table if table.format["type"] is None else table.with_format(None)
+    return as_prompts(plain, what) if len(plain) else plain
+
+
+def _with_prompts(rows: GivenRows, what: str) -> GivenRows:
+    if not len(rows) or "prompt" in rows.column_names:
+        return rows
+    return GivenRows([prompt_row(row, number, what) for number, row in enumerate(rows)], what)
 
 
 def _row(rows: Any, number: int, what: str) -> Any:
