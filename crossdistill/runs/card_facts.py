@@ -9,6 +9,7 @@ from typing import Any
 from crossdistill.runs.accuracy import accuracy_curves
 from crossdistill.runs.config import RunConfig, SFTRunConfig
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.held_out_loss import HELD_OUT_LOSS
 
 GAP = "teacher gap, nats per byte"
 
@@ -27,7 +28,8 @@ def facts_of_run(folder: RunFolder, config: RunConfig | SFTRunConfig) -> dict[st
         "accuracy": accuracy_curves(folder),
     }
     if folder.before.exists():
-        facts |= {"metric": GAP, "metrics": {"before": json.loads(folder.before.read_text())}}
+        metric = HELD_OUT_LOSS if isinstance(config, SFTRunConfig) else GAP
+        facts |= {"metric": metric, "metrics": {"before": json.loads(folder.before.read_text())}}
     return facts
 
 

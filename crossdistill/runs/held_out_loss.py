@@ -10,6 +10,9 @@ from torch import Tensor
 
 from crossdistill.runs.before import interval
 
+HELD_OUT_LOSS = "held-out loss, nats per token"
+"""The metric of a run of SFT."""
+
 
 @dataclass
 class LossOfRows:

@@ -25,7 +25,7 @@ from crossdistill.runs.during import EvaluationDuring
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.forecast import without_weights
 from crossdistill.runs.held_out import held_out, trained_on
-from crossdistill.runs.held_out_loss import held_out_loss
+from crossdistill.runs.held_out_loss import HELD_OUT_LOSS, held_out_loss
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.meter import SFTMeter
 from crossdistill.runs.packing import check_apart, check_packing_strategy
@@ -51,8 +51,6 @@ from crossdistill.train.preflight.weights import check_weights
 from crossdistill.train.resumable import ending_together
 from crossdistill.train.unsupported import UNSUPPORTED_IN_SFT, check_unsupported
 
-HELD_OUT_LOSS = "held-out loss, nats per token"
-"""The metric of run.json."""
 _OF_EXAMPLES = ("assistant_only_loss", "completion_only_loss")
 """Fields of ``trl.SFTConfig`` that the examples' labels follow; TRL would look for columns that are labels by now."""
 

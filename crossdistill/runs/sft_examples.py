@@ -253,6 +253,7 @@ class Examples:
             InputError: a row cannot be used, or none can.
         """
         learning.check(rows)
+        left_out_findings(rows, rows.left_out, limit)  # before tokens are counted: none may be left
         made = rows.data.map(
             lambda row, at: maker.make(row, rows.numbers[at], rows.data_format),
             with_indices=True,

@@ -270,19 +270,10 @@ def test_columns_are_needed(pair, output, tmp_path, column):
     assert not output.exists()
 
 
-@pytest.mark.parametrize("completion", [7, None])
-def test_a_completion_that_is_no_text_is_refused_before_the_folder_is_claimed(pair, output, tmp_path, completion):
+def test_a_completion_that_is_no_text_is_refused_before_the_folder_is_claimed(pair, output, tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps({"prompt": "one", "completion": completion}) + "\n")
-    with pytest.raises(InputError, match=rf"the completion of row 0 is {completion}: it must be a text"):
-        sft(config(pair, str(path)), output)
-    assert not (output / "config.json").exists()
-
-
-def test_no_example_is_cut(pair, output, tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps({"prompt": "one", "completion": "long " * 200}) + "\n")
-    with pytest.raises(InputError, match=r"row 0 has \d+ tokens, and the student's context or max_length is 128"):
+    path.write_text(json.dumps({"prompt": "one", "completion": 7}) + "\n")
+    with pytest.raises(InputError, match="the completion of row 0 is 7: it must be a text"):
         sft(config(pair, str(path)), output)
     assert not (output / "config.json").exists()
 
@@ -346,7 +337,7 @@ def test_a_completions_own_end_is_taught_once(pair, output, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("completions", "said"),
     [
-        (["one", "", " \n"], r"2 of 3 completions are empty \(rows 1, 2\): leave these rows out"),
+        (["", " \n"], r"no row of .* can be used \(2 empty \(rows 0, 1\)\)"),
         (["one<|eot_id|>", "two<|eot_id|>"], r"2 of 2 completions begin or end with <\|eot_id\|>"),
         ([[{"role": "user", "content": "one"}]], r"the completion of row 0 is \[.*: it must be a text"),
     ],
@@ -376,7 +367,7 @@ def test_what_a_teacher_leaves_empty_is_left_out(pair, data, output, monkeypatch
     monkeypatch.setattr(sft_data, "write_responses", written)
     run = sft(config(pair, data, teacher=pair.teacher, train={**TRAIN, "max_steps": 1}), output)
     assert run["num_examples"] == 6
-    assert [finding["kind"] for finding in run["findings"]] == ["nothing_written"]
+    assert [finding["kind"] for finding in run["findings"]] == ["nothing_written", "rows_left_out"]
     assert "in answer to 2 of 8 prompts (the first in row 0)" in caplog.text
 
 
@@ -405,5 +396,7 @@ def test_what_a_template_does_is_told_and_kept(pair, data, output, fixed_teacher
     tokenizer["model"]["dropout"] = 0.3
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     run = sft(config(pair, data, teacher=str(folder), max_new_tokens=20, train={**TRAIN, "max_steps": 1}), output)
-    assert [finding["kind"] for finding in run["findings"]] == ["tokenizer_sampling_off", "no_generation_prompt"]
+    found = [finding["kind"] for finding in run["findings"]]
+    assert found == ["tokenizer_sampling_off", "no_generation_prompt", "rows_left_out"]
+    assert run["data"]["training"]["left_out"] == {"not_ended": 2}
     assert caplog.text.count("the teacher's chat template has no generation prompt") == 1

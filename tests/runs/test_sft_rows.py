@@ -27,6 +27,7 @@ TRAIN = {
     "save_strategy": "no",
 }
 ROWS = [{"prompt": prompt, "completion": text} for prompt, text in zip(MESSAGES, TEXTS, strict=True)]
+EVERY = "every token"
 NULLS = dict.fromkeys(("prompt", "completion", "messages"))
 TOO_LONG = {"prompt": MESSAGES[0], "completion": "long " * 200}
 
@@ -125,10 +126,10 @@ def test_no_row_that_fits_is_refused(pair, output, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "options", "learnt"),
     [
-        ([{"messages": [*prompt, *said("four")]} for prompt in MESSAGES], {}, "every token"),
-        ([{"text": text} for text in TEXTS], {}, "every token"),
-        ([{"turns": [*one, *said("four")], "prompt": "x"} for one in MESSAGES], {"messages_column": "turns"}, "every token"),
-        ([{"story": text, "text": "x"} for text in TEXTS], {"text_column": "story"}, "every token"),
+        ([{"messages": [*prompt, *said("four")]} for prompt in MESSAGES], {}, EVERY),
+        ([{"text": text} for text in TEXTS], {}, EVERY),
+        ([{"turns": [*one, *said("four")], "prompt": "x"} for one in MESSAGES], {"messages_column": "turns"}, EVERY),
+        ([{"story": text, "text": "x"} for text in TEXTS], {"text_column": "story"}, EVERY),
     ],
     ids=["messages", "text", "messages_column", "text_column"],
 )  # fmt: skip

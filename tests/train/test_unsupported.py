@@ -29,12 +29,11 @@ SET: dict[str, Any] = {
     "train_sampling_strategy": "group_by_length",
 }
 SET_IN_SFT: dict[str, Any] = {
-    "assistant_only_loss": True,
     "chat_template_path": "template.jinja",
-    "completion_only_loss": False,
     "dataset_kwargs": {"skip_prepare_dataset": True},
     "dataset_text_field": "prompt",
     "eos_token": "<|user|>",
+    "eval_packing": True,
     "truncation_mode": "none",
 }
 
