@@ -16,6 +16,7 @@ from crossdistill.cli.commands import (
     demo,
     doctor,
     eval,
+    export,
     init,
     inspect,
     report,
@@ -31,7 +32,7 @@ from crossdistill.errors import InputError
 app = typer.Typer(
     help="On-policy distillation across tokenizers.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for module in (demo, inspect, init, align, train, sft, eval, compare, arena, report, doctor, verl_config):
+for module in (demo, inspect, init, align, train, sft, export, eval, compare, arena, report, doctor, verl_config):
     app.command(name=module.__name__.rsplit(".", 1)[-1].replace("_", "-"))(module.command)
 verl_arguments = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command(name="verl-run", context_settings=verl_arguments)(verl_run.command)

@@ -12,6 +12,7 @@ from crossdistill.eval.grading.verdict import Verdict
 from crossdistill.eval.problem import Problem
 from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
+from crossdistill.extras import require
 from crossdistill.findings import Finding, Kind, Severity, When
 from crossdistill.runs.eval_tasks import EvalTaskTable
 from crossdistill.train.whole import check_not_zero3
@@ -101,9 +102,10 @@ def held_out(tables: Mapping[str, EvalTaskTable] | None, args: Any) -> list[Held
 
     Raises:
         InputError: an unknown task, problems that cannot be read, or a grader that does not work on this machine;
-            or ZeRO-3, under which no process has the whole student.
+            the extra `eval` is missing; or ZeRO-3, under which no process has the whole student.
     """
     if tables:
+        require("eval", user="an evaluation during training (eval_tasks)")
         check_not_zero3()
     template_kwargs = getattr(args, "chat_template_kwargs", None) or {}
     return read_tasks(tables or {}, template_kwargs, is_grading=args.process_index == 0)

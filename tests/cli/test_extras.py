@@ -128,3 +128,10 @@ def test_a_missing_module_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatc
 def test_a_comparison_needs_the_extra_eval(tmp_path: Path) -> None:
     found = message(run("compare", str(tmp_path), absent=("scipy",)))
     assert found == "this command needs scipy, which is not installed: pip install 'crossdistill[eval]'"
+
+
+def test_the_demo_needs_the_extra_eval(tmp_path: Path) -> None:
+    """Before it trains: it measures accuracies at the end."""
+    found = message(run("demo", "--output", str(tmp_path / "demo"), absent=("scipy",)))
+    assert found == "this command needs scipy, which is not installed: pip install 'crossdistill[eval]'"
+    assert not (tmp_path / "demo").exists()

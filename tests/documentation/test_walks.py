@@ -14,6 +14,7 @@ from tests.snippets import PAGES, Shown, walk
 
 FROM_AN_EMPTY_FOLDER = ("README.md", "docs/quickstart.md")
 WITH_FILES = (
+    "docs/after-training.md",
     "docs/inspect.md",
     "docs/objectives.md",
     "docs/own-objective.md",
@@ -24,7 +25,6 @@ WITH_FILES = (
 MAX_STEPS = 2
 NOT_RUN = {
     # page, or command line of a page that is run -> why it is only parsed, in test_commands.py
-    "docs/after-training.md": "a run that has ended, and the hub; tests/server/test_export.py exports",
     "docs/arena.md": "a run of every method under several seeds; tests/arena runs small ones",
     "docs/comparison.md": "compares runs of hours; tests/cli/test_compare.py compares small ones",
     "docs/costs.md": "runs of hours; tests/cli/test_report.py reports on small ones",
@@ -40,8 +40,14 @@ NOT_RUN = {
     "docs/several-gpus.md": "several GPUs; run by `make test-engines` on CPUs",
     "docs/verl.md": "an environment with verl; run by `make test-verl`",
     "crossdistill demo --output runs/demo": "minutes; tests/demo runs its parts",
+    "crossdistill eval runs/first/model --task gsm8k --output evaluations/first": "a data set of the hub",
+    "crossdistill compare runs/first runs/second": "compares runs with evaluations, as in docs/comparison.md",
     "crossdistill eval MODEL --task gsm8k --task math500 --limit 200": "data sets of the hub",
     "crossdistill eval MODEL --preset paper": "data sets of the hub",
+    "crossdistill eval MODEL --task reasoning_gym:countdown --param size=50": (
+        "prompts longer than a tiny model's context; tests/eval/tasks/test_reasoning_gym.py makes them"
+    ),
+    "crossdistill eval MODEL --task reasoning_gym:chain_sum --param size=200 --param max_terms=4 --seed 7": "likewise",
     "crossdistill init STUDENT TEACHER [--dataset prompts.jsonl] [--output run.toml] [--lora] [--memory GIB]": (
         "a synopsis; run from docs/quickstart.md"
     ),

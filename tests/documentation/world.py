@@ -29,11 +29,13 @@ def with_models(folder: Path) -> Path:
 
 
 def with_files(folder: Path) -> Path:
-    """Write prompts, problems, responses, a text and a run file."""
+    """Write prompts, problems, responses, a text and the file of a run that trains an adapter."""
     rows = [{"prompt": prompt, "response": "forty-two"} for prompt in MESSAGES]
     for name, content in {"prompts": PROBLEMS, "problems": PROBLEMS, "rows": rows}.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
     (folder / "text.bin").write_bytes(b"caf\xc3\xa9 \xff")
     table = "".join(f'{name} = "{value}"\n' for name, value in RUN.items())
-    (folder / "run.toml").write_text(f"{table}[train]\nmax_completion_length = 8\nper_device_train_batch_size = 2\n")
+    (folder / "run.toml").write_text(
+        f"{table}[train]\nmax_completion_length = 8\nper_device_train_batch_size = 2\n[lora]\nr = 4\n"
+    )
     return folder

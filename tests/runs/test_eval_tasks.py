@@ -7,7 +7,7 @@ from crossdistill.eval.sampling import Sampling
 from crossdistill.integrations.verl.honoured import refuse
 from crossdistill.runs.config import RunConfig, SFTRunConfig, read_config
 from crossdistill.runs.eval_tasks import EvalTaskTable
-from crossdistill.runs.held_out import prompt_text
+from crossdistill.runs.held_out import held_out, prompt_text
 
 NEEDED = {"student": "s", "teacher": "t", "dataset": "d"}
 OF_TASK = Sampling(k=8, temperature=0.6, top_p=0.95, max_tokens=1024, template_kwargs={"a": 1})
@@ -74,6 +74,13 @@ def test_greedy_unless_told():
 def test_verl_refuses_them():
     with pytest.raises(InputError, match="eval_tasks cannot be honoured by verl"):
         refuse(read('eval_tasks=["gsm8k"]'), args=None)
+
+
+def test_they_need_the_extra_eval(monkeypatch):
+    """Before anything is loaded: a grader may need its modules for one answer and not for another."""
+    monkeypatch.setattr("crossdistill.extras.find_spec", lambda module: None if module == "math_verify" else module)
+    with pytest.raises(InputError, match=r"eval_tasks.* needs math_verify, .*crossdistill\[eval\]"):
+        held_out({"gsm8k": EvalTaskTable()}, args=None)
 
 
 def test_the_text_of_a_prompt_is_what_the_user_says():

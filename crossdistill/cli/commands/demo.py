@@ -30,6 +30,7 @@ def command(
     tokens. Prints before, after, control and teacher with 95 % intervals, and writes run.json and report.html.
     """
     require("train")
+    require("eval", "filelock", "scipy")
     os.environ["HF_HUB_OFFLINE"] = "1"  # set before the libraries read it; everything comes with the package
     from crossdistill.demo.run import DEFAULTS, run_demo
 
