@@ -1,6 +1,7 @@
 """The pages that a reader follows run as they stand, from top to bottom, on tiny models under the names of the real."""
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,7 @@ def follow(page: str) -> None:
         if shown.language == "command" and shown.text not in NOT_RUN:
             result = run(*shown.arguments)
             assert result.code == 0, (shown.text, result.err)
+            shutil.rmtree("crossdistill-eval", ignore_errors=True)  # lines that name no output are alternatives
         elif name := file_of(shown):
             Path(name).write_text(shown.text, encoding="utf-8")
         elif shown.language == "python":
