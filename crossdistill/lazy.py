@@ -10,12 +10,12 @@ def names_of(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         package: ``__name__`` of the package.
-        homes: name -> the submodule that defines it.
+        homes: name -> the module that defines it, relative to the package: "base", or ".errors" beside the package.
     """
 
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{homes[name]}"), name)
+        return getattr(import_module(f".{homes[name]}", package), name)
 
     return load

@@ -48,6 +48,7 @@ ABOVE_THE_CORE = {
         "recipes",
         "test_documentation.py",
         "tools/test_finding_tables.py",
+        "tools/test_key_tables.py",
         "verl",
     ],
     "served": [

@@ -33,7 +33,7 @@ LAYERS = (
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 # they import nothing of the package but each other
-ANYWHERE = {"costs", "errors", "extras", "files", "findings", "flops", "json_rows", "space"}
+ANYWHERE = {"costs", "errors", "extras", "files", "findings", "flops", "json_rows", "keys", "space"}
 ENGINES = ("trl", "accelerate", "peft", "datasets")
 ABOVE_ENGINES = LEVEL["report"]  # layers from here on may import an engine
 MAY_IMPORT = {"eval": {"datasets"}}  # the problems of tasks are data sets
@@ -145,10 +145,49 @@ LOADED = "print(*sorted({name.partition('.')[0] for name, module in sys.modules.
 
 
 def test_import_is_light():
+    without = fresh(f"{LOADED}").split()  # what the interpreter itself loads at its start
     loaded = set(fresh(f"import crossdistill\n{LOADED}").split())
-    foreign = loaded - set(sys.stdlib_module_names)
-    assert {"crossdistill", "numpy"} <= foreign
-    assert not foreign & {"torch", "transformers", "tokenizers", "pydantic", "rich", *ENGINES}
+    assert loaded - set(without) - set(sys.stdlib_module_names) == {"crossdistill"}
+
+
+@pytest.mark.parametrize("before", ["", "import crossdistill.align.alignment, crossdistill.tokens"])
+def test_the_face_has_the_function_align_and_not_its_folder(before):
+    assert fresh(f"{before}\nfrom crossdistill import align\nprint(align.__name__)").strip() == "align"
+
+
+NAMES_A_RUN = ["--set", "student=s", "--set", "teacher=t", "--set", "dataset=d"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["train", "--help"], 0),
+        (["train", "--keys"], 0),
+        (["sft", "--keys", "rate"], 0),
+        (["arena", "--keys"], 0),
+        (["train", *NAMES_A_RUN, "--set", "max_steps=5"], 2),
+        (["train", *NAMES_A_RUN, "--set", "train.learning_rat=5"], 2),
+        (["sft", *NAMES_A_RUN[:2], "--set", "lora.rr=5"], 2),
+        (["train", "there/is/none.toml"], 2),
+        (["align", "org/student"], 2),
+    ],
+)
+def test_commands_that_need_no_engine_load_none(arguments, code):
+    """Seconds of every call: help, lists of keys, and what is wrong with a file."""
+    program = f"""
+from crossdistill.cli import main
+sys.argv[1:] = {arguments}
+try:
+    main()
+except SystemExit as end:
+    assert end.code == {code}, end.code
+print("loaded", *sys.modules)
+"""
+    loaded = fresh(program).rpartition("loaded ")[2].split()
+    assert "crossdistill.cli.app" in loaded
+    assert not {"torch", "transformers", *ENGINES} & {*loaded}
 
 
 def test_tokens_and_align_load_numpy_alone(imports_by_module):

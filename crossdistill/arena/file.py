@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from crossdistill.runs.config import LoraTable, read_config, sft_fields
+from crossdistill.keys.table import Table
+from crossdistill.runs.config import read_config
 from crossdistill.runs.eval_tasks import EvalTaskTable
+from crossdistill.runs.keys import LORA, SFT_TRAIN, TRAIN
+from crossdistill.runs.tables import File
 
 Control = Literal["sft", "seqkd", "same_tokenizer"]
 CONTROLS: tuple[Control, ...] = ("sft", "seqkd", "same_tokenizer")
@@ -19,11 +22,19 @@ _SET_BY_CELLS = {"learning_rate": "rates", "seed": "seeds and tuning_seed"}
 """Keys of [train] that differ between the runs of one method -> the keys of the file that set them."""
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+ARENA_FILE = (
+    Table("", __name__, "ArenaFile"),
+    Table("tasks.NAME", __name__, "TaskTable"),
+    Table("pairs.NAME", __name__, "PairTable"),
+    Table("methods.NAME", __name__, "MethodTable"),
+    Table("[claims]", __name__, "ClaimTable"),
+    TRAIN,
+    LORA,
+)
+"""Tables of the file of ``crossdistill arena``."""
 
 
-class TaskTable(_File):
+class TaskTable(File):
     """A task: a table ``[tasks.NAME]``."""
 
     prompts: str = Field(description="Training prompts: a file, a saved data set's folder or a hub id.")
@@ -41,7 +52,7 @@ class TaskTable(_File):
     )
 
 
-class PairTable(_File):
+class PairTable(File):
     """A student and a teacher on a task: a table ``[pairs.NAME]``."""
 
     task: str = Field(description="Name of one of [tasks].")
@@ -54,7 +65,7 @@ class PairTable(_File):
     train: dict[str, Any] = Field(default_factory=dict, description="Keys of [train] that differ for this pair.")
 
 
-class MethodTable(_File):
+class MethodTable(File):
     """A method: a table ``[methods.NAME]``, empty if the name is an objective's."""
 
     objective: str | None = Field(default=None, description="Its objective, if the table has another name.")
@@ -66,7 +77,7 @@ class MethodTable(_File):
     pairs: list[str] | None = Field(default=None, description="The pairs that it is run on; all if left out.")
 
 
-class ClaimTable(_File):
+class ClaimTable(File):
     """Something that is said of two methods, to be answered on every pair that has both: a table ``[[claims]]``."""
 
     claim: str = Field(description="In a few words, such as: on-policy distillation is better than SFT.")
@@ -75,8 +86,11 @@ class ClaimTable(_File):
     source: str | None = Field(default=None, description="Who says so, with its figures.")
 
 
-class ArenaFile(_File):
+class ArenaFile(File):
     """The file of ``crossdistill arena``; each field's description is its documentation."""
+
+    tables: ClassVar = ARENA_FILE
+    settings: ClassVar = {"lora": LORA}
 
     seeds: list[int] = Field(min_length=1, description="Seeds of the runs that are compared.")
     tuning_seed: int = Field(description="Seed of the runs that the rates are chosen by; none of the others.")
@@ -97,7 +111,7 @@ class ArenaFile(_File):
     train: dict[str, Any] = Field(
         default_factory=dict, description="Settings of all runs: fields of CrossTokenizerConfig. max_steps is needed."
     )
-    lora: LoraTable = Field(
+    lora: dict[str, Any] | None = Field(
         default=None,
         description="Train a LoRA adapter in every run, those of the controls too: any field of peft.LoraConfig.",
     )
@@ -187,7 +201,7 @@ class ArenaFile(_File):
 
     def sft_settings(self, pair: str) -> dict[str, Any]:
         """The settings of the SFT controls: those of all runs that SFT knows, and its own."""
-        known = sft_fields()
+        known = SFT_TRAIN.names
         shared = {**self.train, **self.pairs[pair].train}
         return {**{key: value for key, value in shared.items() if key in known}, **self.sft}
 
@@ -227,17 +241,3 @@ def _found(folder: Path, name: str) -> str:
     """A path relative to the file's folder if there is one; a hub id, a URL or another path as it is."""
     beside = folder / name
     return str(beside) if beside.exists() else name
-
-
-def described(table: type[BaseModel]) -> dict[str, str]:
-    """Keys of a table -> their meaning."""
-    return {name: field.description or "" for name, field in table.model_fields.items()}
-
-
-TABLES: dict[str, type[BaseModel]] = {
-    "tasks.NAME": TaskTable,
-    "pairs.NAME": PairTable,
-    "methods.NAME": MethodTable,
-    "[claims]": ClaimTable,
-}
-"""Tables of the file, for lists of keys."""

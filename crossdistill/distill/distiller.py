@@ -37,8 +37,9 @@ from crossdistill.distill.group_rewards import (
 from crossdistill.distill.groups import check_groups, check_turns, no_tools
 from crossdistill.distill.loss import loss_of
 from crossdistill.distill.multi_teacher import MultiTeacherScorer
+from crossdistill.distill.names import ONE_TEACHER
 from crossdistill.distill.pending import PendingBatch
-from crossdistill.distill.response import ONE_TEACHER, ScoredBatch, ScoredResponse
+from crossdistill.distill.response import ScoredBatch, ScoredResponse
 from crossdistill.distill.rollout import Rollout, pad
 from crossdistill.distill.routing import COLUMN, Routing
 from crossdistill.distill.scorer import ResponseScorer, pair_of

@@ -26,9 +26,10 @@ import numpy as np
 from crossdistill.align.coverage import Count
 from crossdistill.chat import Response
 from crossdistill.distill.aligned_batch import with_chunks
+from crossdistill.distill.names import REFERENCE
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.rollout import Turn
-from crossdistill.distill.routing import REFERENCE, Weights
+from crossdistill.distill.routing import Weights
 from crossdistill.distill.scorer import PendingScores, ResponseScorer
 from crossdistill.distill.student import StudentLogprobs
 from crossdistill.objectives.base import Objective

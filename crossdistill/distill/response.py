@@ -11,6 +11,7 @@ from crossdistill.align import Alignment, Coverage, DropReason
 from crossdistill.align.coverage import Count
 from crossdistill.chat import Response
 from crossdistill.chat.messages import Prompt
+from crossdistill.distill.names import ONE_TEACHER
 from crossdistill.distill.rollout import Rollout
 from crossdistill.objectives.shared.inputs import AlignedBatch
 from crossdistill.paired import PairedTokenization
@@ -60,10 +61,6 @@ class AlignedResponse:
     def teacher_positions(self) -> np.ndarray:
         """Positions of its teacher tokens in ``encoding.ids``, int64."""
         return self.paired.teacher_positions
-
-
-ONE_TEACHER = "teacher"
-"""Name of a run's only teacher."""
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossdistill.chat.messages import Prompt, text_of
+from crossdistill.distill.names import REFERENCE
 from crossdistill.errors import InputError
 from crossdistill.objectives import Objective
 
 COLUMN = "teacher"
 """Column of the data that names a row's teacher."""
-
-REFERENCE = "reference"
-"""Name of the teacher whose advantages are subtracted."""
 
 Weights = Mapping[str, float]
 """Teacher -> its share of the signal, above 0; they sum to 1. A reference has -1 on top."""

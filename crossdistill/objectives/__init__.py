@@ -1,6 +1,6 @@
 """Training objectives: one file per method, chosen by name.
 
-A new method is a subclass of :class:`Objective` in a file of this folder and one line in ``registry.py``; one that does
+A new method is a subclass of :class:`Objective` in a file of this folder and one line in ``names.py``; one that does
 not come with the package is named by its import path.
 """
 

@@ -9,24 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from crossdistill import import_path
 from crossdistill.errors import InputError
 from crossdistill.objectives.base import Objective, check_objective
+from crossdistill.objectives.names import HOMES
 
-_METHODS = {
-    "alm": "alm:ALM",
-    "bld": "bld:BLD",
-    "bpm": "bpm:BPM",
-    "cdm": "cdm:CDM",
-    "dpca": "dpca:DPCA",
-    "escd": "escd:ESCD",
-    "gkd": "gkd:GKD",
-    "gold": "gold:GOLD",
-    "gvpo": "gvpo:GVPO",
-    "multilevel_ot": "multilevel_ot:MultiLevelOT",
-    "shared_vocab": "shared_vocab:SharedVocab",
-    "simct": "simct:SimCT",
-    "strict": "strict:Strict",
-    "uld": "uld:ULD",
-}
-"""Name -> module, below ``crossdistill.objectives``, and class."""
 _KINDS = {float: "a number", str: "a text", int: "a whole number", bool: "true or false"}
 
 
@@ -37,7 +21,7 @@ def available() -> tuple[str, ...]:
         >>> "dpca" in available()
         True
     """
-    return tuple(sorted(_METHODS))
+    return tuple(sorted(HOMES))
 
 
 def get(name: str, /, **options: Any) -> Objective:
@@ -69,8 +53,8 @@ def get(name: str, /, **options: Any) -> Objective:
 
 
 def _class_of(name: str) -> type[Objective]:
-    if name in _METHODS:
-        kind: type[Objective] = import_path.load(f"crossdistill.objectives.{_METHODS[name]}", "objective")
+    if name in HOMES:
+        kind: type[Objective] = import_path.load(f"crossdistill.objectives.{HOMES[name]}", "objective")
         return kind
     if not import_path.is_import_path(name):
         raise InputError(

@@ -1,45 +1,24 @@
 """Run files: the configuration of a run as one TOML file, validated completely before anything is loaded."""
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
-from crossdistill.distill.response import ONE_TEACHER
-from crossdistill.distill.routing import REFERENCE
+from crossdistill.distill.names import ONE_TEACHER, REFERENCE
 from crossdistill.errors import InputError
-from crossdistill.runs.eval_tasks import EvalTaskTable, EvalTaskTables
+from crossdistill.keys.hint import hint
+from crossdistill.runs.eval_tasks import EvalTaskTables
+from crossdistill.runs.keys import LORA, RUN_FILE, SFT_FILE, SFT_TRAIN, TRAIN
+from crossdistill.runs.tables import File
 
 T = TypeVar("T", bound=BaseModel)
 K = TypeVar("K")
 
 
-def _checked_lora(value: dict[str, Any] | None) -> dict[str, Any] | None:
-    from peft import LoraConfig
-
-    return None if value is None else _checked(value, "lora", LoraConfig, lora_fields())
-
-
-LoraTable = Annotated[dict[str, Any] | None, AfterValidator(_checked_lora)]
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TeacherTable(_File):
+class TeacherTable(File):
     """One of several teachers, or the reference: a table ``[teachers.NAME]``."""
 
     model: str = Field(description="A folder, a hub id or the URL of a server.")
@@ -65,8 +44,11 @@ _MESSAGES_COLUMN: Any = Field(
 )
 
 
-class RunConfig(_File):
+class RunConfig(File):
     """The run file of ``crossdistill train``; each field's description is its documentation."""
+
+    tables: ClassVar = RUN_FILE
+    settings: ClassVar = {"train": TRAIN, "lora": LORA}
 
     student: str = Field(description="Student: a folder or a hub id.")
     teacher: str | None = Field(default=None, description="Teacher: a folder, a hub id or the URL of a server.")
@@ -109,7 +91,7 @@ class RunConfig(_File):
     )
     objective_options: dict[str, Any] = Field(default_factory=dict, description="Options of the objective.")
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of CrossTokenizerConfig.")
-    lora: LoraTable = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+    lora: dict[str, Any] | None = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
 
     @field_validator("teachers")
     @classmethod
@@ -133,14 +115,6 @@ class RunConfig(_File):
     def _one_teacher(self) -> TeacherTable:
         return TeacherTable(model=self.teacher or "", tokenizer=self.teacher_tokenizer)
 
-    @field_validator("train")
-    @classmethod
-    def _known_train_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
-        from crossdistill.train.config import CrossTokenizerConfig
-        from crossdistill.train.unsupported import UNSUPPORTED
-
-        return _checked(value, "train", CrossTokenizerConfig, {**train_fields(), **UNSUPPORTED})
-
     def trainer_arguments(self) -> dict[str, Any]:
         """Arguments of CrossTokenizerConfig: those of the preset, overridden by the file's.
 
@@ -158,8 +132,11 @@ class RunConfig(_File):
         return {**preset, "objective": objective, "objective_options": options, "report_to": "none", **self.train}
 
 
-class SFTRunConfig(_File):
+class SFTRunConfig(File):
     """The run file of ``crossdistill sft``; each field's description is its documentation."""
+
+    tables: ClassVar = SFT_FILE
+    settings: ClassVar = {"train": SFT_TRAIN, "lora": LORA}
 
     student: str = Field(description="Student: a folder or a hub id.")
     dataset: str = Field(
@@ -195,22 +172,13 @@ class SFTRunConfig(_File):
     eval_tasks: EvalTaskTables = _EVAL_TASKS
     eval_every: int | None = _EVAL_EVERY
     train: dict[str, Any] = Field(default_factory=dict, description="Any field of trl.SFTConfig.")
-    lora: LoraTable = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
+    lora: dict[str, Any] | None = Field(default=None, description="Train a LoRA adapter: any field of peft.LoraConfig.")
 
     @property
     def columns(self) -> dict[str, str | None]:
         """Names of the columns of the data, by what they hold."""
         kinds = ("prompt", "completion", "messages", "text")
         return {kind: getattr(self, f"{kind}_column") for kind in kinds}
-
-    @field_validator("train")
-    @classmethod
-    def _known_train_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
-        from trl import SFTConfig
-
-        from crossdistill.train.unsupported import UNSUPPORTED_IN_SFT
-
-        return _checked(value, "train", SFTConfig, {**sft_fields(), **UNSUPPORTED_IN_SFT})
 
 
 def read_config(kind: type[T], path: Path | None, overrides: Sequence[str], named: dict[str, Any]) -> T:
@@ -266,69 +234,6 @@ def build(kind: Callable[..., K], table: str, arguments: dict[str, Any]) -> K:
         raise
     except (TypeError, ValueError) as error:
         raise InputError(f"[{table}] cannot be used: {' '.join(str(error).split())}") from None
-
-
-def train_fields() -> dict[str, str]:
-    """Keys of the [train] table of a run file -> their meaning."""
-    from crossdistill.train.config import CrossTokenizerConfig
-    from crossdistill.train.unsupported import UNSUPPORTED
-
-    absent = {*_NOT_IN_TRAIN, *UNSUPPORTED}
-    return {name: text for name, text in _described(CrossTokenizerConfig) if name not in absent}
-
-
-def sft_fields() -> dict[str, str]:
-    """Keys of the [train] table of an SFT file -> their meaning."""
-    from trl import SFTConfig
-
-    from crossdistill.train.unsupported import UNSUPPORTED_IN_SFT
-
-    absent = {"output_dir", *UNSUPPORTED_IN_SFT}
-    return {name: text for name, text in _described(SFTConfig) if name not in absent}
-
-
-def lora_fields() -> dict[str, str]:
-    """Keys of the [lora] table -> their meaning."""
-    from peft import LoraConfig
-
-    return dict(_described(LoraConfig))
-
-
-def eval_task_fields() -> dict[str, str]:
-    """Keys of a table [eval_tasks.NAME] -> their meaning."""
-    return {name: field.description or "" for name, field in EvalTaskTable.model_fields.items()}
-
-
-_NOT_IN_TRAIN = {
-    *("output_dir", "objective", "objective_options"),  # set elsewhere
-    "max_tool_calling_iterations",  # tools are functions, which only Python can give
-}
-
-
-def _described(kind: Any) -> Iterator[tuple[str, str]]:
-    for field in fields(kind):
-        if field.init:
-            yield field.name, " ".join(str(field.metadata.get("help", "")).split())
-
-
-def _checked(value: dict[str, Any], table: str, kind: Any, known: Iterable[str]) -> dict[str, Any]:
-    """The table with its values converted to the field types of `kind`, a dataclass."""
-    types, checked = get_type_hints(kind), {}
-    for key, entry in value.items():
-        if key not in known:
-            raise ValueError(f"[{table}] has no key {key!r}; {_hint(key, known)}")
-        try:
-            checked[key] = TypeAdapter(types[key]).validate_python(entry)
-        except ValidationError as error:
-            raise ValueError(f"[{table}] {key}: {error.errors()[0]['msg'].lower()}, got {entry!r}") from None
-    return checked
-
-
-def _hint(key: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(key, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else "--keys lists them all"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -396,10 +301,16 @@ def _sentences(error: ValidationError, kind: type[BaseModel]) -> Iterator[str]:
         known = _fields_at(kind, place)
         key, name = ".".join(place), place[-1] if place else ""
         if item["type"] == "extra_forbidden":
-            yield f"unknown key {key!r}; {_hint(name, known)}"
+            yield f"unknown key {key!r}; {hint(name, known, _path(place), getattr(kind, 'tables', ()))}"
         elif item["type"] == "missing":
             yield f"{key!r} is missing: {known[name].description}"
         elif item["type"] == "value_error":
             yield str(item["ctx"]["error"])
         else:
             yield f"{key!r}: {item['msg'].lower()}, got {item['input']!r}"
+
+
+def _path(place: Sequence[str]) -> str:
+    """The table of a key, as lists of keys call it: "teachers.NAME" of teachers.math.model."""
+    above = list(place[:-1])
+    return ".".join([*above[:1], *(["NAME"] if len(above) > 1 else []), *above[2:]])

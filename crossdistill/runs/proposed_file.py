@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from crossdistill.runs.config import RunConfig, lora_fields, train_fields
+from crossdistill.runs.keys import LORA, RUN_FILE, TRAIN, meanings
 from crossdistill.runs.proposal import Entry
 
 _WIDTH = 100
@@ -24,20 +24,16 @@ def proposed_file(entries: Sequence[Entry], command: str) -> str:
         entries: its keys.
         command: that made it.
     """
-    meanings = {"": _top_fields(), "train": train_fields(), "lora": lora_fields(), "objective_options": {}}
+    known = {"": meanings(RUN_FILE[0]), "train": meanings(TRAIN), "lora": meanings(LORA), "objective_options": {}}
     tables = list(dict.fromkeys(entry.table for entry in sorted(entries, key=lambda entry: bool(entry.table))))
     blocks = [f"# Made by: {command}\n# It can be trained as it stands: crossdistill train FILE --output runs/first\n"]
     for table in tables:
         own = [entry for entry in entries if entry.table == table]
         heading = f"[{table}]\n" if table else ""
-        blocks.append(heading + "\n".join(_lines(entry, meanings[table].get(entry.key, "")) for entry in own))
+        blocks.append(heading + "\n".join(_lines(entry, known[table].get(entry.key, "")) for entry in own))
         if not table:
             blocks.append(_HELD_OUT)
     return "\n".join(blocks)
-
-
-def _top_fields() -> dict[str, str]:
-    return {name: field.description or "" for name, field in RunConfig.model_fields.items()}
 
 
 def _lines(entry: Entry, meaning: str) -> str:

@@ -10,8 +10,9 @@ from accelerate.utils import set_seed
 from rich.console import Console
 
 from crossdistill.chat.prompts import as_prompt, prompt_name
+from crossdistill.distill.names import REFERENCE
 from crossdistill.distill.response import ScoredResponse
-from crossdistill.distill.routing import COLUMN, REFERENCE
+from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.extras import missing
 from crossdistill.files import write_text

@@ -6,8 +6,9 @@ import pytest
 import typer
 
 from crossdistill import __version__
+from crossdistill.arena.file import ARENA_FILE
 from crossdistill.cli.app import app
-from crossdistill.runs.config import RunConfig, SFTRunConfig, eval_task_fields, lora_fields, sft_fields, train_fields
+from crossdistill.runs.keys import RUN_FILE, SFT_FILE
 from tests.cli.harness import run
 
 COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -49,26 +50,28 @@ def test_unknown_options_and_commands(option):
     assert "Traceback" not in result.err
 
 
-@pytest.mark.parametrize(
-    ("command", "model", "tables"),
-    [
-        ("train", RunConfig, {"train": train_fields, "lora": lora_fields, "eval_tasks.NAME": eval_task_fields}),
-        ("sft", SFTRunConfig, {"train": sft_fields, "lora": lora_fields, "eval_tasks.NAME": eval_task_fields}),
-    ],
-)
-def test_keys(command, model, tables):
+@pytest.mark.parametrize(("command", "tables"), [("train", RUN_FILE), ("sft", SFT_FILE), ("arena", ARENA_FILE)])
+def test_keys(command, tables):
     pytest.importorskip("trl")
-    result = run(command, "--keys", columns=400)
+    result = run(command, "--keys", columns=80)
     assert result.code == 0
-    for name, field in model.model_fields.items():
-        assert name in result.out
-        assert field.description.split(":")[0] in result.out
-    for table, read in tables.items():
-        assert f"[{table}]" in result.out
-        for name in read():
-            assert re.search(rf"\b{name}\b", result.out), name
-    if command == "train":
-        assert "Optimisation steps on each batch of rollouts" in result.out
+    for table in tables:
+        assert (f"[{table.path}]" if table.path else "at the top of the file") in result.out
+        for key in table.keys:
+            assert re.search(rf"^  {key.name}: ", result.out, flags=re.MULTILINE), key.name
+    assert "Number of steps for a linear warmup" in result.out
+
+
+def test_keys_about_a_word():
+    pytest.importorskip("trl")
+    result = run("train", "--keys", "CLIP_LOW", columns=200)
+    assert "[objective_options] of dpca" in result.out
+    assert "clip_low: float = 0.2" in result.out
+    assert "[train]" not in result.out
+    shown = [line.rstrip() for line in run("train", "--keys", "hub").out.splitlines()]
+    assert shown[1:3] == ["  student: str  (must be given)", "      Student: a folder or a hub id."]
+    assert "no key has 'xyzzy' in its name or meaning" in run("sft", "--keys", "xyzzy").message
+    assert run("train", "run.toml", "--keys").out == run("train", "--keys").out
 
 
 def test_version():

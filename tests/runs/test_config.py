@@ -8,7 +8,8 @@ from trl import DistillationConfig
 
 from crossdistill import InputError
 from crossdistill.objectives import get
-from crossdistill.runs.config import RunConfig, SFTRunConfig, lora_fields, read_config, sft_fields, train_fields
+from crossdistill.runs.config import RunConfig, SFTRunConfig, read_config
+from crossdistill.runs.keys import LORA, SFT_TRAIN, TRAIN
 from crossdistill.train import PRESETS, CrossTokenizerConfig
 
 WHOLE = """
@@ -59,6 +60,15 @@ def test_no_file_is_needed(tmp_path):
     [
         (WHOLE.replace("student", "studnet", 1), [], r"'student' is missing: Student: a folder or a hub id"),
         (WHOLE, ["studnet=x"], r"unknown key 'studnet'; did you mean 'student'\?"),
+        (WHOLE, ["max_steps=5"], r"unknown key 'max_steps'; did you mean 'train.max_steps'\?"),
+        (WHOLE, ["max_stpes=5"], r"unknown key 'max_stpes'; did you mean 'train.max_steps'\?"),
+        (WHOLE, ["train.teacher=x"], r"\[train\] has no key 'teacher'; did you mean 'teacher' at the top of the file"),
+        (WHOLE, ["train.r=4"], r"\[train\] has no key 'r'; did you mean 'lora.r'\?"),
+        (WHOLE, ["clip_low=0.1"], r"unknown key 'clip_low'; did you mean 'objective_options.clip_low'\?"),
+        (WHOLE, ["eval_tasks.sums.limt=4"], r"unknown key 'eval_tasks.sums.limt'; did you mean 'limit'\?"),
+        (WHOLE + "max_new_tokens = 3", [], r"\[train\] has no key 'max_new_tokens'; did you mean 'max_completion"),
+        (WHOLE, ["train.learning_rate=fast"], r"\[train\] learning_rate: input should be a valid number.*got 'fast'"),
+        (WHOLE, ["lora.r=x"], r"\[lora\] r: input should be a valid integer.*got 'x'"),
         (WHOLE, ["xyzzy=x"], r"unknown key 'xyzzy'; --keys lists them all"),
         (WHOLE, ["train.learning_rat=1"], r"\[train\] has no key 'learning_rat'; did you mean 'learning_rate'\?"),
         (WHOLE, ["train.xyzzy=1"], r"\[train\] has no key 'xyzzy'; --keys lists them all"),
@@ -159,14 +169,14 @@ def test_nothing_is_reported_unless_asked_for(tmp_path):
 
 
 def test_keys_are_those_of_the_configurations():
-    assert {"learning_rate", "num_iterations", "use_vllm", "stop_unit"} <= train_fields().keys()
-    assert {"output_dir", "objective", "beta", "teacher_model_name_or_path"}.isdisjoint(train_fields())
-    assert "learning_rate" in sft_fields()
-    assert "output_dir" not in sft_fields()
-    assert {"r", "lora_alpha", "target_modules"} <= lora_fields().keys()
+    assert {"learning_rate", "num_iterations", "use_vllm", "stop_unit"} <= {*TRAIN.names}
+    assert {"output_dir", "objective", "beta", "teacher_model_name_or_path"}.isdisjoint(TRAIN.names)
+    assert "learning_rate" in SFT_TRAIN.names
+    assert "output_dir" not in SFT_TRAIN.names
+    assert {"r", "lora_alpha", "target_modules"} <= {*LORA.names}
     ours = {field.name for field in fields(CrossTokenizerConfig)} - {field.name for field in fields(DistillationConfig)}
     assert "num_iterations" in ours
-    assert all(train_fields()[name] for name in ours - {"objective", "objective_options"})
+    assert ours - {"objective", "objective_options"} <= {key.name for key in TRAIN.keys if key.is_ours}
 
 
 def test_sft_keys(tmp_path):

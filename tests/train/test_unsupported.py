@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from trl import SFTConfig
 
 from crossdistill.errors import InputError
-from crossdistill.runs.config import sft_fields, train_fields
+from crossdistill.runs.keys import SFT_TRAIN, TRAIN
 from crossdistill.runs.sft import sft_arguments
 from crossdistill.train import CrossTokenizerConfig
 from crossdistill.train.unsupported import UNSUPPORTED, UNSUPPORTED_IN_SFT, check_loading
@@ -66,8 +66,8 @@ def test_what_a_run_does_anyway_may_be_set(tmp_path: Path) -> None:
 
 
 def test_they_are_no_keys_of_a_run_file() -> None:
-    assert set(UNSUPPORTED).isdisjoint(train_fields())
-    assert set(UNSUPPORTED_IN_SFT).isdisjoint(sft_fields())
+    assert set(UNSUPPORTED).isdisjoint(TRAIN.names)
+    assert set(UNSUPPORTED_IN_SFT).isdisjoint(SFT_TRAIN.names)
 
 
 def test_they_are_fields_of_the_configurations() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from crossdistill.cli.options import Keys, Overrides, print_keys
+from crossdistill.cli.keys import print_keys
+from crossdistill.cli.options import Keys, Overrides
 from crossdistill.cli.running import reporting_interruption
 from crossdistill.extras import missing, require
 
@@ -48,11 +49,11 @@ def command(
     """
     require("train")
     require("eval", "filelock", "scipy")
-    from crossdistill.arena.file import TABLES, ArenaFile, described, read_arena
+    from crossdistill.arena.file import ArenaFile, read_arena
     from crossdistill.errors import InputError
 
     if keys:
-        return print_keys(ArenaFile, {name: partial(described, table) for name, table in TABLES.items()})
+        return print_keys(ArenaFile.tables, file)
     if file is None:
         raise InputError("name the arena's file, FILE.toml; --keys lists what it can hold.")
     from crossdistill.runs.quiet import quiet_libraries

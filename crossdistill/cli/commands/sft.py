@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume, print_keys
+from crossdistill.cli.keys import print_keys
+from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume
 from crossdistill.cli.running import reporting_interruption
 from crossdistill.extras import require
 
@@ -31,11 +32,10 @@ def command(
     run.json and checkpoints/ into the output folder, and the teacher's responses to responses.jsonl as they come.
     """
     require("train")
-    from crossdistill.runs.config import SFTRunConfig, eval_task_fields, lora_fields, read_config, sft_fields
+    from crossdistill.runs.config import SFTRunConfig, read_config
 
     if keys:
-        tables = {"train": sft_fields, "lora": lora_fields, "eval_tasks.NAME": eval_task_fields}
-        return print_keys(SFTRunConfig, tables)
+        return print_keys(SFTRunConfig.tables, file)
     config = read_config(SFTRunConfig, file, overrides, {"student": student, "dataset": dataset, "teacher": teacher})
     from crossdistill.runs.sft import sft
 

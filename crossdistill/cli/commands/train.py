@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume, print_keys
+from crossdistill.cli.keys import print_keys
+from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume
 from crossdistill.cli.running import reporting_interruption
 from crossdistill.extras import require
 
@@ -36,11 +37,10 @@ def command(
     it. Writes model/, run.json, samples.jsonl, report.html and checkpoints/ into the output folder.
     """
     require("train")
-    from crossdistill.runs.config import RunConfig, eval_task_fields, lora_fields, read_config, train_fields
+    from crossdistill.runs.config import RunConfig, read_config
 
     if keys:
-        tables = {"train": train_fields, "lora": lora_fields, "eval_tasks.NAME": eval_task_fields}
-        return print_keys(RunConfig, tables)
+        return print_keys(RunConfig.tables, file)
     named = {
         "student": student,
         "teacher": teacher,

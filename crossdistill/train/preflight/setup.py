@@ -11,7 +11,8 @@ from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.distill.checks import check_signal, check_temperature
 from crossdistill.distill.groups import no_tools
-from crossdistill.distill.routing import REFERENCE, Routing
+from crossdistill.distill.names import REFERENCE
+from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingLog, Kind, Severity, When
 from crossdistill.inspection.choice import AUTO

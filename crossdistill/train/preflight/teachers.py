@@ -7,8 +7,7 @@ from typing import Any
 
 from crossdistill.chat import ensure_template
 from crossdistill.chat.renderer import PromptRenderer
-from crossdistill.distill.response import ONE_TEACHER
-from crossdistill.distill.routing import REFERENCE
+from crossdistill.distill.names import ONE_TEACHER, REFERENCE
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.inspection.model_files import is_url, num_ids
