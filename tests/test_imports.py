@@ -16,7 +16,7 @@ FACE = ""  # the package itself: it exports names of the lowest layer
 LAYERS = (
     {"tokens", "align"},
     {FACE},
-    {"chat", "ops", "paired", "signal", "import_path", "lazy"},
+    {"chat", "ops", "paired", "signal", "import_path"},
     {"objectives.shared", "reading"},
     {"credit"},
     {"objectives.base"},
@@ -33,7 +33,7 @@ LAYERS = (
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 # they import nothing of the package but each other
-ANYWHERE = {"costs", "errors", "extras", "files", "findings", "flops", "json_rows", "keys", "space"}
+ANYWHERE = {"costs", "errors", "extras", "files", "findings", "flops", "json_rows", "keys", "lazy", "space"}
 ENGINES = ("trl", "accelerate", "peft", "datasets")
 ABOVE_ENGINES = LEVEL["report"]  # layers from here on may import an engine
 MAY_IMPORT = {"eval": {"datasets"}}  # the problems of tasks are data sets

@@ -37,4 +37,7 @@ def _key(field: Field[Any], kind: type) -> Key:
 def _default(field: Field[Any]) -> str | None:
     if field.default is not MISSING:
         return repr(field.default)
-    return None if field.default_factory is MISSING else repr(field.default_factory())
+    if field.default_factory is MISSING:
+        return None
+    made = field.default_factory()
+    return f"{type(made).__name__}()" if type(made) is field.default_factory and made else repr(made)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from inspect import cleandoc
 
 from crossdistill.keys.key import Key
-from crossdistill.keys.source import NotInSourceError, Source, assigned, find, source_of
+from crossdistill.keys.source import NotInSourceError, Source, Statement, assigned, find, source_of
 
 _MAKERS = ("field", "Field")
 """Functions of dataclasses and pydantic that declare a field."""
@@ -114,14 +114,24 @@ class _Reader:
 
     def _default(self, value: ast.expr) -> str:
         """A value as it is written; of a name, what it may stand for."""
+        in_class = assigned(value.id, self._definition.body) if isinstance(value, ast.Name) else []
+        if in_class:
+            return " or ".join(dict.fromkeys(map(self._default, in_class)))
+        if not isinstance(value, ast.Name | ast.Attribute):
+            return ast.unparse(value)
+        definition, home = self._constant(value)
+        if isinstance(definition, ast.ClassDef) or definition.value is None:
+            raise NotInSourceError(f"{ast.unparse(value)} is no constant")
+        return _Reader(self._definition, home)._default(definition.value)
+
+    def _constant(self, value: ast.Name | ast.Attribute) -> tuple[Statement, Source]:
+        """What defines a constant of this module (``SIZE``) or of one that it imports (``module.SIZE``)."""
         if isinstance(value, ast.Name):
-            values = assigned(value.id, self._definition.body)
-            if not values:
-                definition, home = find(value.id, self._source)
-                values = [definition.value] if not isinstance(definition, ast.ClassDef) and definition.value else []
-                return " or ".join(_Reader(self._definition, home)._default(one) for one in values)
-            return " or ".join(dict.fromkeys(map(self._default, values)))
-        return ast.unparse(value)
+            return find(value.id, self._source)
+        module = self._source.imports.get(ast.unparse(value.value))
+        if module is None:
+            raise NotInSourceError(f"{ast.unparse(value)} is no constant")
+        return find(value.attr, source_of(".".join(module)))
 
     def _help(self, options: dict[str, ast.expr]) -> str:
         """What the declaration says: ``description`` of pydantic, ``metadata["help"]`` of command lines."""

@@ -33,9 +33,9 @@ class Table:
 
     @property
     def keys(self) -> list[Key]:
-        """Its keys: ours first, and otherwise in the order of the class."""
+        """Its keys: ours first, then those of TRL, and otherwise in the order of the class."""
         keys = [key for key in _keys(self.module, self.kind) if key.name not in self.elsewhere | self.refused]
-        return sorted(keys, key=lambda key: not key.is_ours)
+        return sorted(keys, key=lambda key: (not key.is_ours, key.owner != "trl"))
 
     @property
     def names(self) -> list[str]:

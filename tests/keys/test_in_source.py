@@ -18,6 +18,7 @@ from abc import ABC
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
+from . import base
 from .base import Base
 from {package} import SIZE
 
@@ -42,6 +43,7 @@ class Child(Base, ABC):
     own: float = field(default=1e-6, metadata={{"help": "About 5%% of " "it."}})
     size: int = SIZE
     which: str = field(default=chosen)
+    limit: int = field(default=base.LIMIT)
     rows: Rows = field(default_factory=lambda: [1])
     names: dict[str, Any] = field(default_factory=dict)
     shared: int = SHARED
@@ -53,6 +55,7 @@ class Child(Base, ABC):
 '''
 BASE = """
 from dataclasses import dataclass
+LIMIT = 7
 @dataclass
 class Base:
     needed: str
@@ -92,6 +95,7 @@ def test_fields_of_all_kinds(write: Write) -> None:
         Key("own", "float", "1e-06", "About 5% of it.", package),
         Key("size", "int", "8192", "", package),
         Key("which", "str", "'small' or 'large'", "", package),
+        Key("limit", "int", "7", "", package),
         Key("rows", "list[int] | None", "[1]", "", package),
         Key("names", "dict[str, Any]", "{}", "", package),
         Key("shared", "int", "2", "Of two fields.", package),
@@ -110,6 +114,7 @@ def test_fields_of_all_kinds(write: Write) -> None:
         ("import base\nclass Child(base.Base): pass", "a class has the base base.Base"),
         ("Base = 3\nclass Child(Base): pass", "Base is no class"),
         ("class Child:\n    a: int = field(default=1, metadata={'help': TEXT})", "TEXT is no text"),
+        ("class Child:\n    a: int = field(default=other.LIMIT)", "other.LIMIT is no constant"),
         ("from .none import Child", "package_.*.none has no source"),
     ],
 )

@@ -66,7 +66,7 @@ def test_no_file_is_needed(tmp_path):
         (WHOLE, ["train.r=4"], r"\[train\] has no key 'r'; did you mean 'lora.r'\?"),
         (WHOLE, ["clip_low=0.1"], r"unknown key 'clip_low'; did you mean 'objective_options.clip_low'\?"),
         (WHOLE, ["eval_tasks.sums.limt=4"], r"unknown key 'eval_tasks.sums.limt'; did you mean 'limit'\?"),
-        (WHOLE + "max_new_tokens = 3", [], r"\[train\] has no key 'max_new_tokens'; did you mean 'max_completion"),
+        (WHOLE + "max_step = 3", [], r"\[train\] has no key 'max_step'; did you mean 'max_steps'\?"),
         (WHOLE, ["train.learning_rate=fast"], r"\[train\] learning_rate: input should be a valid number.*got 'fast'"),
         (WHOLE, ["lora.r=x"], r"\[lora\] r: input should be a valid integer.*got 'x'"),
         (WHOLE, ["xyzzy=x"], r"unknown key 'xyzzy'; --keys lists them all"),

@@ -1,0 +1,62 @@
+"""What it costs to start: processor seconds of commands that train nothing, beside those of what they could import.
+
+    python -m benchmarks.startup --runs 5
+
+Each command is a fresh process; the fastest of some runs counts, in processor time (user and system), which other work
+on the machine disturbs least.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+from importlib.resources import files
+
+MODELS = [str(files("crossdistill") / "demo" / "assets" / name) for name in ("student", "teacher")]
+RUN = ["-m", "crossdistill", "train", "--set", "student=s", "--set", "teacher=t", "--set", "dataset=d"]
+CASES = {
+    "python": ["-c", "pass"],
+    "import numpy": ["-c", "import numpy"],
+    "import torch": ["-c", "import torch"],
+    "AutoTokenizer": ["-c", "from transformers import AutoTokenizer"],
+    "trl.DistillationConfig": ["-c", "from trl import DistillationConfig"],
+    "import crossdistill": ["-c", "import crossdistill"],
+    "crossdistill --version": ["-m", "crossdistill", "--version"],
+    "crossdistill --help": ["-m", "crossdistill", "--help"],
+    "crossdistill train --keys": ["-m", "crossdistill", "train", "--keys"],
+    "an unknown key": [*RUN, "--set", "max_steps=5"],
+    "a value of the wrong type": [*RUN, "--set", "train.max_steps=few"],
+    "crossdistill align": [
+        "-m",
+        "crossdistill",
+        "align",
+        str(ASSETS / "student"),
+        str(ASSETS / "teacher"),
+        "two words",
+    ],
+}
+
+
+def cpu_seconds(arguments: list[str]) -> float:
+    """Of one fresh interpreter with these arguments; its exit code does not matter."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=False)  # noqa: S603 our own commands
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Print one line a case: seconds, and how often the interpreter alone would have started in that time."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3, help="of each case, side by side with the others")
+    parser.add_argument("--only", default="", help="cases whose name has this text")
+    options = parser.parse_args()
+    cases = {name: arguments for name, arguments in CASES.items() if options.only in name or name == "python"}
+    rounds = [{name: cpu_seconds(arguments) for name, arguments in cases.items()} for _ in range(options.runs)]
+    best = {name: min(one[name] for one in rounds) for name in cases}
+    for name, seconds in best.items():
+        print(f"{name:28} {seconds:6.2f} s {seconds / best['python']:8.0f} x")
+
+
+if __name__ == "__main__":
+    main()
