@@ -30,8 +30,7 @@ CASES = {
         "-m",
         "crossdistill",
         "align",
-        str(ASSETS / "student"),
-        str(ASSETS / "teacher"),
+        *MODELS,
         "two words",
     ],
 }

@@ -14,11 +14,17 @@ from typing import Any
 from crossdistill.arena.file import ARENA_FILE
 from crossdistill.keys.key import Key
 from crossdistill.keys.table import Table
-from crossdistill.runs.keys import RUN_FILE, SERVER, SFT_FILE
+from crossdistill.runs.keys import LORA, RUN_FILE, SERVER, SFT_FILE, TRAIN
 
 ROOT = Path(__file__).parents[1]
 VERL = Table("crossdistill", "crossdistill.integrations.verl.options", "VerlOptions")
-FILES = {"train": RUN_FILE, "sft": SFT_FILE, "arena": ARENA_FILE, "verl": (VERL,), "server": (SERVER,)}
+FILES: dict[str, Sequence[Table]] = {
+    "train": RUN_FILE,
+    "sft": SFT_FILE,
+    "arena": [table for table in ARENA_FILE if table not in (TRAIN, LORA)],
+    "verl": (VERL,),
+    "server": (SERVER,),
+}
 _PLACE = re.compile(r"^<!-- (keys|fields) of (\S+) -->$", flags=re.MULTILINE)
 _LIBRARIES = {
     "trl": "TRL's own",
@@ -62,13 +68,12 @@ def as_markdown(keys: Sequence[Key]) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`".replace("|", r"\|")
+    return f"`{text}`"
 
 
 def _escaped(text: str) -> str:
     """Prose in a cell: code stays code, and nothing else is taken for markup."""
     parts = re.split(r"(`+[^`]+`+)", text)
     return "".join(
-        part.replace("|", r"\|") if number % 2 else re.sub(r"([\\|*_<>\[\]])", r"\\\1", part)
-        for number, part in enumerate(parts)
+        part if number % 2 else re.sub(r"([\\|*_<>\[\]])", r"\\\1", part) for number, part in enumerate(parts)
     )

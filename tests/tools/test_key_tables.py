@@ -47,7 +47,7 @@ def test_ours_come_before_those_of_the_libraries(keys: str) -> None:
 def test_a_row_says_type_default_and_meaning() -> None:
     keys = [Key("a", "int | None", "None", "One | of <two> `x|y`."), Key("b", "str", None, "*B*.")]
     assert tool.as_markdown(keys).splitlines()[2:] == [
-        r"| `a` | `int \| None` | `None` | One \| of \<two\> `x\|y`. |",
+        r"| `a` | `int | None` | `None` | One \| of \<two\> `x|y`. |",
         r"| `b` | `str` | must be given | \*B\*. |",
     ]
 
