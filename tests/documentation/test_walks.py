@@ -17,6 +17,7 @@ FROM_AN_EMPTY_FOLDER = ("README.md", "docs/quickstart.md")
 WITH_FILES = (
     "docs/after-training.md",
     "docs/inspect.md",
+    "docs/keys.md",
     "docs/objectives.md",
     "docs/own-objective.md",
     "docs/own-task.md",
