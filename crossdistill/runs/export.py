@@ -123,7 +123,7 @@ def _whole(output: Path) -> Iterator[Path]:
 
 def _save(model: Any, source: ExportSource, folder: Path, shard_size: str) -> str:
     """Write the weights and both configurations; what was written, in words."""
-    model.config.use_cache = True  # a training with activation checkpointing turns it off
+    model.config.use_cache = True  # transformers' trainer turns it off
     with defaults_kept(model, folder):
         model.save_pretrained(folder, max_shard_size=shard_size)
     number = len(list(folder.glob("*.safetensors")))

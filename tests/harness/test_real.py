@@ -44,69 +44,62 @@ def python(variable: str) -> str:
     return named
 
 
-def evaluated(model: str, folder: Path) -> dict[str, Any]:
-    """What our own evaluation finds, greedily."""
-    output = folder / "own"
+def evaluated(model: str, output: Path) -> None:
+    """Our own evaluation of a model on the sums, greedily."""
     named = ("--task", "crossdistill.demo.sums:Sums", "--limit", str(NUM_PROBLEMS))
     result = run("eval", model, *named, "--device", "cpu", "--dtype", "float32", "-o", str(output))
     assert result.code == 0, result.err
-    metric: dict[str, Any] = json.loads((output / "eval.json").read_text())["tasks"]["sums"]["metrics"]["avg@k"]
-    return metric
 
 
-def evaluated_by_lm_eval(model: Path, folder: Path) -> dict[str, Any]:
-    """What lm-eval finds on the same sums."""
+def evaluated_by_lm_eval(model: str, folder: Path, output: Path) -> None:
+    """That of lm-eval on the same sums."""
     asked = Sums().problems(TaskOptions(limit=NUM_PROBLEMS))
     lines = [json.dumps({"prompt": one.prompt[0]["content"], "answer": one.reference}) + "\n" for one in asked]
     (folder / "rows.jsonl").write_text("".join(lines))
     (folder / "sums.yaml").write_text(SUMS.format(rows=folder / "rows.jsonl"))
-    output = folder / "theirs"
     result = run(
-        *("eval", str(model), "--harness", "lm-eval", "--task", "crossdistill_sums", "--output", str(output)),
+        *("eval", model, "--harness", "lm-eval", "--task", "crossdistill_sums", "--output", str(output)),
         *("--device", "cpu", "--dtype", "float32", "--harness-python", python("LM_EVAL_PYTHON")),
         *("--harness-args", f"--include_path {folder} --apply_chat_template"),
     )
     assert result.code == 0, result.err
+
+
+def of_ours(output: Path) -> dict[str, Any]:
+    metric: dict[str, Any] = json.loads((output / "eval.json").read_text())["tasks"]["sums"]["metrics"]["avg@k"]
+    return metric
+
+
+def of_lm_eval(output: Path) -> dict[str, Any]:
     found = json.loads((output / "eval.json").read_text())["harness"]["lm-eval"]["crossdistill_sums"]
+    assert found["version"].startswith("0.4.")
     metric: dict[str, Any] = found["metrics"]["exact_match,last"]
     return metric
 
 
 def test_lm_eval_finds_what_our_own_evaluation_finds(tmp_path: Path) -> None:
-    """The same checkpoint on the same sums, greedily: as many are right, out of one file."""
-    asked = Sums().problems(TaskOptions(limit=NUM_PROBLEMS))
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text(
-        "".join(json.dumps({"prompt": one.prompt[0]["content"], "answer": one.reference}) + "\n" for one in asked)
-    )
-    (tmp_path / "sums.yaml").write_text(SUMS.format(rows=rows))
+    """The same checkpoint on the same sums: as many are right, out of one file."""
     model, output = str(asset("student")), tmp_path / "evaluation"
-    own = run("eval", model, "--task", "crossdistill.demo.sums:Sums", "--limit", str(NUM_PROBLEMS), "-o", str(output))
-    assert own.code == 0, own.err
-    theirs = run(
-        *("eval", model, "--harness", "lm-eval", "--task", "crossdistill_sums", "--output", str(output)),
-        *("--device", "cpu", "--dtype", "float32", "--harness-python", python("LM_EVAL_PYTHON")),
-        *("--harness-args", f"--include_path {tmp_path} --apply_chat_template"),
-    )
-    assert theirs.code == 0, theirs.err
-    record = json.loads((output / "eval.json").read_text())
-    found = record["harness"]["lm-eval"]["crossdistill_sums"]
-    metric = found["metrics"]["exact_match,last"]
-    assert metric["mean"] == pytest.approx(record["tasks"]["sums"]["metrics"]["avg@k"]["mean"])
+    evaluated(model, output)
+    evaluated_by_lm_eval(model, tmp_path, output)
+    metric = of_lm_eval(output)
+    assert metric["mean"] == pytest.approx(of_ours(output)["mean"])
     assert 0 < metric["mean"] < 1
     assert metric["n"] == NUM_PROBLEMS
-    assert found["version"].startswith("0.4.")
 
 
 def test_lm_eval_reads_what_is_exported(tmp_path: Path) -> None:
     """An adapter, merged: as many sums are right as our own evaluation of the adapter finds."""
-    save_adapter(asset("student"), tmp_path / "adapter", scale=0.01, target_modules=["q_proj", "v_proj"])
-    merged = tmp_path / "merged"
-    exported = run("export", str(tmp_path / "adapter"), "--merge", "--output", str(merged))
+    adapter, merged = tmp_path / "adapter", tmp_path / "merged"
+    save_adapter(str(asset("student")), adapter, scale=0.01, target_modules=["q_proj", "v_proj"])
+    exported = run("export", str(adapter), "--merge", "--output", str(merged))
     assert exported.code == 0, exported.err
-    own, theirs = evaluated(str(tmp_path / "adapter"), tmp_path), evaluated_by_lm_eval(merged, tmp_path)
-    assert theirs["mean"] == pytest.approx(own["mean"])
-    assert theirs["n"] == NUM_PROBLEMS
+    evaluated(str(adapter), tmp_path / "ours")
+    evaluated_by_lm_eval(str(merged), tmp_path, tmp_path / "theirs")
+    metric = of_lm_eval(tmp_path / "theirs")
+    print(f"\nmerged: {metric['mean']:.3f} by lm-eval, {of_ours(tmp_path / 'ours')['mean']:.3f} by our own evaluation")
+    assert metric["mean"] == pytest.approx(of_ours(tmp_path / "ours")["mean"])
+    assert 0 < metric["mean"] < 1
 
 
 def test_evalscope_reports_the_mean_of_its_own_verdicts(tmp_path: Path) -> None:

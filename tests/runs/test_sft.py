@@ -180,6 +180,9 @@ def test_given_responses(pair, data, output):
     assert not torch.equal(AutoModelForCausalLM.from_pretrained(output / "model").lm_head.weight, before)
     assert AutoTokenizer.from_pretrained(output / "model").chat_template
     assert not (output / "responses.jsonl").exists()
+    card = (output / "model" / "README.md").read_text()
+    assert "supervised fine-tuning on given responses" in card
+    assert f"| sft step | {run['tokens']['sft_step']:,} |" in card
     with pytest.raises(InputError, match="holds another run"):
         sft(config(pair, data), output)
 
