@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from crossdistill.files import write_text
 from crossdistill.inspection.model_files import read_tokenizer
 from crossdistill.report.card.card import model_card
 from crossdistill.report.card.origin import CARD, card_of, hub_id_of
+from crossdistill.report.card.tables import short
 from crossdistill.runs.evaluated_model import ADAPTER, dtype_named
 from crossdistill.runs.export_source import ADAPTER_WEIGHTS, ExportSource, find_source
 from crossdistill.runs.folder import RunFolder
@@ -25,6 +27,7 @@ from crossdistill.teachers.generation_defaults import defaults_kept
 from crossdistill.train.loading import load_model
 
 SHARD_SIZE = "5GB"
+_SIZE = re.compile(r"[1-9]\d*[KMGT]B")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -64,44 +67,57 @@ def export(asked: Export) -> list[str]:
         InputError: something that cannot work, before weights are read if that is possible.
         OutOfSpaceError: the disk is full; nothing is left behind.
     """
-    dtype = dtype_named(asked.dtype)
-    _check_output(asked.output)
+    _check(asked)
     source = find_source(asked.run, asked.checkpoint, asked.base)
-    if source.base is not None and not asked.is_merged:
-        if (asked.dtype, asked.shard_size) != ("auto", SHARD_SIZE):
-            raise InputError("--dtype and --shard-size are for whole weights: add --merge, or leave them out.")
-        source.check_adapter()
+    is_adapter = source.base is not None and not asked.is_merged
+    if is_adapter:
+        _check_adapter(asked, source)
     else:
         source.check()
     with _whole(asked.output) as folder:
-        said = [source.note] if source.note else []
-        if source.base is None:
-            model = load_model(f"the model {str(source.folder)!r}", str(source.folder), _loading(dtype))
-            said.append(_save(model, source, folder, asked.shard_size))
-        elif asked.is_merged:
-            model, difference = merge(source, dtype)
-            saved = _save(model, source, folder, asked.shard_size)
-            said.append(f"{saved}, merged into {source.base} in that precision")
-            said.append(f"log-probabilities of the adapter and the merged model differ by up to {difference:.1g} nats")
-        else:
-            said.append(_copy_adapter(source, folder))
+        written = _copy_adapter(source, folder) if is_adapter else _write_model(asked, source, folder)
+        said = [*([source.note] if source.note else []), *written]
         _save_tokenizer(source, folder)
         _write_card(source, folder, said)
+    if is_adapter and Path(str(source.base)).exists():
+        said.append(f"its base is the folder {source.base}: name a hub id with --base to use it elsewhere")
     return said
 
 
-def _loading(dtype: Any) -> dict[str, Any]:
-    return {"device_map": None, "dtype": dtype}
+def _write_model(asked: Export, source: ExportSource, folder: Path) -> list[str]:
+    """Write a whole model, merged if there is an adapter; what was done, in words."""
+    dtype = dtype_named(asked.dtype)
+    if source.base is None:
+        options = {"device_map": None, "dtype": dtype}
+        model = load_model(f"the model {str(source.folder)!r}", str(source.folder), options)
+        return [_save(model, source, folder, asked.shard_size)]
+    model, difference = merge(source, dtype)
+    saved = _save(model, source, folder, asked.shard_size)
+    return [
+        f"{saved}, merged into {short(source.base)} in that precision",
+        f"log-probabilities of the adapter and of the merged model differ by up to {difference:.1g} nats",
+    ]
+
+
+# ---- what is refused ------------------------------------------------------------------------------------------------
+
+
+def _check(asked: Export) -> None:
+    dtype_named(asked.dtype)
+    if not _SIZE.fullmatch(asked.shard_size):
+        raise InputError(f"--shard-size {asked.shard_size!r} is no size of a file: give one such as 5GB or 500MB.")
+    RunFolder(asked.output).check_usable()
+    if asked.output.is_dir() and any(asked.output.iterdir()):
+        raise InputError(f"the output folder {asked.output} is not empty: name a new one.")
+
+
+def _check_adapter(asked: Export, source: ExportSource) -> None:
+    if (asked.dtype, asked.shard_size) != ("auto", SHARD_SIZE):
+        raise InputError("--dtype and --shard-size are for whole weights: add --merge, or leave them out.")
+    source.check_adapter()
 
 
 # ---- the folder -----------------------------------------------------------------------------------------------------
-
-
-def _check_output(output: Path) -> None:
-    folder = RunFolder(output)
-    folder.check_usable()
-    if output.is_dir() and any(output.iterdir()):
-        raise InputError(f"the output folder {output} is not empty: name a new one.")
 
 
 @contextmanager
@@ -128,17 +144,17 @@ def _save(model: Any, source: ExportSource, folder: Path, shard_size: str) -> st
         model.save_pretrained(folder, max_shard_size=shard_size)
     number = len(list(folder.glob("*.safetensors")))
     files = "1 file" if number == 1 else f"{number} files"
-    return f"the model of {source.folder} in {str(model.dtype).removeprefix('torch.')}, {files} of weights"
+    return f"the model of {short(str(source.folder))} in {str(model.dtype).removeprefix('torch.')}, {files} of weights"
 
 
-def _copy_adapter(source: ExportSource, folder: Path) -> str:
+def _copy_adapter(source: ExportSource, folder: Path) -> list[str]:
     """Copy the adapter, with the name of its base as it holds on this machine or on the hub."""
     assert source.base is not None
     base = str(Path(source.base).resolve()) if Path(source.base).exists() else source.base
     entries = json.loads((source.folder / ADAPTER).read_text(encoding="utf-8"))
     write_text(folder / ADAPTER, json.dumps({**entries, "base_model_name_or_path": base}, indent=2) + "\n")
     shutil.copyfile(source.folder / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
-    return f"the adapter of {source.folder}; its base is {base}"
+    return [f"the adapter of {short(str(source.folder))}, for {short(source.base)}"]
 
 
 def _save_tokenizer(source: ExportSource, folder: Path) -> None:

@@ -15,7 +15,7 @@ COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defin
 
 
 def test_commands():
-    assert {"demo", "align", "train", "sft", "doctor"} <= COMMANDS.keys()
+    assert {"demo", "align", "train", "sft", "export", "doctor"} <= COMMANDS.keys()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -94,7 +94,7 @@ def test_an_adapter_alone_names_its_base_wherever_it_is_read(models, tmp_path, m
     monkeypatch.chdir(tmp_path)
     save_base(models.student, tmp_path / "base")
     adapted = save_adapter("base", tmp_path / "adapter", **ATTENTION)
-    export(Export(tmp_path / "adapter", tmp_path / "out"))
+    assert "name a hub id with --base" in export(Export(tmp_path / "adapter", tmp_path / "out"))[-1]
     monkeypatch.chdir("/")
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(tmp_path / "base")
@@ -112,7 +112,8 @@ def test_the_card_says_what_was_made_of_it(models, tmp_path):
     export(Export(tmp_path / "adapter", tmp_path / "out", is_merged=True, base=models.student))
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert (card.data.library_name, card.data.license) == ("transformers", "mit")
-    assert card.text.startswith("# Mine")
+    assert card.text.strip().startswith("# Mine")
+    assert str(tmp_path) not in str(card)
     assert "merged into" in card.text
     assert "differ by up to" in card.text
 
@@ -194,6 +195,7 @@ def test_options_that_do_not_belong(models, tmp_path):
     save_adapter(models.student, tmp_path / "adapter", **ATTENTION)
     assert "add --merge" in refused(Export(tmp_path / "adapter", tmp_path / "out", dtype="bfloat16"))
     assert "leave out --base" in refused(Export(Path(models.student), tmp_path / "out", base="org/model"))
+    assert "--shard-size '5' is no size" in refused(Export(Path(models.student), tmp_path / "out", shard_size="5"))
     assert "no dtype 'bf17'" in refused(Export(Path(models.student), tmp_path / "out", dtype="bf17"))
 
 
