@@ -7,6 +7,7 @@ sides), ``_generate_single_turn`` and ``_tool_call_loop`` (they keep what TRL di
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,10 @@ from crossdistill.train.stream import NUMBER, ROW
 from crossdistill.train.vllm.engine import engine_for_trl
 
 
+# TRL turns checkpointing off and on around generation by these names of transformers' methods, which warn
+_OLD_NAMES = "`(is_gradient_checkpointing|gradient_checkpointing_(enable|disable))` is deprecated"
+
+
 class GenerationTrainer(DistillationTrainer):
     """TRL's trainer, with rollouts cut into turns.
 
@@ -50,6 +55,7 @@ class GenerationTrainer(DistillationTrainer):
     _buffered_inputs: Any
 
     def __init__(self, *args: Any, **kwargs: Any):
+        warnings.filterwarnings("ignore", _OLD_NAMES, FutureWarning)
         with engine_for_trl(kwargs["args"].vllm_weights_folder):
             super().__init__(*args, **kwargs)
         template_kwargs = dict(self.chat_template_kwargs)

@@ -7,6 +7,7 @@ import ast
 import inspect
 import math
 import textwrap
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -300,3 +301,12 @@ def test_fields_of_the_configuration():
         "use_vllm",
     ):
         assert name in fields, name
+
+
+def test_old_names_of_transformers_that_trl_uses_are_no_news_for_a_user(pair, output):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        model = make_trainer(pair, output).model
+        model.gradient_checkpointing_enable()
+        model.gradient_checkpointing_disable()
+    assert not [warning for warning in heard if "gradient_checkpointing" in str(warning.message)]
