@@ -36,7 +36,6 @@ from crossdistill.train.redirection import Redirection
 from crossdistill.train.stream import NUMBER, ROW
 from crossdistill.train.vllm.engine import engine_for_trl
 
-
 # TRL turns checkpointing off and on around generation by these names of transformers' methods, which warn
 _OLD_NAMES = "`(is_gradient_checkpointing|gradient_checkpointing_(enable|disable))` is deprecated"
 
