@@ -16,7 +16,7 @@ TRANSFORMERS ?=
 UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser and not harness
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser test-harness arena-real arena-gpu teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
+.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long test-server test-verl test-browser screenshots test-harness arena-real arena-gpu teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -39,6 +39,7 @@ help:
 	@echo "make test-server  such a server teaches, and vLLM samples: tests against the real vLLM (some minutes)"
 	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
 	@echo "make test-browser the pages and the documentation in a headless Chromium (apt-get install chromium)"
+	@echo "make screenshots  the pages of real runs of the demo's models as pictures, in runs/screenshots (chromium, too)"
 	@echo "make test-harness lm-eval and evalscope on tiny local tasks, each in an environment of its own (up to 12 GB)"
 	@echo "make arena-real   methods against each other on SmolLM2 and Gemma, both ways, on a CPU (make real-models first)"
 	@echo "make arena-gpu    the same with five seeds on a GPU (ARGS=\"--jobs 8\": cells side by side)"
@@ -156,10 +157,15 @@ $(VERL_VENV)/.ready: tools/verl-requirements.txt pyproject.toml
 test-verl: $(VENV)/.ready $(VERL_VENV)/.ready
 	VERL_PYTHON=$(abspath $(VERL_VENV)/bin/python) OMP_NUM_THREADS=1 $(BIN)/pytest -m verl tests/verl
 
-# CHROMIUM names the program; with CROSSDISTILL_SCREENSHOTS=FOLDER the pages are left there as pictures
+# CHROMIUM names the program; with CROSSDISTILL_SCREENSHOTS=FOLDER the pages of the tests are left there as pictures
 test-browser: $(VENV)/.ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --group browser --group docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/browser
+
+# runs are made once, a few minutes in all; pages and pictures anew
+screenshots: $(VENV)/.ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --group browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.screenshots --output runs/screenshots
 
 $(HARNESS_VENVS)/%/.ready: pyproject.toml
 	$(PYTHON) -m venv $(HARNESS_VENVS)/$*

@@ -89,6 +89,7 @@ ABOVE_THE_CORE = {
         "report/arena",
         "report/comparison",
         "report/test_charts.py",
+        "report/test_curves.py",
         "report/test_html.py",
     ],
 }

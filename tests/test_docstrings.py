@@ -32,6 +32,7 @@ NEEDS = {
     "crossdistill.teachers.served": "served",
     "crossdistill.eval.comparison": "eval",
     "crossdistill.report.charts": "report",
+    "crossdistill.report.curves": "report",
 }
 """Modules or packages that need an extra: without it their examples are skipped."""
 

@@ -1,28 +1,25 @@
-"""Learning curves as inline SVG, drawn by matplotlib without its global state."""
+"""Charts as inline SVG, drawn by matplotlib without its global state."""
 
 import io
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from statistics import fmean
 from typing import Any
 
-from crossdistill.extras import require
-
 # placeholder colours, replaced by the page's own variables in the finished SVG: one drawing serves light and dark mode
-INK, _LINE, _RAW, _GRID = "#010203", "#010204", "#010205", "#010206"
+INK, LINE, RAW, _GRID = "#010203", "#010204", "#010205", "#010206"
 SERIES = tuple(f"#01021{number}" for number in range(1, 7))
 """Colours of curves that are drawn over each other."""
 _VARIABLES = {
-    **{INK: "var(--ink)", _LINE: "var(--line)", _RAW: "var(--raw)", _GRID: "var(--grid)"},
+    **{INK: "var(--ink)", LINE: "var(--line)", RAW: "var(--raw)", _GRID: "var(--grid)"},
     **{colour: f"var(--series{number})" for number, colour in enumerate(SERIES, 1)},
 }
+_FONT_POINTS = 12
 _STYLE = {
     "svg.fonttype": "none",  # keep text as text, in the page's font
     "text.parse_math": False,  # a dollar in a name is a dollar
-    "font.size": 12,
+    "font.size": _FONT_POINTS,
     "text.color": INK,
     "axes.edgecolor": _GRID,
     "axes.labelcolor": INK,
@@ -32,44 +29,12 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-_NUM_POINTS_TO_SMOOTH = 60
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A chart to draw from the history.
-
-    Attributes:
-        lines: key in the rows of the history -> name in the legend, empty if the line is alone.
-        title: of the chart.
-        unit: label of the vertical axis.
-    """
-
-    lines: dict[str, str]
-    title: str
-    unit: str
-
-
-CURVES = (
-    Curve({"teacher_gap": ""}, "Gap to the teacher", "nats per byte"),
-    Curve(
-        {"teacher_gap/digits": "digits", "teacher_gap/white_space": "white space", "teacher_gap/rest": "the rest"},
-        "Gap to the teacher by kind of byte",
-        "nats per byte",
-    ),
-    Curve({"loss": "in training", "eval_loss": "held out"}, "Loss", "loss"),
-    Curve({"coverage": ""}, "Supervised share of the sampled bytes", "share"),
-    Curve({"completions/mean_length": ""}, "Response length", "tokens"),
-    Curve({"stopped": ""}, "Responses that ended by themselves", "share"),
-    Curve({"share/digits": "digits", "share/white_space": "white space"}, "Kinds of sampled bytes", "share"),
-    Curve({"accuracy": ""}, "Accuracy", "share"),
-    Curve(
-        {"mean_token_accuracy": "in training", "eval_mean_token_accuracy": "held out"},
-        "Accuracy of the next token",
-        "share",
-    ),
-    Curve({"entropy": "in training", "sampled_entropy": "of the samples"}, "Entropy of the student", "nats per token"),
-)
+_LARGEST_LABEL = 16
+"""Characters of a name beside the end of its curve; curves with longer names are numbered."""
+_LABEL_HEIGHT = 0.115
+"""Of a line of text, as a share of the height of the axes."""
+_MOST_LABELS = 9
+"""Names that find room beside a chart; of more curves, the page's legend alone tells which is which."""
 LINE_STYLES = ("-", "--", ":")
 
 
@@ -80,7 +45,7 @@ class Chart:
     Attributes:
         title: of the chart.
         svg: an ``<svg>`` element without external resources.
-        caption: the first and last value of each line, in words.
+        caption: what to read from it, in a few words.
     """
 
     title: str
@@ -88,86 +53,21 @@ class Chart:
     caption: str
 
 
-def accuracy_charts(accuracy: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Chart]:
-    """One chart for each task, with the 95 % intervals as a band.
-
-    Args:
-        accuracy: of ``run.json``: name of the task -> points with ``step``, ``mean`` and ``ci``.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    require("report", "matplotlib", user="a chart")
-    charts = []
-    for name, points in accuracy.items():
-        known = [point for point in points if _is_number(point, "step") and _is_number(point, "mean")]
-        bands = [point.get("ci") or (point["mean"], point["mean"]) for point in known]
-        line = _Line("", [point["step"] for point in known], [point["mean"] for point in known], bands)
-        if known:
-            curve = Curve({}, f"Accuracy on {name}", "share")
-            charts.append(Chart(curve.title, _draw(curve, [line]), line.caption))
-    return charts
-
-
-def learning_curves(history: Iterable[dict[str, Any]]) -> list[Chart]:
-    """One chart for each curve that has a finite value in `history`; rows without a step or a value are skipped.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    require("report", "matplotlib", user="a chart")
-    rows = list(history)
-    charts = []
-    for curve in CURVES:
-        lines = [_Line(name, *points) for key, name in curve.lines.items() if (points := _points(rows, key))]
-        if lines:
-            caption = "; ".join(line.caption for line in lines)
-            charts.append(Chart(curve.title, _draw(curve, lines), caption))
-    return charts
-
-
 @dataclass(frozen=True)
-class _Line:
-    name: str
-    steps: list[float]
-    values: list[float]
-    band: Sequence[Sequence[float]] | None = None  # ends of the interval of each value
+class End:
+    """The end of a curve, beside which its name is written.
 
-    @property
-    def caption(self) -> str:
-        ends = ((self.values[at], self.steps[at]) for at in (0, -1))
-        return f"{self.name} ".lstrip() + ", ".join(f"{value:.4g} at step {step:g}" for value, step in ends)
-
-
-def _points(rows: Sequence[dict[str, Any]], key: str) -> tuple[list[float], list[float]] | None:
-    """Steps and values; None if there are none."""
-    points = [(row["step"], row[key]) for row in rows if _is_number(row, "step") and _is_number(row, key)]
-    return ([step for step, _ in points], [value for _, value in points]) if points else None
-
-
-def smoothed(values: Sequence[float], reach: int) -> list[float]:
-    """A centred moving average, so that it does not lag: over `reach` values on each side, fewer near the ends.
-
-    Example:
-        >>> smoothed([1.0, 2.0, 6.0], 1)
-        [1.5, 3.0, 4.0]
+    Attributes:
+        label: what is written.
+        x: of the end.
+        y: of the end.
+        colour: of the curve.
     """
-    return [fmean(values[max(0, index - reach) : index + reach + 1]) for index in range(len(values))]
 
-
-def _is_number(row: Mapping[str, Any], key: str) -> bool:
-    value = row.get(key)
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _draw(curve: Curve, lines: Sequence[_Line]) -> str:
-    def draw(axes: Any) -> None:
-        for line, style in zip(lines, LINE_STYLES, strict=False):
-            _draw_line(axes, line, style, shows_raw=len(lines) == 1)
-        if len(lines) > 1:
-            axes.legend(frameon=False)
-
-    return drawn(curve.title, "step", curve.unit, draw)
+    label: str
+    x: float
+    y: float
+    colour: str
 
 
 def drawn(title: str, x_label: str, unit: str, draw: Callable[[Any], None]) -> str:
@@ -199,17 +99,96 @@ def drawn(title: str, x_label: str, unit: str, draw: Callable[[Any], None]) -> s
     return _for_page(buffer.getvalue(), title)
 
 
-def _draw_line(axes: Any, line: _Line, style: str, shows_raw: bool) -> None:
-    """Draw one line, smoothed if it has many points; `shows_raw` draws those behind it."""
-    values = line.values
-    if line.band is None and len(values) >= _NUM_POINTS_TO_SMOOTH:
-        if shows_raw:
-            axes.plot(line.steps, values, color=_RAW, linewidth=0.8)
-        values = smoothed(values, len(values) // 40)
-    if line.band is not None:
-        axes.fill_between(line.steps, *zip(*line.band, strict=True), color=_LINE, alpha=0.2, linewidth=0)
-    marker = "o" if len(values) < 3 or line.band is not None else None
-    axes.plot(line.steps, values, style, color=_LINE, linewidth=1.8, marker=marker, markersize=4, label=line.name)
+def count_steps(axes: Any) -> None:
+    """Label the horizontal axis with whole numbers alone."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    low, high = axes.get_xlim()
+    if high - low < 2:  # a single step, which matplotlib would show between fractions of one
+        axes.set_xlim(round((low + high) / 2) - 1, round((low + high) / 2) + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def show_shares(axes: Any, largest: float) -> None:
+    """Show the vertical axis in percent, from 0 to 100 %, or to less if all shares are small.
+
+    Args:
+        axes: of matplotlib.
+        largest: share that is drawn.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    top = 1.0 if largest > 0.5 else max(1.15 * largest, 0.01)
+    axes.set_ylim(-0.02 * top, 1.02 * top)  # a line along the edge is drawn whole
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
+
+
+def end_labels(names: Sequence[str]) -> list[str]:
+    """What is written beside the curves: their names, numbers from 1 if one is long, nothing if they are too many.
+
+    Example:
+        >>> end_labels(["dpca", "bpm"]), end_labels(["dpca", "dpca-with-marginal-credit"])
+        (['dpca', 'bpm'], ['1', '2'])
+    """
+    if len(names) > _MOST_LABELS:
+        return [""] * len(names)
+    if all(len(name) <= _LARGEST_LABEL for name in names):
+        return list(names)
+    return [str(number) for number in range(1, len(names) + 1)]
+
+
+def label_ends(axes: Any, ends: Sequence[End]) -> None:
+    """Write labels beside the ends of curves, right of the axes, each joined to its end; limits must be final."""
+    ends = [end for end in ends if end.label]
+    axes.get_xlim(), axes.get_ylim()  # matplotlib computes limits when they are asked for
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = [float(to_axes.transform((end.x, end.y))[1]) for end in ends]
+    for end, height in zip(ends, spread(heights, _LABEL_HEIGHT), strict=True):
+        axes.annotate(
+            end.label,
+            xy=(end.x, end.y),
+            xytext=(1.05, height),
+            textcoords="axes fraction",
+            verticalalignment="center",
+            annotation_clip=False,
+            arrowprops={
+                **{"arrowstyle": "-", "color": end.colour, "linewidth": 1.0},
+                **{"shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
+            },
+        )
+
+
+def spread(heights: Sequence[float], least: float) -> list[float]:
+    """Heights of labels, as near to those wanted as they may be: in the same order, `least` apart, from 0 to 1.
+
+    Example:
+        >>> spread([0.5, 0.52, 0.1], 0.1)
+        [0.46, 0.56, 0.1]
+    """
+    order = sorted(range(len(heights)), key=lambda index: heights[index])
+    groups: list[list[int]] = []  # of labels that touch, from the lowest
+    for index in order:
+        groups.append([index])
+        while len(groups) > 1 and _begin(groups[-1], heights, least) < _end(groups[-2], heights, least) + least:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    placed = [0.0] * len(heights)
+    for group in groups:
+        for place, index in enumerate(group):
+            placed[index] = round(_begin(group, heights, least) + place * least, 9)
+    return placed
+
+
+def _begin(group: Sequence[int], heights: Sequence[float], least: float) -> float:
+    """Of the lowest label of a group, which is centred on the heights that its labels want, within 0 and 1."""
+    size = (len(group) - 1) * least
+    middle = sum(heights[index] for index in group) / len(group)
+    return max(0.0, min(middle - size / 2, 1.0 - size))
+
+
+def _end(group: Sequence[int], heights: Sequence[float], least: float) -> float:
+    return _begin(group, heights, least) + (len(group) - 1) * least
 
 
 def _for_page(svg: str, title: str) -> str:

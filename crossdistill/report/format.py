@@ -4,15 +4,20 @@ The functions for numbers take anything that a run file may hold: what is not a 
 """
 
 import math
+import re
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 MISSING = "–"
 TINTS = (0.05, 0.5, 1.0, 2.0)
 """Lower bounds, in nats, of the sizes by which advantages are tinted."""
 
 _VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥"}  # invisible in print; other characters that do not print read as bytes
+_PARTS = re.compile(r".+?(?:[/_.:=,␣⏎⇥-]+(?=[^\d])|$)", re.DOTALL)
 _DOTTED_CIRCLE = "◌"
 _MINUS = "\N{MINUS SIGN}"
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
@@ -68,6 +73,18 @@ def model_name(model: str) -> str:
     return Path(model).name if Path(model).is_absolute() or model.startswith(".") else model
 
 
+def breakable(text: Any) -> "Markup":
+    """`text` for a page, with places to break a line after the signs that join its words.
+
+    Example:
+        >>> breakable("org/a_model")
+        Markup('org/<wbr>a_<wbr>model')
+    """
+    from markupsafe import Markup, escape
+
+    return Markup("<wbr>").join(escape(part) for part in _PARTS.findall(str(text)))
+
+
 def nats(value: Any) -> str:
     """A log-probability: two decimals."""
     return _fixed(value, 2)
@@ -83,6 +100,19 @@ def signed(value: Any, digits: int = 2) -> str:
 def score(value: Any) -> str:
     """A metric: three decimals."""
     return _fixed(value, 3)
+
+
+def brief(value: Any) -> str:
+    """Three digits, or all of a whole part that has more.
+
+    Example:
+        >>> brief(0.038512), brief(-12345.6), brief(None)
+        ('0.0385', '−12,346', '–')
+    """
+    if not _is_number(value):
+        return MISSING
+    text = f"{abs(value):,.0f}" if abs(value) >= 100 else f"{abs(value):.3g}"
+    return f"{_MINUS}{text}" if value < 0 else text
 
 
 def count(value: Any) -> str:

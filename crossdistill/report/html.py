@@ -5,7 +5,6 @@ A page loads nothing. The only script is the search of an alignment page, and a 
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from crossdistill.extras import require
 from crossdistill.files import write_text
 from crossdistill.report import format
 from crossdistill.report.alignment.view import ChunkView, SampleView
-from crossdistill.report.charts import accuracy_charts, learning_curves
-from crossdistill.report.results import metric_range, metric_rows, position
+from crossdistill.report.curves import EVALUATION, TRAINING, accuracy_charts, curve_charts
+from crossdistill.report.results import direction, evaluation_history, fates, metric_range, metric_rows, position
+from crossdistill.report.settings import device_rows, shown_settings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,6 +39,7 @@ _FILTERS = (
     format.duration,
     format.tint,
     format.model_name,
+    format.breakable,
     position,
 )
 
@@ -117,13 +118,19 @@ def write_report(
         "run": run,
         "metrics": rows,
         "metric_range": metric_range(rows),
+        "direction": direction(str(run.get("metric") or "")),
         "coverage": coverage,
-        "dropped": sorted((coverage.get("dropped") or {}).items(), key=lambda item: -item[1]),
-        "dropped_tokens": coverage.get("dropped_tokens") or {},
+        "dropped": coverage.get("dropped") or {},
+        "fates": fates(coverage),
         "costs": _cost_rows(run),
-        "charts": accuracy_charts(run.get("accuracy") or {}) + learning_curves(history),
+        "evaluation": [
+            *curve_charts(EVALUATION, evaluation_history(run, history)),
+            *accuracy_charts(run.get("accuracy") or {}),
+        ],
+        "charts": curve_charts(TRAINING, history),
         "samples": [_shown(sample) for sample in samples],
-        "config": json.dumps(run.get("config") or {}, indent=2, ensure_ascii=False, default=str),
+        "settings": shown_settings(run),
+        "device": device_rows(run),
     }
     write_text(path, page.render(context))
 

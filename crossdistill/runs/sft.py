@@ -31,6 +31,7 @@ from crossdistill.runs.meter import SFTMeter
 from crossdistill.runs.packing import check_apart, check_packing_strategy
 from crossdistill.runs.resumable_sft import ResumableSFTTrainer
 from crossdistill.runs.run_file import write_json
+from crossdistill.runs.settings import device, settings
 from crossdistill.runs.sft_data import eval_source, reader_of, row_source
 from crossdistill.runs.sft_examples import ExampleMaker, Examples, Learning
 from crossdistill.runs.sft_rows import SFTRows
@@ -121,7 +122,9 @@ def _finish(
         "teacher": config.teacher,
         "seed": trainer.args.seed,
         "versions": versions(),
+        "device": device(trainer.accelerator),
         "config": config.model_dump(mode="json"),
+        "settings": settings(config, trainer.args, config.train),
         "num_examples": trainer.data["training"]["used"],
         "data": trainer.data,
         **spent(trainer, config.teacher, written),

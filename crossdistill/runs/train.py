@@ -34,6 +34,7 @@ from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
 from crossdistill.runs.meter import DistillationMeter
 from crossdistill.runs.run_file import SAMPLES_FILE, write_json
+from crossdistill.runs.settings import device, settings
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.data_format import as_prompts
@@ -134,7 +135,9 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         **({} if trainer.reward is None else {"reward": _reward_entry(trainer.args)}),
         "seed": trainer.args.seed,
         "versions": versions(),
+        "device": device(trainer.accelerator),
         "config": config.model_dump(mode="json"),
+        "settings": settings(config, trainer.args, config.trainer_arguments()),
         **usage,
         "flops_assumptions": trainer.usage.assumptions,
         "coverage": {**usage["coverage"], **trainer.coverage_guard.as_dict()},

@@ -1,8 +1,6 @@
 """A headless Chromium, and every kind of page that the commands write."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,26 +17,16 @@ from tests.report.arena.content import large
 from tests.report.cost.folders import evaluation, opd_run, sft_run
 from tests.report.views import view_of
 from tests.snippets import ROOT
+from tools.chromium import chromium
 
 ASSETS = ROOT / "crossdistill" / "demo" / "assets"
-OPTIONS = (
-    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-)
 TEXT = "One hundred and twenty naïve café 日本語 tokens, 1,234,567 of them: " + "a-very-long-word-" * 12 + "\n"
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Chromium: CHROMIUM names the program, by default the one of the distribution."""
-    from playwright.sync_api import sync_playwright
-
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert program is not None, "install Chromium (apt-get install chromium), or name it in CHROMIUM"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=OPTIONS, chromium_sandbox=False)
-        yield chromium
-        chromium.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +51,12 @@ def _report(page: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"step": step, "loss": 1 / step, "teacher_gap": 2 / step, "accuracy": 1 - 1 / step, "coverage": 0.99}
         | {"teacher_gap/digits": 1 / step, "teacher_gap/white_space": 0.2, "teacher_gap/rest": 0.1}
+        | {"share/digits": 0.02, "share/white_space": 0.02 + step / 1e4, "entropy": 0.5, "sampled_entropy": 0.5}
         for step in range(1, 100)
+    ]
+    rows += [{"step": step, "eval_teacher_gap": 2 / step, "eval_teacher_gap_se": 0.01} for step in (33, 66, 99)]
+    curve = [
+        {"step": step, "mean": 0.9 * step / 99, "ci": [0.8 * step / 99, step / 99], "n": 400} for step in (0, 50, 99)
     ]
     metrics = {
         "before": {"mean": 0.25, "ci": [0.2, 0.3], "n": 400},
@@ -74,9 +67,18 @@ def _report(page: Path) -> None:
         **{"objective": "dpca", "seed": 17, "seconds": 3725.0, "metrics": metrics, "metric": "accuracy"},
         "tokens": {"student_rollout": 123456789},
         "flops": {"student_rollout": 3420000000000000, "total": 3420000000000000},
-        "coverage": {"sampled_bytes": 100000, "supervised_bytes": 99000, "dropped": {"special_token": 1000}},
+        "coverage": {
+            **{"sampled_bytes": 100000, "supervised_bytes": 89000},
+            "dropped": {"special_token": 10000, "teacher_context": 999, "unencodable": 1},
+        },
+        "accuracy": {"a-task-with-a-long-name": curve, "gsm8k": curve},
+        "device": {"device": "a GPU with a long name, 80 GiB", "processes": 8, "mixed_precision": "bf16"},
+        "settings": {
+            "given": {"dataset": "an-organisation/a-data-set-with-a-long-name", "train.learning_rate": 1e-4},
+            "defaults": {f"train.a_setting_with_a_long_name_{number}": None for number in range(20)},
+            "library_defaults": {"train.lr_scheduler_kwargs": {"a_key_with_a_long_name": "x" * 300}},
+        },
         "findings": [{"kind": "some", "severity": "warning", "message": "a warning of some length. " * 6}],
-        "config": {"train": {"learning_rate": 1e-4, "note": "x" * 300}},
         "versions": {"torch": "2.13.0"},
     }
     vocabs = ByteVocab.from_tokenizer(student_tokenizer()), ByteVocab.from_tokenizer(teacher_tokenizer())

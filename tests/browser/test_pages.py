@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from tools.chromium import PATIENCE_MS
+
 pytestmark = pytest.mark.browser
 
 PAGES = ("report", "inspection", "alignment", "comparison", "cost", "arena")
-WIDTHS = {"wide": 1200, "phone": 390}
+WIDTHS = {"wide": 1400, "phone": 390}
 SCHEMES = ("light", "dark")
 MIN_TEXT_PX = 12
 # the smallest text that is shown, with the scale of the drawing that it stands in
@@ -38,6 +40,63 @@ TOO_WIDE = """
 () => [...document.querySelectorAll("main *, footer *")]
     .filter(element => element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
     .filter(element => !element.closest(".scroll, .contents ol, pre"))
+    .map(element => element.outerHTML.slice(0, 120))
+"""
+# words of Latin letters that are broken inside; a break after a hyphen, slash or underscore parts words, and one longer
+# than a phone is wide cannot be shown whole
+BROKEN_WORDS = """
+() => {
+    const found = [];
+    const range = document.createRange();
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const node = walker.currentNode;
+        if (!node.parentElement.checkVisibility() || node.parentElement.closest("svg, script, style"))
+            continue;
+        for (const word of node.data.matchAll(/(?<![\\p{L}\\d])[\\p{Script=Latin}\\d]{2,30}(?![\\p{L}\\d])/gu)) {
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+            if (lines.size > 1) found.push(word[0]);
+        }
+    }
+    return found;
+}
+"""
+# texts of a drawing, or labels of chunks, that lie on each other or are cut off at the drawing's edge
+OVERLAPS = """
+() => {
+    const found = [];
+    const collide = (one, other) =>
+        Math.min(one.right, other.right) - Math.max(one.left, other.left) > 1 &&
+        Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 3;
+    const compare = (labels, reach) => {
+        const boxes = labels.map(label => label.getBoundingClientRect());
+        for (let i = 0; i < labels.length; i++)
+            for (let k = i + 1; k < Math.min(labels.length, i + 1 + reach); k++)
+                if (collide(boxes[i], boxes[k])) found.push(`${labels[i].textContent} on ${labels[k].textContent}`);
+    };
+    for (const drawing of document.querySelectorAll("svg")) {
+        const edge = drawing.getBoundingClientRect();
+        const texts = [...drawing.querySelectorAll("text")];
+        compare(texts, texts.length);
+        for (const text of texts) {
+            const box = text.getBoundingClientRect();
+            const beyond = [edge.left - box.left, box.right - edge.right, edge.top - box.top, box.bottom - edge.bottom];
+            if (Math.max(...beyond) > 2)
+                found.push(`${text.textContent} is cut`);
+        }
+    }
+    compare([...document.querySelectorAll(".kind")].filter(label => label.checkVisibility()), 3);
+    return found;
+}
+"""
+# boxes that scroll sideways and do not look so
+UNMARKED_SCROLL = """
+() => [...document.querySelectorAll("main *")]
+    .filter(element => element.scrollWidth > element.clientWidth + 1)
+    .filter(element => /auto|scroll/.test(getComputedStyle(element).overflowX))
+    .filter(element => !getComputedStyle(element).backgroundImage.includes("gradient"))
     .map(element => element.outerHTML.slice(0, 120))
 """
 
@@ -70,6 +129,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def shown(browser: Any, written: dict[str, Path], name: str, width: str, scheme: str) -> Iterator[Shown]:
     size = {"width": WIDTHS[width], "height": 844}
     context = browser.new_context(viewport=size, color_scheme=scheme, is_mobile=width == "phone", offline=True)
+    context.set_default_timeout(PATIENCE_MS)
     seen = Shown(context.new_page())
     seen.page.on("request", lambda request: seen.requests.append(request.url))
     seen.page.on("console", lambda message: seen.complaints.append(message.text))
@@ -89,9 +149,16 @@ def test_a_page_can_be_read(shown: Shown, written: dict[str, Path], name: str, w
     scrolled, seen = shown.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert scrolled <= seen
     assert shown.page.evaluate(SMALL_TEXT, MIN_TEXT_PX) == []
+    assert shown.page.evaluate(BROKEN_WORDS) == []
+    assert shown.page.evaluate(OVERLAPS) == []
+    assert shown.page.evaluate(UNMARKED_SCROLL) == []
 
 
 # --- the checks above are themselves checked
+
+SVG = "<svg viewBox='0 0 200 50' width='200'>{}</svg>"
+SCROLLING = '<div style="overflow-x: auto"><p style="width: 2000px">wide</p></div>'
+MARKED = (UNMARKED_SCROLL, None, None)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +174,18 @@ def test_a_page_can_be_read(shown: Shown, written: dict[str, Path], name: str, w
         ),
         ("<main><p style='width: 2000px'>wide</p></main>", TOO_WIDE, None, '<p style="width: 2000px">wide</p>'),
         ("<main class='scroll'><p style='width: 2000px'>scrolls</p></main>", TOO_WIDE, None, None),
+        ("<p style='width: 2em; overflow-wrap: anywhere'>broken</p>", BROKEN_WORDS, None, "broken"),
+        ("<p style='width: 2em'>not-broken</p>", BROKEN_WORDS, None, None),
+        (SVG.format("<text y='15'>one</text><text y='16' x='5'>two</text>"), OVERLAPS, None, "one on two"),
+        (SVG.format("<text y='15'>one</text><text y='40'>two</text>"), OVERLAPS, None, None),
+        (SVG.format("<text y='15' x='190'>one</text>"), OVERLAPS, None, "one is cut"),
+        (f"<main>{SCROLLING}</main>", UNMARKED_SCROLL, None, SCROLLING),
+        (f"<main>{SCROLLING}</main>".replace("auto", "auto; background: linear-gradient(red, blue)"), *MARKED),
     ],
 )
 def test_what_cannot_be_read_is_found(browser: Any, body: str, script: str, argument: Any, found: str | None) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.set_default_timeout(PATIENCE_MS)
     page.set_content(body)
     assert page.evaluate(script, argument) == ([] if found is None else [found])
     page.close()

@@ -12,7 +12,7 @@ from tests.models import PADDING_IDS, student_tokenizer, teacher_tokenizer
 
 
 def test_a_pair_is_shown_from_tokenizers_and_configurations_alone(weightless):
-    result = run("inspect", weightless.student, weightless.teacher)
+    result = run("inspect", weightless.student, weightless.teacher, "--full")
     assert result.code == 0
     for words in (
         "byte_level_bpe",
@@ -25,6 +25,12 @@ def test_a_pair_is_shown_from_tokenizers_and_configurations_alone(weightless):
     ):
         assert words in result.out
     assert result.err == ""
+
+
+def test_a_page_with_the_verdict_first(weightless):
+    result = run("inspect", weightless.student, weightless.teacher, columns=100)
+    assert result.out.startswith("usable: ")
+    assert result.out.count("\n") <= 40
 
 
 def test_json(weightless):

@@ -14,7 +14,7 @@ from crossdistill.report.alignment.view import TokenView
 from crossdistill.report.html import write_alignment_page, write_report
 from tests.report.views import view_of
 
-VOID = {"meta", "input", "br", "hr", "img", "link"}
+VOID = {"meta", "input", "br", "wbr", "hr", "img", "link"}
 # the SVG's own elements that are written without an end tag
 SELF_CLOSED = {"path", "rect", "line", "use"}
 SAMPLED = {"sampled_bytes": 1000, "supervised_bytes": 990, "dropped": {"teacher_context": 9, "special_token": 1}}
@@ -30,12 +30,14 @@ class Page(HTMLParser):
         self.tags: Counter[str] = Counter()
         self.attributes: list[tuple[str, str, str]] = []
         self.words: list[str] = []
+        self.is_inside_a_word = False
         self.feed(self.source)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
+        self.is_inside_a_word = tag == "wbr"
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         if tag not in VOID:
             self.open.append(tag)
@@ -50,7 +52,9 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not {"style", "script"} & set(self.open):
-            self.words += data.split()
+            before = self.words.pop() if self.is_inside_a_word else ""
+            self.words += (before + data).split()
+            self.is_inside_a_word = False
 
     @property
     def text(self) -> str:
@@ -68,7 +72,7 @@ def run() -> dict[str, Any]:
         "teacher": "some/teacher",
         "seed": 17,
         "versions": {"torch": "2.8.0"},
-        "config": {"learning_rate": 1e-06},
+        "config": {"train": {"learning_rate": 1e-06}},
         "seconds": 3725.0,
         "tokens": {"student_rollout": 1234567},
         "flops": {"student_rollout": 3420000000000000, "total": 3420000000000000},
@@ -109,9 +113,10 @@ def test_the_report_has_what_the_run_has(
         "total – 3.42 P",
         "How many?",
         "torch 2.8.0",
-        '"learning_rate": 1e-06',
-        "Gap to the teacher 2 at step 1, 0.025 at step 80",
-        "Responses that ended by themselves 0.5 at step 82, 0.5 at step 82",
+        "train.learning_rate 1e-06",
+        "Gap to the teacher 2 → 0.025; lower is better",
+        "Responses that ended by themselves 50.0 %; higher is better",
+        "supervised 990 99.0 %",
     ):
         assert expected in page.text
     assert "control" not in page.text
@@ -276,6 +281,44 @@ def test_the_expected_coverage_is_shown(tmp_path: Path, run: dict[str, Any]) -> 
     text = Page(tmp_path / "report.html").text
     assert "Expected of this pair of tokenizers: 100.0 % (crossdistill inspect)." in text
     assert "Minimum for the run: 95.0 % (below it: stop)." in text
+
+
+def test_settings_that_were_made_come_first_and_the_others_are_folded(tmp_path: Path, run: dict[str, Any]) -> None:
+    run["settings"] = {
+        "given": {"dataset": "prompts.jsonl", "train.learning_rate": 1e-06},
+        "defaults": {"train.stop_unit": True},
+        "library_defaults": {"train.adam_beta1": 0.9, "train.hub_model_id": None},
+    }
+    run["device"] = {"device": "a GPU", "processes": 2}
+    write_report(tmp_path / "report.html", run, [], [])
+    page = Page(tmp_path / "report.html")
+    assert "Settings dataset prompts.jsonl train.learning_rate 1e-06 Left at crossdistill's defaults (1)" in page.text
+    assert "TRL and transformers (2) train.adam_beta1 0.9 train.hub_model_id –" in page.text
+    assert "Device and versions device a GPU processes 2 torch 2.8.0" in page.text
+    assert page.tags["details"] == 2
+    assert ("details", "open", "") not in page.attributes
+
+
+def test_evaluations_begin_before_training(tmp_path: Path, run: dict[str, Any]) -> None:
+    run |= {
+        "metric": "teacher gap, nats per byte",
+        "accuracy": {
+            "sums": [{"step": 0, "mean": 0.25, "ci": [0.2, 0.3]}, {"step": 9, "mean": 0.75, "ci": [0.7, 0.8]}]
+        },
+    }
+    rows = [{"step": step, "eval_teacher_gap": 1 / step, "eval_teacher_gap_se": 0.01} for step in (4, 8)]
+    write_report(tmp_path / "report.html", run, rows, [])
+    text = Page(tmp_path / "report.html").text
+    assert "Results: teacher gap, nats per byte (lower is better)" in text
+    assert "Evaluation Gap to the teacher on held-out prompts 0.25 → 0.125; lower is better" in text
+    assert "Accuracy on sums 25.0 % → 75.0 %; higher is better" in text
+
+
+def test_the_bar_of_coverage_is_filled_by_what_became_of_the_bytes(tmp_path: Path, run: dict[str, Any]) -> None:
+    write_report(tmp_path / "report.html", run, [], [])
+    source = (tmp_path / "report.html").read_text()
+    parts = re.findall(r'<rect class="(\w+)" x="([\d.]+)" width="([\d.]+)" height="3"/>', source)
+    assert parts == [("part", "0.0", "99.0"), ("lost1", "99.0", "0.9"), ("lost2", "99.9", "0.1")]
 
 
 def test_warnings_come_first_and_are_text(tmp_path: Path, run: dict[str, Any]) -> None:

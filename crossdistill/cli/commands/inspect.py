@@ -22,6 +22,7 @@ def command(
     teacher: Teacher,
     html: Annotated[Path | None, typer.Option(help="Also write the findings as a page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, for programs.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print everything, not a page of it.")] = False,
     student_template_kwargs: StudentTemplateKwargs = None,
     teacher_template_kwargs: TeacherTemplateKwargs = None,
     objective: Annotated[
@@ -32,7 +33,8 @@ def command(
     """Inspect a pair of models before spending money on a run.
 
     Reads both vocabularies as a training run would, and measures how they align on the shipped corpus (languages,
-    code, mathematics, conversations, ...): what can be supervised, which objectives suit, what their templates do.
+    code, mathematics, conversations, ...): what can be supervised, which objectives suit, what their templates do. The
+    verdict comes first.
     """
     check_page(html)
     from crossdistill.report.inspection.page import write_inspection_page
@@ -46,7 +48,7 @@ def command(
     if as_json:
         print_json([as_dict(pair)])
     else:
-        print_inspection(Console(), pair)
+        print_inspection(Console(), pair, full)
 
 
 def inspected(

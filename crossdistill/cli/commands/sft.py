@@ -29,7 +29,8 @@ def command(
     """Warm-start a student by supervised fine-tuning, on given responses or on a teacher's.
 
     Reads FILE.toml (student, dataset, teacher, and the tables train and lora); options override it. Writes model/,
-    run.json and checkpoints/ into the output folder, and the teacher's responses to responses.jsonl as they come.
+    run.json, report.html and checkpoints/ into the output folder, and the teacher's responses to responses.jsonl as
+    they come.
     """
     require("train")
     from crossdistill.runs.config import SFTRunConfig, read_config

@@ -6,7 +6,8 @@ from typing import Any
 
 from crossdistill.extras import require
 from crossdistill.report.arena.tables import Content, rows_of, share_or_missing
-from crossdistill.report.charts import INK, SERIES, Chart, drawn
+from crossdistill.report.charts import INK, SERIES, Chart, End, drawn, end_labels, label_ends, show_shares
+from crossdistill.report.curves import HIGHER
 
 _WIDTH, _HEIGHT = 100.0, 24.0
 """Of a small line's box."""
@@ -17,11 +18,13 @@ class Entry:
     """A curve in the legend of its chart.
 
     Attributes:
+        number: beside the end of the curve, if that does not have the name; else empty.
         name: of the method.
         colour: in CSS.
         end: its last accuracy, in percent.
     """
 
+    number: str
     name: str
     colour: str
     end: str
@@ -45,7 +48,8 @@ def curve_charts(content: Content, pair: str) -> list[tuple[Chart, list[Entry]]]
         [row for row in rows_of(content, pair, kind) if row["curve"]] for kind in ("method", "control")
     )
     groups = [*_named("methods", methods), *_named("controls", controls)]
-    top = max((point["mean"] for _, rows in groups for row in rows for point in row["curve"]), default=0.0)
+    points = [point for _, rows in groups for row in rows for point in row["curve"]]
+    top = max((end for point in points for end in (point["mean"], *(point["ci"] or ()))), default=0.0)
     reach = content["rules"]["file"]["reach"]
     return [(_chart(pair, name, rows, top, reach), _legend(rows)) for name, rows in groups]
 
@@ -73,29 +77,41 @@ def _named(name: str, rows: Sequence[Content]) -> Iterator[tuple[str, Sequence[C
 
 
 def _legend(rows: Sequence[Content]) -> list[Entry]:
+    names = [row["method"] for row in rows]
     return [
-        Entry(row["method"], f"var(--series{number})", share_or_missing(row["curve"][-1]["mean"]))
-        for number, row in enumerate(rows, 1)
+        Entry(
+            "" if label == row["method"] else label,
+            row["method"],
+            f"var(--series{number})",
+            share_or_missing(row["curve"][-1]["mean"]),
+        )
+        for number, (row, label) in enumerate(zip(rows, end_labels(names), strict=True), 1)
     ]
 
 
 def _chart(pair: str, name: str, rows: Sequence[Content], top: float, reach: float | None) -> Chart:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     def draw(axes: Any) -> None:
         if reach is not None:
             axes.axhline(reach, color=INK, linewidth=0.8, linestyle=":")
-        for row, colour in zip(rows, SERIES, strict=False):
-            _draw_curve(axes, row["curve"], colour)
-        axes.set_ylim(0, min(1.02, max(top, reach or 0.0) + 0.1))
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        labels = end_labels([row["method"] for row in rows])
+        ends = [
+            _draw_curve(axes, row["curve"], label, colour)
+            for row, label, colour in zip(rows, labels, SERIES, strict=False)
+        ]
+        show_shares(axes, max(top, reach or 0.0))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        label_ends(axes, ends)
 
-    return Chart(name, drawn(f"{pair}: {name}", "responses", "accuracy", draw), caption="")
+    return Chart(name, drawn(f"{pair}: {name}", "responses", "", draw), HIGHER)
 
 
-def _draw_curve(axes: Any, curve: Sequence[Content], colour: str) -> None:
+def _draw_curve(axes: Any, curve: Sequence[Content], label: str, colour: str) -> End:
     responses, means = ([point[key] for point in curve] for key in ("responses", "mean"))
     axes.plot(responses, means, color=colour, linewidth=1.8, marker="o", markersize=3)
     if all(point["ci"] is not None for point in curve):  # one seed has no interval
         low, high = zip(*(point["ci"] for point in curve), strict=True)
         axes.fill_between(responses, low, high, color=colour, alpha=0.15, linewidth=0)
+    return End(label, responses[-1], means[-1], colour)

@@ -8,7 +8,8 @@ from typing import Any
 from crossdistill.eval.comparison.comparison import Comparison, Row
 from crossdistill.eval.comparison.reach import COSTS
 from crossdistill.extras import require
-from crossdistill.report.charts import LINE_STYLES, SERIES, Chart, drawn
+from crossdistill.report.charts import LINE_STYLES, SERIES, Chart, End, drawn, end_labels, label_ends, show_shares
+from crossdistill.report.curves import HIGHER
 from crossdistill.report.format import percent
 
 _LOOKS = [(colour, style) for style, colour in product(LINE_STYLES, SERIES)]
@@ -20,12 +21,14 @@ class LegendEntry:
     """How a curve looks, for the legend that the charts of a task share.
 
     Attributes:
+        number: beside the end of the curve, if that does not have the name; else empty.
         name: of the run.
         colour: in CSS.
         dashes: of its line, as SVG's stroke-dasharray.
         ends: its first and last accuracy, in words.
     """
 
+    number: str
     name: str
     colour: str
     dashes: str
@@ -56,12 +59,13 @@ def legend(comparison: Comparison) -> list[LegendEntry]:
     looks = _looks(rows)
     return [
         LegendEntry(
+            number="" if label == row.name else label,
             name=row.name,
             colour=f"var(--series{1 + SERIES.index(looks[row.name][0])})",
             dashes=_DASHES[looks[row.name][1]],
             ends=f"{percent(row.curve[0].accuracy)} to {percent(row.curve[-1].accuracy)}",
         )
-        for row in rows
+        for row, label in zip(rows, end_labels([row.name for row in rows]), strict=True)
     ]
 
 
@@ -75,20 +79,26 @@ def _chart(
 ) -> Chart:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
+    labels = dict(zip(looks, end_labels(list(looks)), strict=True))
+
     def draw(axes: Any) -> None:
-        for row in rows:
-            _draw_curve(axes, row, cost, *looks[row.name])
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        ends = [_draw_curve(axes, row, cost, labels[row.name], *looks[row.name]) for row in rows]
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=cost == "step", steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        show_shares(
+            axes, max(end for row in rows for point in row.curve for end in (point.accuracy, *(point.ci or ())))
+        )
+        label_ends(axes, ends)
 
-    svg = drawn(f"{comparison.task}: accuracy over {name}", name, "accuracy", draw)
-    return Chart(f"Accuracy over {name}", svg, caption="")
+    svg = drawn(f"{comparison.task}: accuracy over {name}", name, "", draw)
+    return Chart(f"Accuracy over {name}", svg, HIGHER)
 
 
-def _draw_curve(axes: Any, row: Row, cost: str, colour: str, style: str) -> None:
+def _draw_curve(axes: Any, row: Row, cost: str, label: str, colour: str, style: str) -> End:
     spent = [point.costs[cost] for point in row.curve]
     accuracies = [point.accuracy for point in row.curve]
     axes.plot(spent, accuracies, style, color=colour, linewidth=1.8, marker="o", markersize=3)
     ends = [point.ci for point in row.curve if point.ci is not None]
     if len(ends) == len(row.curve):
         axes.fill_between(spent, *zip(*ends, strict=True), color=colour, alpha=0.12, linewidth=0)
+    return End(label, spent[-1], accuracies[-1], colour)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crossdistill.report.charts import INK, SERIES, drawn
+from crossdistill.report.charts import INK, SERIES, End, drawn, end_labels, label_ends
 from crossdistill.report.cost.comparison import CostReport, Total
 
 _FEW = 40  # times the smallest amount, below which powers of ten alone would be too few labels
@@ -24,29 +24,48 @@ def cost_figure(report: CostReport) -> str | None:
     if not any(total.data_points > 0 for total in (*report.sft, *report.opd)):
         return None
     title = f"Accuracy on {report.task} over data points"
-    return drawn(title, "data points", str(report.task), lambda axes: _draw(axes, report))
+    return drawn(title, "data points", "", lambda axes: _draw(axes, report))
+
+
+def figure_legend(report: CostReport) -> list[tuple[str, str, str]]:
+    """(label beside the curve, colour in CSS, name) of each distillation in the figure."""
+    names = _names(report)
+    return [
+        (label, f"var(--series{1 + number % len(SERIES)})", Path(name).name)
+        for number, (name, label) in enumerate(zip(names, _labels(names), strict=True))
+    ]
+
+
+def _names(report: CostReport) -> list[str]:
+    return list(dict.fromkeys(total.run.name for total in report.opd))
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    return end_labels([Path(name).name for name in names])
 
 
 def _draw(axes: Any, report: CostReport) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
     sft = [total for total in report.sft if total.data_points > 0]
-    axes.plot(*_points(sft), "o", color=INK, markersize=5, alpha=0.75, label="SFT")
+    axes.plot(*_points(sft), "o", color=INK, markersize=5, alpha=0.75)
     if report.line is not None:
         _draw_line(axes, report, sft)
-    runs = {total.run.name: total.run for total in report.opd}
-    for number, name in enumerate(runs):
+    ends = [End("SFT", points[-1], means[-1], INK) for points, means in [_points(sft)] if points]
+    for number, (name, label) in enumerate(zip(names := _names(report), _labels(names), strict=True)):
         own = [total for total in report.opd if total.run.name == name and total.data_points > 0]
         colour = SERIES[number % len(SERIES)]
-        axes.plot(*_points(own), "-o", color=colour, markersize=5, linewidth=1.8, label=_in_legend(name))
+        points, means = _points(own)
+        axes.plot(points, means, "-o", color=colour, markersize=5, linewidth=1.8)
         _draw_intervals(axes, own, colour)
+        ends += [End(label, points[-1], means[-1], colour)] if points else []
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < _FEW * low else (1.0,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    axes.legend(frameon=False)
+    label_ends(axes, ends)
 
 
 def _draw_line(axes: Any, report: CostReport, sft: Sequence[Total]) -> None:
@@ -61,12 +80,7 @@ def _draw_line(axes: Any, report: CostReport, sft: Sequence[Total]) -> None:
             )
     shown = [(end, report.line.at(end)) for end in ends if end <= farthest]
     if shown:
-        axes.plot(*zip(*shown, strict=True), "o", mfc="none", color=INK, markersize=7, label="SFT, extrapolated")
-
-
-def _in_legend(name: str) -> str:
-    """The last part of a path; matplotlib leaves names out of a legend that begin with an underscore."""
-    return Path(name).name.lstrip("_")
+        axes.plot(*zip(*shown, strict=True), "o", mfc="none", color=INK, markersize=7)
 
 
 def _draw_intervals(axes: Any, totals: Sequence[Total], colour: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from crossdistill.files import write_text
 from crossdistill.report.cost.comparison import CostReport, Interval
-from crossdistill.report.cost.figure import cost_figure
+from crossdistill.report.cost.figure import cost_figure, figure_legend
 from crossdistill.report.cost.tables import summaries, tables
 from crossdistill.report.html import environment
 
@@ -22,6 +22,7 @@ def write_cost_page(path: str | Path, report: CostReport) -> None:
         "tables": tables(report),
         "summaries": list(summaries(report)),
         "figure": cost_figure(report),
+        "legend": figure_legend(report),
     }
     write_text(path, environment().get_template("cost.html.j2").render(context))
 

@@ -19,6 +19,7 @@ from crossdistill.report.inspection.rows import (
     side_rows,
     summary_rows,
 )
+from crossdistill.report.inspection.verdict import verdict
 
 _SIZE = 8
 _NUM_SHADES = 5
@@ -40,6 +41,7 @@ def _context(pair: Inspection) -> dict[str, Any]:
     labels = [*map(str, range(1, _SIZE)), f"{_SIZE}+"]
     return {
         "pair": pair,
+        "verdict": verdict(pair),
         "sides": [(name, ours, theirs) for (name, ours), (_, theirs) in sides],
         "findings": pair.findings,
         "shared": overlap_rows(pair.overlap),

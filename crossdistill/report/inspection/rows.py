@@ -10,6 +10,7 @@ from crossdistill.inspection.model_info import ModelFacts
 from crossdistill.inspection.overlap import Overlap
 from crossdistill.inspection.pair import Inspection
 from crossdistill.report.format import display, percent, plain
+from crossdistill.report.inspection.verdict import verdict
 
 MAX_EXAMPLES = 40
 _KEYS = {"unencodable": "holes", "encodes_any_bytes": "spells_bytes"}  # fields whose JSON keys have other names
@@ -23,6 +24,7 @@ _THINKING = {
 def as_dict(pair: Inspection) -> dict[str, Any]:
     """Everything that inspection found, for JSON."""
     return {
+        "verdict": verdict(pair).as_dict(),
         "student": _side(pair.student),
         "teacher": _side(pair.teacher),
         "findings": [finding.as_dict() for finding in pair.findings],
@@ -59,6 +61,11 @@ def side_rows(facts: ModelFacts) -> list[tuple[str, str]]:
         ("context", "no limit stated" if facts.context is None else f"{facts.context:,} tokens"),
         *((tag, _THINKING[kind]) for tag, kind in facts.thinking.items()),
     ]
+
+
+def short_side_rows(facts: ModelFacts) -> list[tuple[str, str]]:
+    """The rows of :func:`side_rows` that every model has, without those of its control tokens."""
+    return [(name, value) for name, value in side_rows(facts) if name not in facts.thinking]
 
 
 def overlap_rows(overlap: Overlap) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """An inspected pair in the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich import box
@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from crossdistill.findings import Severity
+from crossdistill.findings import Finding, Severity
 from crossdistill.inspection.advice import general_advice
 from crossdistill.inspection.measure import Measure
+from crossdistill.inspection.model_info import ModelFacts
 from crossdistill.inspection.pair import Inspection
 from crossdistill.report.format import model_name, percent
 from crossdistill.report.inspection.rows import (
@@ -19,25 +20,68 @@ from crossdistill.report.inspection.rows import (
     histogram,
     overlap_rows,
     rewrite,
+    short_side_rows,
     side_rows,
     summary_rows,
 )
+from crossdistill.report.inspection.verdict import IN_PART, UNUSABLE, USABLE, Verdict, verdict
 
 _SIZE = 6
 _NUM_NEVER = 16
+_NUM_LARGEST = 3
+_NUM_WARNINGS = 3
 _NUM_PIECES = 8
 _NUM_REWRITES = 6
 _BETWEEN_TOKENS = "|"
 
 
-def print_inspection(console: Console, pair: Inspection) -> None:
-    """Print what inspection found: both models, what they share, figures by category, examples, advice."""
-    console.print(_sides(pair))
-    for finding in pair.findings:
+def print_inspection(console: Console, pair: Inspection, is_full: bool = False) -> None:
+    """Print what inspection found: the verdict, both models, what a run would warn of, figures by category.
+
+    Args:
+        console: where; at 100 columns, what is printed fits on a page of 40 lines, unless it is full.
+        pair: what was inspected.
+        is_full: whether to print everything: also notices, what the vocabularies share, all examples, all objectives.
+    """
+    _print_verdict(console, verdict(pair))
+    console.print(_sides(pair, side_rows if is_full else short_side_rows))
+    _print_findings(console, pair.findings, is_full)
+    if is_full:
+        _print_rest(console, pair)
+        return
+    console.print(_categories(pair))
+    for example in map(chunk_example, pair.largest[:_NUM_LARGEST]):
+        sides = (_shortened(example[side], _NUM_PIECES // 2) for side in ("student", "teacher"))
+        line = Text(f"large chunk: {' → '.join(sides)} ({example['document']})", no_wrap=True, overflow="ellipsis")
+        console.print(line)
+    console.print(Text("--full prints everything, --html FILE writes it as a page", style="dim"))
+
+
+def _print_verdict(console: Console, found: Verdict) -> None:
+    styles = {USABLE: "bold green", IN_PART: "bold yellow", UNUSABLE: "bold red"}
+    first, *others = found.lines
+    console.print(Text(first, style=styles[found.usability]))
+    for line in others:
+        console.print(Text(line))
+    console.print()
+
+
+def _print_findings(console: Console, findings: Sequence[Finding], is_full: bool) -> None:
+    """All findings, or the first warnings and how many others there are."""
+    warnings = [finding for finding in findings if finding.kind.severity is Severity.WARNING]
+    shown = findings if is_full else warnings[:_NUM_WARNINGS]
+    for finding in shown:
         style = "yellow" if finding.kind.severity is Severity.WARNING else "dim"
         console.print(Text(f"- {finding.message}", style=style))
+    if len(findings) > len(shown):
+        console.print(Text(f"- and {len(findings) - len(shown)} more, with --full", style="dim"))
+    console.print()
+
+
+def _print_rest(console: Console, pair: Inspection) -> None:
     console.print(_rows("what they share", [*overlap_rows(pair.overlap), *summary_rows(pair)]))
     console.print(_categories(pair))
+    console.print()
     console.print(_histogram(pair.total))
     console.print(_chunks([chunk_example(example) for example in pair.largest]))
     if pair.never_one_to_one:
@@ -53,12 +97,12 @@ def print_inspection(console: Console, pair: Inspection) -> None:
     console.print(Text(general_advice(pair.total, pair.overlap)))
 
 
-def _sides(pair: Inspection) -> Table:
-    table = Table(title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def _sides(pair: Inspection, rows_of: Callable[[ModelFacts], list[tuple[str, str]]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("")
     for side, facts in (("student", pair.student), ("teacher", pair.teacher)):
         table.add_column(Text(f"{side} {model_name(facts.name)}"), overflow="fold")
-    for (name, ours), (_, theirs) in zip(side_rows(pair.student), side_rows(pair.teacher), strict=True):
+    for (name, ours), (_, theirs) in zip(rows_of(pair.student), rows_of(pair.teacher), strict=True):
         table.add_row(Text(name), Text(ours), Text(theirs))
     return table
 
@@ -71,7 +115,7 @@ def _rows(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def _categories(pair: Inspection) -> Table:
-    table = Table(title="by category", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title="by category", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("")
     for name in ("bytes", "student tokens", "teacher tokens", "1:1", "supervised", "largest chunk"):
         table.add_column(name, justify="right")
@@ -115,6 +159,6 @@ def _chunks(examples: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _shortened(pieces: Sequence[str]) -> str:
-    shown = _BETWEEN_TOKENS.join(pieces[:_NUM_PIECES])
-    return shown if len(pieces) <= _NUM_PIECES else f"{shown}… ({len(pieces)})"
+def _shortened(pieces: Sequence[str], most: int = _NUM_PIECES) -> str:
+    shown = _BETWEEN_TOKENS.join(pieces[:most])
+    return shown if len(pieces) <= most else f"{shown}… ({len(pieces)})"

@@ -3,17 +3,20 @@
 import io
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from crossdistill import ByteVocab
+from crossdistill.findings import Severity
 from crossdistill.inspection import Document, Inspection, ModelInfo, inspect_pair
 from crossdistill.objectives import available
 from crossdistill.report.inspection.page import write_inspection_page
 from crossdistill.report.inspection.rows import as_dict, histogram, overlap_rows, side_rows, summary_rows
 from crossdistill.report.inspection.terminal import print_inspection
+from crossdistill.report.inspection.verdict import verdict
 from tests.models import student_tokenizer, teacher_tokenizer
 from tests.report.test_html import Page
 
@@ -44,7 +47,7 @@ def facts(pair: Inspection) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def shown(pair: Inspection) -> str:
     console = Console(file=io.StringIO(), width=220)
-    print_inspection(console, pair)
+    print_inspection(console, pair, is_full=True)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -104,6 +107,57 @@ def test_terminal_and_page_say_it_all(pair, shown, page):
     assert "some-student" in terminal
     assert "/models" not in terminal + page.text
     assert "a teacher in this process" in terminal
+
+
+@pytest.fixture(scope="module")
+def a_page(pair: Inspection) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    print_inspection(console, pair)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_verdict_comes_first_everywhere(pair, shown, a_page, page, facts):
+    first, second = verdict(pair).lines
+    assert first.startswith("usable: the teacher can supervise 100.0 % of the bytes")
+    assert f"Best objective: {facts['verdict']['objectives'][0]}" in first
+    assert second.startswith("mind: ")
+    for text in (shown, a_page):
+        assert " ".join(text.split()).startswith(f"{first} {second}")
+    assert page.text.index(first) < page.text.index("The two sides")
+    assert facts["verdict"]["usability"] == "usable"
+
+
+def test_a_page_of_a_terminal_holds_it(a_page):
+    assert a_page.count("\n") <= 40
+    assert max(map(len, a_page.splitlines())) <= 100
+    for words in ("ends a turn with", "by category", "large chunk", "--full"):
+        assert words in a_page
+    assert "objectives" not in a_page
+
+
+def with_coverage(pair: Inspection, share: float, **changes: Any) -> Inspection:
+    total = replace(pair.total, supervised_bytes=int(share * pair.total.bytes))
+    return replace(pair, total=total, categories={"kind": total}, **changes)
+
+
+def test_a_pair_of_which_little_can_be_supervised_is_not_usable(pair):
+    for share, usability in ((1.0, "usable"), (0.9, "usable in part"), (0.3, "not usable")):
+        found = verdict(with_coverage(pair, share))
+        assert found.usability == usability
+        assert found.lines[0].startswith(f"{usability}: the teacher can supervise ")
+        assert ("least of kind" in found.lines[0]) == (share < 1)
+        assert ("Best objective" in found.lines[0]) == (usability != "not usable")
+
+
+def test_what_to_mind_names_warnings_and_sides_that_never_stop(pair):
+    (warned, *_) = [finding for finding in pair.findings if finding.kind.severity is Severity.WARNING]
+    endless = with_coverage(pair, 1.0, findings=[warned], student=replace(pair.student, stops=()))
+    assert verdict(endless).mind[:2] == (
+        f"1 warning ({warned.kind.name.replace('_', ' ')})",
+        "the student has no stop token",
+    )
+    spelled = replace(endless.total, one_to_one_tokens=1)
+    assert "1:1 in kind" in verdict(replace(endless, categories={"kind": spelled})).mind[-1]
 
 
 def test_findings_are_shown(pair, shown, page):
