@@ -22,12 +22,14 @@ from crossdistill.report.arena.page import write_arena_page
 from crossdistill.report.html import write_report
 from crossdistill.runs.responses import read_sample_views
 from crossdistill.runs.run_file import read_run
-from tools.chromium import chromium
+from tools.chromium import PATIENCE_MS, chromium
 
 ARENA = Path(__file__).parents[1] / "benchmarks" / "results" / "arena_cpu.json"
 TOKENIZERS = Path("models/tokenizers")
 WIDTHS = (1400, 390)
 SCHEMES = ("light", "dark")
+MOST_PIXELS = 12_000
+"""Of a picture's height: an arena's page is long."""
 TASK = "crossdistill.demo.sums:Sums"
 RUN_FILE = """
 student = "{student}"
@@ -147,10 +149,13 @@ def take_pictures(pages: list[Path], folder: Path) -> None:
             for scheme in SCHEMES:
                 size = {"width": width, "height": 844}
                 context = browser.new_context(viewport=size, color_scheme=scheme, is_mobile=width < 600, offline=True)
+                context.set_default_timeout(PATIENCE_MS)
                 for page in pages:
                     tab = context.new_page()
                     tab.goto(page.resolve().as_uri())
-                    tab.screenshot(path=folder / f"{page.stem}-{width}-{scheme}.png", full_page=True)
+                    height = min(tab.evaluate("document.documentElement.scrollHeight"), MOST_PIXELS)
+                    clip = {"x": 0, "y": 0, "width": width, "height": height}
+                    tab.screenshot(path=folder / f"{page.stem}-{width}-{scheme}.png", full_page=True, clip=clip)
                     tab.close()
                 context.close()
 

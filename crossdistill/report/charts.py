@@ -121,7 +121,7 @@ def show_shares(axes: Any, largest: float) -> None:
 
     top = 1.0 if largest > 0.5 else max(1.15 * largest, 0.01)
     axes.set_ylim(-0.02 * top, 1.02 * top)  # a line along the edge is drawn whole
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
 
 

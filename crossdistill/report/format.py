@@ -64,17 +64,19 @@ def whole_characters(data: bytes, start: int, end: int) -> str | None:
 
 
 def model_name(model: str) -> str:
-    """A hub id unchanged; the last part of a local folder's path.
+    """A hub id or a URL unchanged; the last part of a local folder's path.
 
     Example:
-        >>> model_name("org/model"), model_name("/models/student")
-        ('org/model', 'student')
+        >>> model_name("org/model"), model_name("/models/student"), model_name("models/small/student")
+        ('org/model', 'student', 'student')
     """
-    return Path(model).name if Path(model).is_absolute() or model.startswith(".") else model
+    is_nested = model.count("/") > 1 and "://" not in model
+    is_folder = Path(model).is_absolute() or model.startswith(".") or is_nested
+    return Path(model).name if is_folder else model
 
 
 def breakable(text: Any) -> "Markup":
-    """`text` for a page, with places to break a line after the signs that join its words.
+    """`text` for a page: a line may break after signs that join words, and not before a percent sign.
 
     Example:
         >>> breakable("org/a_model")
@@ -82,7 +84,7 @@ def breakable(text: Any) -> "Markup":
     """
     from markupsafe import Markup, escape
 
-    return Markup("<wbr>").join(escape(part) for part in _PARTS.findall(str(text)))
+    return Markup("<wbr>").join(escape(part) for part in _PARTS.findall(str(text).replace(" %", "\xa0%")))
 
 
 def nats(value: Any) -> str:

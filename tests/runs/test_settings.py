@@ -1,9 +1,8 @@
 """The settings of a run: what was set, and what was left at a default."""
 
-from trl import SFTConfig
-
 from crossdistill.runs.config import RunConfig, SFTRunConfig
 from crossdistill.runs.settings import settings
+from crossdistill.runs.sft import sft_arguments
 from crossdistill.train import CrossTokenizerConfig
 
 MODELS = {"student": "S", "teacher": "T", "dataset": "prompts.jsonl"}
@@ -12,7 +11,7 @@ MODELS = {"student": "S", "teacher": "T", "dataset": "prompts.jsonl"}
 def settings_of(tmp_path, **fields):
     config = RunConfig(**MODELS, **fields)
     told = config.trainer_arguments()
-    return settings(config, CrossTokenizerConfig(str(tmp_path), use_cpu=True, bf16=False, **told), told)
+    return settings(config, CrossTokenizerConfig(str(tmp_path), **{"use_cpu": True, "bf16": False, **told}), told)
 
 
 def test_ours_come_first_and_defaults_are_apart(tmp_path):
@@ -48,7 +47,7 @@ def test_a_token_of_the_hub_is_not_written(tmp_path):
 
 def test_sft(tmp_path):
     config = SFTRunConfig(student="S", dataset="rows.jsonl", temperature=0.5, train={"max_steps": 3})
-    found = settings(config, SFTConfig(str(tmp_path), max_steps=3, use_cpu=True, bf16=False), config.train)
+    found = settings(config, sft_arguments(tmp_path, config.train), config.train)
     assert found["given"] == {"student": "S", "dataset": "rows.jsonl", "temperature": 0.5, "train.max_steps": 3}
     assert found["defaults"]["batch_size"] == 16
     assert found["library_defaults"]["train.adam_beta1"] == 0.9

@@ -100,7 +100,8 @@ def command(
         from crossdistill.cli.commands.inspect import inspected
         from crossdistill.report.inspection.terminal import print_inspection
 
-        print_inspection(console, inspected(student, teacher, student_template_kwargs, teacher_template_kwargs))
+        pair = inspected(student, teacher, student_template_kwargs, teacher_template_kwargs)
+        print_inspection(console, pair, is_full=True)
     if server is not None and teacher_tokenizer is not None:
         _print_server(console, server, teacher_tokenizer, teacher_model, overrides)
 

@@ -45,7 +45,7 @@ def _labels(names: Sequence[str]) -> list[str]:
 
 
 def _draw(axes: Any, report: CostReport) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, PercentFormatter
 
     sft = [total for total in report.sft if total.data_points > 0]
     axes.plot(*_points(sft), "o", color=INK, markersize=5, alpha=0.75)
@@ -62,7 +62,7 @@ def _draw(axes: Any, report: CostReport) -> None:
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < _FEW * low else (1.0,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     label_ends(axes, ends)

@@ -67,9 +67,10 @@ def _print_verdict(console: Console, found: Verdict) -> None:
 
 
 def _print_findings(console: Console, findings: Sequence[Finding], is_full: bool) -> None:
-    """All findings, or the first warnings and how many others there are."""
-    warnings = [finding for finding in findings if finding.kind.severity is Severity.WARNING]
-    shown = findings if is_full else warnings[:_NUM_WARNINGS]
+    """All findings, or a warning of each kind, those of the pair first, and how many others there are."""
+    warnings = [finding for finding in reversed(findings) if finding.kind.severity is Severity.WARNING]
+    of_each_kind = list({finding.kind.name: finding for finding in warnings}.values())
+    shown = findings if is_full else of_each_kind[:_NUM_WARNINGS]
     for finding in shown:
         style = "yellow" if finding.kind.severity is Severity.WARNING else "dim"
         console.print(Text(f"- {finding.message}", style=style))
