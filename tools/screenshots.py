@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,9 +49,11 @@ logging_steps = 1
 save_strategy = "no"
 use_cpu = true
 """
-DISTILLATION = """
+EVALUATION = """
 eval_strategy = "steps"
 eval_steps = 6
+"""
+DISTILLATION = """
 activation_checkpointing = false
 max_completion_length = 48
 """
@@ -73,20 +76,22 @@ class Runs:
         folder.mkdir(parents=True, exist_ok=True)
         prompts = [{"prompt": message(one)} for one in problems("train", 600, seed=117)]
         examples = [{"prompt": message(one), "completion": one.solution} for one in problems("sft", 100, seed=3)]
-        self._prompts = self._rows("prompts", prompts)
+        self._prompts = self._rows("prompts", prompts[:-64])
         self._held_out = self._rows("held-out", prompts[-64:])
-        self._examples = self._rows("examples", examples)
+        self._examples = self._rows("examples", examples[:80])
+        self._held_out_examples = self._rows("held-out-examples", examples[80:])
 
     def train(self, objective: str, seed: int = 0, steps: int = 18) -> Path:
         """A distillation, with held-out prompts and problems."""
-        text = RUN_FILE.format(student=asset("student"), dataset=self._prompts, task=TASK, steps=steps) + DISTILLATION
+        text = RUN_FILE.format(student=asset("student"), dataset=self._prompts, task=TASK, steps=steps)
         options = ("--teacher", asset("teacher"), "--objective", objective, "--eval-dataset", self._held_out)
+        text += EVALUATION + DISTILLATION
         return self._made("train", f"{objective}-seed{seed}", text, *options, "--set", f"train.seed={seed}")
 
     def sft(self, steps: int = 18) -> Path:
-        """A warm start on given examples."""
-        text = RUN_FILE.format(student=asset("student"), dataset=self._examples, task=TASK, steps=steps)
-        return self._made("sft", "sft", text)
+        """A warm start on given examples, with others held out."""
+        text = RUN_FILE.format(student=asset("student"), dataset=self._examples, task=TASK, steps=steps) + EVALUATION
+        return self._made("sft", "sft", text, "--set", f'eval_dataset="{self._held_out_examples}"')
 
     def evaluation(self, model: str) -> Path:
         """An evaluation of one of the demo's models as it is."""
@@ -141,23 +146,21 @@ def real_pair() -> tuple[Path, Path] | None:
     return pair if all(path.is_dir() for path in pair) else None
 
 
-def take_pictures(pages: list[Path], folder: Path) -> None:
+def take_pictures(browser: Any, pages: list[Path], folder: Path) -> None:
     """A picture of each page at each width in each colour scheme."""
     folder.mkdir(parents=True, exist_ok=True)
-    with chromium() as browser:
-        for width in WIDTHS:
-            for scheme in SCHEMES:
-                size = {"width": width, "height": 844}
-                context = browser.new_context(viewport=size, color_scheme=scheme, is_mobile=width < 600, offline=True)
-                context.set_default_timeout(PATIENCE_MS)
-                for page in pages:
-                    tab = context.new_page()
-                    tab.goto(page.resolve().as_uri())
-                    height = min(tab.evaluate("document.documentElement.scrollHeight"), MOST_PIXELS)
-                    clip = {"x": 0, "y": 0, "width": width, "height": height}
-                    tab.screenshot(path=folder / f"{page.stem}-{width}-{scheme}.png", full_page=True, clip=clip)
-                    tab.close()
-                context.close()
+    for width, scheme in product(WIDTHS, SCHEMES):
+        size = {"width": width, "height": 844}
+        context = browser.new_context(viewport=size, color_scheme=scheme, is_mobile=width < 600, offline=True)
+        context.set_default_timeout(PATIENCE_MS)
+        for page in pages:
+            tab = context.new_page()
+            tab.goto(page.resolve().as_uri())
+            height = min(tab.evaluate("document.documentElement.scrollHeight"), MOST_PIXELS)
+            clip = {"x": 0, "y": 0, "width": width, "height": height}
+            tab.screenshot(path=folder / f"{page.stem}-{width}-{scheme}.png", full_page=True, clip=clip)
+            tab.close()
+        context.close()
 
 
 def main(
@@ -165,7 +168,8 @@ def main(
 ) -> None:
     """Write the pages of real runs, and pictures of them."""
     pages = list(write_pages(output / "pages", Runs(output / "runs")))
-    take_pictures(pages, output / "pictures")
+    with chromium() as browser:
+        take_pictures(browser, pages, output / "pictures")
     typer.echo(f"{len(pages)} pages are in {output / 'pages'}, their pictures in {output / 'pictures'}")
 
 

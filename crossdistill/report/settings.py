@@ -35,7 +35,7 @@ def shown_settings(run: Mapping[str, Any]) -> ShownSettings:
         >>> shown_settings({"config": {"student": "S", "preset": None, "train": {"max_steps": 5}}})
         ShownSettings(given=[('student', 'S'), ('train.max_steps', '5')], folded=[])
     """
-    settings = run.get("settings") or {"given": _of_config(run.get("config") or {})}
+    settings = run.get("arguments") or {"given": _of_config(run.get("config") or {})}
     folded = [(title, _rows(settings[key])) for key, title in _FOLDED.items() if settings.get(key)]
     return ShownSettings(_rows(settings.get("given") or {}), folded)
 

@@ -1,4 +1,4 @@
-"""What ``run.json`` says of the circumstances of a run: its ``settings`` and its ``device``."""
+"""What ``run.json`` says of the circumstances of a run: its ``arguments`` and its ``device``."""
 
 import inspect
 import json

@@ -124,7 +124,7 @@ def _finish(
         "versions": versions(),
         "device": device(trainer.accelerator),
         "config": config.model_dump(mode="json"),
-        "settings": settings(config, trainer.args, config.train),
+        "arguments": settings(config, trainer.args, config.train),
         "num_examples": trainer.data["training"]["used"],
         "data": trainer.data,
         **spent(trainer, config.teacher, written),

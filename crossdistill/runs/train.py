@@ -137,7 +137,7 @@ def run_entry(trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, An
         "versions": versions(),
         "device": device(trainer.accelerator),
         "config": config.model_dump(mode="json"),
-        "settings": settings(config, trainer.args, config.trainer_arguments()),
+        "arguments": settings(config, trainer.args, config.trainer_arguments()),
         **usage,
         "flops_assumptions": trainer.usage.assumptions,
         "coverage": {**usage["coverage"], **trainer.coverage_guard.as_dict()},

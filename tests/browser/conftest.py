@@ -73,7 +73,7 @@ def _report(page: Path) -> None:
         },
         "accuracy": {"a-task-with-a-long-name": curve, "gsm8k": curve},
         "device": {"device": "a GPU with a long name, 80 GiB", "processes": 8, "mixed_precision": "bf16"},
-        "settings": {
+        "arguments": {
             "given": {"dataset": "an-organisation/a-data-set-with-a-long-name", "train.learning_rate": 1e-4},
             "defaults": {f"train.a_setting_with_a_long_name_{number}": None for number in range(20)},
             "library_defaults": {"train.lr_scheduler_kwargs": {"a_key_with_a_long_name": "x" * 300}},

@@ -284,7 +284,7 @@ def test_the_expected_coverage_is_shown(tmp_path: Path, run: dict[str, Any]) -> 
 
 
 def test_settings_that_were_made_come_first_and_the_others_are_folded(tmp_path: Path, run: dict[str, Any]) -> None:
-    run["settings"] = {
+    run["arguments"] = {
         "given": {"dataset": "prompts.jsonl", "train.learning_rate": 1e-06},
         "defaults": {"train.stop_unit": True},
         "library_defaults": {"train.adam_beta1": 0.9, "train.hub_model_id": None},
