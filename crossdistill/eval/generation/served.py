@@ -16,7 +16,7 @@ from crossdistill.eval.generation.choice import generator_of
 from crossdistill.eval.generation.prompts import messages_of
 from crossdistill.eval.sampling import Sampling
 from crossdistill.teachers.served.api.answers import field
-from crossdistill.teachers.served.api.client import served_models
+from crossdistill.teachers.served.api.client import models_at_first, served_models
 from crossdistill.teachers.served.http.connection import Connection
 from crossdistill.teachers.served.http.errors import Malformed, Refused, Transient
 from crossdistill.teachers.served.http.loop_thread import LoopThread
@@ -39,7 +39,7 @@ class ServedGenerator(Generator):
 
     Raises:
         InputError: the URL or the key cannot be used, the server refuses them, or it serves several models and
-            ``options.model`` names none of them.
+            ``options.model`` names none of them; or it cannot be reached.
         ServerError: the server does not answer.
     """
 
@@ -152,7 +152,7 @@ class ServedGenerator(Generator):
     def _named(self) -> str:
         """The model's name, once the server has said what it serves."""
         try:
-            models = self._thread.run(self._retry(self._models))
+            models = self._thread.run(self._retry(lambda: models_at_first(self._connection, self._options)))
         except Refused as refusal:
             raise InputError(f"the server at {self._connection.url} lists no models: {refusal}.") from None
         name = self._options.model

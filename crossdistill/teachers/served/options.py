@@ -21,6 +21,7 @@ class ServedOptions(BaseModel):
         model: the model's name on the server; None for the only one that it serves.
         timeout_s: seconds for one answer.
         patience_s: seconds that a failing server is waited for, in all.
+        wait_for_start: whether patience is had with a server that cannot be reached at the start, too.
         max_in_flight: requests sent at once.
         max_body_mib: largest answer that is accepted, in MiB.
         key_env: environment variable that holds the API key.
@@ -42,6 +43,10 @@ class ServedOptions(BaseModel):
     )
     timeout_s: float = Field(default=120.0, gt=0, description="For one answer, from the first byte to the last.")
     patience_s: float = Field(default=600.0, gt=0, description="How long a failing server is waited for, in all.")
+    wait_for_start: bool = Field(
+        default=False,
+        description="Whether a server that cannot be reached at the start is waited for, too, since it may be loading.",
+    )
     max_in_flight: int = Field(default=16, ge=1, description="Requests sent at once.")
     max_body_mib: float = Field(default=64.0, gt=0, description="Largest answer that is accepted.")
     key_env: str = Field(

@@ -10,7 +10,7 @@ import numpy as np
 from crossdistill.errors import InputError
 from crossdistill.signal import Signal
 from crossdistill.teachers.served.api import registry
-from crossdistill.teachers.served.api.client import ScoringClient, answering_model, served_models
+from crossdistill.teachers.served.api.client import ScoringClient, answering_model, models_at_first
 from crossdistill.teachers.served.api.dialect import Dialect
 from crossdistill.teachers.served.api.token_names import TokenNames
 from crossdistill.teachers.served.capabilities import Capabilities, describe
@@ -64,7 +64,7 @@ async def probe(
 
     Raises:
         InputError: the server gives no log-probabilities of a prompt in a known dialect, its scores are inconsistent,
-            or its tokenizer is another one.
+            or its tokenizer is another one; or it cannot be reached.
         TeacherUnavailableError: nobody answers.
     """
     model = await _find_model(connection, retry, options)
@@ -98,7 +98,7 @@ async def probe(
 
 
 async def _find_model(connection: Connection, retry: RetryPolicy, options: ServedOptions) -> _Model:
-    models = await _try(retry, lambda: served_models(connection), tries=None)  # the server may be starting
+    models = await _try(retry, lambda: models_at_first(connection, options), tries=None)  # it may be busy
     if isinstance(models, Refused) and models.status in {401, 403}:
         raise InputError(
             f"the teacher at {connection.url} refuses requests without a valid key ({models}): set ${options.key_env}."

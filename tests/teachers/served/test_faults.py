@@ -430,7 +430,8 @@ def test_a_server_that_is_still_starting_is_waited_for():
     server = TeacherServer(scorer_of(TOKENS))
     with server:
         server.down_for(0.5)
-        teacher = ServedTeacher(server.url, tokenizer_of(TOKENS), QUICK)
+        options = QUICK.model_copy(update={"wait_for_start": True})
+        teacher = ServedTeacher(server.url, tokenizer_of(TOKENS), options)
         assert_scored(teacher.score(samples(TOKENS)[:2]), samples(TOKENS)[:2])
         teacher.close()
 

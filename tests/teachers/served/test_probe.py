@@ -217,14 +217,33 @@ def test_no_server_of_models():
         capabilities(server)
 
 
-def test_a_server_that_does_not_answer_is_waited_for():
+def test_a_server_that_is_there_and_slow_or_busy_is_waited_for():
     server = MockServer()
-    server.intercept = lambda path, body: httpx.ConnectError("refused")
+    server.intercept = lambda path, body: httpx.ReadTimeout("slow")
     with pytest.raises(TeacherUnavailableError, match=r"no usable answer for 0\.3 s"):
         capabilities(server)
-    left = [httpx.ConnectError("refused"), refused("loading", 503), None]
+    left = [httpx.ReadTimeout("slow"), refused("loading", 503), httpx.ReadError("reset"), None]
     server.intercept = lambda path, body: left.pop(0) if len(left) > 1 else left[0]
     assert capabilities(server, patience_s=5).model == "tiny"
+
+
+def test_a_server_that_cannot_be_reached_is_told_at_once():
+    server = MockServer()
+    server.intercept = lambda path, body: httpx.ConnectError("nobody")
+    with pytest.raises(InputError) as refusal:
+        capabilities(server, patience_s=600)
+    assert str(refusal.value) == (
+        "the teacher at http://there cannot be reached (no connection to there: nobody): start its server or correct "
+        "the URL; one that is still starting is waited for with wait_for_start = true in its settings."
+    )
+    assert len(server.seen) == 1
+
+
+def test_a_server_that_may_be_starting_is_waited_for():
+    server = MockServer()
+    left = [httpx.ConnectError("nobody"), httpx.ConnectTimeout("nobody"), None]
+    server.intercept = lambda path, body: left.pop(0) if len(left) > 1 else left[0]
+    assert capabilities(server, patience_s=5, wait_for_start=True).model == "tiny"
 
 
 def test_a_dialect_at_which_the_server_fails_is_not_waited_for():

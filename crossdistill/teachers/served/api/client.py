@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from crossdistill.errors import TeacherChangedError
+from crossdistill.errors import InputError, TeacherChangedError
 from crossdistill.teachers.served.api.answers import PromptLogprobs, field
 from crossdistill.teachers.served.api.dialect import Dialect
 from crossdistill.teachers.served.http.connection import Connection
-from crossdistill.teachers.served.http.errors import Malformed, quoted
+from crossdistill.teachers.served.http.errors import Malformed, Unreachable, quoted
+from crossdistill.teachers.served.http.reaching import CONNECT_S, FIRST_CONNECT_S
+from crossdistill.teachers.served.options import ServedOptions
 
 _MODELS_PATH = "/v1/models"
 
@@ -71,12 +73,39 @@ def answering_model(answer: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-async def served_models(connection: Connection) -> dict[str, int | None]:
-    """Ask for the names of the models on a server, and for the length of each one's context (None if unknown)."""
-    models = field(await connection.exchange(_MODELS_PATH), "data")
+async def served_models(connection: Connection, connect_s: float = CONNECT_S) -> dict[str, int | None]:
+    """Ask for the names of the models on a server, and for the length of each one's context (None if unknown).
+
+    Args:
+        connection: to the server.
+        connect_s: seconds for a connection, if there is none yet.
+    """
+    models = field(await connection.exchange(_MODELS_PATH, connect_s=connect_s), "data")
     if not isinstance(models, list):
         raise Malformed("the answer has no list of models")
     return {_name(model): _length(model) for model in models}
+
+
+async def models_at_first(connection: Connection, options: ServedOptions) -> dict[str, int | None]:
+    """The models of a server that was not asked before: one that is slow or busy is there, one without a port is not.
+
+    Args:
+        connection: to the server.
+        options: say whether it may be starting.
+
+    Raises:
+        InputError: it cannot be reached, and is not waited for.
+        Transient, Refused: as of any request.
+    """
+    try:
+        return await served_models(connection, FIRST_CONNECT_S)
+    except Unreachable as reason:
+        if options.wait_for_start:
+            raise
+        raise InputError(
+            f"the {connection.what} at {connection.url} cannot be reached ({reason}): start its server or correct the "
+            "URL; one that is still starting is waited for with wait_for_start = true in its settings."
+        ) from None
 
 
 def changed(url: str, difference: str) -> TeacherChangedError:

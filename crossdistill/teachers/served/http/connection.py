@@ -15,10 +15,10 @@ import httpx
 
 from crossdistill.errors import InputError
 from crossdistill.teachers.served.http.errors import Malformed, Refused, TooSlow, Transient, quoted, shown
+from crossdistill.teachers.served.http.reaching import CONNECT_S, lost
 from crossdistill.teachers.served.http.traffic import Traffic
 from crossdistill.teachers.served.options import ServedOptions
 
-_CONNECT_S = 10.0
 _HARD_LIMIT = 3  # times timeout_s: headers that arrive byte by byte escape the other limits
 _KEEPALIVE_S = 3.0  # less than servers keep an idle connection (5 s by default in many)
 _TRY_LATER = {408, 425, 429}
@@ -40,6 +40,7 @@ class Connection:
     Attributes:
         url: without ``/v1``.
         traffic: see above.
+        what: see above.
 
     Raises:
         InputError: the URL is not an HTTP(S) URL, or carries credentials; or the certificates cannot be read.
@@ -55,6 +56,7 @@ class Connection:
     ):
         self.url = checked_url(url, what)
         self.traffic = traffic or Traffic()
+        self.what = what
         self._options = options
         self._max_bytes = int(options.max_body_mib * 2**20)
         self._slots = asyncio.Semaphore(options.max_in_flight)
@@ -63,7 +65,7 @@ class Connection:
         self._client = httpx.AsyncClient(
             verify=_trust(options),
             transport=transport,
-            timeout=httpx.Timeout(options.timeout_s, connect=min(_CONNECT_S, options.timeout_s), pool=None),
+            timeout=self._timeout(CONNECT_S),
             # the slots bound the connections: one that a cancelled request leaves behind must not keep others waiting
             limits=httpx.Limits(
                 max_connections=None,
@@ -75,7 +77,11 @@ class Connection:
         )
 
     async def exchange(
-        self, path: str, body: dict[str, Any] | None = None, read: Callable[[Any], Any] = lambda answer: answer
+        self,
+        path: str,
+        body: dict[str, Any] | None = None,
+        read: Callable[[Any], Any] = lambda answer: answer,
+        connect_s: float = CONNECT_S,
     ) -> Any:
         """Send a request, and return what `read` makes of the answer.
 
@@ -86,9 +92,11 @@ class Connection:
             path: on the server.
             body: JSON to POST; None for a GET.
             read: takes the parsed JSON of the answer; may raise Malformed.
+            connect_s: seconds for a connection, if there is none yet.
 
         Raises:
-            Transient: another try may succeed; Malformed if the answer is of another form.
+            Transient: another try may succeed; Malformed if the answer is of another form, Unreachable if nobody
+                could be asked.
             Refused: another try cannot succeed.
             InputError: the API key cannot be sent in a header.
         """
@@ -96,11 +104,13 @@ class Connection:
         async with self._slots:
             try:
                 async with asyncio.timeout(_HARD_LIMIT * self._options.timeout_s):
-                    response, content = await self._send(path, body, key)
+                    response, content = await self._send(path, body, key, connect_s)
+            except httpx.ConnectTimeout as error:
+                raise lost(error, self.url, connect_s) from None
             except (TimeoutError, httpx.TimeoutException):
                 raise self._too_slow() from None
             except (httpx.TransportError, OSError) as error:  # httpx does not wrap the error of a broken TLS record
-                raise _lost(error) from None
+                raise lost(error, self.url, connect_s) from None
             _check_status(response, content, key)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._reader, self._parse, path, content, read)
@@ -115,7 +125,13 @@ class Connection:
         await self._client.aclose()
         self._reader.shutdown(cancel_futures=True)
 
-    async def _send(self, path: str, body: dict[str, Any] | None, key: str) -> tuple[httpx.Response, bytes]:
+    def _timeout(self, connect_s: float) -> httpx.Timeout:
+        limit = self._options.timeout_s
+        return httpx.Timeout(limit, connect=min(connect_s, limit), pool=None)
+
+    async def _send(
+        self, path: str, body: dict[str, Any] | None, key: str, connect_s: float
+    ) -> tuple[httpx.Response, bytes]:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         if data is not None:
@@ -124,7 +140,10 @@ class Connection:
         self.traffic.sent_bytes += len(data or b"")
         method = "GET" if data is None else "POST"
         until = self._idle_clock() + self._options.timeout_s
-        async with self._client.stream(method, self.url + path, content=data, headers=headers) as response:
+        limits = self._timeout(connect_s)
+        async with self._client.stream(
+            method, self.url + path, content=data, headers=headers, timeout=limits
+        ) as response:
             return response, await self._content(response, until)
 
     async def _content(self, response: httpx.Response, until: float) -> bytes:
@@ -235,12 +254,6 @@ def _parsed(path: str, content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         raise Malformed(f"the answer to {path} is not JSON") from None
-
-
-def _lost(error: httpx.TransportError | OSError) -> Transient | Refused:
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return Refused(None, f"the server's certificate is not trusted ({shown(error)}): name a ca_bundle")
-    return Transient(f"{type(error).__name__}: {shown(error)}", is_lost=True)
 
 
 def _check_status(response: httpx.Response, content: bytes, key: str) -> None:

@@ -24,6 +24,10 @@ class Transient(Exception):  # noqa: N818 - a state of affairs, which may pass
         self.is_lost = is_lost
 
 
+class Unreachable(Transient):
+    """No connection was made, so nothing was sent: nobody is there, or not yet."""
+
+
 class TooSlow(Transient):
     """No answer within the time-out."""
 
