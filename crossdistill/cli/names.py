@@ -34,14 +34,18 @@ def check_folders(*models: str) -> None:
     """
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
+    from crossdistill.inspection.missing_model import near_folder
+
     for model in models:
         if model and Path(model).exists():
             continue
         try:
             validate_repo_id(model)
         except HFValidationError:
+            near = near_folder(model)
+            hint = "" if near is None else f"did you mean {near!r}? Otherwise "
             raise InputError(
-                f"the folder {model!r} does not exist: give a model's folder, or a hub id such as Qwen/Qwen3-8B."
+                f"the folder {model!r} does not exist: {hint}give a model's folder, or a hub id such as Qwen/Qwen3-8B."
             ) from None
 
 

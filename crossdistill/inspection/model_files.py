@@ -21,7 +21,9 @@ from crossdistill.chat.ids import DECLARED, check_ids
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog, Kind, Severity, When
+from crossdistill.inspection.missing_model import explained
 from crossdistill.inspection.model_info import ModelInfo
+from crossdistill.inspection.same_model import check_copy
 from crossdistill.ops.sharded import full_shape
 from crossdistill.tokens import ByteVocab
 
@@ -60,10 +62,8 @@ def reading(what: str, name: str) -> Iterator[None]:
         yield
     except LIBRARY_ERRORS as error:
         check_pointers(Path(name))
-        raise InputError(
-            f"{what} of {name!r} cannot be read ({reason_of(error)}): give a model's folder, or a hub id that this "
-            "machine can reach."
-        ) from None
+        reason, way_out = explained(name, error, reason_of(error))
+        raise InputError(f"{what} of {name!r} cannot be read ({reason}): {way_out}.") from None
 
 
 def reason_of(error: BaseException) -> str:
@@ -301,7 +301,9 @@ def read_pair(
         InputError: a run would refuse the pair.
     """
     check_pair(student, teacher)
-    return read_model_info(student, "student", student_kwargs), read_model_info(teacher, "teacher", teacher_kwargs)
+    sides = read_model_info(student, "student", student_kwargs), read_model_info(teacher, "teacher", teacher_kwargs)
+    check_copy(student, teacher, *(PromptRenderer(one.tokenizer, one.template_kwargs or {}, []) for one in sides))
+    return sides
 
 
 def read_model_info(name: str, role: str, template_kwargs: dict[str, Any] | None = None) -> ModelInfo:

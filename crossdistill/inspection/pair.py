@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crossdistill.chat import mismatch_findings, template_findings
+from crossdistill.chat.own_template import NO_TEMPLATE, teacher_findings
 from crossdistill.findings import Finding
 from crossdistill.inspection.advice import Advice, advice
 from crossdistill.inspection.documents import Document
@@ -118,6 +119,8 @@ def inspect_pair(
         findings=[
             *model_findings(student, student_facts, "student"),
             *model_findings(teacher, teacher_facts, "teacher"),
+            *([] if student_facts.has_template else [NO_TEMPLATE()]),
+            *teacher_findings("teacher", teacher.name, teacher_facts.has_template, teacher_facts.stops),
             *mismatch_findings(student_facts.effects, teacher_facts.effects),
             *coverage_findings(student.vocab, teacher.vocab),
         ],

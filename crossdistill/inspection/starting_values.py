@@ -185,6 +185,25 @@ def starting_values(params: int, is_lora: bool) -> StartingValues:
     )
 
 
+def known_rates(params: int, is_lora: bool) -> list[float]:
+    """All learning rates that are known for students of that size.
+
+    Args:
+        params: weights of the student.
+        is_lora: whether an adapter is trained.
+
+    Example:
+        >>> known_rates(8_000_000_000, is_lora=False)
+        [2e-05, 1e-06, 5e-05]
+    """
+    is_large = params >= FEWEST_LARGE
+    return [
+        values.learning_rate
+        for values in STARTING_VALUES
+        if values.is_large is is_large and (values.rank is not None) is is_lora
+    ]
+
+
 def markdown_table() -> str:
     """The table of docs/starting.md."""
     columns = ("student under teacher", "rate", "responses a step", "tokens of a response", "steps", "LoRA rank")

@@ -44,6 +44,7 @@ from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_ba
 from crossdistill.train.monitor.usage import Usage
 from crossdistill.train.preflight.device import cpu_options, device_findings
 from crossdistill.train.preflight.launch import check_together, engine_findings
+from crossdistill.train.preflight.packages import check_packages, version_findings
 from crossdistill.train.preflight.schedule import schedule_findings
 from crossdistill.train.preflight.setup import setting_up
 from crossdistill.train.preflight.tokenizers import load_tokenizer
@@ -75,6 +76,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     folder, identity = RunFolder(output), config.model_dump(mode="json")
     processes = PartialState()
     findings = FindingLog(is_emitter=processes.is_main_process)
+    findings.add_all(version_findings())
     source, held_out_source = row_source(config), eval_source(config)
     tokenizer = load_tokenizer(config.student, "student", log=findings)
     vocab = ByteVocab.from_tokenizer(tokenizer, vocab_size(config.student), config.text_tokens)
@@ -286,6 +288,7 @@ def sft_arguments(checkpoints: Path, options: dict[str, Any]) -> SFTConfig:
         "activation_checkpointing": checkpointing,
         "gradient_checkpointing": None,
     }
+    check_packages(options)
     given = {name: value for name, value in options.items() if name not in _OF_EXAMPLES}
     arguments = build(SFTConfig, "train", {"output_dir": str(checkpoints), **defaults, **given, **cpu_options(options)})
     check_unsupported(arguments, UNSUPPORTED_IN_SFT)

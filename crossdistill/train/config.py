@@ -20,6 +20,7 @@ from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
 from crossdistill.train.preflight.device import cpu_options
 from crossdistill.train.preflight.noise import NEFTUNE
+from crossdistill.train.preflight.packages import check_packages
 from crossdistill.train.reward.base import Reward
 from crossdistill.train.reward.checks import check_no_reward, check_reward
 from crossdistill.train.reward.choice import reward_of
@@ -225,6 +226,7 @@ class CrossTokenizerConfig(DistillationConfig):
     ]
 
     def __post_init__(self) -> None:
+        check_packages(vars(self))  # before those of transformers fail without one
         if self.gradient_checkpointing is False:
             self.activation_checkpointing = False  # whose default is on
         # kept for the finding that says so

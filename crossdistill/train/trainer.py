@@ -40,6 +40,7 @@ from crossdistill.train.loading import load_teacher, student_for_trl
 from crossdistill.train.micro_batching import LossSums
 from crossdistill.train.monitor.base import Observation
 from crossdistill.train.monitor.coverage_guard import CoverageGuard
+from crossdistill.train.monitor.first_rollouts import FirstRollouts
 from crossdistill.train.monitor.histories import history_counts
 from crossdistill.train.monitor.policy_check import PolicyCheck
 from crossdistill.train.monitor.progress_bar import ProgressBar, use_progress_bar
@@ -50,6 +51,7 @@ from crossdistill.train.preflight.datasets import as_data, as_eval_data, as_read
 from crossdistill.train.preflight.launch import check_launch, check_together, engine_findings
 from crossdistill.train.preflight.noise import check_noise
 from crossdistill.train.preflight.setup import Setup, setting_up
+from crossdistill.train.preflight.sizes import size_findings
 from crossdistill.train.preflight.student import made_ready
 from crossdistill.train.preflight.teachers import models_by_name
 from crossdistill.train.preflight.turns import asks_for_sharding, check_turns
@@ -126,6 +128,8 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
         self.teacher_names = {name: name_of(one) for name, one in models_by_name(teacher).items()}
         self.findings, self.row_check = setup.findings, setup.row_check
         check_noise(setup.student, args, peft_config)
+        has_adapter, has_optimizer = peft_config is not None, optimizers[0] is not None
+        self.findings.add_all(size_findings(setup.student, setup.teachers, args, has_adapter, has_optimizer))
         with setting_up(), student_for_trl(setup.student, args, quantization_config) as student_arguments:
             super().__init__(
                 **student_arguments,
@@ -189,6 +193,7 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
         if self.reward is not None:
             self.reward_metrics = RewardMetrics(self.reward, str(args.reward), self.total, self.findings)
             self.monitors.append(self.reward_metrics)
+        self.monitors.append(FirstRollouts(self.findings, args.max_completion_length, args.stop_unit))
         self.policy = PolicyCheck(monitors.watchdog, monitors.sampler, self.total)
         self.usage, self.metrics, self.watchdog = monitors.usage, monitors.metrics, monitors.watchdog
         use_progress_bar(self, ProgressBar())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from crossdistill.cli.versions import conflicts, requirements_of
+from crossdistill.versions import conflicts, requirements_of
 from tests.cli.harness import run
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "accelerate"
@@ -68,7 +68,7 @@ def test_questions_that_do_not_go_together(file):
 def test_versions_by_their_own_requirements():
     versions = {"trl": "1.16.0", "transformers": "5.3.0", "vllm": "0.40.0"}
     needs = {"trl": [("", Requirement("transformers>=5.5")), ("vllm", Requirement("vllm>=0.22,<=0.31"))]}
-    found = list(conflicts(versions.get, lambda name: needs.get(name, [])))
+    found = list(map(str, conflicts(versions.get, lambda name: needs.get(name, []))))
     assert found == [
         "trl 1.16.0 needs transformers>=5.5, and 5.3.0 is installed",
         "trl[vllm] 1.16.0 needs vllm<=0.31,>=0.22, and 0.40.0 is installed",

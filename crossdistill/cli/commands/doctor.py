@@ -71,8 +71,8 @@ def command(
     With STUDENT, TEACHER and --memory, tell which engine fits: all weights and LoRA, the teacher here or served.
     """
     from crossdistill.cli import installation
-    from crossdistill.cli.versions import conflicts
     from crossdistill.errors import InputError
+    from crossdistill.versions import conflicts
 
     console = Console()
     if memory is not None:
@@ -93,7 +93,7 @@ def command(
         _print_run(console, run, launch, overrides, prompt_tokens)
         return
     _print(console, "installed", installation.packages())
-    _print(console, "versions that do not go together", [("", line) for line in conflicts()])
+    _print(console, "versions that do not go together", [("", str(one)) for one in conflicts()])
     _print(console, "extras", installation.extras())
     _print(console, "back-ends here", installation.backends())
     if student is not None and teacher is not None:
@@ -110,11 +110,11 @@ def _print_run(console: Console, file: Path, launch: Path | None, overrides: lis
     from crossdistill.extras import require
 
     require("train", user="telling what a run will be")
-    from crossdistill.cli.versions import conflicts
     from crossdistill.inspection.memory import Phase, peaks
     from crossdistill.runs.config import RunConfig, read_config
     from crossdistill.runs.forecast import forecast
     from crossdistill.train.launch import Launch
+    from crossdistill.versions import conflicts
 
     config = read_config(RunConfig, file, overrides, {})
     started = Launch.of(config.trainer_arguments(), launch)
@@ -122,7 +122,7 @@ def _print_run(console: Console, file: Path, launch: Path | None, overrides: lis
         return
     found = forecast(config, started, prompt_tokens)
     _print(console, "what will run", [("", sentence) for sentence in found.sentences])
-    _print(console, "versions that do not go together", [("", line) for line in conflicts()])
+    _print(console, "versions that do not go together", [("", str(one)) for one in conflicts()])
     parts = sorted(found.parts, key=lambda part: list(Phase).index(part.phase))
     rows = [(part.phase.value, part.name, _mib(part.num_bytes)) for part in parts]
     _print(console, "memory of a GPU, estimated, in MiB", rows)

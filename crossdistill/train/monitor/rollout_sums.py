@@ -23,6 +23,8 @@ class RolloutSums:
         sampled_nats: -log p of the sampled tokens.
         digit_bytes, white_space_bytes: sampled bytes of digits and white space.
         digit_gap_nats, ...: the gap on chunks of that class (module `byte_classes`); what is neither is the rest.
+        scored_ends, end_probability: turns that the student ended and whose end the teacher scores, and the sum of the
+            probabilities that it gives them.
         partly_scored_tokens: supervised tokens that one of several teachers does not score.
         gap_nats_squared, ...: second moments over responses, for the standard error of the gap.
     """
@@ -53,6 +55,8 @@ class RolloutSums:
     teacher_histories: float = 0
     student_histories_changed: float = 0
     teacher_histories_changed: float = 0
+    scored_ends: float = 0
+    end_probability: float = 0
 
     @classmethod
     def of(
@@ -62,6 +66,8 @@ class RolloutSums:
         rows = rollout.by_row(scored)
         gaps = [(sum(item.gap_nats for item in row), sum(item.gap_bytes for item in row)) for row in rows]
         classes = ClassSums.of(scored)
+        teachers = [item.teacher for item in scored if item.teacher is not None]
+        ends = [one.stop_logprob for one in teachers if one.stop_logprob is not None]
         return cls(
             responses=len(rows),
             turns=len(scored),
@@ -92,6 +98,8 @@ class RolloutSums:
             teacher_histories=histories.teacher,
             student_histories_changed=histories.student_changed,
             teacher_histories_changed=histories.teacher_changed,
+            scored_ends=len(ends),
+            end_probability=float(np.exp(ends).sum()),
         )
 
     def add(self, other: Sequence[float]) -> None:

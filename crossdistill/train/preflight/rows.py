@@ -8,6 +8,7 @@ from typing import Any
 from crossdistill.chat.ids import tokens_beyond
 from crossdistill.chat.markers import Markers, marker_findings, texts_of
 from crossdistill.chat.messages import Prompt
+from crossdistill.chat.own_template import continues_texts, text_findings
 from crossdistill.chat.prompts import prompt_name
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.roles import role_findings
@@ -161,9 +162,13 @@ class RowCheck:
         Raises:
             InputError: a model cannot read one.
         """
-        datasets = list(datasets)
+        datasets, texts = list(datasets), []
         for number, spelled in spelled_rows(datasets):
             self.check_text(prompt_name(number), spelled)
+            if isinstance(spelled["prompt"], str) and not self.student.markers.rendered_tags(spelled["prompt"]):
+                texts.append(number)
+        if not continues_texts(self.student.renderer.tokenizer):
+            self.log.add_all(text_findings(texts))
         rows = rows_to_render(datasets)
         for number, row in rows:
             self.check_rendering(prompt_name(number), row)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from crossdistill.chat import ensure_template
+from crossdistill.chat import ensure_template, stop_ids, token_name
+from crossdistill.chat.findings import Uses
+from crossdistill.chat.own_template import NO_TEMPLATE, has_own_template, teacher_findings
 from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.distill.checks import check_signal, check_temperature
@@ -17,6 +19,7 @@ from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingLog, Kind, Severity, When
 from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import check_pair, is_url, num_ids
+from crossdistill.inspection.same_model import check_copy
 from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
 from crossdistill.objectives import Objective
 from crossdistill.teachers.base import given_teacher
@@ -28,6 +31,7 @@ from crossdistill.train.off_policy import check_writer, completion_findings
 from crossdistill.train.preflight.data import all_rows, check_data, num_rows
 from crossdistill.train.preflight.device import device_findings
 from crossdistill.train.preflight.models import check_budget, context_of, hub_options
+from crossdistill.train.preflight.packages import version_findings
 from crossdistill.train.preflight.rows import Reader, RowCheck
 from crossdistill.train.preflight.schedule import schedule_findings
 from crossdistill.train.preflight.served import check_served
@@ -107,6 +111,7 @@ class Setup:
         model, models = plain_name(model), models_by_name(teacher)
         objective = None if args.objective == AUTO else args.make_objective()
         log = FindingLog(is_emitter=args.process_index == 0)
+        log.add_all(version_findings())
         if tools and objective is not None and objective.compares_groups:
             raise no_tools(objective)
         check_data(args, *datasets)
@@ -137,6 +142,9 @@ class Setup:
         check_weights("student", model, student_options(args, quantization_config))
         for one in teachers.values():
             check_weights(one.label, one.model, teacher_options(args))
+        if len(teachers) == 1 and not args.reward:  # beside others, or a reward, it keeps the student near its start
+            (one,) = teachers.values()
+            check_copy(model, one.model, student.renderer, one.renderer(tools))
         return setup
 
     def find(self, student: PromptRenderer, args: CrossTokenizerConfig) -> None:
@@ -145,11 +153,17 @@ class Setup:
         text_tokens = args.text_tokens or ()
         vocab = ByteVocab.from_tokenizer(self.tokenizer, text_tokens=text_tokens)
         self.findings.add_all(thinking_findings(self.tokenizer, "student", text_tokens))
+        if not has_own_template(self.tokenizer) and Uses.of([row["prompt"] for row in self.checked_rows]).messages:
+            self.findings.add(NO_TEMPLATE())
         for name, one in self.teachers.items():
             self.findings.add_all(thinking_findings(one.tokenizer, one.label, text_tokens))
             self.findings.add_all(coverage_findings(vocab, one.vocab(text_tokens), one.label))
             pair = PairWarnings(student, one.renderer(student.tools), self.findings, one.label, args.stop_unit)
-            pair.see_prompts([row["prompt"] for row in self.checked_rows if name in self.routing.of(row)])
+            prompts = [row["prompt"] for row in self.checked_rows if name in self.routing.of(row)]
+            pair.see_prompts(prompts)
+            if args.stop_unit and name != REFERENCE and Uses.of(prompts).messages:
+                stops = [token_name(one.tokenizer, stop) for stop in stop_ids(one.tokenizer)]
+                self.findings.add_all(teacher_findings(one.label, one.model, one.has_template, stops))
 
 
 @contextmanager

@@ -37,6 +37,7 @@ class TeacherSetup:
         label: what messages call it.
         context: tokens of prompt and response together; None if there is no limit.
         num_ids: token ids that it has embeddings for.
+        has_template: whether its tokenizer came with a chat template.
     """
 
     model: Any
@@ -45,6 +46,7 @@ class TeacherSetup:
     label: str
     context: int | None
     num_ids: int
+    has_template: bool = True
 
     def renderer(self, tools: Tools | None) -> PromptRenderer:
         """The renderer of this teacher's prompts."""
@@ -118,7 +120,8 @@ def teacher_setup(
         tokenizer = load_tokenizer(model, label, tokenizer, log, **hub_options(args, "teacher"))
     else:
         tokenizer = given.tokenizer
-    ensure_template(tokenizer)
+    has_template = not ensure_template(tokenizer)
     template_kwargs = _value_of(name, models, args.teacher_chat_template_kwargs) or {}
     size = num_ids(model, **hub_options(args, "teacher")) if given is None else len(given.vocab)
-    return TeacherSetup(model, tokenizer, template_kwargs, label, teacher_context(model, args), size)
+    context = teacher_context(model, args)
+    return TeacherSetup(model, tokenizer, template_kwargs, label, context, size, has_template)

@@ -36,8 +36,9 @@ def test_what_inspect_says_a_run_says(pair, without_generation_prompt, output, c
 
 
 def test_a_run_on_texts_has_no_templates(pair, without_generation_prompt, output, caplog):
-    assert setup_of(pair.student, without_generation_prompt, output, prompts=TEXTS).findings.findings == []
-    assert caplog.messages == []
+    found = setup_of(pair.student, without_generation_prompt, output, prompts=TEXTS).findings.findings
+    assert [finding.kind.name for finding in found] == ["text_prompts_to_chat_model"]
+    assert caplog.messages == [found[0].message]
 
 
 def test_a_sound_pair_is_not_mentioned(pair, output, caplog):

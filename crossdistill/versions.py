@@ -1,6 +1,7 @@
 """Installed packages whose own requirements the others do not meet, by their metadata."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from packaging.requirements import Requirement
@@ -13,11 +14,36 @@ PACKAGES = (
 """Those that a run touches."""
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """A requirement that is not met.
+
+    Attributes:
+        owner: the package that has it, and the extra if it is one's: "crossdistill[train]".
+        version: of the owner.
+        requirement: as its metadata say.
+        installed: the version of the required package.
+    """
+
+    owner: str
+    version: str
+    requirement: Requirement
+    installed: str
+
+    @property
+    def needed(self) -> str:
+        """The range, as pip takes it."""
+        return f"{canonicalize_name(self.requirement.name)}{self.requirement.specifier}"
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.version} needs {self.needed}, and {self.installed} is installed"
+
+
 def conflicts(
     installed: Callable[[str], str | None] | None = None,
     required: Callable[[str], list[tuple[str, Requirement]]] | None = None,
-) -> Iterator[str]:
-    """One sentence for each requirement that is not met.
+) -> Iterator[Conflict]:
+    """Each requirement that is not met.
 
     Args:
         installed: the version of a package, None if it is missing; as installed here by default.
@@ -37,7 +63,7 @@ def conflicts(
             other = installed(name) if name in PACKAGES else None
             if other is not None and not requirement.specifier.contains(other, prereleases=True):
                 owner = f"{package}[{extra}]" if extra else package
-                yield f"{owner} {found} needs {name}{requirement.specifier}, and {other} is installed"
+                yield Conflict(owner, found, requirement, other)
 
 
 def version_of(package: str) -> str | None:
