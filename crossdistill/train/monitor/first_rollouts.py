@@ -27,9 +27,9 @@ NO_HEADROOM = Kind(
     "no_headroom",
     Severity.WARNING,
     When.DURING,
-    "the first {responses:.0f} responses are as likely to the teacher as to the student (teacher gap {gap:.4f}, "
-    "standard error {error:.4f} nats per byte), so that there is hardly anything to learn from it on these prompts: take "
-    "harder prompts or a stronger teacher, or see that the two are not the same model.",
+    "the first {responses:.0f} responses are as likely to the teacher as to the student (teacher gap {gap:.4f} nats "
+    "per byte, standard error {error:.4f}), so that it has hardly anything to teach on these prompts: take harder "
+    "prompts or a stronger teacher, or see that the two are not the same model.",
     "the run costs what it costs, and the student stays what it was",
 )
 
