@@ -34,6 +34,8 @@ LARGER_THAN_TEACHER = Kind(
     "a model that is better already learns from one that is worse",
 )
 
+FEWEST_KNOWN = 500_000
+"""Weights below which no run is known, so that no rate is far off; the demo's student has 0.7M."""
 FAR = 10
 """How many times beyond all known rates one is far off."""
 MUCH_LARGER = 3
@@ -91,7 +93,8 @@ def rate_findings(args: Any, num_weights: int, is_lora: bool) -> Iterator[Findin
         num_weights: of the student.
         is_lora: whether an adapter is trained.
     """
-    if not str(getattr(args.optim, "value", args.optim)).startswith(_LIKE_ADAMW):
+    is_like_adamw = str(getattr(args.optim, "value", args.optim)).startswith(_LIKE_ADAMW)
+    if num_weights < FEWEST_KNOWN or not is_like_adamw:
         return
     rates, rate = known_rates(num_weights, is_lora), args.learning_rate
     found = {"start": starting_values(num_weights, is_lora).learning_rate, "rate": rate}

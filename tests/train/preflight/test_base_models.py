@@ -100,12 +100,6 @@ def test_texts_for_a_student_that_was_warmed_up_on_texts(base_student, pair, out
     assert found(base_student, pair.teacher, output, prompts=TEXTS) == {}
 
 
-def test_an_empty_template_is_none(pair, output, tmp_path):
-    """As the models of the arena have it, whose prompts are texts."""
-    student, teacher = (changed(model, tmp_path / str(k), "") for k, model in enumerate((pair.student, pair.teacher)))
-    assert found(student, teacher, output, prompts=TEXTS) == {}
-
-
 def test_a_student_without_a_template_in_conversations(base_student, pair, output, caplog):
     message = found(base_student, pair.teacher, output)["student_without_template"]
     assert "'User: ...' and 'Assistant: ...'" in message

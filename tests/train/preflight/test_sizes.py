@@ -53,6 +53,10 @@ def test_rates_of_other_optimizers_are_not_known(optim):
     assert rated(1.0, SMALL, optim=optim) == []
 
 
+def test_of_the_smallest_students_no_rate_is_known():
+    assert rated(0.1, 100_000) == []
+
+
 def test_the_default_configuration_has_an_optimizer_whose_rates_are_known(output):
     args = arguments(output, learning_rate=1.0)
     assert len(list(rate_findings(args, SMALL, is_lora=False))) == 1
