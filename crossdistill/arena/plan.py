@@ -28,7 +28,20 @@ def models(arena: ArenaFile) -> list[Cell]:
 
 def tuning(arena: ArenaFile, pair: str, entrant: str) -> list[Cell]:
     """The runs by which the rate of a method is chosen."""
-    return [Cell(pair, entrant, "tune", rate, arena.tuning_seed) for rate in arena.rates]
+    return [Cell(pair, entrant, "tune", rate, arena.tuning_seed) for rate in tuned_rates(arena)]
+
+
+def tuned_rates(arena: ArenaFile) -> list[float]:
+    """The rates that are tried; none if there is one, which leaves no choice."""
+    return arena.rates if len(arena.rates) > 1 else []
+
+
+def rate_of(arena: ArenaFile, pair: str, entrant: str, outcomes: Outcomes) -> float | None:
+    """The rate that a method is compared at; None if it is not known yet, or if no run at any rate went to its end."""
+    if len(arena.rates) == 1:
+        return arena.rates[0]
+    tried = [outcomes.get(cell) for cell in tuning(arena, pair, entrant)]
+    return None if None in tried else chosen_rate(filter(None, tried))
 
 
 def tests(arena: ArenaFile, pair: str, entrant: str, rate: float) -> list[Cell]:
@@ -38,8 +51,11 @@ def tests(arena: ArenaFile, pair: str, entrant: str, rate: float) -> list[Cell]:
 
 def num_cells(arena: ArenaFile) -> int:
     """Cells of the whole arena."""
-    runs = len(arena.rates) + len(arena.seeds)
-    return len(models(arena)) + runs * sum(len(entrants(arena, pair)) for pair in arena.pairs)
+    return len(models(arena)) + sum(
+        len(tuning(arena, pair, entrant)) + len(arena.seeds)
+        for pair in arena.pairs
+        for entrant in entrants(arena, pair)
+    )
 
 
 def every_cell(arena: ArenaFile) -> Callable[[Cell], bool]:
@@ -83,7 +99,7 @@ def planned(arena: ArenaFile, outcomes: Outcomes) -> list[Cell]:
         for entrant in entrants(arena, pair):
             tried = tuning(arena, pair, entrant)
             is_tuned = all(cell in outcomes for cell in tried)
-            rate = chosen_rate([outcomes[cell] for cell in tried]) if is_tuned else arena.rates[0]
+            rate = rate_of(arena, pair, entrant, outcomes) if is_tuned else arena.rates[0]
             cells += [*tried, *([] if rate is None else tests(arena, pair, entrant, rate))]
     return cells
 
@@ -97,8 +113,6 @@ def _all_tuning(arena: ArenaFile) -> Iterator[Cell]:
 def _known_tests(arena: ArenaFile, outcomes: Outcomes) -> Iterator[Cell]:
     for pair in arena.pairs:
         for entrant in entrants(arena, pair):
-            cells = tuning(arena, pair, entrant)
-            if all(cell in outcomes for cell in cells):
-                rate = chosen_rate([outcomes[cell] for cell in cells])
-                if rate is not None:
-                    yield from tests(arena, pair, entrant, rate)
+            rate = rate_of(arena, pair, entrant, outcomes)
+            if rate is not None:
+                yield from tests(arena, pair, entrant, rate)

@@ -10,7 +10,7 @@ import numpy as np
 from crossdistill.arena.cell import Cell
 from crossdistill.arena.file import ArenaFile
 from crossdistill.arena.outcome import Answers, Outcome
-from crossdistill.arena.tuning import chosen_rate
+from crossdistill.arena.plan import rate_of, tuned_rates
 
 RowStatus = Literal["done", "partial", "not run", "failed", "diverged"]
 """All seeds are done; some are, others missing; none is; a run failed; its weights became NaN or infinite."""
@@ -131,8 +131,8 @@ def _standing(
 ) -> Standing:
     lacking = _lacking(arena, pair, method)
     found = outcomes if lacking is None else {}
-    tuning = {rate: found.get(Cell(pair, method, "tune", rate, arena.tuning_seed)) for rate in arena.rates}
-    rate = None if None in tuning.values() else chosen_rate(filter(None, tuning.values()))
+    tuning = {rate: found.get(Cell(pair, method, "tune", rate, arena.tuning_seed)) for rate in tuned_rates(arena)}
+    rate = None if lacking else rate_of(arena, pair, method, outcomes)
     runs = {seed: None if rate is None else found.get(Cell(pair, method, "test", rate, seed)) for seed in arena.seeds}
     return Standing(pair, method, kind, lacking, tuning, rate, runs)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from crossdistill.arena.cell import START, TEACHER, Cell
+from crossdistill.arena.plan import num_cells, possible
 from crossdistill.arena.results import arena_results
 from crossdistill.errors import InputError
 from crossdistill.eval.interval import mean_interval
@@ -102,7 +103,10 @@ def test_the_rate_is_the_best_on_validation_and_its_edge_is_told():
 def test_a_single_rate_is_no_choice():
     arena = arena_file(rates=[3e-4], seeds=[0, 1])
     found = row(results(simulated(arena, num_problems=40), arena))
-    assert (found["status"], found["rate"], found["edge"]) == ("done", 3e-4, "only")
+    assert (found["status"], found["rate"], found["edge"], found["tuning"]) == ("done", 3e-4, "only", [])
+    assert not [cell for cell in possible(arena) if cell.stage == "tune"]
+    assert num_cells(arena) == len(possible(arena)) == 2 * (2 + 6 * 2)
+    assert row(results({}, arena))["reason"] == "no seed has been run"
 
 
 # --- what is missing, failed or diverged
