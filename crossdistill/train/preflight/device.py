@@ -11,8 +11,8 @@ ON_CPU = Kind(
     "on_cpu",
     Severity.WARNING,
     When.BEFORE_WEIGHTS,
-    "torch sees no GPU here, so this computes on the CPU, in {precision}: if there is one, install torch for it "
-    "(`crossdistill doctor` shows what torch sees); if this is meant, use_cpu = true and a value of bf16 say so.",
+    "torch sees no GPU here, so this computes on the CPU, in {precision}. If there is one, install a torch for it "
+    "(`crossdistill doctor`); to be told nothing, set use_cpu and bf16.",
     "a run that is meant for a GPU takes many times as long",
 )
 _PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
