@@ -24,7 +24,7 @@ class LossOfRows:
     Example:
         >>> loss = LossOfRows([(2.0, 2), (8.0, 4)])
         >>> round(loss.mean, 4), round(loss.error, 4)
-        (1.6667, 0.3143)
+        (1.6667, 0.4444)
     """
 
     rows: list[tuple[float, float]] = field(default_factory=list)

@@ -17,8 +17,9 @@ def command(
     output: Output = Path("crossdistill-sft"),
     student: Annotated[str | None, typer.Option(help="Student: a folder or a hub id.")] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Rows with prompt and completion: a file, a saved data set's folder or a hub id.")
+        str | None, typer.Option(help="Rows with answers: a file, a saved data set's folder or a hub id.")
     ] = None,
+    eval_dataset: Annotated[str | None, typer.Option(help="Held-out rows, to measure the loss on.")] = None,
     teacher: Annotated[
         str | None, typer.Option(help="Model that writes the completions first; the rows then need only a prompt.")
     ] = None,
@@ -37,7 +38,8 @@ def command(
 
     if keys:
         return print_keys(SFTRunConfig.tables, file)
-    config = read_config(SFTRunConfig, file, overrides, {"student": student, "dataset": dataset, "teacher": teacher})
+    named = {"student": student, "dataset": dataset, "eval_dataset": eval_dataset, "teacher": teacher}
+    config = read_config(SFTRunConfig, file, overrides, named)
     from crossdistill.runs.sft import sft
 
     with reporting_interruption(output):
