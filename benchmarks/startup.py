@@ -7,6 +7,7 @@ on the machine disturbs least.
 """
 
 import argparse
+import math
 import resource
 import subprocess
 import sys
@@ -45,16 +46,18 @@ def cpu_seconds(arguments: list[str]) -> float:
 
 
 def main() -> None:
-    """Print one line a case: seconds, and how often the interpreter alone would have started in that time."""
+    """Print the fastest run of each case so far: seconds, and as a multiple of the interpreter's own start."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="of each case, side by side with the others")
     parser.add_argument("--only", default="", help="cases whose name has this text")
     options = parser.parse_args()
     cases = {name: arguments for name, arguments in CASES.items() if options.only in name or name == "python"}
-    rounds = [{name: cpu_seconds(arguments) for name, arguments in cases.items()} for _ in range(options.runs)]
-    best = {name: min(one[name] for one in rounds) for name in cases}
-    for name, seconds in best.items():
-        print(f"{name:28} {seconds:6.2f} s {seconds / best['python']:8.0f} x")
+    best = dict.fromkeys(cases, math.inf)
+    for number in range(options.runs):
+        print(f"run {number + 1}")
+        for name, arguments in cases.items():
+            best[name] = min(best[name], cpu_seconds(arguments))
+            print(f"{name:28} {best[name]:6.2f} s {best[name] / best['python']:8.0f} x", flush=True)
 
 
 if __name__ == "__main__":
