@@ -179,7 +179,7 @@ def render_conversation(
         True
         >>> ids, is_said = render_conversation(tokenizer, [{"role": "assistant", "content": "Hi!"}])
         >>> tokenizer.decode(ids), all(is_said)
-        ('Assistant:\\nHi!</s>\\n\\n', True)
+        ('Assistant:\\nHi!</s>', True)
     """
     options = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": marks_answers}
     encoded = _apply(tokenizer, plain_messages(messages), template_kwargs, tools, **options)
