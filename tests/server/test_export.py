@@ -13,7 +13,7 @@ from crossdistill.demo.run import asset, message
 from crossdistill.demo.task import problems
 from crossdistill.runs.export import Export, export
 from tests.runs.adapters import save_adapter
-from tests.server.conftest import serving
+from tests.server.conftest import START_S, serving
 from tests.train.harness import load, sampled_logprobs
 
 pytestmark = pytest.mark.server
@@ -54,7 +54,7 @@ def texts(tokenizer: Any) -> list[tuple[list[int], list[int]]]:
 
 def served_logprobs(url: str, model: str, prompt: list[int], answer: list[int]) -> torch.Tensor:
     body = {"model": model, "prompt": [*prompt, *answer], "max_tokens": 1, "prompt_logprobs": 0}
-    found = httpx.post(f"{url}/v1/completions", json=body, timeout=120).raise_for_status().json()
+    found = httpx.post(f"{url}/v1/completions", json=body, timeout=START_S).raise_for_status().json()
     rows = found["choices"][0]["prompt_logprobs"][len(prompt) :]
     return torch.tensor([row[str(token)]["logprob"] for row, token in zip(rows, answer, strict=True)])
 
@@ -82,7 +82,7 @@ def test_a_merged_model(folders, adapted, tmp_path):
         difference = largest_difference(url, "merged", adapted, folders["merged"])
         prompt = message(problems("test", 1, seed=1)[0])
         body = {"model": "merged", "messages": prompt, "temperature": 0, "max_tokens": 24}
-        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120).raise_for_status().json()
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=START_S).raise_for_status().json()
     print(f"\nmerged model served by vLLM: {difference:.2g} nats from transformers")
     assert difference < NATS
     tokenizer = AutoTokenizer.from_pretrained(folders["merged"])
