@@ -1,7 +1,7 @@
 """A model card beside every model that a trainer saves, in place of those of TRL and PEFT.
 
-Overridden of TRL 1.16 and transformers (pinned by tests/train/test_trl_contract.py): ``create_model_card``
-(writes the card of what is pushed to the hub), ``_save_checkpoint``, ``save_model`` and ``_save``.
+Overridden of TRL 1.16 and transformers (pinned by tests/train/test_trl_contract.py): ``create_model_card`` (of what is
+pushed to the hub) and ``_save``.
 """
 
 from collections.abc import Callable, Mapping
@@ -60,20 +60,18 @@ class CardTrainer(FiniteTrainer):
             tags: likewise.
         """
         if self.is_world_process_zero():
-            write_card(str(self.args.output_dir), self._card or self.card_facts())
+            self._write_card(self.args.output_dir)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        self._card = self.card_facts()  # here every process is
-        super()._save_checkpoint(model, trial)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+    def prepare_card(self) -> None:
+        """Gather what the next cards say. Every process must call it before one of them writes a model."""
         self._card = self.card_facts()
-        super().save_model(output_dir, _internal_call)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        assert self._card is not None
-        write_card(output_dir or str(self.args.output_dir), self._card)
+        self._write_card(output_dir)
+
+    def _write_card(self, folder: str | None) -> None:
+        write_card(folder or str(self.args.output_dir), self._card or self.card_facts())
 
 
 def settings_of(args: Any) -> dict[str, Any]:

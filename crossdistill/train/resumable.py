@@ -132,6 +132,7 @@ class ResumableTrainer(CardTrainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         folder = Path(output_dir or self.args.output_dir)
         is_new = not folder.exists()
+        self.prepare_card()
         try:
             with ending_together(folder.parent if _internal_call else folder):
                 if not _internal_call:
@@ -157,6 +158,7 @@ class ResumableTrainer(CardTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        self.prepare_card()
         try:
             with ending_together(checkpoint.parent):
                 self._save_own_state(checkpoint)
