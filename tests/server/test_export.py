@@ -23,6 +23,8 @@ NATS = 1e-3
 LORA = {"r": 8, "target_modules": ["q_proj", "v_proj", "up_proj", "down_proj"]}
 NAME = "distilled"
 OPTIONS = ("--max-model-len", "256")
+UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}
+"""Kernels of adapters are otherwise compiled at the first request, for longer than vLLM waits on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def largest_difference(url: str, model: str, reference: Any, folder: Path) -> fl
 
 def test_an_adapter_on_its_base(folders, adapted, tmp_path):
     lora = ("--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"{NAME}={folders['adapter']}")
-    with serving(asset("student"), tmp_path / "log", *OPTIONS, *lora) as url:
+    with serving(asset("student"), tmp_path / "log", *OPTIONS, *lora, **UNCOMPILED) as url:
         difference = largest_difference(url, NAME, adapted, folders["adapter"])
         of_base = largest_difference(url, "student", adapted, folders["adapter"])
     print(f"\nadapter served by vLLM: {difference:.2g} nats from transformers; its base: {of_base:.2g}")
