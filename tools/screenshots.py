@@ -156,6 +156,7 @@ def take_pictures(browser: Any, pages: list[Path], folder: Path) -> None:
         for page in pages:
             tab = context.new_page()
             tab.goto(page.resolve().as_uri())
+            tab.add_style_tag(content=".long { content-visibility: visible; }")  # also what is out of sight
             height = min(tab.evaluate("document.documentElement.scrollHeight"), MOST_PIXELS)
             clip = {"x": 0, "y": 0, "width": width, "height": height}
             tab.screenshot(path=folder / f"{page.stem}-{width}-{scheme}.png", full_page=True, clip=clip)

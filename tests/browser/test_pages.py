@@ -19,6 +19,13 @@ PAGES = ("report", "inspection", "alignment", "comparison", "cost", "arena")
 WIDTHS = {"wide": 1400, "phone": 390}
 SCHEMES = ("light", "dark")
 MIN_TEXT_PX = 12
+# what is folded, or left out of the layout while it is out of sight
+SHOW_ALL = """
+() => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+    for (const block of document.querySelectorAll(".long")) block.style.contentVisibility = "visible";
+}
+"""
 # the smallest text that is shown, with the scale of the drawing that it stands in
 SMALL_TEXT = """
 minimum => {
@@ -135,7 +142,7 @@ def shown(browser: Any, written: dict[str, Path], name: str, width: str, scheme:
     seen.page.on("console", lambda message: seen.complaints.append(message.text))
     seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     seen.page.goto(written[name].as_uri())
-    seen.page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    seen.page.evaluate(SHOW_ALL)
     yield seen
     context.close()
 
