@@ -6,12 +6,14 @@ the tokens is told from what does not by two lengths, and a layer from what is a
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from torch.nn import Module, Parameter
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from crossdistill.inspection.model_files import LIBRARY_ERRORS
 from crossdistill.ops.backbone import backbone_of
@@ -44,13 +46,19 @@ class Activations(NamedTuple):
         return num_tokens * (layers + self.around)
 
 
-def activations(config: PreTrainedConfig, weights: torch.dtype, computes_in: torch.dtype) -> Activations | None:
+def activations(
+    config: PreTrainedConfig,
+    weights: torch.dtype,
+    computes_in: torch.dtype,
+    adapted: Callable[[PreTrainedModel], Module] = lambda model: model,
+) -> Activations | None:
     """Count what autograd keeps.
 
     Args:
         config: of a causal language model, its text part alone.
         weights: their dtype.
         computes_in: the dtype of matrix products; another one than that of the weights means autocast.
+        adapted: adds what is trained in place of the weights, if that is an adapter.
 
     Returns:
         None if the architecture cannot be run without numbers, as some mixtures of experts.
@@ -63,7 +71,10 @@ def activations(config: PreTrainedConfig, weights: torch.dtype, computes_in: tor
         256.0
     """
     try:
-        kept = [[_kept(config, layers, count * _TOKENS, weights, computes_in) for count in (1, 2)] for layers in (1, 2)]
+        kept = [
+            [_kept(_with_layers(config, layers), count * _TOKENS, weights, computes_in, adapted) for count in (1, 2)]
+            for layers in (1, 2)
+        ]
     except LIBRARY_ERRORS:
         return None
     one, two = ((longer - shorter) / _TOKENS for shorter, longer in kept)
@@ -71,7 +82,11 @@ def activations(config: PreTrainedConfig, weights: torch.dtype, computes_in: tor
 
 
 def _kept(
-    config: PreTrainedConfig, num_layers: int, tokens: int, weights: torch.dtype, computes_in: torch.dtype
+    config: PreTrainedConfig,
+    tokens: int,
+    weights: torch.dtype,
+    computes_in: torch.dtype,
+    adapted: Callable[[PreTrainedModel], Module],
 ) -> int:
     """Bytes of the storages that autograd saves, weights aside."""
     kept: dict[int, tuple[Any, int]] = {}
@@ -82,8 +97,10 @@ def _kept(
             kept[storage._cdata] = storage, storage.nbytes()  # a storage that is held keeps its address
         return tensor
 
+    with torch.device("meta"):
+        model = adapted(AutoModelForCausalLM.from_config(config, dtype=weights)).train()
     with FakeTensorMode():
-        model = AutoModelForCausalLM.from_config(_with_layers(config, num_layers), dtype=weights).train()
+        _replace_tensors(model)
         own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
         with (
             torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor),
@@ -92,6 +109,18 @@ def _kept(
             output = backbone_of(model)(input_ids=torch.zeros(1, tokens, dtype=torch.long), use_cache=False)
         del output
     return sum(size for _, size in kept.values())
+
+
+def _replace_tensors(model: Module) -> None:
+    """Put tensors on the CPU in the place of those on the meta device: PEFT cannot adapt a model of fake tensors."""
+    made: dict[Tensor, Tensor] = {}
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, old in tensors.items():
+                if old is not None and old not in made:
+                    empty = torch.empty(old.shape, dtype=old.dtype)
+                    made[old] = Parameter(empty, old.requires_grad) if isinstance(old, Parameter) else empty
+                tensors[name] = None if old is None else made[old]
 
 
 def _with_layers(config: PreTrainedConfig, num_layers: int) -> PreTrainedConfig:

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import PreTrainedConfig
+from torch.nn import Module
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from crossdistill.inspection.activations import Activations, activations
 from crossdistill.inspection.memory import Engine, Part, Setting, estimate, peaks
@@ -113,10 +114,13 @@ class Sizes:
         teachers: the local ones.
     """
 
-    def __init__(self, student: ModelSize, config: PreTrainedConfig, teachers: tuple[ModelSize, ...]) -> None:
+    def __init__(
+        self, student: ModelSize, config: PreTrainedConfig, lora: dict[str, Any] | None, teachers: tuple[ModelSize, ...]
+    ) -> None:
         self.student = student
         self.teachers = teachers
         self._config = config
+        self._lora = lora
         self._kept: dict[tuple[torch.dtype, torch.dtype], Activations | None] = {}
 
     @classmethod
@@ -128,14 +132,14 @@ class Sizes:
         """
         student, text = _student(config)
         local = [table.model for table in config.named_teachers.values() if not is_url(table.model)]
-        return cls(student, text, tuple(_size("teacher", name) for name in local))
+        return cls(student, text, config.lora, tuple(_size("teacher", name) for name in local))
 
     def kept(self, setting: Setting) -> Activations | None:
         """What a layer of the student keeps for its backward pass; counted once for each pair of dtypes."""
         weights, computes = _dtype(setting.weight_bytes), _dtype(setting.compute_bytes)
         dtypes = computes if setting.engine.casts_itself else weights, computes
         if dtypes not in self._kept:
-            self._kept[dtypes] = activations(self._config, *dtypes)
+            self._kept[dtypes] = activations(self._config, *dtypes, lambda model: _adapted(model, self._lora))
         return self._kept[dtypes]
 
     def parts(self, setting: Setting) -> list[Part]:
@@ -209,10 +213,11 @@ def _sentences(args: _Arguments, setting: Setting, lacks_activations: bool) -> I
 
 def _student(config: RunConfig) -> tuple[ModelSize, Any]:
     model = without_weights("student", config.student)
-    text = model.config.get_text_config()
-    if config.lora is not None:
-        model = get_peft_model(model, LoraConfig(**config.lora))
-    return ModelSize.of(model), text
+    return ModelSize.of(_adapted(model, config.lora)), model.config.get_text_config()
+
+
+def _adapted(model: PreTrainedModel, lora: dict[str, Any] | None) -> Module:
+    return model if lora is None else get_peft_model(model, LoraConfig(**lora))
 
 
 def _size(side: str, name: str) -> ModelSize:

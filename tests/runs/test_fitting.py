@@ -24,7 +24,7 @@ from tools.memory_tables import PAGE, tables
 
 PUBLISHED = ROOT / "benchmarks" / "published"
 WORK = Work(prompt_tokens=16, response_tokens=48, responses=2)
-FACTOR = 1.35
+FACTOR = 1.25
 """Between an estimate and a measured peak, either way."""
 
 
@@ -137,8 +137,9 @@ def test_the_tables_of_the_page():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_lora", [False, True])
-def test_the_measured_peak_of_a_run(is_lora):
-    """Weights, optimizer, gradients and activations together, in a process of its own."""
+def test_the_measured_peak_of_a_run(is_lora, monkeypatch):
+    """Weights, optimizer, gradients and activations together, in a process of its own that gives freed memory back."""
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(2**16))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         estimated, measured = pool.apply(_estimated_and_measured, (is_lora,))
     assert 1 / FACTOR < estimated / measured < FACTOR
