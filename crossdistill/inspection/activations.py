@@ -115,6 +115,7 @@ def _replace_tensors(model: Module) -> None:
     """Put tensors on the CPU in the place of those on the meta device: PEFT cannot adapt a model of fake tensors."""
     made: dict[Tensor, Tensor] = {}
     for module in model.modules():
+        tensors: dict[str, Any]
         for tensors in (module._parameters, module._buffers):
             for name, old in tensors.items():
                 if old is not None and old not in made:
