@@ -115,8 +115,8 @@ def _replace_tensors(model: Module) -> None:
     """Put tensors on the CPU in the place of those on the meta device: PEFT cannot adapt a model of fake tensors."""
     made: dict[Tensor, Tensor] = {}
     for module in model.modules():
-        tensors: dict[str, Any]
-        for tensors in (module._parameters, module._buffers):
+        of_both_kinds: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for tensors in of_both_kinds:
             for name, old in tensors.items():
                 if old is not None and old not in made:
                     empty = torch.empty(old.shape, dtype=old.dtype)
