@@ -37,6 +37,7 @@ ABOVE_THE_CORE = {
         "cli/test_refusals.py",
         "cli/test_report.py",
         "cli/test_saying.py",
+        "cli/test_shown.py",
         "cli/test_served.py",
         "distill/test_own_loop.py",
         "documentation",

@@ -33,7 +33,10 @@ LAYERS = (
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 # they import nothing of the package but each other
-ANYWHERE = {"costs", "errors", "extras", "files", "findings", "flops", "json_rows", "keys", "lazy", "space", "versions"}
+ANYWHERE = {
+    *("costs", "errors", "extras", "files", "findings", "flops", "json_rows", "keys", "lazy", "phases", "space"),
+    "versions",
+}
 ENGINES = ("trl", "accelerate", "peft", "datasets")
 ABOVE_ENGINES = LEVEL["report"]  # layers from here on may import an engine
 MAY_IMPORT = {"eval": {"datasets"}}  # the problems of tasks are data sets

@@ -4,10 +4,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from crossdistill.cli.saying import say
+from crossdistill.runs.terminal import Terminal
 from crossdistill.space import out_of_space, telling_out_of_space
 
 EVALUATION_FAILED = 70
@@ -60,6 +62,57 @@ def reporting_interruption(folder: Path, way_out: str | None = None) -> Iterator
         say(error, f"{error} The run stopped; {way_out or _continuation(folder)}")
         codes = {EvaluationError: EVALUATION_FAILED, OutOfSpaceError: NO_SPACE}
         raise typer.Exit(codes.get(type(error), TRY_LATER)) from None
+
+
+@contextmanager
+def shown_as_asked(terminal: Terminal, config: Any) -> Iterator[None]:
+    """A run inside this context shows what its configuration asks for; what follows it are lines alone.
+
+    Args:
+        terminal: of the command.
+        config: of the run; ``disable_tqdm`` in its [train] leaves lines that stay.
+    """
+    if config.train.get("disable_tqdm"):
+        terminal.silence()
+    try:
+        yield
+    finally:
+        terminal.silence()
+
+
+def is_nothing_left(terminal: Terminal, output: Path, config: Any) -> bool:
+    """Whether a run that is resumed is finished, which is said then.
+
+    Args:
+        terminal: of the command.
+        output: the run's folder.
+        config: of the run.
+    """
+    from crossdistill.runs.finished import is_finished
+
+    if not is_finished(output, config):
+        return False
+    terminal.silence()
+    terminal.say(
+        f"nothing is left to do: the run in {output} is finished. For a longer one, raise train.max_steps (or "
+        "train.num_train_epochs) and resume it."
+    )
+    return True
+
+
+def say_summary(terminal: Terminal, run: dict[str, Any], output: Path) -> None:
+    """Print what a finished run has come to.
+
+    Args:
+        terminal: of the command.
+        run: the content of its ``run.json``.
+        output: its folder.
+    """
+    from crossdistill.runs.folder import RunFolder
+    from crossdistill.runs.summary import summary
+
+    for line in summary(run, RunFolder(output)):
+        terminal.say(line)
 
 
 def _continuation(folder: Path) -> str:

@@ -2,20 +2,27 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class Timers:
-    """Adds up the seconds of named parts until they are taken."""
+    """Adds up the seconds of named parts until they are taken.
+
+    Attributes:
+        on_begin: called with a part's name as it begins.
+    """
 
     def __init__(self) -> None:
         self._parts: dict[str, float] = defaultdict(float)
         self._since = time.perf_counter()
+        self.on_begin: Callable[[str], None] | None = None
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
         """Count the time inside this context as time of `part`."""
+        if self.on_begin is not None:
+            self.on_begin(part)
         start = time.perf_counter()
         yield
         self._parts[part] += time.perf_counter() - start

@@ -11,7 +11,7 @@ from crossdistill.runs.run_file import write_json
 from crossdistill.train import CrossTokenizerTrainer
 from crossdistill.train.resumable import ending_together
 
-_Z95 = 1.96  # quantile of the normal distribution, for the interval of a mean over many rows
+Z95 = 1.96  # quantile of the normal distribution, for the interval of a mean over many rows
 
 
 class EvaluationBefore(TrainerCallback):
@@ -69,4 +69,4 @@ def interval(mean: float, error: float | None, n: int) -> dict[str, Any]:
         >>> interval(2.0, 0.5, 40)
         {'mean': 2.0, 'ci': [1.02, 2.98], 'n': 40}
     """
-    return {"mean": mean, "ci": None if error is None else [mean - _Z95 * error, mean + _Z95 * error], "n": n}
+    return {"mean": mean, "ci": None if error is None else [mean - Z95 * error, mean + Z95 * error], "n": n}

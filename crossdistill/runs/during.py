@@ -16,6 +16,7 @@ from transformers import Trainer, TrainerCallback
 
 from crossdistill.errors import EvaluationError, InputError
 from crossdistill.findings import FindingLog
+from crossdistill.phases import phase
 from crossdistill.runs.accuracy import figures_of, finish_evaluation, is_whole, tasks_of
 from crossdistill.runs.config import RunConfig, SFTRunConfig
 from crossdistill.runs.evaluate import evaluate_model
@@ -143,6 +144,7 @@ class EvaluationDuring(TrainerCallback):
         name, log = f"{self._config.student} after {step} steps", FindingLog(is_emitter=False)
         for held in self._tasks:
             arguments = held.task, held.options, held.sampling, folder
+            phase(f"evaluating on {held.task.name}")
             with _naming(held.task.name, name, folder):
                 evaluate_model(student, self._tokenizer, *arguments, name=name, is_quiet=True, log=log)
         known = {finding.kind for finding in self._trainer.findings.findings}

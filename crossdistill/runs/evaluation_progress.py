@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from crossdistill.eval.sample import Sample
+from crossdistill.phases import detail
 from crossdistill.report.format import duration, percent
 
 _EVERY_S = 30.0  # between two lines
@@ -46,6 +47,8 @@ class EvaluationProgress:
         self._seen += 1
         self._right += sample.correct
         self._bar.update(self._task, advance=1, figures=f"{percent(self._right / self._seen)} right")
+        task = self._bar.tasks[0]
+        detail(f"{task.completed:,} of {task.total:,} samples")
         if not self._is_quiet and not self._is_drawn:
             self._say()
 

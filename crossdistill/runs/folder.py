@@ -1,10 +1,11 @@
 """The output folder of a run: its files, and whether a run may write to it.
 
-config.json    the configuration, written as the run starts; a resumed run must have the same one, except for the
-               settings of the coverage guard and of teachers' servers
+config.json    the configuration, written as the run starts; a resumed run must have the same one, except for what
+               :mod:`crossdistill.runs.identity` leaves out, and may be longer
 before.json    the held-out evaluation before training
 evaluations/   step-N: the student's answers to the problems of eval_tasks after N steps
 checkpoints/   checkpoint-N
+logs/          files of loggers, if report_to names some
 model/         the trained model (or adapter) with its tokenizer
 run.json       figures, for programs
 report.html    the same, for people
@@ -21,6 +22,7 @@ from typing import Any
 
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
+from crossdistill.runs.identity import MAY_CHANGE, as_long
 from crossdistill.runs.run_file import write_json
 from crossdistill.train.checkpoint import Contents, newest_whole
 
@@ -59,6 +61,10 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
 
     @property
     def model(self) -> Path:
@@ -112,8 +118,8 @@ class RunFolder:
         self._check_writable()
 
     def claim(self, config: dict[str, Any]) -> None:
-        """Write the configuration, once the run is known to be able to start; a resumed run has it already."""
-        if not self.config.exists():
+        """Write the configuration, once the run is known to be able to start; a resumed run may be longer than it."""
+        if not self.config.exists() or json.loads(self.config.read_text()) != config:
             write_json(self.config, config)
 
     def _check_name(self) -> None:
@@ -141,7 +147,8 @@ class RunFolder:
             raise InputError(
                 f"{self.config} is damaged, so the run cannot be resumed: start a new one in another folder."
             ) from None
-        found = list(differences(saved, json.loads(json.dumps(config))))
+        wanted = json.loads(json.dumps(config))
+        found = list(differences(as_long(_kept(saved), wanted), _kept(wanted)))
         if found:
             raise InputError(
                 f"the checkpoints in {self.path} are of another configuration: {'; '.join(found)}. Resume with "
@@ -156,6 +163,12 @@ class RunFolder:
             log: receives a warning for each newer one that is not whole.
         """
         return newest_whole(self.checkpoints, contents, log)
+
+
+def _kept(config: dict[str, Any]) -> dict[str, Any]:
+    """Without what may change, which a configuration holds that an earlier version wrote."""
+    train = {key: value for key, value in (config.get("train") or {}).items() if key not in MAY_CHANGE}
+    return {**config, "train": train} if "train" in config else config
 
 
 def _can_create(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.flops import ModelFlops
 from crossdistill.inspection.model_files import config_of, vocab_size
+from crossdistill.phases import phase
 from crossdistill.report.card.card import write_card
 from crossdistill.report.versions import versions
 from crossdistill.runs.accuracy import accuracy_curves
@@ -22,11 +24,15 @@ from crossdistill.runs.before import EvaluationBefore
 from crossdistill.runs.card_facts import facts_of_run
 from crossdistill.runs.config import SFTRunConfig, build
 from crossdistill.runs.during import EvaluationDuring
+from crossdistill.runs.finished import check_goes_on
 from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.forecast import without_weights
+from crossdistill.runs.header import sft_header
 from crossdistill.runs.held_out import held_out, trained_on
 from crossdistill.runs.held_out_loss import HELD_OUT_LOSS, held_out_loss
+from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.logs import end_logs, keep_logs
 from crossdistill.runs.meter import SFTMeter
 from crossdistill.runs.packing import check_apart, check_packing_strategy
 from crossdistill.runs.resumable_sft import ResumableSFTTrainer
@@ -35,6 +41,8 @@ from crossdistill.runs.settings import device, settings
 from crossdistill.runs.sft_data import eval_source, reader_of, row_source
 from crossdistill.runs.sft_examples import ExampleMaker, Examples, Learning
 from crossdistill.runs.sft_rows import SFTRows
+from crossdistill.runs.shown import show_training
+from crossdistill.runs.terminal import Terminal
 from crossdistill.runs.train import lora_config, write_report_if_possible
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.cards import name_of
@@ -57,13 +65,14 @@ _OF_EXAMPLES = ("assistant_only_loss", "completion_only_loss")
 """Fields of ``trl.SFTConfig`` that the examples' labels follow; TRL would look for columns that are labels by now."""
 
 
-def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, Any]:
+def sft(config: SFTRunConfig, output: Path, resume: bool = False, terminal: Terminal | None = None) -> dict[str, Any]:
     """Fine-tune a student, and write OUTPUT/model, run.json, report.html and, with a teacher, responses.jsonl.
 
     Args:
         config: of the run.
         output: folder to write; new or empty, unless resumed.
         resume: whether to continue the run in `output`.
+        terminal: shows training; the trainer's own progress bar by default.
 
     Returns:
         The content of run.json.
@@ -73,15 +82,16 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         Interrupted: after SIGINT or SIGTERM, with a checkpoint.
         OutOfSpaceError: a disk is full; what was saved before is whole.
     """
-    folder, identity = RunFolder(output), config.model_dump(mode="json")
+    folder = RunFolder(output)
     processes = PartialState()
     findings = FindingLog(is_emitter=processes.is_main_process)
     findings.add_all(version_findings())
+    phase("reading the data")
     source, held_out_source = row_source(config), eval_source(config)
     tokenizer = load_tokenizer(config.student, "student", log=findings)
     vocab = ByteVocab.from_tokenizer(tokenizer, vocab_size(config.student), config.text_tokens)
     if processes.is_main_process:
-        folder.check(identity, resume)
+        folder.check(identity(config), resume)
     arguments = sft_arguments(folder.checkpoints, config.train)
     findings.add_all(device_findings(config.train, arguments.mixed_precision))
     reader = reader_of(config.student, "student", tokenizer, text_tokens=config.text_tokens)
@@ -93,14 +103,20 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
     eval_rows = None if held_out_source is None else held_out_source.rows(folder, arguments.seed, findings)
     written = source.teacher_lengths(folder, arguments.seed)
     findings.add_all(trained_on(tasks, {"prompt": [prompt for _, prompt in rows.prompts()]}))
+    phase("preparing the examples")
     parts = tokenizer, vocab, rows, folder.checkpoints, config.train, config.lora, findings
     trainer = sft_trainer(config.student, *parts, text_tokens=config.text_tokens, eval_rows=eval_rows)
+    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents, findings) if resume else None
+    if resume:
+        check_goes_on(folder, checkpoint)
+    if terminal is not None:
+        show_training(trainer, terminal, partial(sft_header, trainer, config, output))
     if processes.is_main_process:
-        folder.claim(identity)
+        folder.claim(identity(config))
+        keep_logs(trainer, folder, checkpoint)
     teachers = {} if config.teacher is None else {"teacher": config.teacher}
     trainer.about_run = lambda: {"teachers": teachers, **facts_of_run(folder, config)}
     stop = StopOnSignal()
-    checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents, findings) if resume else None
     if eval_rows is not None and (checkpoint is None or not folder.before.exists()):
         trainer.add_callback(EvaluationBefore(trainer, folder, stop, held_out_loss))
     meter = SFTMeter(trainer, 0 if config.teacher is None else writer_of(config.teacher).forward(written))
@@ -112,6 +128,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False) -> dict[str, A
         during.finish()
     if stop.received is not None:
         raise Interrupted(stop.received, trainer.state.global_step)
+    phase("saving the model")
     trainer.save_model(str(folder.model))
     return _finish(folder, trainer, config, written)
 
@@ -141,6 +158,8 @@ def _finish(
     facts = trainer.card_facts()
     with ending_together(folder.path):
         if trainer.accelerator.is_main_process:
+            phase("writing the report")
+            end_logs(trainer)
             write_json(folder.run, run)
             write_card(folder.model, {**facts, **run})
             write_report_if_possible(folder, run, [])

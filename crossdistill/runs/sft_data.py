@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate import PartialState
-from rich.progress import track
 
 from crossdistill.chat import ensure_template, render_prompt, template_effects, template_findings
 from crossdistill.chat.findings import Uses
@@ -16,9 +15,11 @@ from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.inspection.model_files import check_pair, num_ids
+from crossdistill.phases import detail, phase
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.data import load_formatted
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.identity import identity
 from crossdistill.runs.responses_file import ResponsesFile, Row
 from crossdistill.runs.sft_rows import Reason, SFTRows
 from crossdistill.teachers.base import WrittenResponse
@@ -143,7 +144,7 @@ class TeacherResponses:
         file = self._file(self._path(folder), seed)
         with ending_together(folder.path):
             if PartialState().is_main_process:
-                folder.claim(self._config.model_dump(mode="json"))
+                folder.claim(identity(self._config))
                 self._complete(file, seed, findings)
         responses = file.read()
         silent = [number for number, row in enumerate(responses) if not row["completion"].strip()]
@@ -191,8 +192,9 @@ class TeacherResponses:
         first_row, num_prompts = len(file.read()), len(file.prompts)
         if first_row < num_prompts:
             new = file.append(self._write(file.prompts[first_row:], seed, first_row, findings), first_row)
-            for _ in track(new, "teacher's responses", num_prompts - first_row):
-                pass
+            phase("the teacher writes its responses")
+            for number, _ in enumerate(new, first_row + 1):
+                detail(f"{number:,} of {num_prompts:,}")
 
     def _write(self, prompts: Any, seed: int, first_row: int, findings: FindingLog) -> Iterator[WrittenResponse]:
         what = f"the teacher {self._teacher!r}"

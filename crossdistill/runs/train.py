@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.extras import missing
 from crossdistill.files import write_text
-from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import check_pair
+from crossdistill.phases import phase
 from crossdistill.report.alignment.view import SampleView
 from crossdistill.report.card.card import write_card
 from crossdistill.report.html import write_report
@@ -28,13 +29,18 @@ from crossdistill.runs.card_facts import GAP, facts_of_run
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_formatted, renamed
 from crossdistill.runs.during import EvaluationDuring
+from crossdistill.runs.finished import check_goes_on
 from crossdistill.runs.folder import RunFolder
+from crossdistill.runs.header import distillation_header
 from crossdistill.runs.held_out import held_out, trained_on
 from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.logs import end_logs, keep_logs
 from crossdistill.runs.meter import DistillationMeter
 from crossdistill.runs.run_file import SAMPLES_FILE, write_json
 from crossdistill.runs.settings import device, settings
+from crossdistill.runs.shown import show_training
+from crossdistill.runs.terminal import Terminal
 from crossdistill.runs.views import response_view
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 from crossdistill.train.data_format import as_prompts
@@ -45,13 +51,16 @@ _NUM_SAMPLES = 3
 _GRACE_S = 10.0  # schedulers kill a run half a minute after the signal, and the checkpoint takes some of that
 
 
-def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossTokenizerTrainer, dict[str, Any]]:
+def train(
+    config: RunConfig, output: Path, resume: bool = False, terminal: Terminal | None = None
+) -> tuple[CrossTokenizerTrainer, dict[str, Any]]:
     """Distil, and write OUTPUT/model, run.json, samples.jsonl and report.html.
 
     Args:
         config: of the run.
         output: folder to write; new or empty, unless resumed.
         resume: whether to continue the run in `output`.
+        terminal: shows training; the trainer's own progress bar by default.
 
     Returns:
         The trainer and the content of run.json.
@@ -66,6 +75,7 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     folder = RunFolder(output)
     for table in config.named_teachers.values():
         check_pair(config.student, table.model)
+    phase("reading the prompts")
     prompts, eval_prompts = _datasets(config)
     options = {"output_dir": str(folder.checkpoints), **config.trainer_arguments()}
     arguments = build(CrossTokenizerConfig, "train", options)
@@ -75,19 +85,23 @@ def train(config: RunConfig, output: Path, resume: bool = False) -> tuple[CrossT
     tasks = held_out(config.eval_tasks, arguments)
     found = trained_on(tasks, prompts)
     set_seed(arguments.seed)
+    phase("checking models, settings and prompts")
     trainer = _trainer(config, arguments, prompts, eval_prompts)
     trainer.findings.add_all(found)
     trainer.about_run = lambda: facts_of_run(folder, config)
     stop = StopOnSignal(arguments.num_iterations, lambda: trainer.set_deadline(_GRACE_S))
-    if arguments.objective == AUTO and trainer.accelerator.is_main_process:
-        Console().print(f"objective {trainer.objective.name}: {trainer.choice.reason}", markup=False)
+    if terminal is not None:
+        show_training(trainer, terminal, partial(distillation_header, trainer, config, output))
     checkpoint = folder.latest_checkpoint(trainer.checkpoint_contents, trainer.findings) if resume else None
+    if resume:
+        check_goes_on(folder, checkpoint)
     # without a checkpoint the run starts from the beginning, perhaps with another model behind the server
     evaluates_before = eval_prompts is not None and (checkpoint is None or not folder.before.exists())
     trainer.accelerator.wait_for_everyone()  # every process has read the folder before one writes to it
     with ending_together(output):
         if trainer.accelerator.is_main_process:
             folder.claim(identity(config))
+            keep_logs(trainer, folder, checkpoint)
     if evaluates_before:
         trainer.add_callback(EvaluationBefore(trainer, folder, stop, teacher_gap))
     during = EvaluationDuring(trainer, DistillationMeter(trainer), tasks, folder, stop, config)
@@ -185,6 +199,7 @@ def sample_row(scored: ScoredResponse, prompt: Any) -> dict[str, Any]:
 
 
 def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
+    phase("saving the model")
     trainer.save_model(str(folder.model))
     run = run_entry(trainer, config)
     if trainer.eval_dataset is not None:
@@ -193,11 +208,14 @@ def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig
     if config.eval_tasks:
         run["accuracy"] = accuracy_curves(folder)
     run["history"] = trainer.state.log_history
+    phase("sampling for the report")
     shown = trainer.eval_dataset if trainer.eval_dataset is not None else trainer.train_dataset
     samples = fresh_samples(trainer, shown.select(range(min(_NUM_SAMPLES, len(shown)))))
     facts = trainer.card_facts()
     with ending_together(folder.path):
         if trainer.accelerator.is_main_process:
+            phase("writing the report")
+            end_logs(trainer)
             write_json(folder.run, run)
             write_card(folder.model, {**facts, **run})
             write_samples(folder, samples)

@@ -10,6 +10,7 @@ Overridden of TRL and transformers (pinned by tests/train/test_trl_contract.py):
 from typing import Any
 
 from crossdistill.distill import Distiller
+from crossdistill.phases import phase
 from crossdistill.train.micro_batching import LossSums, MicroBatchingTrainer
 from crossdistill.train.stream import Stream
 
@@ -39,6 +40,7 @@ class EvaluatingTrainer(MicroBatchingTrainer):
     ) -> Any:
         """As transformers' own, with the loss a term, and the objective's figures, over the whole data."""
         of_training, self._sums = self._sums, LossSums()
+        phase("measuring the teacher gap on held-out prompts")
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         sums = self._take_sums()
         self._sums = of_training

@@ -10,6 +10,7 @@ from trl.trainer.utils import create_model_from_path
 from crossdistill.errors import InputError
 from crossdistill.inspection.model_files import read_config
 from crossdistill.ops.sharded import is_partitioned, loaded_whole
+from crossdistill.phases import phase
 from crossdistill.teachers import LocalTeacher, Teacher
 from crossdistill.teachers.base import given_teacher
 from crossdistill.train.config import CrossTokenizerConfig
@@ -35,6 +36,7 @@ def load_model(what: str, name: str, options: Mapping[str, Any]) -> Any:
     hub = {key: options[key] for key in ("revision", "trust_remote_code", "gguf_file") if key in options}
     config = read_config(name, **hub)
     architecture = architecture_of(what, config)
+    phase(f"loading {what}")
     with loading(what), without_reports():
         model, info = create_model_from_path(
             name, architecture, **{**options, "ignore_mismatched_sizes": True, "output_loading_info": True}

@@ -27,6 +27,7 @@ from crossdistill.train.cards import CardTrainer
 from crossdistill.train.checkpoint import PROCESSES_FILE, Contents, checkpoint_to_resume
 from crossdistill.train.engine_state import EngineState
 from crossdistill.train.fsdp_state import FSDPState
+from crossdistill.train.preflight.schedule import longer_findings
 from crossdistill.train.restoring import check_adapter, restore
 from crossdistill.train.together import raised_on_all
 from crossdistill.train.zero_state import ZeroState
@@ -79,6 +80,7 @@ class ResumableTrainer(CardTrainer):
         if checkpoint is not None:
             state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
             self.steps_before = state.global_step
+            self.findings.add_all(longer_findings(self.args, state))
             if self._is_over(state):
                 return self._as_it_ended(str(checkpoint), state)
         return self._train(checkpoint, **kwargs)

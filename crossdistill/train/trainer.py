@@ -36,6 +36,7 @@ from crossdistill.train.assembly import distiller_of
 from crossdistill.train.cards import name_of
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.evaluation import EvaluatingTrainer
+from crossdistill.train.event_files import keep_event_files
 from crossdistill.train.loading import load_teacher, student_for_trl
 from crossdistill.train.micro_batching import LossSums
 from crossdistill.train.monitor.base import Observation
@@ -143,6 +144,7 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
                 peft_config=peft_config,
                 tools=tools,
             )
+        keep_event_files(self)
         student = self.accelerator.unwrap_model(self.model)
         self.findings.add_all(engine_findings(self.accelerator.distributed_type))
         check_turns(tools, args, self.is_fsdp_enabled)

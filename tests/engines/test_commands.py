@@ -88,7 +88,7 @@ def test_a_run_that_is_interrupted_and_resumed(prompts, tmp_path, name):
     whole, output = tmp_path / "whole", tmp_path / "run"
     said, errors = finish(process := begin(name, prompts, whole), 600)
     assert process.returncode == 0, errors[-6000:]
-    assert said.count(f"model, figures and report are in {whole}") == 1
+    assert said.count("loading libraries") == said.count(f"model: {whole / 'model'}") == 1
     run = json.loads((whole / "run.json").read_text())
     assert run["metrics"]["before"]["n"] == run["metrics"]["after"]["n"] == 16
     assert run["metrics"]["before"]["mean"] != run["metrics"]["after"]["mean"]

@@ -79,3 +79,38 @@ def test_a_damaged_configuration_is_reported(tmp_path):
 def test_a_name_that_no_folder_can_have(tmp_path, resume):
     with pytest.raises(InputError, match=r"cannot be used \(File name too long\): name another one"):
         RunFolder(tmp_path / ("x" * 300)).check({}, resume)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ({"max_steps": 20}, {"max_steps": 30}),
+        ({"num_train_epochs": 1.0}, {"num_train_epochs": 2.0}),
+        ({}, {"num_train_epochs": 4.0}),  # three are the default
+        ({"report_to": ["wandb"], "save_steps": 5}, {"logging_steps": 1}),
+    ],
+)
+def test_a_resumed_run_may_be_longer_and_keep_other_records(tmp_path, was, now):
+    folder = RunFolder(tmp_path)
+    begin(folder, {"student": "s", "train": was}, resume=False)
+    begin(folder, {"student": "s", "train": now}, resume=True)
+    assert json.loads(folder.config.read_text())["train"] == now
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "refused"),
+    [
+        ({"max_steps": 20}, {"max_steps": 10}, r"train.max_steps \(was 20, now 10\)"),
+        (
+            {"num_train_epochs": 2.0},
+            {"num_train_epochs": 2.0, "max_steps": 50},
+            r"train.max_steps \(was None, now 50\)",
+        ),
+        ({}, {"num_train_epochs": 2.0}, r"train.num_train_epochs \(was None, now 2.0\)"),
+    ],
+)
+def test_a_resumed_run_may_not_be_shorter_or_of_another_unit(tmp_path, was, now, refused):
+    folder = RunFolder(tmp_path)
+    begin(folder, {"student": "s", "train": was}, resume=False)
+    with pytest.raises(InputError, match=refused):
+        begin(folder, {"student": "s", "train": now}, resume=True)

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from crossdistill.cli.keys import print_keys
 from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume
-from crossdistill.cli.running import reporting_interruption
+from crossdistill.cli.running import is_nothing_left, reporting_interruption, say_summary, shown_as_asked
 from crossdistill.extras import require
+from crossdistill.runs.terminal import Terminal
 
 
 def command(
@@ -34,18 +34,21 @@ def command(
     they come.
     """
     require("train")
-    from crossdistill.runs.config import SFTRunConfig, read_config
-
     if keys:
+        from crossdistill.runs.config import SFTRunConfig
+
         return print_keys(SFTRunConfig.tables, file)
     named = {"student": student, "dataset": dataset, "eval_dataset": eval_dataset, "teacher": teacher}
-    config = read_config(SFTRunConfig, file, overrides, named)
-    from crossdistill.runs.sft import sft
+    with Terminal() as terminal:
+        terminal.begin("loading libraries")
+        from crossdistill.runs.config import SFTRunConfig, read_config
 
-    with reporting_interruption(output):
-        sft(config, output, resume)
-    from accelerate import PartialState
+        config = read_config(SFTRunConfig, file, overrides, named)
+        if resume and is_nothing_left(terminal, output, config):
+            return None
+        with reporting_interruption(output), shown_as_asked(terminal, config):
+            from crossdistill.runs.sft import sft
 
-    if PartialState().is_main_process:
-        Console().print(f"the model is in {output / 'model'}", markup=False, soft_wrap=True)
+            run = sft(config, output, resume, terminal)
+        say_summary(terminal, run, output)
     return None

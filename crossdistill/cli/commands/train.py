@@ -8,8 +8,9 @@ from rich.console import Console
 
 from crossdistill.cli.keys import print_keys
 from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume
-from crossdistill.cli.running import reporting_interruption
+from crossdistill.cli.running import is_nothing_left, reporting_interruption, say_summary, shown_as_asked
 from crossdistill.extras import require
+from crossdistill.runs.terminal import Terminal
 
 
 def command(
@@ -37,9 +38,9 @@ def command(
     it. Writes model/, run.json, samples.jsonl, report.html and checkpoints/ into the output folder.
     """
     require("train")
-    from crossdistill.runs.config import RunConfig, read_config
-
     if keys:
+        from crossdistill.runs.config import RunConfig
+
         return print_keys(RunConfig.tables, file)
     named = {
         "student": student,
@@ -50,15 +51,19 @@ def command(
         "preset": preset,
         "objective": objective,
     }
-    config = read_config(RunConfig, file, overrides, named)
-    from crossdistill.report.alignment.terminal import print_warnings
-    from crossdistill.runs.train import train
+    with Terminal() as terminal:
+        terminal.begin("loading libraries")
+        from crossdistill.report.alignment.terminal import print_warnings
+        from crossdistill.runs.config import RunConfig, read_config
 
-    with reporting_interruption(output):
-        trainer, run = train(config, output, resume)
-    if not trainer.accelerator.is_main_process:
-        return None
-    console = Console()
-    print_warnings(console, run["warnings"])
-    console.print(f"model, figures and report are in {output}", markup=False, soft_wrap=True)
+        config = read_config(RunConfig, file, overrides, named)
+        if resume and is_nothing_left(terminal, output, config):
+            return None
+        with reporting_interruption(output), shown_as_asked(terminal, config):
+            from crossdistill.runs.train import train
+
+            trainer, run = train(config, output, resume, terminal)
+        if trainer.accelerator.is_main_process:
+            print_warnings(Console(), run["warnings"])
+        say_summary(terminal, run, output)
     return None

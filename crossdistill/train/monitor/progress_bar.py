@@ -11,9 +11,11 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 EVAL_PREFIX, ACCURACY = "eval_", "/accuracy"
 """Around the name of a task, in a log entry; loggers show ``eval_gsm8k/accuracy`` as ``eval/gsm8k/accuracy``."""
 _FIGURES = (
+    ("loss", "loss {:.4f}"),
     ("teacher_gap", "gap {:.4f} nats/B"),
     ("coverage", "coverage {:.1%}"),
-    ("response_tokens", "{:.0f} tokens"),
+    ("mean_token_accuracy", "token accuracy {:.1%}"),
+    ("response_tokens", "length {:.0f}"),
     ("stopped", "stopped {:.0%}"),
     ("tokens_per_second", "{:.0f} tok/s"),
 )
@@ -24,7 +26,7 @@ def figures(logs: dict[str, Any]) -> str:
 
     Example:
         >>> figures({"coverage": 0.98, "stopped": 1.0, "loss": 0.1})
-        'coverage 98.0%  stopped 100%'
+        'loss 0.1000  coverage 98.0%  stopped 100%'
     """
     return "  ".join(form.format(logs[name]) for name, form in _FIGURES if logs.get(name) is not None)
 
@@ -101,9 +103,14 @@ class ProgressBar(TrainerCallback):
             self._bar = None
 
 
-def use_progress_bar(trainer: Any, progress: ProgressBar) -> None:
-    """Replace the trainer's own progress bar and printer."""
-    for callback in (ProgressCallback, PrinterCallback):
+def use_progress_bar(trainer: Any, progress: TrainerCallback) -> None:
+    """Replace the trainer's progress bar and printer.
+
+    Args:
+        trainer: of transformers.
+        progress: the callback to use; it has an ``evaluating``, as :class:`ProgressBar`.
+    """
+    for callback in (ProgressCallback, PrinterCallback, ProgressBar):
         trainer.remove_callback(callback)
     trainer.add_callback(progress)
     trainer.progress_bar = progress

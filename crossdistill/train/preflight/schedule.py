@@ -15,6 +15,16 @@ WARMUP_OUTLASTS_RUN = Kind(
     "the student hardly learns; a run of one step not at all, because the first step's rate is 0",
 )
 
+LONGER_THAN_PLANNED = Kind(
+    "longer_than_planned",
+    Severity.WARNING,
+    When.LOADING,
+    "the run was planned for {was} steps and now goes on for longer: from here on the learning rate follows the "
+    "{schedule} schedule of the longer run, so the result is not that of a run that had this length from its first "
+    "step.",
+    "the learning rate jumps, up again if the shorter schedule had lowered it",
+)
+
 _WITHOUT_WARMUP = ("constant", "reduce_lr_on_plateau")
 
 
@@ -34,6 +44,23 @@ def schedule_findings(args: Any, num_rows: int | None) -> Iterator[Finding]:
     warmup = args.get_warmup_steps(steps)
     if warmup >= steps:
         yield WARMUP_OUTLASTS_RUN(warmup=warmup, steps=steps, share=(steps - 1) / warmup)
+
+
+def longer_findings(args: Any, state: Any) -> Iterator[Finding]:
+    """What a length that grew changes in a resumed run.
+
+    Args:
+        args: the trainer's configuration.
+        state: of the trainer, from the checkpoint.
+
+    Yields:
+        A warning, unless the schedule does not depend on the length.
+    """
+    by_epochs = args.max_steps <= 0
+    grew = args.num_train_epochs > state.num_train_epochs if by_epochs else args.max_steps > state.max_steps
+    schedule = getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)
+    if grew and schedule not in (*_WITHOUT_WARMUP, "constant_with_warmup"):
+        yield LONGER_THAN_PLANNED(was=state.max_steps, schedule=schedule)
 
 
 def _num_steps(args: Any, num_rows: int | None) -> int | None:

@@ -1,0 +1,153 @@
+"""Loggers: every figure of a run in one place, below its folder, read back."""
+
+import importlib.util
+import json
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from crossdistill.runs.config import RunConfig
+from crossdistill.runs.train import train
+from tests.models import MESSAGES, Pair
+from tests.runs.parity_task import PATH
+from tests.train.harness import make_trainer, rows
+
+STEPS = 4
+FIGURES = ("train/loss", "train/teacher_gap", "train/coverage", "train/tokens_per_second")
+
+
+def needs(logger: str) -> pytest.MarkDecorator:
+    is_there = importlib.util.find_spec(logger) is not None
+    return pytest.mark.skipif(not is_there, reason=f"{logger} is not installed: pip install --group loggers")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty."""
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def config(pair: Pair, folder: Path, logger: str, steps: int = STEPS) -> RunConfig:
+    data = folder / "rows.jsonl"
+    data.write_text("".join(json.dumps({"prompt": message}) + "\n" for message in MESSAGES))
+    return RunConfig(
+        student=pair.student,
+        teacher=pair.teacher,
+        dataset=str(data),
+        eval_dataset=str(data),
+        eval_rows=2,
+        eval_tasks={"parity": {"task": PATH}},
+        eval_every=2,
+        train={
+            "max_steps": steps,
+            "per_device_train_batch_size": 4,
+            "max_completion_length": 8,
+            "lr_scheduler_type": "constant",
+            "eval_strategy": "steps",
+            "eval_steps": 2,
+            "logging_steps": 1,
+            "save_steps": 2,
+            "bf16": False,
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "report_to": logger,
+        },
+    )
+
+
+def check(curves: dict[str, list[int]], steps: int = STEPS) -> None:
+    """Steps of each curve: of all figures and evaluations, in order."""
+    for name in FIGURES:
+        assert curves[name] == list(range(1, steps + 1)), name
+    assert curves["eval/parity/accuracy"] == list(range(0, steps + 1, 2))
+    assert sorted({*curves["eval/teacher_gap"]}) == list(range(0, steps + 1, 2))
+
+
+def events(folder: Path) -> dict[str, list[int]]:
+    read = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    return {tag: [event.step for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+
+def test_tensorboard_has_one_folder_also_of_a_run_that_is_resumed(pair, tmp_path, here, monkeypatch):
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    output = tmp_path / "run"
+    train(config(pair, tmp_path, "tensorboard"), output)
+    train(config(pair, tmp_path, "tensorboard", steps=6), output, resume=True)
+    assert {path.parent for path in tmp_path.rglob("events.out*")} == {output / "logs" / "tensorboard"}
+    check(events(output / "logs" / "tensorboard"), steps=6)
+    assert not list(here.iterdir())
+
+
+def test_from_python_an_evaluation_before_training_is_logged_to_the_output_folder(pair, tmp_path, here, monkeypatch):
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    options: dict[str, Any] = {"max_steps": 1, "report_to": "tensorboard"}
+    trainer = make_trainer(pair, tmp_path / "out", **options, trainer_options={"eval_dataset": rows(MESSAGES[:2])})
+    trainer.evaluate()
+    trainer.train()
+    assert len({path.parent for path in (tmp_path / "out").rglob("events.out*")}) == 1
+    assert not list(here.iterdir())
+
+
+@needs("wandb")
+def test_wandb_has_one_run(pair, tmp_path, here, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    train(config(pair, tmp_path, "wandb"), tmp_path / "run")
+    [path] = (tmp_path / "run" / "logs" / "wandb").glob("offline-run-*/*.wandb")
+    check(curves_of(wandb_entries(path)))
+    assert not list(here.iterdir())
+
+
+@needs("trackio")
+def test_trackio_has_one_run(pair, tmp_path, here, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read as it is imported
+    train(config(pair, tmp_path, "trackio"), tmp_path / "run")
+    import trackio
+    from trackio.sqlite_storage import SQLiteStorage
+
+    [run] = trackio.Api().runs("huggingface")
+    check(curves_of(SQLiteStorage.get_logs("huggingface", run.name)))
+    assert not list(here.iterdir())
+
+
+def curves_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Name of each figure -> the steps at which it was logged."""
+    curves: dict[str, list[int]] = {}
+    for entry in entries:
+        for name in entry.keys() - {"train/global_step"}:
+            curves.setdefault(name, []).append(int(entry["train/global_step"]))
+    return curves
+
+
+def wandb_entries(path: Path) -> Iterator[dict[str, Any]]:
+    """What was logged, from a file of Weights & Biases: protocol buffers in LevelDB's log format."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    for data in leveldb_records(path.read_bytes(), skipped=7):
+        record = Record()
+        record.ParseFromString(data)
+        if record.history.item:
+            items = record.history.item
+            yield {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+def leveldb_records(content: bytes, skipped: int, block: int = 32_768) -> Iterator[bytes]:
+    """Records, each of which may go on in the next blocks; `skipped` bytes at the start are a header."""
+    place, whole, header, (full, last) = skipped, b"", 7, (1, 4)
+    while place + header <= len(content):
+        if block - place % block < header:  # too little room for a header is padding
+            place += block - place % block
+            continue
+        length, kind = struct.unpack_from("<HB", content, place + 4)
+        whole += content[place + header : place + header + length]
+        place += header + length
+        if kind in (full, last):
+            yield whole
+            whole = b""
