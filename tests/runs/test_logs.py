@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from crossdistill.runs.config import RunConfig
+from crossdistill.runs.folder import RunFolder
 from crossdistill.runs.train import train
 from tests.models import MESSAGES, Pair
 from tests.runs.parity_task import PATH
@@ -20,9 +22,12 @@ STEPS = 4
 FIGURES = ("train/loss", "train/teacher_gap", "train/coverage", "train/tokens_per_second")
 
 
+LOGGERS = [name for name in ("tensorboard", "wandb", "trackio") if importlib.util.find_spec(name) is not None]
+
+
 def needs(logger: str) -> pytest.MarkDecorator:
-    is_there = importlib.util.find_spec(logger) is not None
-    return pytest.mark.skipif(not is_there, reason=f"{logger} is not installed: pip install --group loggers")
+    reason = f"{logger} is not installed: pip install --group loggers"
+    return pytest.mark.skipif(logger not in LOGGERS, reason=reason)
 
 
 @pytest.fixture
@@ -31,10 +36,26 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "here"
     place.mkdir()
     monkeypatch.chdir(place)
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
     return place
 
 
-def config(pair: Pair, folder: Path, logger: str, steps: int = STEPS) -> RunConfig:
+@pytest.fixture(scope="module")
+def logged(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with every logger that is installed, begun in an empty folder; its folder is `run` beside that."""
+    folder = tmp_path_factory.mktemp("logged")
+    (folder / "here").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder / "here")
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("TRACKIO_DIR", str(folder / "trackio"))  # read as trackio is imported
+        for name in ("WANDB_DIR", "TENSORBOARD_LOGGING_DIR"):
+            patch.delenv(name, raising=False)
+        train(config(pair, folder, LOGGERS), folder / "run")
+    return folder
+
+
+def config(pair: Pair, folder: Path, loggers: list[str], steps: int = STEPS) -> RunConfig:
     data = folder / "rows.jsonl"
     data.write_text("".join(json.dumps({"prompt": message}) + "\n" for message in MESSAGES))
     return RunConfig(
@@ -57,7 +78,7 @@ def config(pair: Pair, folder: Path, logger: str, steps: int = STEPS) -> RunConf
             "bf16": False,
             "use_cpu": True,
             "disable_tqdm": True,
-            "report_to": logger,
+            "report_to": loggers,
         },
     )
 
@@ -75,18 +96,28 @@ def events(folder: Path) -> dict[str, list[int]]:
     return {tag: [event.step for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
 
 
-def test_tensorboard_has_one_folder_also_of_a_run_that_is_resumed(pair, tmp_path, here, monkeypatch):
-    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+def test_nothing_is_written_to_the_current_folder(logged):
+    assert not list((logged / "here").iterdir())
+
+
+def test_tensorboard_has_one_folder(logged):
+    place = logged / "run" / "logs" / "tensorboard"
+    assert {path.parent for path in logged.rglob("events.out*")} == {place}
+    check(events(place))
+
+
+def test_tensorboard_has_one_folder_of_a_run_that_is_resumed(pair, logged, tmp_path, here):
     output = tmp_path / "run"
-    train(config(pair, tmp_path, "tensorboard"), output)
-    train(config(pair, tmp_path, "tensorboard", steps=6), output, resume=True)
-    assert {path.parent for path in tmp_path.rglob("events.out*")} == {output / "logs" / "tensorboard"}
+    shutil.copytree(logged / "run", output)
+    for last in (output / "checkpoints" / f"checkpoint-{STEPS}", RunFolder(output).evaluation(STEPS)):
+        shutil.rmtree(last)  # as if it had been killed before them
+    RunFolder(output).run.unlink()
+    train(config(pair, logged, ["tensorboard"], steps=6), output, resume=True)
     check(events(output / "logs" / "tensorboard"), steps=6)
     assert not list(here.iterdir())
 
 
-def test_from_python_an_evaluation_before_training_is_logged_to_the_output_folder(pair, tmp_path, here, monkeypatch):
-    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+def test_from_python_an_evaluation_before_training_is_logged_to_the_output_folder(pair, tmp_path, here):
     options: dict[str, Any] = {"max_steps": 1, "report_to": "tensorboard"}
     trainer = make_trainer(pair, tmp_path / "out", **options, trainer_options={"eval_dataset": rows(MESSAGES[:2])})
     trainer.evaluate()
@@ -96,25 +127,18 @@ def test_from_python_an_evaluation_before_training_is_logged_to_the_output_folde
 
 
 @needs("wandb")
-def test_wandb_has_one_run(pair, tmp_path, here, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.delenv("WANDB_DIR", raising=False)
-    train(config(pair, tmp_path, "wandb"), tmp_path / "run")
-    [path] = (tmp_path / "run" / "logs" / "wandb").glob("offline-run-*/*.wandb")
+def test_wandb_has_one_run(logged):
+    [path] = (logged / "run" / "logs" / "wandb").glob("offline-run-*/*.wandb")
     check(curves_of(wandb_entries(path)))
-    assert not list(here.iterdir())
 
 
 @needs("trackio")
-def test_trackio_has_one_run(pair, tmp_path, here, monkeypatch):
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read as it is imported
-    train(config(pair, tmp_path, "trackio"), tmp_path / "run")
+def test_trackio_has_one_run(logged):
     import trackio
     from trackio.sqlite_storage import SQLiteStorage
 
     [run] = trackio.Api().runs("huggingface")
     check(curves_of(SQLiteStorage.get_logs("huggingface", run.name)))
-    assert not list(here.iterdir())
 
 
 def curves_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
