@@ -113,7 +113,7 @@ def test_sft_does_too(pair, data, output):
             f"step 0/4  {ACCURACY}",
             r"step 2/4  loss [\d.]+  token accuracy [\d.]+%.*",
             r"loss [\d.]+ -> [\d.]+",
-            re.escape(f"model: {output}/model   figures: {output}/run.json"),
+            re.escape(f"model: {output}/model   figures: {output}/run.json   report: {output}/report.html"),
         ],
     )
 
