@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from transformers.integrations import TensorBoardCallback, WandbCallback
+from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
 from crossdistill.runs.folder import RunFolder
 
@@ -34,12 +34,24 @@ def keep_logs(trainer: Any, folder: RunFolder, checkpoint: Path | None) -> None:
             _begin_wandb(folder.logs, args.run_name, identifier)
 
 
+def reopen_logs(trainer: Any) -> None:
+    """Go on logging after training, at whose end transformers ends trackio's run, which TRL's sampling needs.
+
+    Every process may call it.
+    """
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TrackioCallback) and trainer.accelerator.is_main_process:
+            callback.setup(trainer.args, trainer.state, trainer.model)
+
+
 def end_logs(trainer: Any) -> None:
     """End what the loggers have opened, after the last figure; the main process calls it."""
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.tb_writer is not None:
             callback.tb_writer.close()
             callback.tb_writer = None
+        if isinstance(callback, TrackioCallback):
+            callback.on_train_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
         if isinstance(callback, WandbCallback):
             import wandb
 

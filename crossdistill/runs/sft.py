@@ -32,7 +32,7 @@ from crossdistill.runs.held_out import held_out, trained_on
 from crossdistill.runs.held_out_loss import HELD_OUT_LOSS, held_out_loss
 from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
-from crossdistill.runs.logs import end_logs, keep_logs
+from crossdistill.runs.logs import end_logs, keep_logs, reopen_logs
 from crossdistill.runs.meter import SFTMeter
 from crossdistill.runs.packing import check_apart, check_packing_strategy
 from crossdistill.runs.resumable_sft import ResumableSFTTrainer
@@ -128,6 +128,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False, terminal: Term
         during.finish()
     if stop.received is not None:
         raise Interrupted(stop.received, trainer.state.global_step)
+    reopen_logs(trainer)
     phase("saving the model")
     trainer.save_model(str(folder.model))
     return _finish(folder, trainer, config, written)

@@ -35,7 +35,7 @@ from crossdistill.runs.header import distillation_header
 from crossdistill.runs.held_out import held_out, trained_on
 from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
-from crossdistill.runs.logs import end_logs, keep_logs
+from crossdistill.runs.logs import end_logs, keep_logs, reopen_logs
 from crossdistill.runs.meter import DistillationMeter
 from crossdistill.runs.run_file import SAMPLES_FILE, write_json
 from crossdistill.runs.settings import device, settings
@@ -199,6 +199,7 @@ def sample_row(scored: ScoredResponse, prompt: Any) -> dict[str, Any]:
 
 
 def _finish(folder: RunFolder, trainer: CrossTokenizerTrainer, config: RunConfig) -> dict[str, Any]:
+    reopen_logs(trainer)
     phase("saving the model")
     trainer.save_model(str(folder.model))
     run = run_entry(trainer, config)

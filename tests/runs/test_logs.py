@@ -145,6 +145,8 @@ def curves_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
     """Name of each figure -> the steps at which it was logged."""
     curves: dict[str, list[int]] = {}
     for entry in entries:
+        if "train/global_step" not in entry:  # TRL's own timings
+            continue
         for name in entry.keys() - {"train/global_step"}:
             curves.setdefault(name, []).append(int(entry["train/global_step"]))
     return curves
