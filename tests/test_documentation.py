@@ -60,3 +60,29 @@ def test_links_lead_somewhere() -> None:
     assert not [
         f"{page.relative_to(ROOT)}: {target}" for page, target in targets if not (page.parent / target).exists()
     ]
+
+
+KEYS = ROOT / "docs/keys.md"  # its headings are made when the site is built
+
+
+def anchors(page: Path) -> set[str]:
+    """Those that the site gives the headings of a page."""
+    headings = re.findall(
+        r"^#+ +(.+)$", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL), re.MULTILINE
+    )
+    texts = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", text).strip().lower()) for text in texts}
+
+
+def test_links_to_headings_lead_somewhere() -> None:
+    links = [
+        (page, (page.parent / target).resolve() if target else page, anchor)
+        for page in [*ROOT.glob("*.md"), *DOCS]
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    assert len(links) > 50
+    assert not [
+        f"{page.relative_to(ROOT)}: {target.name}#{anchor}"
+        for page, target, anchor in links
+        if target != KEYS and anchor not in anchors(target)
+    ]
