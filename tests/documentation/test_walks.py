@@ -16,6 +16,7 @@ from tests.snippets import PAGES, Shown, walk
 FROM_AN_EMPTY_FOLDER = ("README.md", "docs/quickstart.md")
 WITH_FILES = (
     "docs/after-training.md",
+    "docs/configuration.md",
     "docs/inspect.md",
     "docs/keys.md",
     "docs/objectives.md",
