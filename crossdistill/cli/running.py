@@ -1,5 +1,6 @@
 """Runs on the command line: quiet libraries, and a clear message and exit code if a run stops early."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,17 @@ def shown_as_asked(terminal: Terminal, config: Any) -> Iterator[None]:
         yield
     finally:
         terminal.silence()
+
+
+def keep_trackio(output: Path) -> None:
+    """Let trackio write below a run's folder, unless ``TRACKIO_DIR`` names another; call it before TRL is imported.
+
+    TRL imports trackio, which reads its folder then.
+
+    Args:
+        output: the run's folder.
+    """
+    os.environ.setdefault("TRACKIO_DIR", str((output / "logs" / "trackio").absolute()))
 
 
 def is_nothing_left(terminal: Terminal, output: Path, config: Any) -> bool:

@@ -13,8 +13,8 @@ from crossdistill.runs.folder import RunFolder
 def keep_logs(trainer: Any, folder: RunFolder, checkpoint: Path | None) -> None:
     """Give the loggers of a run their place and their name, before training; the main process calls it.
 
-    TensorBoard and Weights & Biases write to OUTPUT/logs, unless an environment variable names another folder.
-    trackio has one database for all runs (``TRACKIO_DIR``).
+    All write to OUTPUT/logs, unless an environment variable names another folder. For trackio the command line sets
+    that variable (:func:`crossdistill.cli.running.keep_trackio`), which trackio reads as it is imported.
 
     Args:
         trainer: of the run.
@@ -55,7 +55,8 @@ def end_logs(trainer: Any) -> None:
         if isinstance(callback, WandbCallback):
             import wandb
 
-            wandb.finish(quiet=True)
+            if wandb.run is not None and wandb.run.name == trainer.args.run_name:  # else it is of the program's own
+                wandb.finish()
 
 
 def _identifier(path: Path) -> str:
@@ -84,4 +85,5 @@ def _begin_wandb(logs: Path, name: str, identifier: str) -> None:
             dir=os.getenv("WANDB_DIR", str(logs)),
             id=os.getenv("WANDB_RUN_ID", identifier),
             resume="allow",
+            settings=wandb.Settings(quiet=True),  # its summary of all figures would push ours off the screen
         )

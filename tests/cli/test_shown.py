@@ -149,17 +149,17 @@ def test_a_finished_run_goes_on_if_more_is_asked_for(trained, pair, data):
 def test_a_run_is_never_silent_for_long(pair, data, output, command):
     """Of a process of its own, as its output comes; the start of Python aside."""
     program = "from crossdistill.cli import main; main()"
-    process = subprocess.Popen(
+    times, last = [], b""
+    with subprocess.Popen(
         [sys.executable, "-c", program, *arguments(command, pair, data, output)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=Path(__file__).parents[2],
-    )
-    assert process.stdout is not None
-    times, last = [], b""
-    while select.select([process.stdout], [], [], 300)[0] and (piece := os.read(process.stdout.fileno(), 65536)):
-        times.append(time.monotonic())
-        last = piece
-    assert process.wait() == 0, last
+    ) as process:
+        assert process.stdout is not None
+        while select.select([process.stdout], [], [], 300)[0] and (piece := os.read(process.stdout.fileno(), 65536)):
+            times.append(time.monotonic())
+            last = piece
+    assert process.returncode == 0, last
     silences = [later - earlier for earlier, later in pairwise(times)]
     assert max(silences) < LONGEST_SILENCE_S, sorted(silences)[-3:]

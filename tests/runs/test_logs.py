@@ -2,8 +2,11 @@
 
 import importlib.util
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,13 @@ from tests.train.harness import make_trainer, rows
 
 STEPS = 4
 FIGURES = ("train/loss", "train/teacher_gap", "train/coverage", "train/tokens_per_second")
-
-
+FOLDERS = ("WANDB_DIR", "TENSORBOARD_LOGGING_DIR", "TRACKIO_DIR")
+TRACKIO_RUNS = """
+import json, trackio
+from trackio.sqlite_storage import SQLiteStorage
+runs = trackio.Api().runs("huggingface")
+print(json.dumps([SQLiteStorage.get_logs("huggingface", run.name) for run in runs]))
+"""
 LOGGERS = [name for name in ("tensorboard", "wandb", "trackio") if importlib.util.find_spec(name) is not None]
 
 
@@ -42,17 +50,37 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def logged(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with every logger that is installed, begun in an empty folder; its folder is `run` beside that."""
+    """A run with every logger that is installed, begun in an empty folder; its folder is `run` beside that.
+
+    It has a process of its own, since trackio reads where it writes as it is imported.
+    """
     folder = tmp_path_factory.mktemp("logged")
     (folder / "here").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder / "here")
-        patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("TRACKIO_DIR", str(folder / "trackio"))  # read as trackio is imported
-        for name in ("WANDB_DIR", "TENSORBOARD_LOGGING_DIR"):
-            patch.delenv(name, raising=False)
-        train(config(pair, folder, LOGGERS), folder / "run")
+    settings = config(pair, folder, LOGGERS).model_dump(mode="json", exclude_unset=True)
+    given = [f"--set={key}={json.dumps(value)}" for key, value in flat(settings)]
+    in_python("-m", "crossdistill", "train", *given, "--output", str(folder / "run"), here=folder / "here")
     return folder
+
+
+def flat(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Keys, with dots, and values of a table of tables."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{inner}", one) for inner, one in flat(value))
+        else:
+            yield key, value
+
+
+def in_python(*arguments: str, here: Path, **variables: str) -> str:
+    """What a Python of its own prints, whose loggers have no folders but those in `variables`."""
+    kept = {name: value for name, value in os.environ.items() if name not in FOLDERS}
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.getenv("PYTHONPATH")]))
+    environment = {**kept, "PYTHONPATH": path, "WANDB_MODE": "offline", **variables}
+    ended = subprocess.run(
+        [sys.executable, *arguments], check=False, cwd=here, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def config(pair: Pair, folder: Path, loggers: list[str], steps: int = STEPS) -> RunConfig:
@@ -134,11 +162,9 @@ def test_wandb_has_one_run(logged):
 
 @needs("trackio")
 def test_trackio_has_one_run(logged):
-    import trackio
-    from trackio.sqlite_storage import SQLiteStorage
-
-    [run] = trackio.Api().runs("huggingface")
-    check(curves_of(SQLiteStorage.get_logs("huggingface", run.name)))
+    place = logged / "run" / "logs" / "trackio"
+    [entries] = json.loads(in_python("-c", TRACKIO_RUNS, here=logged, TRACKIO_DIR=str(place)))
+    check(curves_of(entries))
 
 
 def curves_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:

@@ -299,7 +299,7 @@ def test_packing_has_a_length(tmp_path):
             "per_device_train_batch_size and .* at least 1, not 0",
         ),
         ({"train": {**TRAIN, "learning_rate": float("nan")}}, "learning_rate must be above 0 and finite, not nan"),
-        ({"train": {**TRAIN, "report_to": ["wandb"]}}, "report_to names 'wandb', which is not installed here"),
+        ({"train": {**TRAIN, "report_to": ["mlflow"]}}, "report_to = 'mlflow' needs mlflow, which is not installed"),
         (
             {"lora": {"target_modules": ["nothing_like_it"]}},
             "the run cannot be set up: Target modules .*nothing_like_it",

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from crossdistill.cli.keys import print_keys
 from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume
-from crossdistill.cli.running import is_nothing_left, reporting_interruption, say_summary, shown_as_asked
+from crossdistill.cli.running import is_nothing_left, keep_trackio, reporting_interruption, say_summary, shown_as_asked
 from crossdistill.extras import require
 from crossdistill.runs.terminal import Terminal
 
@@ -59,6 +59,7 @@ def command(
         config = read_config(RunConfig, file, overrides, named)
         if resume and is_nothing_left(terminal, output, config):
             return None
+        keep_trackio(output)
         with reporting_interruption(output), shown_as_asked(terminal, config):
             from crossdistill.runs.train import train
 
