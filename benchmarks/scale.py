@@ -26,7 +26,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from crossdistill.runs.run_file import versions, write_json
+from crossdistill.report.versions import versions
+from crossdistill.runs.run_file import write_json
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "accelerate"
 ENGINES = ("ddp", "fsdp2", "zero2", "zero3")

@@ -23,7 +23,8 @@ from benchmarks.dense.naive import FORMS
 from benchmarks.dense.products import BareProducts, counted
 from crossdistill.objectives import Objective, get
 from crossdistill.ops import LMHead
-from crossdistill.runs.run_file import versions, write_json
+from crossdistill.report.versions import versions
+from crossdistill.runs.run_file import write_json
 
 SMALL_TOKENS = 24
 """Tokens of the warm-up case, on which ours and the naive form must agree."""

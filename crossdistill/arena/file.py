@@ -87,7 +87,12 @@ class ClaimTable(File):
 
 
 class ArenaFile(File):
-    """The file of ``crossdistill arena``; each field's description is its documentation."""
+    """The file of ``crossdistill arena``; each field's description is its documentation.
+
+    Example:
+        >>> ArenaFile.model_fields["rates"].description
+        'Learning rates that each method is tuned over.'
+    """
 
     tables: ClassVar = ARENA_FILE
     settings: ClassVar = {"lora": LORA}

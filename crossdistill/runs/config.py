@@ -45,7 +45,12 @@ _MESSAGES_COLUMN: Any = Field(
 
 
 class RunConfig(File):
-    """The run file of ``crossdistill train``; each field's description is its documentation."""
+    """The run file of ``crossdistill train``; each field's description is its documentation.
+
+    Example:
+        >>> RunConfig(student="a", teacher="b", dataset="prompts.jsonl", train={"max_steps": 5}).dataset_split
+        'train'
+    """
 
     tables: ClassVar = RUN_FILE
     settings: ClassVar = {"train": TRAIN, "lora": LORA}
@@ -133,7 +138,12 @@ class RunConfig(File):
 
 
 class SFTRunConfig(File):
-    """The run file of ``crossdistill sft``; each field's description is its documentation."""
+    """The run file of ``crossdistill sft``; each field's description is its documentation.
+
+    Example:
+        >>> SFTRunConfig(student="a", dataset="rows.jsonl").completion_column
+        'completion'
+    """
 
     tables: ClassVar = SFT_FILE
     settings: ClassVar = {"train": SFT_TRAIN, "lora": LORA}

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from crossdistill.inspection.model_files import is_url
 from crossdistill.runs.config import RunConfig, SFTRunConfig
 
 _REPAIRS = (  # so that a run that its coverage guard or its teacher's server stopped can be resumed
@@ -70,4 +69,6 @@ def _grows(key: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 def _without_url(model: str | None) -> str | None:
+    from crossdistill.inspection.model_files import is_url
+
     return "a server" if model is not None and is_url(model) else model

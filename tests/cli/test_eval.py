@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from crossdistill.cli.running import TRY_LATER
 from crossdistill.demo.run import asset
 from tests.cli.harness import Result, run
 
@@ -110,6 +109,5 @@ def test_no_model(output):
 
 def test_a_server_that_is_not_there(output):
     result = evaluation(output, "--server", "patience_s=0.2", "--server", "timeout_s=1", model="http://127.0.0.1:9")
-    assert result.code == TRY_LATER
-    assert "the model at http://127.0.0.1:9 gave no usable answer" in result.err
-    assert "--resume continues with the samples that it has" in result.err
+    assert result.code == 2
+    assert "the model at http://127.0.0.1:9 cannot be reached (nothing listens at 127.0.0.1, port 9)" in result.err

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from crossdistill import InputError
 from crossdistill.errors import EvaluationError
+from crossdistill.report.format import percent
 from crossdistill.runs import during
 from crossdistill.runs.config import RunConfig, SFTRunConfig
 from crossdistill.runs.folder import RunFolder
@@ -133,7 +134,8 @@ def test_it_is_in_the_log_and_in_tensorboard(whole):
 def test_the_report_draws_it(whole):
     page = (whole / "report.html").read_text()
     assert "Accuracy on parity" in page
-    assert f"{curve(whole)[0][1]:.4g} at step 0" in page
+    first, *_, last = (percent(mean) for _, mean in curve(whole))
+    assert f"{first} → {last}" in page
 
 
 @pytest.mark.parametrize("tasks", [GREEDY, pytest.param(SAMPLED, marks=pytest.mark.slow)], ids=["greedy", "sampled"])

@@ -7,7 +7,8 @@ import pytest
 import crossdistill
 from crossdistill import InputError
 from crossdistill.align import DropReason
-from crossdistill.runs.run_file import read_run, versions, write_json
+from crossdistill.report.versions import versions
+from crossdistill.runs.run_file import read_run, write_json
 
 
 def test_round_trip_makes_the_folder(tmp_path: Path) -> None:

@@ -571,7 +571,7 @@ def test_refused_without_loading(pair, output, changes, message):
 @pytest.mark.usefixtures("no_weights")
 def test_a_data_set_without_prompts_is_refused(pair, output):
     data = Dataset.from_dict({"question": TEXTS})
-    with pytest.raises(InputError, match="the evaluation data has no 'prompt' column, only question"):
+    with pytest.raises(InputError, match="the evaluation data 'a' has no 'prompt' column, only question"):
         make_trainer(pair, output, trainer_options={"eval_dataset": {"a": data}})
 
 

@@ -54,6 +54,9 @@ def print_inspection(console: Console, pair: Inspection, is_full: bool = False) 
         sides = (_shortened(example[side], _NUM_PIECES // 2) for side in ("student", "teacher"))
         line = Text(f"large chunk: {' → '.join(sides)} ({example['document']})", no_wrap=True, overflow="ellipsis")
         console.print(line)
+    if pair.own_objectives:
+        own = pair.advice[-len(pair.own_objectives) :]
+        console.print(_rows("objectives of your own", [(entry.objective, entry.reason) for entry in own]))
     console.print(Text("--full prints everything, --html FILE writes it as a page", style="dim"))
 
 

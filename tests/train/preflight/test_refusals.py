@@ -224,7 +224,7 @@ def test_the_last_checkpoint_is_resumed_from(pair, output):
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"temperature": float("nan")}, "temperature must be above 0"),
         ({"max_completion_length": None}, "max_completion_length must be at least 1, not None"),
-        ({"report_to": "no-such-logger"}, "report_to names .no-such-logger., which is not installed here"),
+        ({"report_to": "no-such-logger"}, "report_to names .no-such-logger., which is no logger"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0 and finite, not nan"),
         (
             {"objective_options": {"clip_low": "abc"}},
