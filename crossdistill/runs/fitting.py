@@ -122,6 +122,15 @@ class Pair:
                 lengths = [length for length in LENGTHS if work.prompt_tokens + length <= self._context]
                 yield _way(setting, sizes, devices, work, is_lora, lengths)
 
+    def shortfall(self, work: Work) -> str:
+        """What to say if prompt and response of the step are longer than a model reads; else empty."""
+        if work.prompt_tokens + work.response_tokens <= self._context:
+            return ""
+        return (
+            f"one of the models reads at most {self._context:,} tokens, and prompt ({work.prompt_tokens:,}) and response "
+            f"({work.response_tokens:,}) are longer: give --prompt-tokens and --response-tokens."
+        )
+
     def _run(self, work: Work, is_lora: bool) -> RunConfig:
         student, teacher = self._models
         train: dict[str, Any] = {

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from crossdistill.runs.fitting import GIB, Devices, Way
 
+_NAMES = ("trained", "engine")
 PARTS = {
     "weights": "student: weights",
     "gradients": "student: gradients",
@@ -23,7 +24,7 @@ UNKNOWN = "unknown"
 
 def memory_table(found: Sequence[Way], devices: Devices) -> list[list[str]]:
     """GiB on each GPU by part, with a row of titles; a peak that does not fit is in brackets."""
-    rows = [["trained", "engine", *PEAKS, *PARTS]]
+    rows = [[*_NAMES, *PEAKS, *PARTS]]
     for way in found:
         parts = [_gib(way.of(name)) for name in PARTS.values()]
         if not way.longest:
@@ -33,10 +34,17 @@ def memory_table(found: Sequence[Way], devices: Devices) -> list[list[str]]:
     return rows
 
 
+def split(table: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[str]]]:
+    """Two tables of 80 columns for `memory_table`: the peaks, and what the first one is made of."""
+    names = len(_NAMES)
+    end = names + len(PEAKS)
+    return [list(row[:end]) for row in table], [[*row[:names], *row[end:]] for row in table]
+
+
 def length_table(found: Sequence[Way]) -> list[list[str]]:
     """Tokens of the longest response that fits, with a row of titles."""
     keys = [(is_served, is_recomputed) for is_served in (False, True) for is_recomputed in (True, False)]
-    rows = [["trained", "engine", *LENGTH_COLUMNS]]
+    rows = [[*_NAMES, *LENGTH_COLUMNS]]
     for way in found:
         rows.append([*_names(way), *(_length(way, key) for key in keys)])
     return rows

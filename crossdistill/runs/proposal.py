@@ -48,7 +48,7 @@ class Entry:
     why: str = ""
 
 
-_ON_CPU = (Entry("train", "use_cpu", True, "there is no GPU here"), Entry("train", "bf16", False))
+_ON_CPU = (Entry("train", "use_cpu", True, "no GPU was found"), Entry("train", "bf16", False))
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _optimisation(values: StartingValues) -> Iterator[Entry]:
     yield Entry("train", "learning_rate", values.learning_rate, source)
     yield Entry("train", "lr_scheduler_type", "constant_with_warmup")
     yield Entry("train", "warmup_steps", min(10, max(1, steps // 8)))
-    yield Entry("train", "max_steps", steps, "as many as there" if values.steps else "")
+    yield Entry("train", "max_steps", steps, f"as many as {values.pair} had" if values.steps else "")
     yield Entry("train", "logging_steps", 1)
     yield Entry("train", "save_steps", max(1, steps // 4))
     yield Entry("train", "save_total_limit", 2)
@@ -182,7 +182,7 @@ def _batch(
     told = f"{memory}, with prompts of up to {prompt_tokens:,} tokens"
     if peak > room:
         told = f"the smallest, and still {told}: take more GPUs (docs/several-gpus.md), or --lora"
-    source = f"the source has {values.responses:,} responses of {values.length or length:,} tokens"
+    source = f"{values.pair} had {values.responses:,} responses a step of {values.length or length:,} tokens"
     return [
         Entry("train", "max_completion_length", batch.length, f"{source}; set what an answer to your prompts needs"),
         Entry("train", "per_device_train_batch_size", batch.rows, told),

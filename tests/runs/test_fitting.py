@@ -15,7 +15,7 @@ from crossdistill.inspection.model_size import ModelSize
 from crossdistill.ops import token_logprobs
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.fitting import LORA, Devices, Pair, Work, weights_of
-from crossdistill.runs.fitting_tables import length_table, memory_table
+from crossdistill.runs.fitting_tables import length_table, memory_table, split
 from crossdistill.runs.forecast import Sizes, forecast, setting_of, without_weights
 from crossdistill.train.launch import Launch
 from tests.cli.harness import run
@@ -97,6 +97,9 @@ def test_tables(pair):
     assert not any(cell.startswith("(") for cell in memory[1][2:])
     assert all(len(row) == len(memory[0]) for row in memory)
     assert all(len(row) == len(lengths[0]) for row in lengths)
+    peaks_alone, parts = split(memory)
+    assert [row[:2] for row in parts] == [row[:2] for row in peaks_alone]
+    assert [one + other[2:] for one, other in zip(peaks_alone, parts, strict=True)] == memory
     too_small = memory_table(found, Devices(1, 0.001))
     assert all(cell.startswith("(") for cell in too_small[1][2:5])
 
@@ -112,9 +115,17 @@ def test_what_files_say_of_weights(pair):
 def test_the_command(pair):
     result = run("doctor", pair.student, pair.teacher, "--gpus", "2", "--memory", "80", "--response-tokens", "64")
     assert result.code == 0, result.err
+    assert result.err == ""
+    assert "…" not in result.out
     assert "GiB on each of 2 with 80 GiB, 8 responses of 64 tokens" in result.out
     assert "longest response that fits" in result.out
     assert all(name in result.out for name in ("DDP", "FSDP2", "ZeRO-2", "ZeRO-3", "LoRA", "teacher served"))
+
+
+def test_longer_than_a_model_reads(pair):
+    models = Pair(pair.student, pair.teacher)
+    assert models.shortfall(WORK) == ""
+    assert "reads at most" in models.shortfall(Work(prompt_tokens=2**20, response_tokens=48))
 
 
 def test_memory_is_asked_of_a_pair(pair):

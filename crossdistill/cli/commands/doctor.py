@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from crossdistill.cli.names import StudentTemplateKwargs, TeacherTemplateKwargs
+
+_NUM_NAMES = 2
+"""Columns of a way's names, before its figures."""
+_MOST_SPACED = 6
+"""Columns above which a table needs the space between them, to fit into 80."""
 
 
 def command(
@@ -137,18 +143,24 @@ def _print_fitting(
     require("train", user="telling what fits")
     from crossdistill.cli.names import check_folders
     from crossdistill.runs.fitting import Devices, Pair, Work, weights_of
-    from crossdistill.runs.fitting_tables import length_table, memory_table
+    from crossdistill.runs.fitting_tables import length_table, memory_table, split
+    from crossdistill.runs.quiet import quiet_libraries
 
+    quiet_libraries()
     check_folders(*pair)
-    where, step = Devices(*devices), Work(*work)
-    found = list(Pair(*pair).ways(where, step))
+    where, step, models = Devices(*devices), Work(*work), Pair(*pair)
+    found = list(models.ways(where, step))
     told = [(name, weights) for name in pair if (weights := weights_of(name))]
     _print(console, "weights", told)
     title = (
         f"GiB on each of {where.count} with {where.gib:g} GiB, {step.responses} responses of {step.response_tokens:,}"
     )
-    _print_rows(console, f"{title} tokens; a peak in brackets does not fit", memory_table(found, where))
+    all_peaks, parts = split(memory_table(found, where))
+    _print_rows(console, f"{title} tokens; a peak in brackets does not fit", all_peaks)
+    _print_rows(console, "what the first peak is made of, in GiB", parts)
     _print_rows(console, "longest response that fits, in tokens, by powers of two", length_table(found))
+    if short := models.shortfall(step):
+        console.print(Text(short, style="yellow"))
 
 
 def _mib(num_bytes: float) -> str:
@@ -190,10 +202,15 @@ def _print_server(console: Console, url: str, tokenizer: str, model: str | None,
 def _print_rows(console: Console, title: str, rows: list[list[str]]) -> None:
     """A table whose first row has the titles of its columns."""
     head, *body = rows
-    table = Table(*head, title=title, title_justify="left")
+    space = 0 if len(head) > _MOST_SPACED else 1
+    style = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, space, 0, 0)}
+    table = Table(title=Text(title), title_justify="left", **style)
+    for i, name in enumerate(head):
+        is_name = i < _NUM_NAMES
+        table.add_column(name, justify="left" if is_name else "right", no_wrap=is_name)
     for row in body:
         table.add_row(*map(Text, row))
-    console.print(table)
+    console.print(table, "", sep="\n")
 
 
 def _print(console: Console, title: str, rows: Sequence[tuple[str, ...]]) -> None:
