@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -32,10 +33,19 @@ from crossdistill.errors import InputError
 app = typer.Typer(
     help="On-policy distillation across tokenizers.", no_args_is_help=True, pretty_exceptions_enable=False
 )
+
+
+def _flowing(text: str | None) -> str:
+    """A docstring with a line a paragraph: typer keeps the ends of lines in all but the first."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text or "").split("\n\n"))
+
+
 for module in (demo, inspect, init, align, train, sft, export, eval, compare, arena, report, doctor, verl_config):
-    app.command(name=module.__name__.rsplit(".", 1)[-1].replace("_", "-"))(module.command)
+    name = module.__name__.rsplit(".", 1)[-1].replace("_", "-")
+    app.command(name=name, help=_flowing(module.command.__doc__))(module.command)
 verl_arguments = {"allow_extra_args": True, "ignore_unknown_options": True}
-app.command(name="verl-run", context_settings=verl_arguments)(verl_run.command)
+verl_help = _flowing(verl_run.command.__doc__)
+app.command(name="verl-run", help=verl_help, context_settings=verl_arguments)(verl_run.command)
 
 
 def _print_version(is_asked: bool) -> None:

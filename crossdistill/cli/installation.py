@@ -40,7 +40,7 @@ def backends() -> list[tuple[str, str]]:
 
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     return [
-        ("cpu", f"{torch.get_num_threads()} threads"),
+        ("threads on the CPU", str(torch.get_num_threads())),
         ("cuda", ", ".join(gpus) if gpus else "no GPU"),
         ("mps", "yes" if torch.backends.mps.is_available() else "no"),
         ("bfloat16 on the GPU", "yes" if gpus and torch.cuda.is_bf16_supported() else "no"),

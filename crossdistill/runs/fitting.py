@@ -127,8 +127,8 @@ class Pair:
         if work.prompt_tokens + work.response_tokens <= self._context:
             return ""
         return (
-            f"one of the models reads at most {self._context:,} tokens, and prompt ({work.prompt_tokens:,}) and response "
-            f"({work.response_tokens:,}) are longer: give --prompt-tokens and --response-tokens."
+            f"one of the models reads at most {self._context:,} tokens, and prompt ({work.prompt_tokens:,}) and "
+            f"response ({work.response_tokens:,}) are longer: give --prompt-tokens and --response-tokens."
         )
 
     def _run(self, work: Work, is_lora: bool) -> RunConfig:

@@ -35,17 +35,19 @@ def short_names(folders: Sequence[Path]) -> list[str]:
 
 
 def group_name(names: Sequence[str]) -> str:
-    """One name for runs of one method: what their names have in common, around a ``*``.
+    """One name for runs of one method: what their names have in common, around a ``*``, or all of them.
 
     Example:
-        >>> group_name(["dpca-0/run", "dpca-1/run"]), group_name(["dpca"])
-        ('dpca-*/run', 'dpca')
+        >>> group_name(["dpca-0/run", "dpca-1/run"]), group_name(["dpca"]), group_name(["first", "again"])
+        ('dpca-*/run', 'dpca', 'first, again')
     """
     if len(names) == 1:
         return names[0]
     start = _num_shared(names)
     rests = [name[start:] for name in names]
     end = _num_shared([rest[::-1] for rest in rests])
+    if not start and not end:
+        return ", ".join(names)
     return f"{names[0][:start]}*{rests[0][len(rests[0]) - end :]}"
 
 

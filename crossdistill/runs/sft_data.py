@@ -192,13 +192,13 @@ class TeacherResponses:
         first_row, num_prompts = len(file.read()), len(file.prompts)
         if first_row < num_prompts:
             new = file.append(self._write(file.prompts[first_row:], seed, first_row, findings), first_row)
-            phase("the teacher writes its responses")
             for number, _ in enumerate(new, first_row + 1):
                 detail(f"{number:,} of {num_prompts:,}")
 
     def _write(self, prompts: Any, seed: int, first_row: int, findings: FindingLog) -> Iterator[WrittenResponse]:
         what = f"the teacher {self._teacher!r}"
         model = moved(load_model(what, self._teacher, _TEACHER_OPTIONS), what, PartialState().device).eval()
+        phase("the teacher writes its responses")
         config = self._config
         sampling = (config.max_new_tokens, config.temperature, config.batch_size, seed, first_row)
         for response in write_responses(model, self._tokenizer, prompts, *sampling, text_tokens=config.text_tokens):

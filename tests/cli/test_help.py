@@ -77,3 +77,9 @@ def test_keys_about_a_word():
 def test_version():
     assert __version__ in run("doctor").out
     assert run("--version").out == f"crossdistill {__version__}\n"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_paragraphs_of_the_help_are_not_broken_where_the_code_is(name):
+    """typer keeps the line ends of all paragraphs but the first, which look ragged in another width."""
+    assert all("\n" not in paragraph for paragraph in COMMANDS[name].help.split("\n\n"))

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crossdistill.cli.names import StudentTemplateKwargs, TeacherTemplateKwargs
+from crossdistill.cli.waiting import waiting
 
 _NUM_NAMES = 2
 """Columns of a way's names, before its figures."""
@@ -142,14 +143,16 @@ def _print_fitting(
 
     require("train", user="telling what fits")
     from crossdistill.cli.names import check_folders
-    from crossdistill.runs.fitting import Devices, Pair, Work, weights_of
     from crossdistill.runs.fitting_tables import length_table, memory_table, split
-    from crossdistill.runs.quiet import quiet_libraries
 
-    quiet_libraries()
     check_folders(*pair)
-    where, step, models = Devices(*devices), Work(*work), Pair(*pair)
-    found = list(models.ways(where, step))
+    with waiting("computing what fits"):
+        from crossdistill.runs.fitting import Devices, Pair, Work, weights_of
+        from crossdistill.runs.quiet import quiet_libraries
+
+        quiet_libraries()
+        where, step, models = Devices(*devices), Work(*work), Pair(*pair)
+        found = list(models.ways(where, step))
     told = [(name, weights) for name in pair if (weights := weights_of(name))]
     _print(console, "weights", told)
     title = (
@@ -203,8 +206,8 @@ def _print_rows(console: Console, title: str, rows: list[list[str]]) -> None:
     """A table whose first row has the titles of its columns."""
     head, *body = rows
     space = 0 if len(head) > _MOST_SPACED else 1
-    style = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, space, 0, 0)}
-    table = Table(title=Text(title), title_justify="left", **style)
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.padding = (0, space, 0, 0)
     for i, name in enumerate(head):
         is_name = i < _NUM_NAMES
         table.add_column(name, justify="left" if is_name else "right", no_wrap=is_name)

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from crossdistill.cli.running import reporting_interruption
+from crossdistill.cli.waiting import waiting
 from crossdistill.extras import require
 
 
@@ -40,9 +41,9 @@ def command(
     adapter gives the adapter, or with --merge the whole model. The folder is written whole or not at all.
     """
     require("train")
-    from crossdistill.runs.export import Export, export
+    with waiting("exporting"), reporting_interruption(output, way_out="nothing was written"):
+        from crossdistill.runs.export import Export, export
 
-    with reporting_interruption(output, way_out="nothing was written"):
         said = export(Export(run, output, checkpoint, merge, base, dtype, shard_size))
     console = Console()
     for sentence in said:

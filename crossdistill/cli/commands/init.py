@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from crossdistill.cli.names import StudentTemplateKwargs, TeacherTemplateKwargs, check_folders, template_kwargs
+from crossdistill.cli.waiting import waiting
 from crossdistill.errors import InputError
 from crossdistill.extras import require
 
@@ -39,19 +40,21 @@ def command(
         raise InputError(f"there is no folder {output.absolute().parent}: make it, or name another file with --output.")
     from crossdistill.cli.output import writing
     from crossdistill.files import write_text
-    from crossdistill.inspection import inspect_pair
-    from crossdistill.inspection.model_files import read_pair
-    from crossdistill.runs.proposal import Device, propose
     from crossdistill.runs.proposed_file import proposed_file
-    from crossdistill.runs.quiet import quiet_libraries
 
-    quiet_libraries()
     ours = template_kwargs(student_template_kwargs, "--student-template-kwargs")
     theirs = template_kwargs(teacher_template_kwargs, "--teacher-template-kwargs")
-    check_folders(student, teacher)
-    models = read_pair(student, teacher, ours, theirs)
-    device = Device.here() if memory is None else Device(memory * 2**30, is_cpu=False)
-    entries = propose(models, inspect_pair(*models), dataset, lora, device)
+    with waiting("inspecting the pair"):
+        from crossdistill.inspection import inspect_pair
+        from crossdistill.inspection.model_files import read_pair
+        from crossdistill.runs.proposal import Device, propose
+        from crossdistill.runs.quiet import quiet_libraries
+
+        quiet_libraries()
+        check_folders(student, teacher)
+        models = read_pair(student, teacher, ours, theirs)
+        device = Device.here() if memory is None else Device(memory * 2**30, is_cpu=False)
+        entries = propose(models, inspect_pair(*models), dataset, lora, device)
     options = {
         "--dataset": dataset,
         "--memory": memory and f"{memory:g}",

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from crossdistill.cli.names import StudentTemplateKwargs, TeacherTemplateKwargs, check_folders, template_kwargs
 from crossdistill.cli.output import check_page, print_json, writing
+from crossdistill.cli.waiting import waiting
 
 if TYPE_CHECKING:
     from crossdistill.inspection import Inspection
@@ -59,12 +60,13 @@ def inspected(
     own_objectives: Sequence[str] = (),
 ) -> "Inspection":
     """Inspect a pair; the keyword arguments of its templates are JSON."""
-    from crossdistill.inspection import inspect_pair
-    from crossdistill.inspection.model_files import read_pair
-    from crossdistill.objectives import get
+    with waiting("inspecting the pair"):
+        from crossdistill.inspection import inspect_pair
+        from crossdistill.inspection.model_files import read_pair
+        from crossdistill.objectives import get
 
-    own = [get(name) for name in own_objectives]
-    ours = template_kwargs(student_kwargs, "--student-template-kwargs")
-    theirs = template_kwargs(teacher_kwargs, "--teacher-template-kwargs")
-    check_folders(student, teacher)
-    return inspect_pair(*read_pair(student, teacher, ours, theirs), own_objectives=own)
+        own = [get(name) for name in own_objectives]
+        ours = template_kwargs(student_kwargs, "--student-template-kwargs")
+        theirs = template_kwargs(teacher_kwargs, "--teacher-template-kwargs")
+        check_folders(student, teacher)
+        return inspect_pair(*read_pair(student, teacher, ours, theirs), own_objectives=own)
