@@ -10,6 +10,7 @@ from trl import SFTTrainer
 
 from crossdistill.costs import Part
 from crossdistill.findings import FindingLog
+from crossdistill.phases import phase
 from crossdistill.runs.held_out_loss import LossOfRows, Watched, row_sums
 from crossdistill.train.checkpoint import Contents
 from crossdistill.train.monitor.usage import FILE_NAME as USAGE_FILE
@@ -62,6 +63,7 @@ class ResumableSFTTrainer(ResumableTrainer, SFTTrainer):
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
         """As transformers' own, with the loss a token over all rows, and its standard error."""
         self._held_out = LossOfRows()
+        phase("measuring the loss on held-out rows")
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         output.metrics.update(self._held_out.metrics(metric_key_prefix))
         return output

@@ -147,4 +147,4 @@ class Terminal(logging.Handler):
         if self._total:
             cells += [ProgressBar(self._total, self._done, width=24), f"{self._done}/{self._total}", self._left]
         row.add_row(*cells, Text(self._doing(), style="dim", overflow="ellipsis", no_wrap=True))
-        return Group(row, Text(self._figures, no_wrap=True, overflow="ellipsis")) if self._figures else row
+        return Group(row, Text(self._figures, no_wrap=False, overflow="fold")) if self._figures else row

@@ -82,7 +82,7 @@ def test_train_says_what_it_does_and_what_came_of_it(trained):
             "loading the teacher .*",
             r"student     student, [\d.]+ k parameters, all trained",
             "teacher     teacher",
-            "objective   dpca.*",
+            "objective   dpca: the default",
             "device      cpu, weights in float32",
             "batch       4 responses a step, of at most 8 tokens",
             r"steps       4, learning rate 0\.001 \(constant\)",
@@ -103,7 +103,7 @@ def test_train_says_what_it_does_and_what_came_of_it(trained):
 
 
 def test_sft_does_too(pair, data, output):
-    result = run(*arguments("sft", pair, data, output))
+    result = run(*arguments("sft", pair, data, output), f"--set=eval_dataset={data}")
     assert result.code == 0, result.err
     assert not NOISE.search(result.err)
     matches(
@@ -113,10 +113,12 @@ def test_sft_does_too(pair, data, output):
             "loading the student .*",
             r"student     student, [\d.]+ k parameters, all trained",
             r"objective   SFT on \d+ examples",
-            "evaluation  parity",
+            r"evaluation  loss on \d+ rows, parity",
+            rf"step 0/4  held-out loss [\d.]+ {INTERVAL}",
             f"step 0/4  {ACCURACY}",
             r"step 2/4  loss [\d.]+  token accuracy [\d.]+%.*",
-            r"loss [\d.]+ -> [\d.]+",
+            "measuring the loss on held-out rows",
+            rf"held-out loss [\d.]+ -> [\d.]+ {INTERVAL}",
             re.escape(f"model: {output}/model   figures: {output}/run.json   report: {output}/report.html"),
         ],
     )

@@ -71,6 +71,15 @@ def test_on_a_terminal_the_status_moves_and_lines_stay():
     assert "nobody" not in text
 
 
+def test_a_narrow_terminal_has_all_figures(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    stream = Screen()
+    with Terminal(stream) as run:
+        run.log("loss 0.5000  gap 0.1000 nats/B  coverage 100.0%  118 tok/s")
+        time.sleep(0.6)
+    assert "118 tok/s" in stream.getvalue()
+
+
 def test_a_quiet_run_has_the_lines_that_stay():
     expected = ["student  a", "batch    16 responses a step", "model: out/model"]
     assert shown(io.StringIO(), is_quiet=True).splitlines() == expected

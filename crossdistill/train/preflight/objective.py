@@ -26,7 +26,8 @@ def choice_for(
         mixes: whether advantages of several sources are put together, so that the loss must read nothing else.
     """
     if args.objective != AUTO:
-        return Choice(args.objective, "named in the configuration", cast(dict[str, Any], args.objective_options or {}))
+        reason = "the default" if args.objective == CrossTokenizerConfig.objective else "named in the configuration"
+        return Choice(args.objective, reason, cast(dict[str, Any], args.objective_options or {}))
     any_text = args.on_policy_share < 1
     found = [_choice(teacher, pair, any_text) for teacher, pair in teachers]
     agree = all((one.objective, one.options) == (found[0].objective, found[0].options) for one in found)
