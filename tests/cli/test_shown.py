@@ -146,6 +146,15 @@ def test_a_finished_run_goes_on_if_more_is_asked_for(trained, pair, data):
     assert "nothing is left to do" in run(*arguments("train", pair, data, folder, max_steps=6), "--resume").out
 
 
+def test_so_does_a_finished_warm_start(pair, data, output):
+    assert run(*arguments("sft", pair, data, output)).code == 0
+    longer = run(*arguments("sft", pair, data, output, max_steps=6), "--resume")
+    assert longer.code == 0, longer.err
+    assert "resumed after step 4 of 6" in longer.out
+    assert [entry["step"] for entry in read_run(output)["history"] if "loss" in entry] == [2, 4, 6]
+    assert "nothing is left to do" in run(*arguments("sft", pair, data, output, max_steps=6), "--resume").out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "sft"])
 def test_a_run_is_never_silent_for_long(pair, data, output, command):
