@@ -134,7 +134,8 @@ def test_memory_is_asked_of_a_pair(pair):
     assert "--memory is a question about a pair" in message
 
 
-def test_a_model_that_is_not_there():
+def test_a_model_that_is_not_there(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # no waiting for a network
     with pytest.raises(InputError, match="cannot be read"):
         Pair("no/such-model", "no/other-model")
 
