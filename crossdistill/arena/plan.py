@@ -51,11 +51,7 @@ def tests(arena: ArenaFile, pair: str, entrant: str, rate: float) -> list[Cell]:
 
 def num_cells(arena: ArenaFile) -> int:
     """Cells of the whole arena."""
-    return len(models(arena)) + sum(
-        len(tuning(arena, pair, entrant)) + len(arena.seeds)
-        for pair in arena.pairs
-        for entrant in entrants(arena, pair)
-    )
+    return len(planned(arena, {}))
 
 
 def every_cell(arena: ArenaFile) -> Callable[[Cell], bool]:
