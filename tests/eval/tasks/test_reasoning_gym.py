@@ -14,6 +14,7 @@ from crossdistill.eval.digest import digest
 from crossdistill.eval.grading.expression import is_arithmetic, is_literal
 from crossdistill.eval.grading.reasoning_gym import ReasoningGymGrader
 from crossdistill.eval.grading.reasoning_gym_worker import BY_TEXT, EVALUATING, Answers
+from crossdistill.eval.grading.workers import EndedError, Workers
 from crossdistill.eval.problem import Problem
 from crossdistill.eval.task import TaskOptions
 from crossdistill.eval.tasks import get
@@ -261,9 +262,16 @@ def test_a_source_is_refused():
 
 @pytest.mark.slow
 def test_problems_that_take_for_ever_are_refused(monkeypatch):
-    monkeypatch.setattr("crossdistill.eval.grading.reasoning_gym.GENERATING_SECONDS", 0.0)
+    ask = Workers.ask
+
+    def ask_or_time_out(self, question, seconds):
+        if question["index"] == 1:
+            raise EndedError("timed out")
+        return ask(self, question, seconds)
+
+    monkeypatch.setattr(Workers, "ask", ask_or_time_out)
     with pytest.raises(
-        InputError, match=r"^making problem 0 of 'reasoning_gym:knight_swap' timed out: give parameters"
+        InputError, match=r"^making problem 1 of 'reasoning_gym:knight_swap' timed out: give parameters"
     ):
         get("reasoning_gym:knight_swap").problems(options())
 
