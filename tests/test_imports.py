@@ -12,6 +12,7 @@ import pytest
 import crossdistill
 
 PACKAGE = Path(crossdistill.__file__).parent
+ASSETS = PACKAGE / "demo" / "assets"
 FACE = ""  # the package itself: it exports names of the lowest layer
 LAYERS = (
     {"tokens", "align"},
@@ -191,6 +192,21 @@ print("loaded", *sys.modules)
     loaded = fresh(program).rpartition("loaded ")[2].split()
     assert "crossdistill.cli.app" in loaded
     assert not {"torch", "transformers", *ENGINES} & {*loaded}
+
+
+def test_align_loads_neither_pytorch_nor_an_engine():
+    program = f"""
+from crossdistill.cli import main
+sys.argv[1:] = ["align", {str(ASSETS / "student")!r}, {str(ASSETS / "teacher")!r}, "two words", "--json"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("loaded", *(name for name, module in sys.modules.items() if module))
+"""
+    loaded = fresh(program).rpartition("loaded ")[2].split()
+    assert "transformers.models.auto.tokenization_auto" in loaded
+    assert not {"torch", *ENGINES, "matplotlib", "pandas", "sklearn", "crossdistill.report.html"} & {*loaded}
 
 
 def test_tokens_and_align_load_numpy_alone(imports_by_module):

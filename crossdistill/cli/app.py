@@ -28,6 +28,7 @@ from crossdistill.cli.commands import (
 )
 from crossdistill.cli.processes import leave_processes
 from crossdistill.cli.saying import say
+from crossdistill.cli.without_torch import leave_out_torch
 from crossdistill.errors import InputError
 
 app = typer.Typer(
@@ -69,6 +70,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escapes for characters that the terminal or pipe cannot encode
             stream.reconfigure(errors="backslashreplace")
+    leave_out_torch(sys.argv[1:])
     code = _run()  # an error would hold what its frames do, the trainer too
     leave_processes()
     sys.exit(code)

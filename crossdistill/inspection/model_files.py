@@ -24,7 +24,6 @@ from crossdistill.findings import FindingLog, Kind, Severity, When
 from crossdistill.inspection.missing_model import explained
 from crossdistill.inspection.model_info import ModelInfo
 from crossdistill.inspection.same_model import check_copy
-from crossdistill.ops.sharded import full_shape
 from crossdistill.tokens import ByteVocab
 
 LIBRARY_ERRORS = (
@@ -193,6 +192,8 @@ def num_ids(model: Any, **hub: Any) -> int:
     """
     if isinstance(model, str):
         return vocab_size(model, **hub)
+    from crossdistill.ops.sharded import full_shape  # a name needs no PyTorch
+
     return full_shape(model.get_input_embeddings().weight)[0]
 
 

@@ -69,10 +69,11 @@ def command(
 
 def _write(views: list["SampleView"], has_more: bool, html: Path | None, as_json: bool) -> None:
     from crossdistill.report.alignment.terminal import print_sample
-    from crossdistill.report.html import write_alignment_page
 
     note = f"the first {len(views)} responses; --limit shows more" if has_more else ""
     if html is not None:
+        from crossdistill.report.html import write_alignment_page
+
         with writing(html):
             write_alignment_page(html, views, note)
     if as_json:
