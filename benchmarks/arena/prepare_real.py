@@ -14,7 +14,7 @@ OUTPUT/headroom.json                   the paired comparison of each expert with
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +34,7 @@ from crossdistill.runs.evaluate import evaluate
 from crossdistill.runs.planned_task import PlannedTask
 from crossdistill.runs.run_file import write_json
 from crossdistill.runs.sft import sft
+from crossdistill.train.preflight.device import multiplies_bfloat16
 
 MODELS = (Path("models/smollm2-135m-instruct"), Path("models/gemma-3-270m"))
 SHARES = ("start", "expert", "headroom")
@@ -61,7 +62,7 @@ class Sizes:
     num_prompts: int = 4000
     batch_size: int = 16
     rate: float = 2e-4
-    is_bf16: bool = True
+    is_bf16: bool = field(default_factory=lambda: torch.cuda.is_available() or multiplies_bfloat16())
 
     @property
     def validation(self) -> PlannedTask:
@@ -184,7 +185,7 @@ def main(
     num_prompts: Annotated[int, typer.Option(min=1, help="Training prompts.")] = Sizes.num_prompts,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples of a step.")] = Sizes.batch_size,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = Sizes.rate,
-    bf16: Annotated[bool, typer.Option(help="Compute matrix products in bfloat16.")] = Sizes.is_bf16,
+    bf16: Annotated[bool, typer.Option(help="Compute matrix products in bfloat16.")] = Sizes().is_bf16,
 ) -> None:
     """Prepare arena B: problems, starts, experts, and the proof that there is something to learn."""
     sizes = Sizes(num_words, num_validation, num_start, num_expert, num_prompts, batch_size, rate, bf16)

@@ -9,7 +9,13 @@ import torch
 
 from crossdistill.runs.sft import sft_arguments
 from crossdistill.train import CrossTokenizerConfig
-from crossdistill.train.preflight.device import ON_CPU, cpu_options, device_findings
+from crossdistill.train.preflight.device import (
+    ON_CPU,
+    SLOW_BFLOAT16,
+    cpu_options,
+    device_findings,
+    multiplies_bfloat16,
+)
 from tests.models import Pair
 from tests.train.harness import make_trainer
 
@@ -51,13 +57,35 @@ def test_with_a_gpu_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cpu_options({}) == cpu_options(BF16) == {}
 
 
-def test_what_was_chosen_is_said() -> None:
+def with_cpu(monkeypatch: pytest.MonkeyPatch, machine: str, capability: str) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+
+
+def test_what_was_chosen_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cpu(monkeypatch, "x86_64", "AVX512")
     (found,) = device_findings({}, "no")
     assert found.kind is ON_CPU
     assert "no GPU here, so this computes on the CPU, in float32" in found.message
     (found,) = device_findings(BF16, "bf16")
     assert "in bfloat16" in found.message
     assert not list(device_findings({"use_cpu": True}, "no"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "is_fast"),
+    [("x86_64", "AVX2", False), ("AMD64", "DEFAULT", False), ("x86_64", "AVX512", True), ("aarch64", "DEFAULT", True)],
+)
+def test_bfloat16_on_a_cpu_without_it_is_told(
+    machine: str, capability: str, is_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_cpu(monkeypatch, machine, capability)
+    assert multiplies_bfloat16() is is_fast
+    found = [one.kind for one in device_findings({"use_cpu": True, "bf16": True}, "bf16")]
+    assert found == ([] if is_fast else [SLOW_BFLOAT16])
+    assert not list(device_findings({"use_cpu": True}, "no"))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert not list(device_findings({"bf16": True}, "bf16"))
 
 
 @pytest.mark.parametrize("is_given", [False, True])
