@@ -196,8 +196,7 @@ class ServerScorer:
             ids += self._stop_ids[:1]
         try:
             async with self._in_progress:
-                scored = await self._prompt_logprobs(ids, request.top_k)
-                rows = _rows_from(scored, len(request.prompt) - 1)
+                rows = await self._prompt_logprobs(ids, request.top_k, len(request.prompt) - 1)
                 other_stops = await self._other_stop_logprobs(request) if request.stopped else []
         except Unscorable as unscorable:
             return unscorable.reason
@@ -211,12 +210,14 @@ class ServerScorer:
             return []
         if self._capabilities.can_next:
             return [await self._next_logprobs(ids, others)]
-        return [(await self._prompt_logprobs((*ids, stop), 0)).logprobs[-1:] for stop in others]
+        return [(await self._prompt_logprobs((*ids, stop), 0, len(ids) - 1)).logprobs for stop in others]
 
-    async def _prompt_logprobs(self, ids: Sequence[int], top_k: int) -> PromptLogprobs:
-        if len(ids) < 2:
+    async def _prompt_logprobs(self, ids: Sequence[int], top_k: int, first: int) -> PromptLogprobs:
+        """The rows of `ids` from `first` on; nothing is asked if there are none."""
+        if len(ids) < first + 2:
             return PromptLogprobs(np.zeros(0, dtype=np.float32))
-        return await self._cached_or_sent(self._teacher_key, ids, top_k, partial(self._client.score, ids, top_k))
+        name = f"{self._teacher_key} from {first}" if first else self._teacher_key
+        return await self._cached_or_sent(name, ids, top_k, partial(self._client.score, ids, top_k, first))
 
     async def _next_logprobs(self, ids: Sequence[int], wanted: Sequence[int]) -> np.ndarray:
         async def send() -> PromptLogprobs:
@@ -282,11 +283,3 @@ class ServerScorer:
                 "%s, as others like it will be without another warning.", len(ids), failure, reason,
             )  # fmt: skip
         return Unscorable(reason)
-
-
-def _rows_from(scored: PromptLogprobs, first: int) -> PromptLogprobs:
-    """The rows from `first` on, copied so that the prompt's rows can be freed."""
-    rows = scored.logprobs[first:].copy()
-    if scored.top_ids is None or scored.top_logprobs is None:
-        return PromptLogprobs(rows)
-    return PromptLogprobs(rows, scored.top_ids[first:].copy(), scored.top_logprobs[first:].copy())

@@ -398,6 +398,25 @@ class Memory:
         self.rows[key] = value
 
 
+@pytest.mark.parametrize("dialect", ["vllm", "appended", "completions"])
+def test_the_prompts_rows_are_not_kept(teacher_of, dialect):
+    cache = Memory()
+    teacher = teacher_of(server_of(dialect), cache=cache, declared_stops=[PAD])
+    num_before = len(cache.rows)
+    teacher.score([TeacherRequest([*range(5, 45)], [20, 21, 22], True)], Signal.SAMPLED)
+    kept = [*cache.rows.values()][num_before:]
+    assert sorted(len(row.logprobs) for row in kept) == [1, 4]  # another stop token; the response and a stop token
+
+
+def test_one_text_split_in_two_ways_is_scored_twice(teacher_of):
+    server = server_of()
+    teacher = teacher_of(server, cache=Memory())
+    splits = [TeacherRequest([5, 6, 7, 8][:k], [5, 6, 7, 8][k:], True) for k in (1, 2, 3)]
+    for _ in range(2):
+        for request, answer in zip(splits, teacher.score(splits), strict=True):
+            check(server, teacher.stop_ids, request, answer)
+
+
 def test_rows_whose_fingerprint_was_dropped_are_not_found_by_another_model(teacher_of):
     cache = Memory()
     teacher_of(MockServer(seed=0), cache=cache).score(REQUESTS)

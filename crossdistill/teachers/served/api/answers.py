@@ -31,6 +31,13 @@ class PromptLogprobs(NamedTuple):
     top_ids: np.ndarray | None = None
     top_logprobs: np.ndarray | None = None
 
+    def rows_from(self, first: int) -> "PromptLogprobs":
+        """The rows from `first` on, copied so that the others can be freed."""
+        logprobs = self.logprobs[first:].copy()
+        if self.top_ids is None or self.top_logprobs is None:
+            return PromptLogprobs(logprobs)
+        return PromptLogprobs(logprobs, self.top_ids[first:].copy(), self.top_logprobs[first:].copy())
+
 
 def field(answer: Any, *path: str | int) -> Any:
     """Return ``answer[path[0]][path[1]]...``.
@@ -86,8 +93,12 @@ def possible(logprobs: Sequence[float]) -> np.ndarray:
     return np.minimum(array, 0.0).astype(np.float32)
 
 
-def realised(logprobs: Sequence[float]) -> np.ndarray:
+def realised(logprobs: Sequence[float], first: int = 0) -> np.ndarray:
     """Check log-probabilities of realised tokens, which must be finite.
+
+    Args:
+        logprobs: from the answer, in nats.
+        first: row of the first one, for the message.
 
     Returns:
         Nats, float32, at most 0.
@@ -98,17 +109,20 @@ def realised(logprobs: Sequence[float]) -> np.ndarray:
     array = np.asarray(logprobs, dtype=np.float64)
     bad = np.flatnonzero(~(np.isfinite(array) & (array <= ROUNDING_NATS)))
     if bad.size:
-        raise Unsound(f"the log-probability at position {bad[0] + 1} is {array[bad[0]]}")
+        raise Unsound(f"the log-probability at position {first + bad[0] + 1} is {array[bad[0]]}")
     return possible(logprobs)
 
 
-def with_top(tops: Sequence[Mapping[int, float]], ids: Sequence[int], logprobs: np.ndarray) -> PromptLogprobs:
+def with_top(
+    tops: Sequence[Mapping[int, float]], ids: Sequence[int], logprobs: np.ndarray, first: int = 0
+) -> PromptLogprobs:
     """Join the log-probabilities of realised tokens and the most probable tokens at the same positions.
 
     Args:
         tops: the k most probable tokens at each position, id -> nats.
         ids: the realised tokens.
         logprobs: of `ids`, float32.
+        first: row of the first one, for the message.
 
     Raises:
         Unsound: at one position they cannot belong to one distribution: a value is NaN or positive, they add up to more
@@ -125,8 +139,8 @@ def with_top(tops: Sequence[Mapping[int, float]], ids: Sequence[int], logprobs: 
     bad = np.flatnonzero(~is_sound)
     if bad.size:
         raise Unsound(
-            f"the {top.shape[1]} most probable tokens at position {bad[0] + 1} are not part of a distribution: their "
-            f"probabilities add up to {mass[bad[0]]:.4g} and the first has {top[bad[0]].max():.4g} nats, but the "
+            f"the {top.shape[1]} most probable tokens at position {first + bad[0] + 1} are not part of a distribution: "
+            f"their probabilities add up to {mass[bad[0]]:.4g} and the first has {top[bad[0]].max():.4g} nats, but the "
             f"realised token has {logprobs[bad[0]]:.4g}"
         )
     order = np.argsort(-top, axis=1, kind="stable")

@@ -38,10 +38,16 @@ class ScoringClient:
         self._model = model
         self._answers_as = answers_as
 
-    async def score(self, ids: Sequence[int], top_k: int) -> PromptLogprobs:
-        """Return the log-probabilities of at least two ids, and the `top_k` most probable tokens at each position."""
+    async def score(self, ids: Sequence[int], top_k: int, first: int = 0) -> PromptLogprobs:
+        """Return the log-probabilities of at least two ids, and the `top_k` most probable tokens at each position.
+
+        Args:
+            ids: token ids.
+            top_k: most probable tokens at each position; 0 for none.
+            first: row with which the result begins; those before it are of a prompt.
+        """
         scores: PromptLogprobs = await self._exchange(
-            self.dialect.body(ids, top_k), lambda answer: self.dialect.read(answer, ids, top_k)
+            self.dialect.body_from(ids, top_k, first), lambda answer: self.dialect.read_from(answer, ids, top_k, first)
         )
         return scores
 

@@ -51,6 +51,9 @@ class Completions(Dialect):
         }
 
     def read(self, answer: Any, ids: Sequence[int], top_k: int) -> PromptLogprobs:
+        return self.read_from(answer, ids, top_k, 0)
+
+    def read_from(self, answer: Any, ids: Sequence[int], top_k: int, first: int) -> PromptLogprobs:
         difference = self.names.difference(self.tokens(answer), ids, self.form)
         if difference is not None:
             raise Malformed(f"the answer scores other tokens: {difference}")
@@ -59,14 +62,15 @@ class Completions(Dialect):
             raise Malformed(f"the answer scores {len(values)} tokens instead of {len(ids)}")
         if values[0] is not None:
             raise Malformed("the answer scores the first token, which nothing precedes")
-        logprobs = realised([number(value, f"at position {k + 1}") for k, value in enumerate(values[1:])])
+        numbers = [number(value, f"at position {k}") for k, value in enumerate(values[first + 1 :], first + 1)]
+        logprobs = realised(numbers, first)
         if top_k == 0:
             return PromptLogprobs(logprobs)
         rows = self._of_prompt(answer, "top_logprobs")
         if len(rows) != len(ids):
             raise Malformed(f"the answer has the most probable tokens at {len(rows)} of {len(ids)} positions")
-        tops = [self._top(row, top_k, k + 1) for k, row in enumerate(rows[1:])]
-        return with_top(tops, ids[1:], logprobs)
+        tops = [self._top(row, top_k, k) for k, row in enumerate(rows[first + 1 :], first + 1)]
+        return with_top(tops, ids[first + 1 :], logprobs, first)
 
     def tokens(self, answer: Any) -> list[str | None]:
         names = self._of_prompt(answer, "tokens")

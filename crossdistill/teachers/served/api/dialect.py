@@ -51,6 +51,20 @@ class Dialect(ABC):
     def read(self, answer: Any, ids: Sequence[int], top_k: int) -> PromptLogprobs:
         """Read the answer to :meth:`body` with the same arguments."""
 
+    def body_from(self, ids: Sequence[int], top_k: int, first: int) -> dict[str, Any]:
+        """Build a request of which the rows from `first` on are wanted; those before it are of the prompt.
+
+        Override it, and :meth:`read_from`, for an API that can leave the others out.
+        """
+        return self.body(ids, top_k)
+
+    def read_from(self, answer: Any, ids: Sequence[int], top_k: int, first: int) -> PromptLogprobs:
+        """Read the rows from `first` on in the answer to :meth:`body_from`.
+
+        Override it if the others need not be parsed.
+        """
+        return self.read(answer, ids, top_k).rows_from(first)
+
     @abstractmethod
     def tokens(self, answer: Any) -> list[str | None]:
         """Return what the server calls each of the ids that it scored; None for one that it does not name."""

@@ -27,7 +27,7 @@ class Vllm(Dialect):
     """``prompt_logprobs`` for a prompt, ``logprob_token_ids`` (of later versions) for the next token.
 
     A request with ``prompt_logprobs`` fills the server's prefix cache but never reads it; one for the next token reads
-    it, and generates a token.
+    it, and generates a token. It gives rows for the whole prompt or for none: those that are not wanted are not parsed.
 
     Args:
         vocab_size: number of ids that an answer may contain.
@@ -47,18 +47,21 @@ class Vllm(Dialect):
         return {"prompt": list(ids), "max_tokens": 1, "temperature": 0, "prompt_logprobs": top_k}
 
     def read(self, answer: Any, ids: Sequence[int], top_k: int) -> PromptLogprobs:
+        return self.read_from(answer, ids, top_k, 0)
+
+    def read_from(self, answer: Any, ids: Sequence[int], top_k: int, first: int) -> PromptLogprobs:
         rows = _rows(answer)
         if len(rows) != len(ids):
             raise Malformed(f"the answer scores {len(rows)} tokens instead of {len(ids)}")
         if rows[0] is not None:
             raise Malformed("the answer scores the first token, which nothing precedes")
-        entries = [self._entries(row, k + 1) for k, row in enumerate(rows[1:])]
-        pairs = zip(entries, ids[1:], strict=True)
-        logprobs = realised([_realised(*pair, k + 1) for k, pair in enumerate(pairs)])
+        entries = [self._entries(row, k) for k, row in enumerate(rows[first + 1 :], first + 1)]
+        pairs = zip(entries, ids[first + 1 :], strict=True)
+        logprobs = realised([_realised(*pair, k) for k, pair in enumerate(pairs, first + 1)], first)
         if top_k == 0:
             return PromptLogprobs(logprobs)
-        tops = [_top(row, top_k, k + 1) for k, row in enumerate(entries)]
-        return with_top(tops, ids[1:], logprobs)
+        tops = [_top(row, top_k, k) for k, row in enumerate(entries, first + 1)]
+        return with_top(tops, ids[first + 1 :], logprobs, first)
 
     def tokens(self, answer: Any) -> list[str | None]:
         """Names from ``decoded_token``: the realised token comes first at each position; the first row is empty."""

@@ -1,11 +1,14 @@
 """Dialects by name, and one of one's own by its import path."""
 
+from functools import partial
+
+import httpx
 import pytest
 from pydantic import ValidationError
 
 from crossdistill import InputError
 from crossdistill.signal import Signal
-from crossdistill.teachers import ServedOptions, ServedTeacher
+from crossdistill.teachers import ServedOptions, ServedTeacher, TeacherRequest
 from crossdistill.teachers.served.api import registry
 from crossdistill.teachers.served.api.answers import PromptLogprobs, field, realised
 from crossdistill.teachers.served.api.dialect import Dialect
@@ -68,6 +71,45 @@ def test_options_take_names_of_the_registry():
         assert ServedOptions(dialect=name).dialect == name
     with pytest.raises(ValidationError, match="Input should be one of auto, vllm, completions, or an import path"):
         ServedOptions(dialect="sglang")
+
+
+class Shortened(Sampled):
+    """An API that leaves out the prompt's rows if it is told where they end."""
+
+    name = "shortened"
+
+    def body_from(self, ids, top_k, first):
+        return self.body(ids, top_k) | {"first": first}
+
+    def read_from(self, answer, ids, top_k, first):
+        rows = field(answer, "choices", 0, "prompt_logprobs")
+        assert len(rows) == len(ids) - first - 1
+        return PromptLogprobs(
+            realised([row[str(token)]["logprob"] for row, token in zip(rows, ids[first + 1 :], strict=True)])
+        )
+
+
+def shortening(server, path, body):
+    """The server's answer without the rows before the first that is wanted."""
+    if "first" not in body:
+        return None
+    whole = server.vllm(body).json()
+    choice = whole["choices"][0]
+    choice["prompt_logprobs"] = choice["prompt_logprobs"][body["first"] + 1 :]
+    return httpx.Response(200, json=whole)
+
+
+def test_a_dialect_can_leave_out_the_prompts_rows():
+    server, given = MockServer(), TeacherRequest([5, 6, 7], [20, 21, 22], False)
+    server.intercept = partial(shortening, server)
+    found = []
+    for name in ("Sampled", "Shortened"):
+        options = ServedOptions(patience_s=0.3, dialect=f"{HERE}:{name}")
+        teacher = ServedTeacher("http://there", teacher_tokenizer(), options, transport=server.transport)
+        found.append(teacher.score([given])[0].logprobs.tolist())
+        teacher.close()
+    assert found[0] == found[1]
+    assert len(found[0]) == 3
 
 
 def test_a_dialect_of_ones_own_teaches():
