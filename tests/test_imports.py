@@ -187,7 +187,7 @@ try:
     main()
 except SystemExit as end:
     assert end.code == {code}, end.code
-print("loaded", *sys.modules)
+print("loaded", *(name for name, module in sys.modules.items() if module))
 """
     loaded = fresh(program).rpartition("loaded ")[2].split()
     assert "crossdistill.cli.app" in loaded
