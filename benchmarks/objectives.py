@@ -1,7 +1,7 @@
 """Time and peak extra memory of forward and backward of the dense objectives, of TRL's GOLD and of the naive form.
 
 OMP_NUM_THREADS=2 python -m benchmarks.objectives --output benchmarks/results/objectives_cpu.json
-python -m benchmarks.objectives --device cuda --dtype bfloat16 --output benchmarks/results/objectives_gpu.json
+python -m benchmarks.objectives --device cuda --dtype bfloat16     # make bench-gpu has the same within a time budget
 
 All ways begin at the same hidden states and end with the gradients of the student's states (and of its output weight,
 unless --frozen-head): the products with both output layers are in every figure. The floor, "products", is these alone.

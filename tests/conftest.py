@@ -17,6 +17,7 @@ from tests.tokenizers_in_process import NAMES, build
 ABOVE_THE_CORE = {
     "train": [
         "architectures",
+        "benchmarks/gpu",
         "benchmarks/test_prepare_real.py",
         "arena",
         "engines",

@@ -67,7 +67,7 @@ def step_of(way: str, world: World) -> Callable[[Case], Step]:
 
         def gold(case: Case) -> Step:
             inputs = GoldInputs(case, world)
-            return lambda: _backward(inputs.loss(function))
+            return lambda: backward(inputs.loss(function))
 
         return gold
     objective = objective_of(way.removeprefix(NAIVE), world)
@@ -75,30 +75,36 @@ def step_of(way: str, world: World) -> Callable[[Case], Step]:
 
     def ours(case: Case) -> Step:
         inputs = case.inputs(objective)
-        return lambda: _backward(form(inputs))
+        return lambda: backward(form(inputs))
 
     return ours
 
 
-def _backward(total: Tensor) -> Tensor:
+def backward(total: Tensor) -> Tensor:
+    """Fill the gradients, and return the loss."""
     total.backward()
     return total.detach()
 
 
 def agreement(name: str, world: World, case: Case) -> dict[str, float] | None:
-    """Relative difference of ours from the naive form, in the value and in the gradients."""
+    """:func:`difference` of ours from the naive form; None without one."""
     if name not in FORMS:
         return None
+    return difference(*(step_of(way, world)(case) for way in (name, NAIVE + name)), case)
+
+
+def difference(ours: Step, other: Step, case: Case) -> dict[str, float]:
+    """Relative difference of the first step from the second, in the value and in the gradients."""
     found = []
-    for way in (name, NAIVE + name):
-        value = step_of(way, world)(case)()
+    for step in (ours, other):
+        value = step()
         assert value is not None
         found.append((value.double(), torch.cat([_gradient(leaf).flatten().double() for leaf in case.leaves])))
-        _forget(case)
-    (value, gradient), (naive_value, naive_gradient) = found
+        forget(case)
+    (value, gradient), (other_value, other_gradient) = found
     return {
-        "value": float((value - naive_value).abs() / naive_value.abs()),
-        "gradient": float((gradient - naive_gradient).norm() / naive_gradient.norm()),
+        "value": float((value - other_value).abs() / other_value.abs()),
+        "gradient": float((gradient - other_gradient).norm() / other_gradient.norm()),
     }
 
 
@@ -107,21 +113,23 @@ def _gradient(leaf: Tensor) -> Tensor:
     return leaf.grad
 
 
-def _forget(case: Case) -> None:
+def forget(case: Case) -> None:
+    """Drop the gradients."""
     for leaf in case.leaves:
         leaf.grad = None
 
 
 def timed(step: Step, device: str) -> tuple[float, float]:
     """Seconds on the clock, and of all cores of this process."""
-    _synchronise(device)
+    synchronise(device)
     start, start_cpu = time.perf_counter(), time.process_time()
     step()
-    _synchronise(device)
+    synchronise(device)
     return time.perf_counter() - start, time.process_time() - start_cpu
 
 
-def _synchronise(device: str) -> None:
+def synchronise(device: str) -> None:
+    """Wait for what a GPU was told to do."""
     if device != "cpu":
         torch.cuda.synchronize()
 
@@ -136,28 +144,38 @@ def measure(way: str, size: Size, setting: Setting, output: Path) -> dict[str, A
     if way == name:
         result["agreement"] = agreement(name, world, small)
     timed(make(small), setting.device)  # libraries, tables of the vocabularies
-    _forget(small)
+    forget(small)
     step = make(case)
     write_json(output, result | {"status": STARTED, "began": time.time()})
     cap(setting.cap_bytes, setting.device)
+    found = called(step, case, setting)
+    if way == FLOOR and found["status"] == "ok":
+        found["product_flop"] = BareProducts(case).flop
+    return result | found
+
+
+def called(step: Step, case: Case, setting: Setting) -> dict[str, Any]:
+    """Time, peak memory and counted products of a step, by repeated calls; no case may have a gradient before."""
     try:
         with peak_of(setting.device) as peak, counted() as flop:
             times = [timed(step, setting.device)]
     except OutOfMemoryError as error:
-        return result | {"status": "out of memory", "extra_bytes_at_least": peak.extra_bytes, "reason": str(error)}
+        return {"status": "out of memory", "extra_bytes_at_least": peak.extra_bytes, "reason": str(error)}
     gradients = [leaf.grad for leaf in case.leaves if leaf.grad is not None]
+    gradient_bytes = sum(gradient.nbytes for gradient in gradients)
+    del gradients
     while len(times) < setting.repeats and sum(wall for wall, _ in times) < setting.cheap_seconds:
-        _forget(case)
+        forget(case)
         times.append(timed(step, setting.device))
     walls = sorted(wall for wall, _ in times)
-    return result | {
+    return {
         "status": "ok",
         "seconds": walls[(len(walls) - 1) // 2],
         "seconds_of_each": [wall for wall, _ in times],
         "core_seconds_of_each": [cores for _, cores in times],
         "extra_bytes": peak.extra_bytes,
-        "gradient_bytes": sum(gradient.nbytes for gradient in gradients),
-        "product_flop": BareProducts(case).flop if way == FLOOR else sum(flop),
+        "gradient_bytes": gradient_bytes,
+        "product_flop": sum(flop),
     }
 
 

@@ -1,0 +1,87 @@
+"""Parts in processes of their own, within a budget of time: what dies or takes too long costs one cell."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.gpu.installed import why_not
+from benchmarks.gpu.plan import Part
+from benchmarks.gpu.record import Record
+from benchmarks.gpu.worker import job
+
+ROOT = Path(__file__).parents[2]
+POLL_SECONDS = 0.25
+STDERR_LINES = 4
+Command = Callable[[Path], list[str]]
+
+
+def worker_command(file: Path) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.gpu.worker", str(file)]
+
+
+class Supervisor:
+    """Runs parts until a deadline.
+
+    Args:
+        record: of the figures.
+        device: cpu or cuda.
+        small: whether sizes are small.
+        deadline: on :func:`time.time`'s clock.
+        command: that measures the job in a file.
+    """
+
+    def __init__(self, record: Record, device: str, small: bool, deadline: float, command: Command = worker_command):
+        self._record, self._device, self._small = record, device, small
+        self._deadline, self._command = deadline, command
+
+    @property
+    def seconds_left(self) -> float:
+        return self._deadline - time.time()
+
+    def run(self, part: Part) -> bool:
+        """Measure what is missing of a part; False if the deadline came first. A cell that fails is not repeated."""
+        reasons = {cell: why_not(cell, self._device) for cell in part.cells}
+        self._record.begin(part, {cell: reason for cell, reason in reasons.items() if reason is not None})
+        while cells := self._record.missing(part):
+            if not self._measure(part, cells):
+                return False
+        return True
+
+    def _measure(self, part: Part, cells: list[str]) -> bool:
+        """One process; it ends with the last of the cells, or with one that fails or takes too long."""
+        with TemporaryDirectory() as folder:
+            file, errors = Path(folder) / "job.json", Path(folder) / "stderr"
+            file.write_text(job(part, cells, self._record, self._device, self._small), encoding="utf-8")
+            with errors.open("w") as stderr:
+                process = subprocess.Popen(self._command(file), cwd=ROOT, stdout=stderr, stderr=stderr)  # noqa: S603
+            try:
+                in_time, status, reason = self._watch(process, part)
+            finally:
+                process.kill()
+                process.wait()
+            reason = reason or " | ".join(errors.read_text(errors="replace").strip().splitlines()[-STDERR_LINES:])
+        running = self._record.running(part)
+        if not in_time:
+            if running is not None:
+                self._record.drop(part, running[0])
+        elif running is not None:
+            found = {"status": status, "reason": reason, "seconds_at_least": time.time() - running[1]}
+            self._record.put(part, running[0], found)
+        elif self._record.missing(part):  # it died before the first cell, or between two
+            for cell in self._record.missing(part):
+                self._record.put(part, cell, {"status": "failed", "reason": reason})
+        return in_time
+
+    def _watch(self, process: subprocess.Popen[bytes], part: Part) -> tuple[bool, str, str]:
+        """Until the process ends: whether the deadline has not come, and how its running cell ended, if it did not."""
+        while process.poll() is None:
+            time.sleep(POLL_SECONDS)
+            if self.seconds_left <= 0:
+                return False, "", ""
+            running = self._record.running(part)
+            if running is not None and time.time() - running[1] > part.cell_seconds:
+                return True, "time-out", f"more than {part.cell_seconds:.0f} s"
+        return True, "failed", ""

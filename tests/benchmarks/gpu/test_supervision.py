@@ -1,0 +1,111 @@
+"""Parts in processes that die, take too long or meet the end of the budget."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu import supervision
+from benchmarks.gpu.plan import Part
+from benchmarks.gpu.record import Record
+from benchmarks.gpu.supervision import Supervisor
+from crossdistill.errors import InputError
+
+WORKER = """
+import json, sys, time
+from pathlib import Path
+job = json.loads(Path(sys.argv[1]).read_text())
+file = Path(job["folder"]) / "part.json"
+
+
+def write(found):
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps(found))
+    fresh.replace(file)
+
+
+for cell in job["cells"]:
+    found = json.loads(file.read_text()) if file.exists() else {}
+    write(found | {cell: {"status": "running", "began": time.time()}})
+    if cell == "dies":
+        sys.exit("out of luck")
+    if cell == "hangs":
+        time.sleep(60)
+    write(found | {cell: {"status": "ok", "order": len(found)}})
+"""
+
+
+@pytest.fixture
+def supervised(tmp_path, monkeypatch):
+    """Runs a part's cells, and returns whether it was in time and what was found."""
+    monkeypatch.setattr(supervision, "POLL_SECONDS", 0.02)
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    record = Record(tmp_path / "work", {"any": 1})
+
+    def run(*cells: str, cell_seconds: float = 50.0, script: Path = script):
+        part = Part("part", "rate", cells, 1.0, cell_seconds)
+        command = [sys.executable, str(script)]
+        made = Supervisor(record, "cpu", True, time.time() + 60, lambda file: [*command, str(file)])
+        return made.run(part), record.cells(part)
+
+    return run
+
+
+def statuses(found):
+    return {cell: one["status"] for cell, one in found.items()}
+
+
+def test_a_cell_that_dies_costs_itself_alone_and_is_tried_again_by_the_next_run(supervised):
+    in_time, found = supervised("a", "dies", "b")
+    assert in_time
+    assert statuses(found) == {"a": "ok", "dies": "failed", "b": "ok"}
+    assert found["dies"]["reason"] == "out of luck"
+    _, again = supervised("a", "dies", "b")
+    assert again["a"] == found["a"]
+    assert again["dies"]["seconds_at_least"] != found["dies"]["seconds_at_least"]
+
+
+def test_a_cell_that_takes_too_long_is_given_up_and_not_tried_again(supervised):
+    in_time, found = supervised("hangs", "b", cell_seconds=1.0)
+    assert in_time
+    assert statuses(found) == {"hangs": "time-out", "b": "ok"}
+    assert found["hangs"]["reason"] == "more than 1 s"
+    assert 1 <= found["hangs"]["seconds_at_least"] < 30
+    assert supervised("hangs", "b", cell_seconds=1.0)[1] == found
+
+
+def test_the_end_of_the_budget_keeps_what_is_there_and_leaves_the_rest_to_the_next_run(supervised, monkeypatch):
+    def left(supervisor):
+        running = supervisor._record.running(Part("part", "rate", (), 1.0, 1.0))
+        return 0.0 if running is not None and running[0] == "hangs" else 60.0
+
+    monkeypatch.setattr(Supervisor, "seconds_left", property(left))
+    in_time, found = supervised("a", "hangs", "b")
+    assert not in_time
+    assert statuses(found) == {"a": "ok"}
+
+
+def test_a_process_that_does_not_start_fails_all_its_cells(supervised, tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit('no module')")
+    in_time, found = supervised("a", "b", script=broken)
+    assert in_time
+    assert found["a"] == found["b"] == {"status": "failed", "reason": "no module"}
+
+
+def test_what_is_not_there_is_skipped_with_its_reason_and_no_process(supervised, monkeypatch):
+    monkeypatch.setattr(supervision, "why_not", lambda cell, _: "it is not installed" if cell == "hangs" else None)
+    _, found = supervised("a", "hangs")
+    assert found["hangs"] == {"status": "skipped", "reason": "it is not installed"}
+    assert found["a"]["status"] == "ok"
+    monkeypatch.setattr(Supervisor, "_measure", lambda *_: pytest.fail("nothing is left"))
+    assert supervised("a", "hangs")[1] == found
+
+
+def test_other_settings_are_named(tmp_path):
+    Record(tmp_path, {"device": "H100", "scale": {"sizes": (1, 2)}, "same": 1})
+    Record(tmp_path, {"device": "H100", "scale": {"sizes": (1, 2)}, "same": 1})
+    with pytest.raises(InputError, match=r"\(device: H100 there, H200 now; more: None there, 2 now\)"):
+        Record(tmp_path, {"device": "H200", "scale": {"sizes": (1, 2)}, "same": 1, "more": 2})
