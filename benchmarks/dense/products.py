@@ -11,7 +11,7 @@ import torch
 from benchmarks.dense.case import Case
 from crossdistill import ops
 from crossdistill.ops import LMHead
-from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops.pieces import TILE_ELEMENTS
 
 
 class BareProducts:
@@ -55,30 +55,46 @@ def _flop(states: Any, passes: int) -> int:
 
 @contextmanager
 def counted() -> Iterator[list[int]]:
-    """FLOP of the products in :func:`tiled_sum` and :func:`token_logprobs`: one number a call.
+    """FLOP of the products with output layers that a loss must make: one number a call.
 
-    A lower bound: logits that are computed a second time, and products made elsewhere, are not counted.
+    Logits that are computed a second time in a backward pass are work, and not counted.
     """
     flop: list[int] = []
 
-    def add(hidden: torch.Tensor, head: LMHead, with_grad: bool) -> None:
-        passes = 1 + (torch.is_grad_enabled() and with_grad) * (1 + head.weight.requires_grad)
-        flop.append(2 * passes * len(hidden) * head.weight.numel())
+    def add(rows: int, head: LMHead, passes: int) -> None:
+        flop.append(2 * passes * rows * head.vocab_size * head.weight.shape[1])
+
+    def gradients(hidden: torch.Tensor, head: LMHead) -> int:
+        return torch.is_grad_enabled() * (hidden.requires_grad + head.weight.requires_grad)
 
     def tiled_sum(function: Any, hidden: Any, head: Any, *rest: Any, **named: Any) -> Any:
-        add(hidden, head, True)
+        add(len(hidden), head, 1 + gradients(hidden, head))
         if rest and rest[0] is not None:
-            add(rest[0], rest[1], False)
+            add(len(rest[0]), rest[1], 1)
         return ops.tiled_sum(function, hidden, head, *rest, **named)
 
-    def token_logprobs(hidden: Any, head: Any, *rest: Any, **named: Any) -> Any:
-        add(hidden, head, hidden.requires_grad or head.weight.requires_grad)
-        return ops.token_logprobs(hidden, head, *rest, **named)
+    def tiled_values(function: Any, hidden: Any, head: Any, values: Any = None, **named: Any) -> Any:
+        add(len(hidden), head, (values is None) + gradients(hidden, head))
+        return ops.tiled_values(function, hidden, head, values, **named)
+
+    def token_logprobs(hidden: Any, head: Any, ids: Any, *rest: Any, **named: Any) -> Any:
+        add(len(ids), head, 1 + gradients(hidden, head))
+        return ops.token_logprobs(hidden, head, ids, *rest, **named)
+
+    def log_mass(hidden: Any, head: Any, *rest: Any, **named: Any) -> Any:
+        add(len(hidden), head, 1)
+        return ops.log_mass(hidden, head, *rest, **named)
+
+    def logit_pieces(hidden: Any, head: Any, *rest: Any, **named: Any) -> Any:
+        add(len(hidden), head, 1)
+        return ops.pieces.logit_pieces(hidden, head, *rest, **named)
 
     users = [module for name, module in sys.modules.items() if name.startswith("crossdistill.objectives.")]
     with ExitStack() as stack:
-        for name, wrapper in (("tiled_sum", tiled_sum), ("token_logprobs", token_logprobs)):
+        for wrapper in (tiled_sum, tiled_values, token_logprobs, log_mass, logit_pieces):
+            name = wrapper.__name__
+            own = getattr(ops.pieces if name == "logit_pieces" else ops, name)
             for module in users:
-                if vars(module).get(name) is getattr(ops, name):
+                if vars(module).get(name) is own:
                     stack.enter_context(patch.object(module, name, wrapper))
         yield flop

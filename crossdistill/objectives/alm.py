@@ -28,7 +28,7 @@ from crossdistill.objectives.base import LossSum, Objective, PairMeasure
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
 from crossdistill.objectives.shared.vocab_pair import VocabPair
-from crossdistill.ops import Share, log_mass, tiled_sum
+from crossdistill.ops import log_mass, tiled_values
 from crossdistill.signal import Signal
 from crossdistill.tokens import ByteVocab
 
@@ -98,61 +98,80 @@ class ALM(Objective):
 
     def weight(self, batch: AlignedBatch) -> float:
         """The number of chunks after merging. With `debias` and a threshold, merging reads the teacher's head again."""
-        return float(len(self._merged_splits(batch)) - 1)
+        reads_boundaries = self.debias and self.threshold > 0
+        return float(len(self._merged_splits(batch, self._teacher_boundaries(batch) if reads_boundaries else None)) - 1)
 
     def loss(self, inputs: LossInputs) -> LossSum:
         """The sum over chunks. A chunk that ends a response has no token after it and is compared without debiasing.
 
         Stats: the absolute log-ratios of the chunks, and their student tokens.
         """
-        batch, (hidden, head) = inputs.batch, inputs.student
-        student = inputs.student_logprobs()
-        merged = self._merged_splits(batch)
+        batch = inputs.batch
+        after = self._teacher_boundaries(batch) if self.debias else None
+        merged = self._merged_splits(batch, after)
         splits = batch.student_splits[merged]
+        student, boundaries = (inputs.student_logprobs(), None) if after is None else self._student_logs(inputs)
         student_sums = chunk_sums(student, splits)
         teacher_sums = chunk_sums(batch.teacher.logprobs.to(student), batch.teacher_splits[merged])
         stats = {
             "abs_log_ratio": (teacher_sums - student_sums).detach().abs().sum(),
             "chunk_tokens": splits[-1].to(student),
         }
-        if not self.debias:
-            return LossSum(self.between(student_sums, teacher_sums).sum(), stats)
-        followed = torch.as_tensor(~_ends_response(batch)[merged[1:].cpu() - 1], device=student.device)
-        last = self.between(student_sums[~followed], teacher_sums[~followed]).sum()
-        after = self._teacher_boundary(batch, merged[1:][followed] - 1).to(student)
-        mask = is_boundary(batch.pair.student, batch.pair.student_stops).to(hidden.device)
+        if after is not None and boundaries is not None:
+            is_last = _ends_response(batch)[merged[1:].cpu().numpy() - 1]
+            followed = torch.as_tensor(np.flatnonzero(~is_last), device=student.device)
+            ours = boundaries[splits[1:][followed]]
+            student_sums = student_sums.index_add(0, followed, ours)
+            teacher_sums = teacher_sums + after[merged[1:] - 1].to(student)
+            stats["student_boundary"] = ours.detach().exp().sum()
+        return LossSum(self.between(student_sums, teacher_sums).sum(), stats)
 
-        def share(logits: Tensor, log_p: Tensor, log_q: Tensor, _numbers: Tensor) -> Share:
-            boundary = logits.masked_fill(~mask, -torch.inf).logsumexp(-1) - logits.logsumexp(-1)
-            return Share(self.between(log_p + boundary, log_q), {"student_boundary": boundary.exp()})
+    def _student_logs(self, inputs: LossInputs) -> tuple[Tensor, Tensor]:
+        """Log-probability of each token, and of a boundary in its place: nats, [N_S] each, from the same logits."""
+        batch, pair, device = inputs.batch, inputs.batch.pair, inputs.student.hidden.device
+        mask = is_boundary(pair.student, pair.student_stops).to(device)
+        stops = torch.tensor(pair.student_stops, dtype=torch.long, device=device)
+        is_stop = torch.zeros_like(batch.student.ids, dtype=torch.bool)
+        is_stop[batch.student_splits[:-1][torch.as_tensor(batch.is_stop, device=device)]] = True
 
-        rows = student_sums[followed], teacher_sums[followed] + after
-        debiased = tiled_sum(share, hidden[splits[1:][followed]], head, rows=rows)
-        return LossSum(last + debiased.total, stats | debiased.stats)
+        def logs(logits: Tensor, rows: slice) -> Tensor:
+            chosen = logits.gather(1, batch.student.ids[rows, None])[:, 0]
+            if len(stops):
+                chosen = torch.where(is_stop[rows], logits.index_select(1, stops).logsumexp(-1), chosen)
+            boundary = logits.masked_fill(~mask, -torch.inf).logsumexp(-1)
+            return torch.stack([chosen, boundary], -1) - logits.logsumexp(-1, keepdim=True)
+
+        student, boundaries = tiled_values(logs, *inputs.student).unbind(-1)
+        return student, boundaries
 
     def between(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The divergence of two chunk log-probabilities in nats, [C] each: [C], at least 0, differentiable in both."""
         return _BINARY[self.divergence](_Event.of(teacher, self.tau), _Event.of(student, self.tau))
 
-    def _merged_splits(self, batch: AlignedBatch) -> Tensor:
-        """Merged chunk m is the minimal chunks ``splits[m]:splits[m + 1]``: int64 [merged chunks + 1]."""
+    def _merged_splits(self, batch: AlignedBatch, boundaries: Tensor | None) -> Tensor:
+        """Merged chunk m is the minimal chunks ``splits[m]:splits[m + 1]``: int64 [merged chunks + 1].
+
+        Args:
+            batch: aligned responses.
+            boundaries: of the teacher; without them nothing is merged.
+        """
         ends = _ends_response(batch)
-        if not self.debias or self.threshold == 0:
+        if boundaries is None or self.threshold == 0:
             ends[:] = True
-        inner = torch.as_tensor(np.flatnonzero(~ends), device=batch.device)
-        if len(inner):
-            boundary = self._teacher_boundary(batch, inner).exp() > self.threshold
-            ends[inner.cpu()] = boundary.cpu().numpy()
+        else:
+            ends |= (boundaries.exp() > self.threshold).cpu().numpy()
         return torch.as_tensor(np.append(0, np.flatnonzero(ends) + 1), device=batch.device)
 
     @staticmethod
-    def _teacher_boundary(batch: AlignedBatch, chunks: Tensor) -> Tensor:
-        """Log-probability of a boundary after these chunks, none of them the last of its response: nats."""
+    def _teacher_boundaries(batch: AlignedBatch) -> Tensor:
+        """Log-probability of a boundary after each chunk: nats, [C]; 0 after the last of a response."""
         hidden, head = batch.teacher.dense
-        mask = is_boundary(batch.pair.teacher, batch.pair.teacher_stops)
-        ids = mask.nonzero()[:, 0]
-        rows = hidden[batch.teacher_splits[chunks + 1].to(hidden.device)]
-        return log_mass(rows.to(head.weight.device), head, ids.to(head.weight.device)).to(batch.device)
+        device = head.weight.device
+        ids = is_boundary(batch.pair.teacher, batch.pair.teacher_stops).nonzero()[:, 0].to(device)
+        inner = torch.as_tensor(np.flatnonzero(~_ends_response(batch)), device=batch.device)
+        rows = batch.teacher_splits[inner + 1].to(hidden.device)
+        masses = log_mass(hidden[rows].to(device), head, ids).to(batch.device)
+        return masses.new_zeros(batch.alignment.num_chunks).index_copy(0, inner, masses)
 
 
 @lru_cache(maxsize=8)

@@ -26,8 +26,8 @@ from crossdistill.errors import InputError
 from crossdistill.objectives.base import LossSum, Objective, PairMeasure
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, check_not_negative, check_positive
 from crossdistill.objectives.shared.inputs import AlignedBatch, LossInputs
-from crossdistill.ops import HiddenStates, LMHead, token_logprobs
-from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops import HiddenStates, tiled_values
+from crossdistill.ops.pieces import TILE_ELEMENTS, logit_pieces
 from crossdistill.signal import Signal
 
 
@@ -106,26 +106,23 @@ class MultiLevelOT(Objective):
     @torch.no_grad()
     def _ranked_teacher(self, states: HiddenStates, ranks: int) -> Tensor:
         """log of t_i(c) in one response: [c, k], constant."""
-        kept, normaliser = _top_of_sum(states, ranks, self.temperature)
-        logits = _cut_head(states.head, kept).logits(states.hidden) / self.temperature
-        return (logits - normaliser[:, None]).clamp(min=FLOOR_NATS)
+        return _log_probs_of_kept(states, _top_of_sum(states, ranks, self.temperature), self.temperature)
 
     def _ranked_student(self, states: HiddenStates, responses: list[slice], ranks: int) -> Tensor:
-        """log of s_i(c) in all responses: [C, k], differentiable.
-
-        Only the logits of the kept entries are computed; the log-probability of one entry gives their normaliser.
-        """
+        """log of s_i(c) in all responses: [C, k], differentiable."""
         hidden, head = states
-        parts = [hidden[part] for part in responses]
-        kept = [_top_of_sum(HiddenStates(part.detach(), head), ranks, self.temperature).ids for part in parts]
-        rows = [ids[:1].expand(len(part)) for ids, part in zip(kept, parts, strict=True)]
-        first = torch.cat([torch.zeros(0, dtype=torch.long, device=hidden.device), *rows])
-        anchor = token_logprobs(hidden, head, first, self.temperature).logprobs[:, None]
-        if not responses:
-            return anchor
-        pairs = zip(kept, parts, strict=True)
-        logits = torch.cat([_cut_head(head, ids).logits(part) / self.temperature for ids, part in pairs])
-        return (anchor + (logits - logits[:, :1])).clamp(min=FLOOR_NATS)
+        constant = [HiddenStates(hidden[part].detach(), head) for part in responses]
+        tops = [_top_of_sum(part, ranks, self.temperature) for part in constant]
+        pairs = zip(constant, tops, strict=True)
+        known = [hidden.new_zeros(0, ranks), *(_log_probs_of_kept(part, top, self.temperature) for part, top in pairs)]
+        ids = [top.ids.expand(len(top.normaliser), -1) for top in tops]
+        kept = torch.cat([torch.zeros(0, ranks, dtype=torch.long, device=hidden.device), *ids])
+
+        def log_probs(logits: Tensor, rows: slice) -> Tensor:
+            tempered = logits if self.temperature == 1 else logits / self.temperature
+            return tempered.gather(1, kept[rows]) - tempered.logsumexp(-1, keepdim=True)
+
+        return tiled_values(log_probs, hidden, head, torch.cat(known)).clamp(min=FLOOR_NATS)
 
     def _loss_of_ranked(self, ours: Tensor, theirs: list[Tensor], responses: list[slice]) -> LossSum:
         """The loss of log s, [C, k], and of log t of each response, [c, k].
@@ -185,16 +182,19 @@ class _Top(NamedTuple):
 def _top_of_sum(states: HiddenStates, ranks: int, temperature: float) -> _Top:
     """The entries with the largest probability summed over all rows, in descending order."""
     hidden, head = states
-    sums = torch.zeros(head.vocab_size, dtype=torch.float64, device=hidden.device)
+    sums = torch.zeros(head.vocab_size, dtype=torch.float64, device=head.weight.device)
     normalisers = []
-    for tile in hidden.split(max(1, TILE_ELEMENTS // head.vocab_size)):
-        logits = head.logits(tile) / temperature
-        normalisers.append(logits.logsumexp(-1))
-        sums += (logits - normalisers[-1][:, None]).exp_().sum(0)
+    for _, logits in logit_pieces(hidden, head, temperature, TILE_ELEMENTS):
+        top = logits.amax(-1, keepdim=True)
+        exponentials = logits.sub_(top).exp_()
+        totals = exponentials.sum(-1)
+        sums += exponentials.T @ (1 / totals)
+        normalisers.append(top[:, 0] + totals.log())
     return _Top(sums.topk(ranks).indices, torch.cat(normalisers))
 
 
-def _cut_head(head: LMHead, ids: Tensor) -> LMHead:
-    """The head of these entries alone."""
-    bias = None if head.bias is None else head.bias[ids]
-    return LMHead(head.weight[ids], bias, head.scale, head.softcap)
+@torch.no_grad()
+def _log_probs_of_kept(states: HiddenStates, top: _Top, temperature: float) -> Tensor:
+    """[c, k], at least FLOOR_NATS."""
+    logits = states.head.of_ids(top.ids).logits(states.hidden.to(top.ids.device)) / temperature
+    return (logits - top.normaliser[:, None]).clamp(min=FLOOR_NATS)

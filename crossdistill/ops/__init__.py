@@ -8,6 +8,7 @@ from crossdistill.ops.micro_batching import MICRO_BATCH_TOKENS, holds_mask, micr
 from crossdistill.ops.sharded import full_shape, full_tensor
 from crossdistill.ops.states import HiddenStates
 from crossdistill.ops.tiled import Share, tiled_sum
+from crossdistill.ops.tiled_values import tiled_values
 
 __all__ = [
     "MICRO_BATCH_TOKENS",
@@ -26,6 +27,7 @@ __all__ = [
     "micro_batches",
     "split_further",
     "tiled_sum",
+    "tiled_values",
     "token_logprobs",
     "top_logprobs",
 ]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crossdistill.ops.head import LMHead, wide
-from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops.pieces import TILE_ELEMENTS
 
 
 def chosen_logits(hidden: Tensor, head: LMHead, ids: Tensor, tile_elements: int = TILE_ELEMENTS) -> Tensor:
@@ -30,6 +30,7 @@ def chosen_logits(hidden: Tensor, head: LMHead, ids: Tensor, tile_elements: int 
         >>> chosen_logits(torch.arange(8.0).view(2, 4), head, torch.tensor([[0, 3], [1, 1]])).tolist()
         [[0.0, 3.0], [5.0, 5.0]]
     """
+    ids = ids if head.ids is None else head.ids[ids]
     rows = max(1, tile_elements // max(1, ids.shape[1] * hidden.shape[1]))
     raw: Tensor = _ChosenRaw.apply(hidden, head.weight, head.bias, ids, rows)
     return head.finish(raw)

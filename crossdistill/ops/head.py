@@ -5,7 +5,7 @@ Shapes: N positions, H hidden size, V vocabulary.
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -99,6 +99,7 @@ class LMHead:
         bias: [V], or None.
         scale: the logit scale of Cohere's and Granite's models.
         softcap: the soft cap of Gemma's and xLSTM's models, or None.
+        ids: int64 [K], the tokens whose logits it gives, each once, if not all V.
 
     Example:
         >>> head = LMHead(weight=torch.eye(3), scale=2.0)
@@ -110,6 +111,7 @@ class LMHead:
     bias: Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
+    ids: Tensor | None = None
 
     @classmethod
     def from_model(cls, model: Any) -> "LMHead":
@@ -150,8 +152,20 @@ class LMHead:
 
     @property
     def vocab_size(self) -> int:
-        """V."""
-        return self.weight.shape[0]
+        """The number of its logits: V, or K."""
+        return self.weight.shape[0] if self.ids is None else len(self.ids)
+
+    def of_ids(self, ids: Tensor) -> "LMHead":
+        """The head of these tokens alone, each once, in this order; nothing is copied.
+
+        Args:
+            ids: int64 [K], on the weight's device.
+
+        Example:
+            >>> LMHead(torch.eye(3)).of_ids(torch.tensor([2, 0])).logits(torch.tensor([[5.0, 6.0, 7.0]])).tolist()
+            [[7.0, 5.0]]
+        """
+        return replace(self, ids=ids if self.ids is None else self.ids[ids])
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[N, H] -> float32 [N, V] (float64 if the weight is). For few positions only: callers tile over N."""
@@ -159,7 +173,10 @@ class LMHead:
 
     def raw(self, hidden: Tensor) -> Tensor:
         """``hidden @ weight.T + bias``: [N, H] -> float32 [N, V] (float64 if the weight is)."""
-        return wide(torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias))
+        weight, bias = self.weight, self.bias
+        if self.ids is not None:
+            weight, bias = weight[self.ids], None if bias is None else bias[self.ids]
+        return wide(torch.nn.functional.linear(hidden.to(weight.dtype), weight, bias))
 
     def finish(self, raw: Tensor) -> Tensor:
         """The logits for the output of :meth:`raw`: applies scale and soft cap."""
@@ -239,14 +256,3 @@ def name_of(dtype: torch.dtype) -> str:
 def wide(values: Tensor) -> Tensor:
     """The values in float32 at least: sums over a vocabulary need more precision than bfloat16 has."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def add_outer(total: Tensor, grad_raw: Tensor, hidden: Tensor, dtype: torch.dtype) -> None:
-    """``total += grad_raw.T @ hidden``: [N, V] and [N, H] into [V, H], with the product in the weight's `dtype`.
-
-    Autograd does the same for a linear layer; a wider product is many times slower on a GPU.
-    """
-    if dtype in (torch.float32, torch.float64):
-        total.addmm_(grad_raw.T.to(total.dtype), hidden.to(total.dtype))
-    else:
-        total += grad_raw.to(dtype).T @ hidden.to(dtype)

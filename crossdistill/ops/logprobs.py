@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from crossdistill.ops.head import LMHead, add_outer
-
-TILE_ELEMENTS = 2**24  # logits to hold at once: 64 MiB in float32
+from crossdistill.ops.head import LMHead
+from crossdistill.ops.pieces import TILE_ELEMENTS, LogitTiles, autocast_now, logit_pieces, pieces, tiles
+from crossdistill.ops.products import add_bias_gradient, add_weight_gradient, hidden_gradient
 
 
 class TopLogprobs(NamedTuple):
@@ -60,8 +60,7 @@ def token_logprobs(
         >>> logprobs.exp().tolist(), entropy.exp().tolist()
         ([0.25], [4.0])
     """
-    rows = max(1, tile_elements // head.vocab_size)
-    return TokenLogprobs(*_TokenLogprobs.apply(hidden, head.weight, head.bias, ids, head, temperature, rows))
+    return TokenLogprobs(*_TokenLogprobs.apply(hidden, head.weight, head.bias, ids, head, temperature, tile_elements))
 
 
 @torch.no_grad()
@@ -82,9 +81,10 @@ def log_mass(hidden: Tensor, head: LMHead, ids: Tensor, temperature: float = 1.0
         >>> log_mass(torch.ones(1, 2), head, torch.tensor([0, 3])).exp().tolist()
         [0.5]
     """
-    rows = max(1, TILE_ELEMENTS // head.vocab_size)
-    parts = [torch.log_softmax(head.logits(tile) / temperature, -1)[:, ids] for tile in hidden.split(rows)]
-    return torch.cat(parts).logsumexp(-1) if parts else hidden.new_zeros(0, dtype=torch.float32)
+    masses = torch.empty(len(hidden), dtype=torch.promote_types(head.weight.dtype, torch.float32), device=hidden.device)
+    for rows, logits in logit_pieces(hidden, head, temperature, TILE_ELEMENTS):
+        masses[rows] = logits.index_select(1, ids).logsumexp(-1) - logits.logsumexp(-1)
+    return masses
 
 
 @torch.no_grad()
@@ -103,8 +103,8 @@ def top_logprobs(hidden: Tensor, head: LMHead, k: int, temperature: float = 1.0)
         [[1, 2]]
     """
     k = min(k, head.vocab_size)
-    rows = max(1, TILE_ELEMENTS // head.vocab_size)
-    tops = [torch.log_softmax(head.logits(tile) / temperature, -1).topk(k, -1) for tile in hidden.split(rows)]
+    found = logit_pieces(hidden, head, temperature, TILE_ELEMENTS)
+    tops = [torch.log_softmax(logits, -1).topk(k, -1) for _, logits in found]
     return TopLogprobs(torch.cat([top.indices for top in tops]), torch.cat([top.values for top in tops]))
 
 
@@ -120,20 +120,20 @@ class _TokenLogprobs(torch.autograd.Function):
         ids: Tensor,
         head: LMHead,
         temperature: float,
-        rows: int,
+        tile_elements: int,
     ) -> tuple[Tensor, Tensor]:
         logprobs = torch.empty(len(ids), dtype=torch.promote_types(weight.dtype, torch.float32), device=hidden.device)
         entropy = torch.empty_like(logprobs)
-        for start in range(0, len(ids), rows):
-            tile = slice(start, start + rows)
-            log_probs = torch.log_softmax(head.logits(hidden[tile]) / temperature, dim=-1)
-            logprobs[tile] = log_probs.gather(1, ids[tile, None])[:, 0]
-            entropy[tile] = -(log_probs.exp() * log_probs).sum(-1)
+        for rows, logits in logit_pieces(hidden[: len(ids)], head, temperature, tile_elements):
+            top = logits.amax(-1, keepdim=True)
+            chosen = logits.gather(1, ids[rows, None]) - top
+            probs = logits.sub_(top).exp()
+            total = probs.sum(-1)
+            logprobs[rows] = chosen[:, 0] - total.log()
+            entropy[rows] = total.log() - torch.linalg.vecdot(probs, logits) / total
         ctx.save_for_backward(hidden, weight, bias, ids)
-        ctx.head, ctx.temperature, ctx.rows = head, temperature, rows
-        device = hidden.device.type
-        enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-        ctx.autocast = {"device_type": device, "enabled": enabled, "dtype": dtype}
+        ctx.head, ctx.temperature, ctx.tile_elements = head, temperature, tile_elements
+        ctx.autocast = autocast_now(hidden.device)
         ctx.mark_non_differentiable(entropy)
         return logprobs, entropy
 
@@ -144,17 +144,22 @@ class _TokenLogprobs(torch.autograd.Function):
         dtype = torch.promote_types(weight.dtype, torch.float32)
         grad_weight = torch.zeros_like(weight, dtype=dtype) if ctx.needs_input_grad[1] else None
         grad_bias = torch.zeros_like(bias, dtype=dtype) if ctx.needs_input_grad[2] else None
-        for start in range(0, len(ids), ctx.rows):
-            tile = slice(start, start + ctx.rows)
+        head: LMHead = ctx.head
+        size = max(1, min(len(ids), ctx.tile_elements // head.vocab_size))
+        memory = LogitTiles(head, size)
+        for tile in tiles(len(ids), size):
             with torch.autocast(**ctx.autocast):  # the same logits as in the forward pass
-                logits = ctx.head.logits(hidden[tile])
-            grad_raw = _grad_raw_logits(ctx.head, logits, ids[tile], grad_logprobs[tile], ctx.temperature)
+                raw = memory.raw(hidden[tile])
+            for piece in pieces(tile, head.vocab_size, hidden.device):
+                logits = raw[piece.start - tile.start : piece.stop - tile.start]
+                grad = _grad_raw_logits(head, head.finish(logits), ids[piece], grad_logprobs[piece], ctx.temperature)
+                logits.copy_(grad)
             if grad_hidden is not None:
-                grad_hidden[tile] = (grad_raw.to(weight.dtype) @ weight).to(hidden.dtype)
+                grad_hidden[tile] = hidden_gradient(head, raw).to(hidden.dtype)
             if grad_weight is not None:
-                add_outer(grad_weight, grad_raw, hidden[tile], weight.dtype)
+                add_weight_gradient(grad_weight, head, raw, hidden[tile])
             if grad_bias is not None:
-                grad_bias += grad_raw.sum(0)
+                add_bias_gradient(grad_bias, head, raw)
         return (
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
@@ -165,9 +170,9 @@ class _TokenLogprobs(torch.autograd.Function):
 
 def _grad_raw_logits(head: LMHead, logits: Tensor, ids: Tensor, grad_logprobs: Tensor, temperature: float) -> Tensor:
     """Gradient of ``sum(grad_logprobs * logprobs)`` with respect to ``hidden @ weight.T + bias``: float32 [N, V]."""
-    grad = torch.softmax(logits / temperature, dim=-1).neg_()
-    grad.scatter_add_(1, ids[:, None], torch.ones_like(grad[:, :1]))
-    grad *= grad_logprobs[:, None] * (head.scale / temperature)
+    slope = grad_logprobs[:, None] * (head.scale / temperature)
+    grad = torch.softmax(logits if temperature == 1 else logits / temperature, dim=-1).mul_(-slope)
+    grad.scatter_add_(1, ids[:, None], slope.to(grad.dtype))
     if head.softcap is not None:
         grad *= 1 - (logits / head.softcap) ** 2  # derivative of cap * tanh(x / cap)
     return grad

@@ -1,8 +1,9 @@
 """Sums of any function of the logits of one or two models over positions, in tiles over positions.
 
-Shapes: N positions, H hidden size, V vocabulary, R rows of a tile. A tile of logits exists only while its share of the
-sum and of the gradient is computed, in the forward pass. The backward pass needs only the gradient of the hidden states
-[N, H], so memory does not grow with N x V and the logits are computed once.
+Shapes: N positions, H hidden size, V vocabulary, R rows of a piece (module `pieces`). A tile of logits exists only
+while its share of the sum and of the gradient is computed, in the forward pass; their gradient takes their place. The
+backward pass needs only the gradient of the hidden states [N, H], so memory does not grow with N x V and the logits are
+computed once.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +12,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from crossdistill.ops.head import LMHead, add_outer
-from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops.head import LMHead
+from crossdistill.ops.pieces import TILE_ELEMENTS, LogitTiles, pieces, tiles
+from crossdistill.ops.products import add_bias_gradient, add_weight_gradient, hidden_gradient
+
+_LARGE = 2**20  # numbers of a gradient of which there are not two at once
 
 
 class Share(NamedTuple):
-    """The contribution of each row of a tile to a :func:`tiled_sum`.
+    """The contribution of each row of a piece to a :func:`tiled_sum`.
 
     Attributes:
         loss: [R], differentiable.
@@ -42,7 +46,7 @@ class TiledSum(NamedTuple):
 TileFunction = Callable[..., Share]
 """(student logits float32 [R, V_S], teacher logits float32 [R, V_T], one tensor [R, ...] per row tensor, row numbers
 int64 [R]) -> the rows' shares. Differentiable by autograd; the teacher's logits are constant, and absent without a
-teacher. Every tile has the same names of stats."""
+teacher. Every piece has the same names of stats, and its logits are gone with the next."""
 
 
 def tiled_sum(
@@ -57,14 +61,14 @@ def tiled_sum(
     """``sum_n function(...)[n]``, differentiable in `hidden`, in the head's weight and bias, and in `rows`.
 
     Args:
-        function: the shares of the rows of a tile. It is called as
-            ``function(student_logits, [teacher_logits,] *rows, numbers)`` with logits [T, V], the tile of each of
-            `rows`, and the numbers of the tile's rows, int64 [T]; it returns a :class:`Share`.
+        function: the shares of consecutive rows. It is called as
+            ``function(student_logits, [teacher_logits,] *rows, numbers)`` with logits [R, V], these rows of each of
+            `rows`, and their numbers, int64 [R]; it returns a :class:`Share`.
         hidden: [N, H_S], the student's states at N positions.
         head: the student's head.
         teacher_hidden: [N, H_T], the teacher's states at the same positions, constant; None without a teacher.
         teacher_head: the teacher's head; None without a teacher.
-        rows: tensors [N, ...] that are passed to the function tile by tile.
+        rows: tensors [N, ...] that are passed to the function piece by piece.
         tile_elements: logits of both models to hold at once.
 
     Returns:
@@ -110,24 +114,32 @@ class _TiledSum(torch.autograd.Function):
         wanted = [with_grad and flag for flag in ctx.needs_input_grad[_NUM_SETTINGS:]]
         grads = _zeros(wanted, [hidden, weight, bias, *rows])
         total = torch.zeros((), dtype=torch.promote_types(weight.dtype, torch.float32), device=hidden.device)
-        for start in range(0, len(hidden), tile):
-            part = slice(start, start + tile)
-            raw = head.raw(hidden[part]).requires_grad_(any(wanted))
-            row_parts = [row[part].detach().requires_grad_(want) for row, want in zip(rows, wanted[3:], strict=True)]
-            numbers = torch.arange(start, start + len(raw), device=hidden.device)
-            with torch.set_grad_enabled(any(wanted)):
-                logits = [head.finish(raw)]
-                if teacher is not None:
-                    with torch.no_grad():
-                        theirs = teacher[0][part].to(teacher[1].weight.device)  # it may be on another device
-                        logits.append(teacher[1].logits(theirs).to(raw.device))
-                share = function(*logits, *row_parts, numbers)
-                loss = share.loss.sum()
-            total += loss.detach()
-            for name, values in share.stats.items():
-                stats[name] = stats.get(name, 0) + values.detach().sum()
+        size = max(1, min(tile, len(hidden)))
+        memory, theirs = LogitTiles(head, size), None if teacher is None else LogitTiles(teacher[1], size)
+        width = head.vocab_size + (0 if teacher is None else teacher[1].vocab_size)
+        for part in tiles(len(hidden), size):
+            raw = memory.raw(hidden[part])
+            teacher_raw = None
+            if teacher is not None and theirs is not None:  # the teacher may be on another device
+                teacher_raw = theirs.raw(teacher[0][part].to(teacher[1].weight.device))
+            for piece in pieces(part, width, raw.device):
+                own = slice(piece.start - part.start, piece.stop - part.start)
+                leaf = raw[own].detach().requires_grad_(any(wanted))
+                given = [row[piece].detach().requires_grad_(want) for row, want in zip(rows, wanted[3:], strict=True)]
+                numbers = torch.arange(piece.start, piece.stop, device=hidden.device)
+                with torch.set_grad_enabled(any(wanted)):
+                    logits = [head.finish(leaf)]
+                    if teacher is not None and teacher_raw is not None:
+                        logits.append(teacher[1].finish(teacher_raw[own]).to(raw.device))
+                    share = function(*logits, *given, numbers)
+                    loss = share.loss.sum()
+                total += loss.detach()
+                for name, values in share.stats.items():
+                    stats[name] = stats.get(name, 0) + values.detach().sum()
+                if any(wanted):
+                    _differentiate(loss, leaf, given, grads[3:], piece)
             if any(wanted):
-                _accumulate(grads, loss, raw, row_parts, hidden, weight, part)
+                _accumulate(grads, head, raw, hidden, part)
         ctx.save_for_backward(*(grad for grad in grads if grad is not None))
         ctx.present = [grad is not None for grad in grads]
         ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden, weight, bias, *rows)]
@@ -137,7 +149,7 @@ class _TiledSum(torch.autograd.Function):
     def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor | None, ...]:
         saved = iter(ctx.saved_tensors)
         scaled = [
-            (next(saved) * grad_total).to(dtype) if present else None
+            _times(next(saved), grad_total).to(dtype) if present else None
             for present, dtype in zip(ctx.present, ctx.dtypes, strict=True)
         ]
         return (*(None,) * _NUM_SETTINGS, *scaled)
@@ -156,26 +168,28 @@ def _zeros(wanted: Sequence[bool], tensors: Sequence[Tensor | None]) -> list[Ten
     ]
 
 
-def _accumulate(
-    grads: Sequence[Tensor | None],
-    loss: Tensor,
-    raw: Tensor,
-    row_parts: Sequence[Tensor],
-    hidden: Tensor,
-    weight: Tensor,
-    part: slice,
+def _times(gradient: Tensor, factor: Tensor) -> Tensor:
+    """The product; a large gradient is overwritten, and torch then refuses a second backward pass over the graph."""
+    return gradient.mul_(factor) if gradient.numel() > _LARGE else gradient * factor
+
+
+def _differentiate(
+    loss: Tensor, raw: Tensor, rows: Sequence[Tensor], grad_rows: Sequence[Tensor | None], piece: slice
 ) -> None:
-    """Add the gradients of one tile to the buffers."""
-    sources = [raw, *(row for row in row_parts if row.requires_grad)]
-    found = iter(torch.autograd.grad(loss, sources, allow_unused=True, materialize_grads=True))
-    grad_raw = next(found)
-    grad_hidden, grad_weight, grad_bias, *grad_rows = grads
+    """Put the gradients of a piece in place: that of its logits where these are."""
+    sources = [raw, *(row for row in rows if row.requires_grad)]
+    grad_raw, *found = torch.autograd.grad(loss, sources, allow_unused=True, materialize_grads=True)
+    raw.detach().copy_(grad_raw)
+    for total, grad in zip((total for total in grad_rows if total is not None), found, strict=True):
+        total[piece] = grad.to(total.dtype)
+
+
+def _accumulate(grads: Sequence[Tensor | None], head: LMHead, grad_raw: Tensor, hidden: Tensor, part: slice) -> None:
+    """Add the gradients of a tile of states, weight and bias."""
+    grad_hidden, grad_weight, grad_bias, *_ = grads
     if grad_hidden is not None:
-        grad_hidden[part] = (grad_raw.to(weight.dtype) @ weight).to(grad_hidden.dtype)
+        grad_hidden[part] = hidden_gradient(head, grad_raw).to(grad_hidden.dtype)
     if grad_weight is not None:
-        add_outer(grad_weight, grad_raw, hidden[part], weight.dtype)
+        add_weight_gradient(grad_weight, head, grad_raw, hidden[part])
     if grad_bias is not None:
-        grad_bias += grad_raw.sum(0)
-    for grad_row in grad_rows:
-        if grad_row is not None:
-            grad_row[part] = next(found).to(grad_row.dtype)
+        add_bias_gradient(grad_bias, head, grad_raw)

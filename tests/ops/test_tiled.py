@@ -132,3 +132,24 @@ def test_no_tensor_of_tokens_times_vocabulary_is_made():
         ours(given, 2 * (V_S + V_T), 1.0, None).backward()
     assert seen.largest <= 400 * max(H_S, H_T)
     assert seen.largest < 400 * min(V_S, V_T)
+
+
+@pytest.mark.parametrize("piece", [1, 2 * (V_S + V_T), 10**9])
+def test_pieces_of_a_tile_give_the_same(monkeypatch, piece):
+    monkeypatch.setattr("crossdistill.ops.pieces.PIECE_ELEMENTS", piece)
+    mine, reference = leaves(inputs()), leaves(inputs())
+    ours(mine, 4 * (V_S + V_T), 0.5, 3.0).backward()
+    whole(reference, 0.5, 3.0).backward()
+    for name in ("hidden", "weight", "bias", "row", "table"):
+        torch.testing.assert_close(mine[name].grad, reference[name].grad, **CLOSE)
+
+
+def test_a_large_gradient_is_scaled_in_place_and_torch_refuses_to_use_it_twice(monkeypatch):
+    monkeypatch.setattr("crossdistill.ops.tiled._LARGE", V_S * H_S - 1)
+    mine, reference = leaves(inputs()), leaves(inputs())
+    total = ours(mine, 4 * (V_S + V_T), 1.0, None)
+    (3 * total).backward(retain_graph=True)
+    (3 * whole(reference, 1.0, None)).backward()
+    torch.testing.assert_close(mine["weight"].grad, reference["weight"].grad, **CLOSE)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        total.backward()

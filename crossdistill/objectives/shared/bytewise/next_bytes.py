@@ -17,9 +17,8 @@ from crossdistill.objectives.shared.bytewise.token_offsets import TokenOffsets
 from crossdistill.objectives.shared.inputs import AlignedBatch
 from crossdistill.objectives.shared.vocab_pair import VocabPair
 from crossdistill.ops import HiddenStates
-from crossdistill.ops.logprobs import TILE_ELEMENTS
+from crossdistill.ops.pieces import TILE_ELEMENTS, logit_pieces
 
-_TILE_COPIES = 4  # of a tile of logits, most of them in float64
 NEGLIGIBLE = 1e-12
 """If the teacher gives the bytes read so far less probability than this, its next-byte distribution is not used:
 differences of cumulative probabilities would be rounding."""
@@ -148,7 +147,8 @@ class _NextByteQueries:
         """
         chosen = logits.index_select(1, self._columns)  # control tokens are ruled out
         chosen[:, 0] = -torch.inf  # there is nothing before the first token
-        cumulative = chosen.softmax(-1, dtype=torch.float64).cumsum_(-1)
+        cumulative = chosen.sub_(chosen.amax(-1, keepdim=True)).exp_().cumsum(-1, dtype=torch.float64)
+        cumulative /= cumulative[:, -1:].clone()
         parts = cumulative[rows[:, None], self._bounds[self._which[slots]]].diff(dim=-1)
         stop = (cumulative[:, -1] - cumulative[:, self._num_with_bytes])[rows]
         return torch.cat([parts, torch.where(self._begins[slots], stop, 0.0)[:, None]], dim=-1).clamp_(min=0)
@@ -178,16 +178,15 @@ def next_bytes(
     used, row_of = np.unique(slots.rows, return_inverse=True)
     by_row = np.argsort(row_of, kind="stable")
     splits = np.searchsorted(row_of[by_row], np.arange(len(used) + 1))
-    step = max(1, tile_elements // (_TILE_COPIES * head.vocab_size))
-    for start in range(0, len(used), step):
-        in_tile = by_row[splits[start] : splits[min(start + step, len(used))]]
-        hidden = states.hidden[to_tensor(used[start : start + step], states.hidden.device)].to(source)
-        rows = to_tensor(row_of[in_tile] - start, source)
-        found = queries.probs(head.logits(hidden), rows, to_tensor(in_tile, source))
+    hidden = states.hidden[to_tensor(used, states.hidden.device)]
+    for piece, logits in logit_pieces(hidden, head, tile_elements=tile_elements):
+        in_piece = by_row[splits[piece.start] : splits[piece.stop]]
+        rows = to_tensor(row_of[in_piece] - piece.start, source)
+        found = queries.probs(logits, rows, to_tensor(in_piece, source))
         total = found[:, 1:].sum(-1, keepdim=True)
         found /= torch.cat([found[:, :1] + total, total.expand(-1, NUM_SYMBOLS)], dim=-1)
-        probs[to_tensor(in_tile, device)] = found.to(probs)
-        reached[to_tensor(in_tile, device)] = total[:, 0].to(device)
+        probs[to_tensor(in_piece, device)] = found.to(probs)
+        reached[to_tensor(in_piece, device)] = total[:, 0].to(device)
     usable = reached > NEGLIGIBLE
     log_probs = probs[:, 1:].log().masked_fill_(~usable[:, None], 0.0)
     num_symbols = NUM_SYMBOLS if pair.teacher_stops else STOP

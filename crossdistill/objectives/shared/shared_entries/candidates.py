@@ -23,8 +23,12 @@ from crossdistill.objectives.base import Objective, PairMeasure
 from crossdistill.objectives.shared.divergence import FLOOR_NATS, Divergence, check_positive
 from crossdistill.objectives.shared.vocab_pair import Groups, VocabPair
 from crossdistill.ops import HiddenStates, LMHead, Share, tiled_sum
+from crossdistill.ops.pieces import TILE_ELEMENTS
 from crossdistill.ops.tiled import TiledSum
 from crossdistill.signal import Signal
+
+_TILE_ELEMENTS_ELSEWHERE = 4 * TILE_ELEMENTS
+"""Each tile copies the columns of the heads anew, which weighs more where products are fast."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class SharedHead:
     """One side's head, cut down to the candidates: K columns of one id each, then E further ids of the same candidates.
 
     Attributes:
-        head: the cut head, with K + E columns.
+        head: of the K + E ids.
         num_candidates: K.
         several: int64 [M], the candidates that have more than one id.
         members: int64 [M, W], the columns of their ids.
@@ -96,7 +100,7 @@ class SharedHead:
 
     @classmethod
     def of(cls, head: LMHead, groups: Groups) -> "SharedHead":
-        """A copy of these columns of a head, differentiable, on its device."""
+        """These columns of a head, on its device; nothing is copied."""
         groups = groups.to(head.weight.device)
         further = groups.mask.clone()
         further[:, :1] = False
@@ -104,9 +108,7 @@ class SharedHead:
         members = torch.zeros_like(groups.ids)
         members[:, :1] = groups.several[:, None]
         members[further] = torch.arange(len(groups.first), len(ids), device=ids.device)
-        bias = None if head.bias is None else head.bias[ids]
-        cut = LMHead(head.weight[ids], bias, head.scale, head.softcap)
-        return cls(cut, len(groups.first), groups.several, members, groups.mask)
+        return cls(head.of_ids(ids), len(groups.first), groups.several, members, groups.mask)
 
     def to(self, device: torch.device) -> "SharedHead":
         """A copy with its tables on a device; the head stays where it is."""
@@ -173,7 +175,8 @@ def tiled_rows(
             student_logits, teacher_logits = student_logits / temperature, teacher_logits / temperature
         return Share(row_loss(student_logits, teacher_logits, *rest[:-1]))
 
-    return tiled_sum(share, student.hidden, ours.head, teacher.hidden, theirs.head, rows=units or ())
+    tile = TILE_ELEMENTS if student.hidden.device.type == "cpu" else _TILE_ELEMENTS_ELSEWHERE
+    return tiled_sum(share, student.hidden, ours.head, teacher.hidden, theirs.head, units or (), tile)
 
 
 def by_autograd(divergence: Divergence, ours: SharedHead, theirs: SharedHead) -> RowLoss:
