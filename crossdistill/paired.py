@@ -57,7 +57,7 @@ class PairedTokenization:
         rows = [np.fromiter(ids, dtype=np.int64) for ids in batch]
         data = [student.decode(ids) for ids in rows]
         encodings = [teacher.encode(text) for text in data]
-        known = [np.delete(np.arange(len(item.ids)), item.unencodable_positions) for item in encodings]
+        known = [_known_positions(encoding) for encoding in encodings]
         teacher_ends = [item.ends[kept] for item, kept in zip(encodings, known, strict=True)]
         spans = [item.unencodable_spans for item in encodings]
         selections = align_around_batch([student.ends(ids) for ids in rows], teacher_ends, spans)
@@ -70,3 +70,10 @@ class PairedTokenization:
     def num_supervised_bytes(self) -> int:
         """Bytes that lie in a chunk."""
         return int(self.alignment.byte_splits[-1])
+
+
+def _known_positions(encoding: Encoding) -> np.ndarray:
+    """Positions of the tokens that are not unknown."""
+    positions = np.arange(len(encoding.ids))
+    lost = encoding.unencodable_positions
+    return np.delete(positions, lost) if len(lost) else positions

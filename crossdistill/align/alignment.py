@@ -67,12 +67,12 @@ class Alignment:
     @property
     def student_sizes(self) -> np.ndarray:
         """Student tokens in each chunk, int64 [num_chunks]."""
-        return np.diff(self.student_splits)
+        return self.student_splits[1:] - self.student_splits[:-1]
 
     @property
     def teacher_sizes(self) -> np.ndarray:
         """Teacher tokens in each chunk, int64 [num_chunks]."""
-        return np.diff(self.teacher_splits)
+        return self.teacher_splits[1:] - self.teacher_splits[:-1]
 
     @property
     def is_one_to_one(self) -> np.ndarray:

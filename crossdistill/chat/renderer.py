@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crossdistill.chat.batch import render_prompts
 from crossdistill.chat.history import changed_answers
 from crossdistill.chat.messages import Prompt
 from crossdistill.chat.refusal import TemplateRefusalError
@@ -32,6 +33,10 @@ class PromptRenderer:
     def render(self, prompt: Prompt, has_sampled_text: bool = False) -> list[int]:
         """Token ids of a prompt; see :func:`crossdistill.chat.render_prompt`."""
         return render_prompt(self.tokenizer, prompt, self.template_kwargs, self.tools, has_sampled_text)
+
+    def render_all(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of prompts that no model wrote, at once; see :func:`crossdistill.chat.batch.render_prompts`."""
+        return render_prompts(self.tokenizer, prompts, self.template_kwargs, self.tools)
 
     def changes(self, prompt: Prompt) -> bool:
         """Whether the template changes an earlier answer; False if it refuses the conversation."""

@@ -166,7 +166,7 @@ def _teacher_tokens(aligned: AlignedResponse, score: TeacherScore, pair: VocabPa
 def _within(ends: np.ndarray, splits: np.ndarray, byte_splits: np.ndarray) -> np.ndarray:
     """Ends of tokens in the bytes of the chunks alone, from ends in the whole text: the chunks' own ends are known."""
     shifts = byte_splits[1:] - ends[splits[1:] - 1]
-    return ends + np.repeat(shifts, np.diff(splits))
+    return ends + np.repeat(shifts, splits[1:] - splits[:-1])
 
 
 def _with_stop(ends: np.ndarray, chunks: Alignment, score: TeacherScore) -> Tensor:

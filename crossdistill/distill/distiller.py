@@ -226,7 +226,7 @@ class Distiller:
         if old_logprobs is None and stop_logprobs is not None:
             raise InputError("stop_logprobs belong to old_logprobs: give both, or neither.")
         prompts = _as_prompts(prompts)
-        prompt_ids = [self.renderer.render(prompt) for prompt in prompts]
+        prompt_ids = self.renderer.render_all(prompts)
         sampled = sampled_masks, conversations, is_sampled
         rollout = Rollout.of(prompts, prompt_ids, completion_ids, *sampled, teachers, groups)
         check_ends(rollout, self.stop_ids)
@@ -283,7 +283,8 @@ class Distiller:
         )
 
     def _bounded(self, item: ScoredResponse) -> ScoredResponse:
-        return replace(item, advantages=self.objective.bounded(torch.from_numpy(item.advantages)).numpy())
+        bounded = self.objective.bounded(torch.from_numpy(item.advantages)).numpy()
+        return item if np.array_equal(bounded, item.advantages) else replace(item, advantages=bounded)
 
     @contextmanager
     def cancelled_on_error(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -181,7 +182,7 @@ class ScoredBatch:
     def num_items(self) -> float:
         return max(1.0, self.weight)
 
-    @property
+    @cached_property
     def coverage(self) -> Coverage:
         total = Coverage()
         for response in self.responses:

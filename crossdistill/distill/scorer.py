@@ -91,7 +91,8 @@ class ResponseScorer:
         with self._timers.timed("align"):
             aligned = AlignedResponse.of_batch(responses, self.pair.student, self.pair.teacher)
         with self._timers.timed("render"):
-            requests = [self._request(turn, one) for turn, one in zip(turns, aligned, strict=True)]
+            rendered = self._rendered(turns)
+            requests = [self._request(ids, one) for ids, one in zip(rendered, aligned, strict=True)]
         asked = [request for request in requests if request is not None]
         prompts = [turn.prompt for turn in turns]
         if not self.teacher.is_remote:
@@ -121,14 +122,26 @@ class ResponseScorer:
             background.cancel()
         self.teacher.close()
 
-    def _request(self, turn: Turn, aligned: AlignedResponse) -> TeacherRequest | None:
-        """None if the teacher's template refuses the conversation.
+    def _rendered(self, turns: Sequence[Turn]) -> list[list[int] | None]:
+        """The teacher's tokens of what is before each turn; None if its template refuses the conversation.
 
         A conversation that grows by tool calls may take a shape that no check before the run has seen.
         """
+        if not any(turn.has_sampled_text for turn in turns):
+            try:
+                return list(self.renderer.render_all([turn.prompt for turn in turns]))
+            except TemplateRefusalError:
+                pass  # of one of them: below
+        return [self._rendered_one(turn) for turn in turns]
+
+    def _rendered_one(self, turn: Turn) -> list[int] | None:
         try:
-            prompt_ids = self.renderer.render(turn.prompt, turn.has_sampled_text)
+            return self.renderer.render(turn.prompt, turn.has_sampled_text)
         except TemplateRefusalError:
+            return None
+
+    def _request(self, prompt_ids: list[int] | None, aligned: AlignedResponse) -> TeacherRequest | None:
+        if prompt_ids is None:
             return None
         wants_stop = aligned.response.stop_position is not None and bool(self.pair.student_stops)
         return TeacherRequest(prompt_ids, aligned.encoding.ids.tolist(), wants_stop)

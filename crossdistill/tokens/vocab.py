@@ -135,7 +135,7 @@ class ByteVocab:
         if array.size and array.dtype.kind not in "iu":
             raise TypeError(f"token ids must be integers, not {array.dtype}")
         array = array.astype(np.int64, copy=False)
-        if array.size and (array.min() < 0 or array.max() >= len(self.pieces)):
+        if array.size and array.view(np.uint64).max() >= len(self.pieces):  # a negative id is a large one there
             bad = array[(array < 0) | (array >= len(self.pieces))][0]
             raise InputError(
                 f"token id {bad} is outside the vocabulary of {len(self.pieces)} ids; pass `size` = the model's "

@@ -147,7 +147,7 @@ class GenerationTrainer(DistillationTrainer):
 
     def _tokenize_prompts(self, prompts: list[Prompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
         """The student's prompts by the same rules as the teacher's."""
-        return [self.student_side.render(prompt) for prompt in prompts], None, {}
+        return self.student_side.render_all(prompts), None, {}
 
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, has_tool_images: bool = False

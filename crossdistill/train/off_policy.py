@@ -128,7 +128,7 @@ class OffPolicyResponses:
         if np.random.default_rng([self._args.seed, step]).random() < self._args.on_policy_share:
             return None
         prompts: list[Prompt] = [row["prompt"] for row in rows]
-        prompt_ids = [self._student.render(prompt) for prompt in prompts]
+        prompt_ids = self._student.render_all(prompts)
         if self.written_by is None:
             texts = [completion_text(number, row["completion"]) for number, row in enumerate(rows)]
             completions = [self._ids(self._completions.without_own_end(text), ended=True) for text in texts]

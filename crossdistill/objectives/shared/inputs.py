@@ -185,7 +185,9 @@ class AlignedBatch:
         return replace(self, student=self.student.to(device), teacher=self.teacher.to(device))
 
     def with_teacher(self, states: HiddenStates | None = None, topk: TopLogprobs | None = None) -> "AlignedBatch":
-        """A copy with another signal of the teacher."""
+        """The same with another signal of the teacher."""
+        if states is self.teacher.states and topk is self.teacher.topk:
+            return self
         return replace(self, teacher=replace(self.teacher, states=states, topk=topk))
 
     @classmethod

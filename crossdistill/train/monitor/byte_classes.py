@@ -4,7 +4,7 @@ Tokenizers differ most on numerals and white space (three digits a token or one,
 student loses these first if a signal is biased by the difference.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -44,13 +44,11 @@ class ClassSums:
     @classmethod
     def of(cls, scored: Iterable[ScoredResponse]) -> "ClassSums":
         """The sums of these responses; zeros if there are none. A response without a teacher signal has no gap."""
-        sums = np.zeros((3, NUM_CLASSES))
-        for item in scored:
-            classes = classes_of_bytes(item.response.data)
-            sums[0] += np.bincount(classes, minlength=NUM_CLASSES)
-            if item.teacher is not None:
-                sums[1:] += _gaps(item, classes_of_chunks(item, classes))
-        return cls(*sums)
+        items = list(scored)
+        classes = [classes_of_bytes(item.response.data) for item in items]
+        sampled = np.bincount(_joined(classes), minlength=NUM_CLASSES).astype(np.float64)
+        with_teacher = [k for k, item in enumerate(items) if item.teacher is not None]
+        return cls(sampled, *_gaps([items[k] for k in with_teacher], [classes[k] for k in with_teacher]))
 
 
 def classes_of_bytes(data: bytes) -> np.ndarray:
@@ -75,22 +73,24 @@ def classes_of_bytes(data: bytes) -> np.ndarray:
     return np.repeat(classes[inverse], _sizes(points))
 
 
-def classes_of_chunks(scored: ScoredResponse, classes: np.ndarray) -> np.ndarray:
-    """The class of each chunk of an aligned response.
+def classes_of_chunks(scored: Sequence[ScoredResponse], classes: Sequence[np.ndarray]) -> np.ndarray:
+    """The class of each chunk of aligned responses.
 
     DIGITS if the chunk has a byte of a digit, WHITE_SPACE if all its bytes are white space, else REST. A character that
     two chunks share counts for both.
 
     Args:
-        scored: the response.
-        classes: of its bytes, uint8 [num_bytes] (:func:`classes_of_bytes`).
+        scored: the responses.
+        classes: of their bytes, uint8 [num_bytes] each (:func:`classes_of_bytes`).
 
     Returns:
-        uint8 [num_chunks].
+        uint8 [chunks of all responses].
     """
-    ends, sizes = _ends_in_response(scored), np.diff(scored.alignment.byte_splits)
-    starts = ends - sizes
-    num_digits, num_spaces = (_counts_before(classes == kind) for kind in (ByteClass.DIGITS, ByteClass.WHITE_SPACE))
+    firsts = _firsts(classes)
+    ends = _joined([_ends_in_response(item) + first for item, first in zip(scored, firsts, strict=True)])
+    sizes = _chunk_sizes(scored)
+    starts, whole = ends - sizes, _joined(classes)
+    num_digits, num_spaces = (_counts_before(whole == kind) for kind in (ByteClass.DIGITS, ByteClass.WHITE_SPACE))
     is_space = num_spaces[ends] - num_spaces[starts] == sizes
     found = np.where(is_space, ByteClass.WHITE_SPACE, ByteClass.REST)
     return np.where(num_digits[ends] > num_digits[starts], ByteClass.DIGITS, found).astype(np.uint8)
@@ -101,23 +101,40 @@ def _ends_in_response(scored: ScoredResponse) -> np.ndarray:
     return scored.aligned.student_ends[scored.alignment.student_splits[1:] - 1]
 
 
+def _chunk_sizes(scored: Sequence[ScoredResponse]) -> np.ndarray:
+    """Bytes of each chunk of all responses."""
+    return _joined([item.alignment.byte_splits[1:] - item.alignment.byte_splits[:-1] for item in scored])
+
+
 def _counts_before(marks: np.ndarray) -> np.ndarray:
     """Number of marks before each position, and before the end."""
     return np.append(0, np.cumsum(marks))
 
 
-def _gaps(scored: ScoredResponse, classes: np.ndarray) -> np.ndarray:
-    """Nats and bytes by class, float64 [2, 3]."""
-    assert scored.teacher is not None  # the caller checked it
-    alignment, aligned = scored.alignment, scored.aligned
-    student = _chunk_sums(scored.student_logprobs[aligned.student_positions], alignment.student_splits)
-    teacher = _chunk_sums(scored.teacher.logprobs[aligned.teacher_positions], alignment.teacher_splits)
-    values = (student - teacher, np.diff(alignment.byte_splits))
-    return np.stack([np.bincount(classes, weights=value, minlength=NUM_CLASSES) for value in values])
+def _gaps(scored: Sequence[ScoredResponse], classes: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Nats and bytes by class, float64 [3] each, of responses with a teacher's signal."""
+    student = [item.student_logprobs[item.aligned.student_positions] for item in scored]
+    teacher = [item.teacher.logprobs[item.aligned.teacher_positions] for item in scored if item.teacher is not None]
+    nats = _chunk_sums(student, [item.alignment.student_splits for item in scored])
+    nats -= _chunk_sums(teacher, [item.alignment.teacher_splits for item in scored])
+    of_chunks = classes_of_chunks(scored, classes)
+    for values in (nats, _chunk_sizes(scored)):
+        yield np.bincount(of_chunks, weights=values, minlength=NUM_CLASSES)
 
 
-def _chunk_sums(logprobs: np.ndarray, splits: np.ndarray) -> np.ndarray:
-    return np.add.reduceat(logprobs.astype(np.float64), splits[:-1])
+def _chunk_sums(logprobs: Sequence[np.ndarray], splits: Sequence[np.ndarray]) -> np.ndarray:
+    """Sums over the tokens of each chunk of all responses."""
+    starts = _joined([split[:-1] + first for split, first in zip(splits, _firsts(logprobs), strict=True)])
+    return np.add.reduceat(_joined(logprobs).astype(np.float64), starts) if len(starts) else np.zeros(0)
+
+
+def _firsts(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Where each part begins in all of them together."""
+    return np.cumsum([0, *map(len, parts)])[:-1]
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
 
 def _sizes(points: np.ndarray) -> np.ndarray:

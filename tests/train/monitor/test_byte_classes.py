@@ -101,7 +101,7 @@ def test_what_the_teacher_cannot_encode_is_sampled_but_has_no_gap(student):
     expected = chunk_by_chunk(scored, scored.teacher.logprobs)
     assert sums.gap_bytes[D] == sum(size for kind, _, size in expected if kind == D) == 3  # 25, and the rest of ٣
     assert sums.gap_nats.sum() == pytest.approx(scored.gap_nats)
-    kinds = classes_of_chunks(scored, classes_of_bytes(scored.response.data))
+    kinds = classes_of_chunks([scored], [classes_of_bytes(scored.response.data)])
     assert kinds.tolist() == [kind for kind, *_ in expected]
 
 
@@ -110,7 +110,7 @@ def test_a_digit_that_two_chunks_share_counts_for_both(sides, student):
     data = "٣".encode()
     ids = [student.encode(bytes([byte])).ids[0] for byte in data]
     (scored,) = scored_by(FakeTeacher(*sides["gpt2"]), student, [], [ids])
-    classes = classes_of_chunks(scored, classes_of_bytes(scored.response.data))
+    classes = classes_of_chunks([scored], [classes_of_bytes(scored.response.data)])
     assert set(classes.tolist()) == {D}
 
 
