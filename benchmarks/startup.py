@@ -17,6 +17,7 @@ from pathlib import Path
 
 MODELS = [str(files("crossdistill") / "demo" / "assets" / name) for name in ("student", "teacher")]
 RUN = ["-m", "crossdistill", "train", "--set", "student=s", "--set", "teacher=t", "--set", "dataset=d"]
+ALIGN = ["align", *MODELS, "two words"]
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None"
 CASES = {
     "python": ["-c", "pass"],
@@ -32,13 +33,8 @@ CASES = {
     "crossdistill train --keys": ["-m", "crossdistill", "train", "--keys"],
     "an unknown key": [*RUN, "--set", "max_steps=5"],
     "a value of the wrong type": [*RUN, "--set", "train.max_steps=few"],
-    "crossdistill align": [
-        "-m",
-        "crossdistill",
-        "align",
-        *MODELS,
-        "two words",
-    ],
+    "crossdistill align": ["-m", "crossdistill", *ALIGN],
+    "the same with torch": ["-c", "from crossdistill.cli.app import app; app()", *ALIGN],
 }
 
 

@@ -1,4 +1,4 @@
-"""Examines a served teacher: its capabilities and its throughput."""
+"""Examines a served teacher: its capabilities, whether its scores are to be trusted, and its throughput."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
 
+from crossdistill.cli import server_agreement
 from crossdistill.inspection import corpus
 from crossdistill.runs.config import read_config
-from crossdistill.teachers import Teacher, TeacherRequest, TeacherScore
+from crossdistill.teachers import LocalTeacher, Teacher, TeacherRequest, TeacherScore
 from crossdistill.teachers.served import ServedOptions, ServedTeacher
+from crossdistill.teachers.served.api.client import models_at_first
+from crossdistill.teachers.served.http.connection import Connection
+from crossdistill.teachers.served.http.errors import Refused, Transient, shown
+from crossdistill.teachers.served.http.loop_thread import LoopThread
 from crossdistill.tokens import ByteVocab
 
 PATIENCE_S = 20.0  # shorter than in a run: a user is waiting
@@ -47,14 +52,33 @@ def settings(model: str | None, overrides: Sequence[str]) -> ServedOptions:
     return options if is_chosen else options.model_copy(update={"patience_s": PATIENCE_S})
 
 
-def examine(url: str, tokenizer: Any, declared_stops: Sequence[int], options: ServedOptions) -> list[str]:
-    """Probe a server and measure its throughput.
+def listed(url: str, options: ServedOptions) -> str:
+    """The names of a server's models, which it is asked for before anything is loaded; empty if it does not tell them.
+
+    Raises:
+        InputError: nothing listens there, or the URL is none.
+    """
+    loop, connection = LoopThread(), Connection(url, options)
+    try:
+        return ", ".join(map(shown, loop.run(models_at_first(connection, options))))
+    except (Transient, Refused):
+        return ""  # the probe, which is patient, says why
+    finally:
+        loop.run(connection.close())
+        loop.close()
+
+
+def examine(
+    url: str, tokenizer: Any, declared_stops: Sequence[int], options: ServedOptions, model: Teacher | None = None
+) -> list[str]:
+    """Probe a server, score the same texts again, and measure its throughput.
 
     Args:
         url: of the server.
         tokenizer: the teacher's.
         declared_stops: stop tokens that its model declares.
         options: settings of the server.
+        model: a local one, whose scores the server's should be; None for no comparison.
 
     Returns:
         The findings, as lines of the form "subject: finding".
@@ -67,9 +91,28 @@ def examine(url: str, tokenizer: Any, declared_stops: Sequence[int], options: Se
     try:
         found = teacher.capabilities
         length = DEFAULT_LENGTH if found.max_length is None else min(LENGTH, found.max_length - _RESERVED)
-        return [*found.findings, in_words(measure(teacher, length, options.max_in_flight, SECONDS), length)]
+        texts = server_agreement.texts(tokenizer, min(server_agreement.LENGTH, length))
+        findings = [*found.findings, server_agreement.order(teacher, texts)]
+        if model is not None:
+            findings.append(server_agreement.local(teacher, model, texts))
+        return [*findings, in_words(measure(teacher, length, options.max_in_flight, SECONDS), length)]
     finally:
         teacher.close()
+
+
+def local_teacher(model: str, tokenizer: Any) -> LocalTeacher:
+    """A model in this process, to compare a server with.
+
+    Args:
+        model: a folder or hub id.
+        tokenizer: of the teacher.
+
+    Raises:
+        InputError: it cannot be read, or has fewer ids than the tokenizer.
+    """
+    from crossdistill.train.loading import load_model
+
+    return LocalTeacher(load_model(f"the local model {model!r}", model, {}), tokenizer)
 
 
 def measure(teacher: Teacher, length: int, max_requests: int, seconds: float) -> list[Rate]:

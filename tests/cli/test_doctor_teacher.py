@@ -139,7 +139,11 @@ def test_a_servers_messages_are_not_markup(tokenizer):
 
 
 def test_incomplete_arguments_are_bad_input(tokenizer, tmp_path):
-    assert "--teacher-tokenizer" in run("doctor", "--teacher", "http://127.0.0.1:1").message
+    with TeacherServer(scorer_of()) as server:
+        message = run("doctor", "--teacher", server.url).message
+    assert "--teacher-tokenizer" in message
+    assert "it serves tiny" in message
+    assert "cannot be reached" in refusal(run("doctor", "--teacher", server.url))
     assert "--teacher" in run("doctor", "--teacher-tokenizer", tokenizer).message
     assert "--teacher" in run("doctor", "--teacher-model", "name").message
     assert "does not exist" in doctor("http://127.0.0.1:1", str(tmp_path / "no folder")).message

@@ -1,6 +1,7 @@
 """``crossdistill doctor``: check this installation, and if asked, a pair of models, a teacher's server or a launch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,12 @@ def command(
     ] = None,
     teacher_model: Annotated[
         str | None, typer.Option(help="Its name on the server; needed only if the server has several models.")
+    ] = None,
+    compare_with: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="With --teacher: a folder or a hub id, whose scores the server's should be."
+        ),
     ] = None,
     overrides: Annotated[
         list[str],
@@ -70,8 +77,8 @@ def command(
 ) -> None:
     """Report what is installed, which back-ends work here, and what a pair of models will do (like inspect).
 
-    With --teacher, probe a teacher's server as a run would, and measure for some seconds how fast it scores. The exit
-    code is 1 if it cannot teach.
+    With --teacher, probe a teacher's server as a run would, score some texts twice, and measure for some seconds how
+    fast it scores. The exit code is 1 if it cannot teach.
 
     With --run, tell what the launch will run, and estimate the memory of a GPU from the models' configurations alone.
 
@@ -91,7 +98,8 @@ def command(
         raise InputError("give a student and a teacher, or neither.")
     if student is None and (student_template_kwargs is not None or teacher_template_kwargs is not None):
         raise InputError("keyword arguments of templates are about a pair: give a student and a teacher.")
-    _check_server(server, teacher_tokenizer, teacher_model, [] if run else overrides)
+    asked = _Server(server, teacher_tokenizer, teacher_model, compare_with, [] if run else overrides)
+    asked.check()
     if run is not None and (server is not None or student is not None):
         raise InputError("--run is a question of its own: ask about a pair or a teacher's server in another call.")
     if run is None and launch is not None:
@@ -110,7 +118,7 @@ def command(
         pair = inspected(student, teacher, student_template_kwargs, teacher_template_kwargs)
         print_inspection(console, pair, is_full=True)
     if server is not None and teacher_tokenizer is not None:
-        _print_server(console, server, teacher_tokenizer, teacher_model, overrides)
+        _print_server(console, server, teacher_tokenizer, asked)
 
 
 def _print_run(console: Console, file: Path, launch: Path | None, overrides: list[str], prompt_tokens: int) -> None:
@@ -170,36 +178,72 @@ def _mib(num_bytes: float) -> str:
     return f"{num_bytes / 2**20:,.0f}"
 
 
-def _check_server(server: str | None, tokenizer: str | None, model: str | None, overrides: list[str]) -> None:
-    from crossdistill.cli.names import check_folders
-    from crossdistill.errors import InputError
-    from crossdistill.extras import require
+@dataclass(frozen=True)
+class _Server:
+    """The options about a teacher's server."""
 
-    if server is None and (tokenizer is not None or model is not None or overrides):
-        raise InputError(
-            "--teacher-tokenizer, --teacher-model and --set are about a server: give its URL with --teacher."
-        )
-    if server is not None and tokenizer is None:
-        raise InputError("a server is checked against its model's tokenizer: give it with --teacher-tokenizer.")
-    if tokenizer is not None:
-        check_folders(tokenizer)
-    if server is not None:
+    url: str | None
+    tokenizer: str | None
+    model: str | None
+    local_model: str | None
+    overrides: list[str]
+
+    def check(self) -> None:
+        """Check them against each other, and that the server is there, before anything else is loaded.
+
+        Raises:
+            InputError: one is missing or wrong, or nothing listens at the URL.
+        """
+        from crossdistill.cli.names import check_folders
+        from crossdistill.errors import InputError
+        from crossdistill.extras import require
+
+        if self.url is None:
+            if any((self.tokenizer, self.model, self.local_model, self.overrides)):
+                raise InputError(
+                    "--teacher-tokenizer, --teacher-model, --compare-with and --set are about a server: give its URL "
+                    "with --teacher."
+                )
+            return
         require("served", user="a teacher behind a server")
+        if self.local_model is not None:
+            require("train", user="comparing a server with a local model")
+        check_folders(*(name for name in (self.tokenizer, self.local_model) if name is not None))
+        from crossdistill.cli.server_check import listed, settings
+
+        options = settings(self.model, self.overrides)
+        try:
+            names = listed(self.url, options)
+        except InputError as error:
+            raise _cannot_teach(error) from None
+        if self.tokenizer is None:
+            served = f"; it serves {names}" if names else ""
+            raise InputError(
+                f"a server is checked against its model's tokenizer: give it with --teacher-tokenizer{served}."
+            )
 
 
-def _print_server(console: Console, url: str, tokenizer: str, model: str | None, overrides: list[str]) -> None:
-    from crossdistill.cli.server_check import examine, settings
+def _print_server(console: Console, url: str, tokenizer: str, asked: _Server) -> None:
+    from crossdistill.cli.server_check import examine, local_teacher, settings
     from crossdistill.errors import InputError, TeacherError
     from crossdistill.inspection.model_files import declared_stops, read_tokenizer
 
-    options = settings(model, overrides)
-    loaded, stops = read_tokenizer(tokenizer), declared_stops(tokenizer)
+    options = settings(asked.model, asked.overrides)
+    with waiting("reading the tokenizer"):
+        loaded, stops = read_tokenizer(tokenizer), declared_stops(tokenizer)
+        model = None if asked.local_model is None else local_teacher(asked.local_model, loaded)
     try:
-        findings = examine(url, loaded, stops, options)
+        with waiting("asking the server"):
+            findings = examine(url, loaded, stops, options, model)
     except (InputError, TeacherError) as error:
-        Console(stderr=True).print(Text(f"this server cannot teach: {error}"), soft_wrap=True)
-        raise typer.Exit(1) from None
+        raise _cannot_teach(error) from None
     _print(console, "teacher", [(name, value) for name, _, value in (line.partition(": ") for line in findings)])
+
+
+def _cannot_teach(error: Exception) -> typer.Exit:
+    """Say why, and how the command ends."""
+    Console(stderr=True).print(Text(f"this server cannot teach: {error}"), soft_wrap=True)
+    return typer.Exit(1)
 
 
 def _print_rows(console: Console, title: str, rows: list[list[str]]) -> None:
