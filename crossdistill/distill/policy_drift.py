@@ -19,17 +19,22 @@ from crossdistill.ops import HiddenStates, token_logprobs
 MAX_TOKENS = 1024
 """Tokens that are measured, at most: so it costs little beside the loss, and the mean is known to a few per cent."""
 EXACT = 1e-5
-"""Mean |log ratio| in nats a token, below which nothing is looked for. In float32, with batches and padding of other
-shapes than those that were scored, it is 1e-8 on the demo, and in bfloat16 1e-6; 0 if the shapes are the same."""
+"""Mean |log ratio| in nats a token, below which no noise or branch of training mode is looked for. Between the logits
+that ``generate`` sampled from and the pass that trains it is below 1e-6 on the demo and 2.5e-6 with SmolLM2-135M, both
+in float32; in half precision it is above, so that every run looks once. Between two passes of one kind it is 1e-7 in
+float32, and 0 if their shapes are the same."""
 SAME_ENGINE = 1e-3
 """Largest mean |log ratio| of one engine in float32."""
 SAME_ENGINE_HALF = 0.05
-"""Likewise in bfloat16 or float16, or if a GPU multiplies float32 as TF32: large models round otherwise in batches of
-another shape, by 0.01 or so."""
+"""Likewise in bfloat16 or float16, or if a GPU multiplies float32 as TF32, between two passes of one kind: large models
+round otherwise in batches of another shape, by 0.01 or so (SmolLM2-135M alone against a batch of four: 0.001)."""
 OTHER_ENGINE = 0.25
-"""Likewise if another engine sampled. Reports of vLLM against a training engine in bfloat16 range up to 0.05 for dense
-models and to 0.2 for mixtures of experts, whose routers decide otherwise; a sampler with other weights is at 1 or more.
-"""
+"""Likewise if another engine sampled, or in half precision if ``generate`` did, which reads a token at a time. In
+bfloat16 logits are rounded to 1/8 from 16 on and to 1/4 from 32 on: log-probabilities of SmolLM2-135M, whose largest
+logits are about 27, differ by 0.03 nats a token from those of the pass that trains, with bfloat16 weights and under
+autocast alike, and those of Gemma-3-270M by 0.036; larger logits are further apart. Reports of vLLM against a training
+engine in bfloat16 range up to 0.05 for dense models and to 0.2 for mixtures of experts, whose routers decide otherwise;
+a sampler with other weights is at 1 or more."""
 
 OTHER_POLICY = Kind(
     "other_policy",
@@ -80,13 +85,16 @@ def policy_drift(
     return PolicyDrift(float(len(rows)), float(np.abs(new - old[rows]).sum()))
 
 
-def largest_drift(states: HiddenStates) -> float:
+def largest_drift(states: HiddenStates, is_decoded: bool = False) -> float:
     """The largest mean |log ratio| that the numerics of one engine explain.
 
     Args:
         states: of the pass that trains; their dtype and that of autocast tell its precision.
+        is_decoded: whether the old log-probs are those that ``generate`` sampled by, one token a pass.
     """
     device = states.hidden.device.type
     is_half = {states.hidden.dtype, states.head.weight.dtype} & {torch.bfloat16, torch.float16}
     uses_tf32 = device == "cuda" and torch.get_float32_matmul_precision() != "highest"
-    return SAME_ENGINE_HALF if is_half or torch.is_autocast_enabled(device) or uses_tf32 else SAME_ENGINE
+    if not (is_half or torch.is_autocast_enabled(device) or uses_tf32):
+        return SAME_ENGINE
+    return OTHER_ENGINE if is_decoded else SAME_ENGINE_HALF

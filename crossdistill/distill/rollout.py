@@ -5,7 +5,6 @@ completion, and a mask marks the sampled tokens. Each turn is scored by itself, 
 each model reads in its own template.
 """
 
-from collections import defaultdict, deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -205,24 +204,6 @@ class Rollout:
         rows: list[list[Any]] = [[] for _ in self.prompts]
         for turn, item in zip(self.turns, items, strict=True):
             rows[turn.row].append(item)
-        return rows
-
-
-class TurnLogprobs:
-    """Log-probabilities that an engine returned with its samples, looked up by the token ids before each turn."""
-
-    def __init__(self) -> None:
-        self._by_prefix: dict[tuple[int, ...], deque[np.ndarray]] = defaultdict(deque)
-
-    def record(self, prefixes: Sequence[Sequence[int]], rows: Sequence[np.ndarray]) -> None:
-        """Keep the log-probabilities of one call of the engine: nats, float32 [tokens] of each answer."""
-        for prefix, row in zip(prefixes, rows, strict=True):
-            self._by_prefix[tuple(prefix)].append(row)
-
-    def take(self, rollout: Rollout) -> list[np.ndarray]:
-        """Those of each turn, and forget all. A turn that was cut to the budget gets as many as it has tokens."""
-        rows = [self._by_prefix[rollout.prefix(turn)].popleft()[: len(turn.ids)] for turn in rollout.turns]
-        self._by_prefix.clear()
         return rows
 
 

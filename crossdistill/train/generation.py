@@ -9,6 +9,7 @@ sides), ``_generate_single_turn`` and ``_tool_call_loop`` (they keep what TRL di
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -18,14 +19,16 @@ from trl.trainer.utils import RepeatSampler
 
 from crossdistill.chat.messages import Message, Prompt
 from crossdistill.chat.renderer import PromptRenderer
-from crossdistill.distill.rollout import Rollout, TurnLogprobs
+from crossdistill.distill.rollout import Rollout
 from crossdistill.distill.routing import COLUMN
+from crossdistill.distill.sampled_logprobs import SampledLogprobs
 from crossdistill.distill.student import (
     StudentInputs,
     StudentLogprobs,
     logprobs_with_stop_mass,
     student_logprobs,
 )
+from crossdistill.distill.turn_logprobs import TurnLogprobs
 from crossdistill.ops import holds_mask, micro_batches, split_further
 from crossdistill.ops.contiguous import contiguous_head_input
 from crossdistill.ops.mode import in_mode
@@ -47,6 +50,7 @@ class GenerationTrainer(DistillationTrainer):
         teachers: by name.
         student_side: renders the student's prompts.
         scoring_temperature: of the student's log-probabilities.
+        is_rescored: whether those of the latest batch took a forward pass of their own.
     """
 
     teachers: dict[str, Teacher]
@@ -62,6 +66,7 @@ class GenerationTrainer(DistillationTrainer):
             template_kwargs["chat_template"] = self.chat_template
         self.student_side = PromptRenderer(self._tokenizer, template_kwargs, self.tools)
         self.scoring_temperature = self.temperature
+        self.is_rescored = False
         self._forward_redirection = Redirection()
         self._conversations: list[list[Message]] | None = None
         self._turn_logprobs = TurnLogprobs()
@@ -102,21 +107,26 @@ class GenerationTrainer(DistillationTrainer):
     ) -> StudentLogprobs:
         """Log-probabilities of each turn under the policy that sampled, and the stop mass of the turns that stopped.
 
-        If vLLM sampled, they are vLLM's own, so that the ratio corrects its mismatch with the training engine; the
-        sampled stop's log-probability then stands in for the stop mass.
+        They are those that sampling has left. If vLLM sampled, the sampled stop's log-probability stands in for the
+        stop mass. A forward pass of the student gives them for responses that it did not sample, and if ``generate``
+        could not be watched (:class:`SampledLogprobs`) on one of the processes.
 
         Args:
             rollout: sampled or given.
             inputs: its rows as tensors.
             stop_positions: position of each turn's stop token in the turn, None if it has none.
         """
-        if self.use_vllm and rollout.is_sampled:
-            rows = self._turn_logprobs.take(rollout)
-            stops = [None if k is None else float(row[k]) for row, k in zip(rows, stop_positions, strict=True)]
-            return StudentLogprobs(rows, stops)
+        sampled = self._turn_logprobs.take(rollout, stop_positions) if rollout.is_sampled else None
+        self.is_rescored = not self._all_processes(sampled is not None)
+        if sampled is not None and not self.is_rescored:
+            return sampled
         size = self.args.per_device_train_batch_size if self.model.training else self.args.per_device_eval_batch_size
         batches = self.micro_batches(rollout.lengths, size)
         return student_logprobs(rollout, inputs, stop_positions, batches, self._student_forward)
+
+    def _all_processes(self, holds: bool) -> bool:
+        """Whether something holds on all processes. Every process must call it."""
+        return bool(self.accelerator.gather(torch.tensor([holds], device=self.accelerator.device)).all())
 
     def micro_batches(self, lengths: Sequence[int], max_rows: int) -> list[list[int]]:
         """Rows in micro-batches, as many as other processes have: sharded weights are gathered in each pass.
@@ -153,12 +163,27 @@ class GenerationTrainer(DistillationTrainer):
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, has_tool_images: bool = False
     ) -> Any:
         student = self.accelerator.unwrap_model(self.model)
-        with defaults_set_aside(student), in_mode(student, training=False), contiguous_head_input(student):
+        sampled = self._watch_of(student)
+        with (
+            defaults_set_aside(student),
+            in_mode(student, training=False),
+            contiguous_head_input(student),
+            sampled or nullcontext(),
+        ):
             completion_ids = super()._generate_single_turn(prompt_ids, images, multimodal_fields, has_tool_images)
         check_one_each(len(prompt_ids), len(completion_ids))
         if self.use_vllm:
-            self._turn_logprobs.record(prompt_ids, self.vllm_generation.take())
+            tokens = self.vllm_generation.take()
+            self._turn_logprobs.record(prompt_ids, tokens, stops=tokens)
+        elif sampled is not None and (found := sampled.of(prompt_ids, completion_ids)) is not None:
+            self._turn_logprobs.record(prompt_ids, *found)
         return completion_ids
+
+    def _watch_of(self, student: Any) -> SampledLogprobs | None:
+        """What watches ``generate``; None if its logits are not the policy's, as with a quantised cache."""
+        if self.use_vllm or self.generation_config.cache_implementation == "quantized":
+            return None
+        return SampledLogprobs(student, self.eos_token_ids, self.scoring_temperature)
 
     def _tool_call_loop(
         self, prompts: Any, prompt_ids: Any, completion_ids: Any, completions: Any, images: Any, multimodal_fields: Any

@@ -254,6 +254,7 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
     ) -> tuple[StudentInputs, ScoredBatch]:
         """Sample, and score; a remote teacher scores what was sampled while more is."""
         distiller, timed = self.distiller, self.distiller.timers.timed
+        self._turn_logprobs.clear()  # those of a rollout that failed are of no use
         for monitor in self.monitors:
             monitor.see_prompts(rows)
         with distiller.cancelled_on_error():
@@ -301,8 +302,8 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
             histories = history_counts(batch, self.student_side, self._teacher_renderers)
         is_sampled = batch.rollout.is_sampled
         written_by = Part.STUDENT_ROLLOUT if is_sampled or not self._off_policy else self._off_policy.written_by
-        rescored = not (self.use_vllm and is_sampled)
-        return Observation.of(mode, self.state.global_step, batch, histories, self.total, written_by, rescored)
+        step, rescored = self.state.global_step, self.is_rescored
+        return Observation.of(mode, step, batch, histories, self.total, written_by, rescored)
 
     def score_prompts(self, prompts: Sequence[Prompt], names: Sequence[str] | None = None) -> list[ScoredResponse]:
         """Sample a response to each prompt and score it, without training: for evaluation and reports.

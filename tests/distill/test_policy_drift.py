@@ -107,6 +107,7 @@ def test_nothing_is_nothing(distiller):
 def test_numerics_depend_on_the_dtype(hidden, weight, largest):
     states = HiddenStates(torch.zeros(1, 2, dtype=hidden), LMHead(torch.zeros(3, 2, dtype=weight)))
     assert largest_drift(states) == largest
+    assert largest_drift(states, is_decoded=True) == (SAME_ENGINE if largest == SAME_ENGINE else OTHER_ENGINE)
     with torch.autocast("cpu", torch.bfloat16):
         assert largest_drift(states) == SAME_ENGINE_HALF
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdistill import InputError
-from crossdistill.distill.rollout import Rollout, Turn, TurnLogprobs, pad
+from crossdistill.distill.rollout import Rollout, Turn, pad
+from crossdistill.distill.turn_logprobs import TurnLogprobs
 
 QUESTION = [{"role": "user", "content": "?"}]
 
@@ -89,7 +90,7 @@ def test_mask_and_messages_must_tell_of_the_same_turns():
 
 
 def test_log_probabilities_are_found_by_what_stood_before_a_turn():
-    """Two rows of one prefix take theirs in order; a turn that was cut has the first ones."""
+    """Two rows of one prefix take theirs in order; a turn that was cut has the first ones; a stop has its own mass."""
     rollout = Rollout.of(
         [QUESTION] * 3,
         [[1], [1], [2]],
@@ -98,11 +99,15 @@ def test_log_probabilities_are_found_by_what_stood_before_a_turn():
         [conversation(2), conversation(1), conversation(1)],
     )
     kept = TurnLogprobs()
-    kept.record([[1], [1], [2]], [np.array([-1.0]), np.array([-2.0]), np.array([-3.0, -9.0])])
-    kept.record([[1, 10, 0]], [np.array([-4.0, -9.0])])
-    assert [row.tolist() for row in kept.take(rollout)] == [[-1.0], [-4.0], [-2.0], [-3.0]]
-    with pytest.raises(IndexError):
-        kept.take(rollout)  # each batch has its own
+    rows = [np.array([-1.0]), np.array([-2.0]), np.array([-3.0, -9.0])]
+    kept.record([[1], [1], [2]], rows, [row / 2 for row in rows])
+    assert kept.take(rollout, [None] * 4) is None  # it is not known of all, and what is known is forgotten
+    kept.record([[1], [1], [2]], rows, [row / 2 for row in rows])
+    kept.record([[1, 10, 0]], [np.array([-4.0, -9.0])], [np.array([-0.5, -0.1])])
+    tokens, stops = kept.take(rollout, [None, 0, 0, None])
+    assert [row.tolist() for row in tokens] == [[-1.0], [-4.0], [-2.0], [-3.0]]
+    assert stops == [None, -0.5, -1.0, None]
+    assert kept.take(rollout, [None] * 4) is None  # each batch has its own
 
 
 def test_rows_are_padded_to_the_longest():

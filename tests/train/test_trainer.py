@@ -168,7 +168,6 @@ def test_ledger_counts_training_alone(trained):
     tokens = prompts + sum(len(item.response.ids) for item in scored)
     assert ledger["tokens"] == {
         "student_rollout": tokens,
-        "student_score": tokens,
         "student_step": tokens,
         "teacher_prefill": sum(item.num_teacher_tokens for item in scored),
     }
@@ -180,7 +179,7 @@ def test_ledger_counts_training_alone(trained):
     rows = [prompt + len(item.response.ids) for prompt, item in zip(rows, scored, strict=True)]
     student, teacher = ModelFlops.of(trained.model), trained.teacher.flops
     assert ledger["data_points"] == len(rows)
-    assert ledger["flops"]["student_rollout"] == ledger["flops"]["student_score"] == student.forward(rows)
+    assert ledger["flops"]["student_rollout"] == student.forward(rows)
     assert ledger["flops"]["student_step"] == student.step(rows)
     assert ledger["flops"]["teacher_prefill"] == teacher.forward([item.num_teacher_tokens for item in scored])
 
@@ -257,7 +256,7 @@ def test_several_steps_a_rollout(pair, output, accumulation):
         assert logged["loss"] == pytest.approx(expected["loss"], rel=1e-3)
         assert (abs(logged["ratio"] - 1) > 1e-3) == (step % 2 == 1)
     assert any(logged["clipped"] > 0 for logged in trainer.steps[1::2])
-    assert trainer.usage.as_dict()["tokens"]["student_step"] == 2 * trainer.usage.as_dict()["tokens"]["student_score"]
+    assert trainer.usage.as_dict()["tokens"]["student_step"] == 2 * trainer.usage.as_dict()["tokens"]["student_rollout"]
 
 
 @pytest.mark.slow

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from crossdistill.distill import ScoredResponse
 from crossdistill.distill.policy_drift import (
     EXACT,
-    OTHER_ENGINE,
     OTHER_POLICY,
     PolicyDrift,
-    largest_drift,
     policy_drift,
 )
 from crossdistill.distill.policy_probe import ModeGaps, PolicyProbe
@@ -111,6 +109,7 @@ class PolicyCheck:
         responses: Sequence[ScoredResponse],
         states: HiddenStates,
         temperature: float,
+        largest: float,
         is_same_engine: bool,
     ) -> None:
         """Measure the drift of a micro-batch of the first optimisation step on a rollout.
@@ -121,13 +120,13 @@ class PolicyCheck:
             responses: of this process.
             states: those that predict the supervised tokens, in the pass that trains.
             temperature: of the old log-probs.
+            largest: mean |log ratio| that numerics explain.
             is_same_engine: whether the engine that trains also computed them.
         """
         if is_first and self._drift.tokens:
             self._is_verified = True
         if is_first or not self._is_verified:
             drift = policy_drift(responses, states, temperature)
-            largest = largest_drift(states) if is_same_engine else OTHER_ENGINE
             self._measured = _Measured(drift, largest, is_same_engine)
 
     def judge(self, step: int, probe: PolicyProbe) -> float | None:

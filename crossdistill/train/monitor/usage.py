@@ -76,7 +76,8 @@ class Usage(Monitor):
             self.costs.add(Part.STUDENT_ROLLOUT, rows)
         elif seen.written_by is not None:
             self.costs.add(seen.written_by, [item.num_teacher_tokens for item in scored])
-        self.costs.add(Part.STUDENT_SCORE, rows if seen.rescored else [])
+        if seen.rescored:
+            self.costs.add(Part.STUDENT_SCORE, rows)
         self.see_rows(Part.STUDENT_STEP, rows, self._num_iterations)
         for score in (one for item in scored for one in (item, *item.others)):
             self.costs.add(Part.TEACHER_PREFILL, [score.num_teacher_tokens], self._teachers.get(score.teacher_name))
