@@ -22,7 +22,7 @@ def compare_folders(
 ) -> list[Comparison]:
     """Compare evaluations and training runs.
 
-    Training runs of the same configuration but for the seed form one row. The student before training is a row of its
+    Training runs of the same configuration but for the seed form one row; a second run of one seed is its own. The student before training is a row of its
     own if a training run evaluated it.
 
     Args:
@@ -117,12 +117,18 @@ def _groups(read: Sequence[Evaluated]) -> list[list[Evaluated]]:
     """The folders, with the seeds of one method together, by the order of the first of each."""
     groups: list[list[Evaluated]] = []
     for entry in read:
-        same = next((group for group in groups if entry.method is not None and group[0].method == entry.method), None)
+        same = next((group for group in groups if _is_another_seed(entry, group)), None)
         if same is None:
             groups.append([entry])
         else:
             same.append(entry)
     return groups
+
+
+def _is_another_seed(entry: Evaluated, group: Sequence[Evaluated]) -> bool:
+    """Two runs of one seed are no two seeds, even if they came out differently: each is a row."""
+    is_same_method = entry.method is not None and group[0].method == entry.method
+    return is_same_method and all(entry.seed != other.seed for other in group)
 
 
 def _starts(task: str, read: Sequence[Evaluated]) -> list[Contender]:

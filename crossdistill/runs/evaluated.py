@@ -27,6 +27,7 @@ class Evaluated:
         method: the configuration of a training run without its seed: runs with the same are grouped. Of an evaluation,
             that of the run that wrote its model, with a mark; None if it is no run's, or none is known.
         student: of a training run, before training.
+        seed: of the run behind `method`; None if there is none.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class Evaluated:
     curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     method: Mapping[str, Any] | None = None
     student: str = ""
+    seed: int | None = None
 
 
 def read_evaluated(folder: Path) -> Evaluated:
@@ -60,15 +62,17 @@ def _evaluation(folder: Path) -> Evaluated:
     outcomes, config = read_outcomes(folder / EVALUATION_FILE), folder / "config.json"
     planned = read_record(config).get("tasks", {}) if config.exists() else {}
     unfinished = tuple(task for task in planned if task not in outcomes)
-    return Evaluated(folder, outcomes, unfinished, method=_method_behind(Path(next(iter(outcomes.values())).model)))
+    run = _run_behind(Path(next(iter(outcomes.values())).model))
+    method = _method(run)
+    if method is not None:
+        method = {**method, "evaluated": "afterwards"}  # it never equals that of the run itself
+    return Evaluated(folder, outcomes, unfinished, method=method, seed=run.get("seed"))
 
 
-def _method_behind(model: Path) -> dict[str, Any] | None:
-    """The method of the run whose final model was evaluated; it never equals that of the run itself."""
-    if model.name != "model" or not (model.parent / RUN_FILE).exists():
-        return None
-    method = _method(read_record(model.parent / RUN_FILE))
-    return None if method is None else {**method, "evaluated": "afterwards"}
+def _run_behind(model: Path) -> dict[str, Any]:
+    """The record of the run whose final model was evaluated; empty if it is no run's."""
+    is_of_run = model.name == "model" and (model.parent / RUN_FILE).exists()
+    return read_record(model.parent / RUN_FILE) if is_of_run else {}
 
 
 def read_outcomes(path: Path) -> dict[str, Outcomes]:
@@ -101,6 +105,7 @@ def _training_run(folder: Path) -> Evaluated:
         curves=_curves(accuracy, folder / RUN_FILE),
         method=_method(run),
         student=str(run.get("student", "")),
+        seed=run.get("seed"),
     )
 
 

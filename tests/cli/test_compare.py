@@ -51,6 +51,17 @@ def test_evaluations_and_training_runs(runs):
     assert rows["sft"]["curve"] == rows["sft"]["reached"] == []
 
 
+def test_a_second_run_of_a_seed_is_no_second_seed(runs):
+    write_training(runs / "again", {0: verdicts(0.3), 10: verdicts(0.5), 20: verdicts(0.6)}, seed=0)
+    (found,) = compared(*names(runs, "dpca-seed0", "dpca-seed1", "again"))
+    assert [row["name"] for row in found["rows"]] == ["start", "dpca-seed*", "again"]
+    for number, name in enumerate(("dpca-seed0", "again")):
+        model = str(runs / name / "model")
+        write_evaluation(runs / f"after-{number}", {"sums": entry(verdicts(0.5 + 0.1 * number))}, model=model)
+    (found,) = compared(*names(runs, "after-0", "after-1"))
+    assert [row["name"] for row in found["rows"]] == ["after-0", "after-1"]
+
+
 def test_the_table(runs):
     result = run("compare", *names(runs, *EVERY), "--teacher", str(runs / "teacher"), "--reach", "0.9", columns=80)
     assert result.code == 0, result.err
