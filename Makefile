@@ -16,7 +16,7 @@ TRANSFORMERS ?=
 UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser and not harness
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long bench-gpu test-server test-verl test-browser screenshots test-harness arena-real arena-gpu teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
+.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long bench-gpu bench-check test-server test-verl test-browser screenshots test-harness arena-real arena-gpu teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -36,6 +36,7 @@ help:
 	@echo "make bench-scale  the time of a step under each of them (ARGS=\"--small\")"
 	@echo "make bench-long   the memory of passes over two long responses of different length"
 	@echo "make bench-gpu    losses and training steps on one GPU, within 25 minutes, against the targets; goes on if run again"
+	@echo "make bench-check  costs beside the committed figures, as ratios (a few minutes; ARGS=\"--only align\")"
 	@echo "make teacher      serve SmolLM2-135M, or TEACHER=FOLDER, with vLLM on the CPU (an environment of its own, 5 GB)"
 	@echo "make test-server  such a server teaches, and vLLM samples: tests against the real vLLM (some minutes)"
 	@echo "make test-verl    verl's own trainer on the CPU, in an environment of its own (4 GB; half an hour)"
@@ -111,6 +112,10 @@ $(VENV)/.gpu-benchmark: $(VENV)/.ready
 # ARGS="--device cpu --small" shows that it runs
 bench-gpu: $(VENV)/.gpu-benchmark
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gpu --output benchmarks/results/objectives_gpu.json $(ARGS)
+
+# one thread, so that the processor's time is comparable; ARGS="--update" writes new figures
+bench-check: $(VENV)/.ready
+	OMP_NUM_THREADS=1 TRL_EXPERIMENTAL_SILENCE=1 $(BIN)/python -m benchmarks.check $(ARGS)
 
 fuzz: $(VENV)/.ready
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -18,6 +18,7 @@ ABOVE_THE_CORE = {
     "train": [
         "architectures",
         "benchmarks/gpu",
+        "benchmarks/test_check.py",
         "benchmarks/test_prepare_real.py",
         "arena",
         "engines",

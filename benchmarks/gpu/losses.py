@@ -5,9 +5,11 @@ On a GPU the allocator counts each call's own peak, so that a process of its own
 
 import gc
 import inspect
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
+from inspect import isfunction
 from typing import Any
 from unittest.mock import patch
 
@@ -21,10 +23,13 @@ from benchmarks.dense.memory import available_bytes
 from benchmarks.dense.products import BareProducts
 from benchmarks.gpu import peers
 from benchmarks.gpu.installed import LIGER_JSD
-from crossdistill import ops
+from crossdistill import objectives
 
-TILED = " in tiles of "
-"""Between a way and the logits that its tiles hold at once, in the name of a cell."""
+TILED = " with tiles times "
+"""Between a way and how many times more logits its tiles hold, in the name of a cell."""
+CONSTANTS = "TILE_ELEMENTS", "TILE_ELEMENTS_ELSEWHERE"
+"""Endings of the names of what a tile holds."""
+ARGUMENT = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 class Ways:
@@ -42,10 +47,10 @@ class Ways:
 
     def measure(self, cell: str) -> dict[str, Any]:
         """The figures of one way: ``status`` is "ok", or says with a ``reason`` why there are none."""
-        way, _, elements = cell.partition(TILED)
+        way, _, factor = cell.partition(TILED)
         if (needed := least_bytes(way, self._size, self._setting.dtype)) > available_bytes(self._setting.device):
             return {"status": "does not fit", "reason": "of its matrices alone", "computed_bytes_at_least": needed}
-        with tiles_of(int(elements)) if elements else ExitStack():
+        with tiles_times(float(factor)) if factor else nullcontext():
             return self._measured(way)
 
     def _measured(self, way: str) -> dict[str, Any]:
@@ -91,19 +96,27 @@ def needed_flop(way: str, case: Case) -> int | None:
 
 
 @contextmanager
-def tiles_of(elements: int) -> Iterator[None]:
-    """Let tiles hold so many logits by default."""
+def tiles_times(factor: float) -> Iterator[None]:
+    """Let all tiles hold so many times the logits that they hold by default."""
+    for name in objectives.available():
+        objectives.get(name)  # a module that is loaded later would keep what it finds here
+    loaded = [module for name, module in sys.modules.items() if name.startswith("crossdistill.")]
     with ExitStack() as stack:
-        for function in (ops.tiled_sum, ops.token_logprobs):
-            defaults = {
-                name: parameter.default
-                for name, parameter in inspect.signature(function).parameters.items()
-                if parameter.default is not parameter.empty
-            }
-            assert "tile_elements" in defaults
-            changed = (*(defaults | {"tile_elements": elements}).values(),)
-            stack.enter_context(patch.object(function, "__defaults__", changed))
+        for module in loaded:
+            for name, value in [*vars(module).items()]:
+                if isinstance(value, int) and name.endswith(CONSTANTS):
+                    stack.enter_context(patch.object(module, name, int(value * factor)))
+                elif isfunction(value) and value.__module__ == module.__name__:
+                    _scale_default(value, factor, stack)
         yield
+
+
+def _scale_default(function: Any, factor: float, stack: ExitStack) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    given = {one.name: one.default for one in parameters if one.default is not one.empty and one.kind is ARGUMENT}
+    if given.get("tile_elements") is not None:
+        scaled = given | {"tile_elements": int(given["tile_elements"] * factor)}
+        stack.enter_context(patch.object(function, "__defaults__", (*scaled.values(),)))
 
 
 def make_room(device: str) -> None:

@@ -43,7 +43,7 @@ class Scale:
     Attributes:
         sizes: of the losses.
         tiled_size: at which tiles of other heights are tried.
-        tiled: logits in a tile.
+        tiled: logits in a tile, in those that it holds by default.
         heights: tokens of the bare products.
         repeats: calls of a way.
         step: see :class:`Steps`.
@@ -51,7 +51,7 @@ class Scale:
 
     sizes: tuple[str, ...]
     tiled_size: str
-    tiled: tuple[int, ...]
+    tiled: tuple[float, ...]
     heights: tuple[int, ...]
     repeats: int
     step: Steps
@@ -65,7 +65,7 @@ FULL = Scale(
         "16384:262144/1152:262144/3840",  # Gemma-3-1B under Gemma-3-12B; all but gkd with other entries
     ),
     tiled_size="4096:151936/2048:128256/4096",
-    tiled=(2**24, 2**26, 2**28),
+    tiled=(1, 4, 16),
     heights=(64, 512, 4096),
     repeats=5,
     step=Steps(batch=16, response_tokens=512, prompt_tokens=64, steps=3),
@@ -73,7 +73,7 @@ FULL = Scale(
 SMALL = Scale(
     sizes=("48:1200/32:1200/48",),  # with gkd
     tiled_size="48:1200/32:1600/48",
-    tiled=(2**14,),
+    tiled=(2**-10,),
     heights=(16, 48),
     repeats=2,
     step=Steps(batch=2, response_tokens=6, prompt_tokens=4, steps=1),
@@ -122,7 +122,7 @@ def parts(scale: Scale, device: str) -> list[Part]:
         seconds = start + _loss_seconds(size, len(ways_at(size)), scale.repeats, device)
         found.append(Part(f"losses {text}", LOSSES, ways_at(size), seconds, 90.0, text))
     found.append(Part("step transformers", STEP, (TRANSFORMERS,), start + _step_seconds(scale.step, device), 300.0))
-    tiled = tuple(f"{way}{TILED}{elements}" for way in TILED_WAYS for elements in scale.tiled)
+    tiled = tuple(f"{way}{TILED}{factor}" for way in TILED_WAYS for factor in scale.tiled)
     seconds = start + _loss_seconds(Size.parse(scale.tiled_size), len(tiled), scale.repeats, device)
     found.append(Part("tiles", LOSSES, tiled, seconds, 90.0, scale.tiled_size))
     seconds = start + 120 + _step_seconds(scale.step, device) / 4  # vLLM compiles and captures its graphs first

@@ -8,13 +8,14 @@ import torch
 from transformers import AutoTokenizer
 
 from benchmarks.dense.cell import Setting, Size
-from benchmarks.dense.products import counted
 from benchmarks.gpu.installed import CUT_CROSS_ENTROPY, LIGER_CROSS_ENTROPY, LIGER_JSD, VLLM, why_not
-from benchmarks.gpu.losses import TILED, Ways, tiles_of
+from benchmarks.gpu.losses import TILED, Ways, tiles_times
 from benchmarks.gpu.pair import made_up_tokenizer, saved_pair
+from benchmarks.gpu.plan import TILED_WAYS
 from benchmarks.gpu.rate import bare_rate
 from crossdistill import ByteVocab, ops
-from crossdistill.ops import LMHead
+from crossdistill.ops import LMHead, pieces
+from crossdistill.ops.pieces import TILE_ELEMENTS, LogitTiles
 
 SIZE = Size.parse("24:1200/8:1200/12")
 SETTING = Setting("cpu", "float32", True, 1024, 0, 1, 1.0)
@@ -91,15 +92,15 @@ def test_what_does_not_fit_is_not_tried(monkeypatch):
 
 def test_tiles_hold_as_many_logits_as_they_are_told(monkeypatch):
     heights = []
-    logits = LMHead.logits
+    raw = LogitTiles.raw
 
-    def watched(head, hidden):
+    def watched(tiles, hidden):
         heights.append(len(hidden))
-        return logits(head, hidden)
+        return raw(tiles, hidden)
 
-    monkeypatch.setattr(LMHead, "logits", watched)
+    monkeypatch.setattr(LogitTiles, "raw", watched)
     hidden, head, ids = torch.ones(10, 2), LMHead(torch.zeros(4, 2)), torch.zeros(10, dtype=torch.long)
-    with tiles_of(12), torch.no_grad():
+    with tiles_times(12 / TILE_ELEMENTS), torch.no_grad():
         ops.token_logprobs(hidden, head, ids)
     assert heights == [3, 3, 3, 1]
     heights.clear()
@@ -108,19 +109,23 @@ def test_tiles_hold_as_many_logits_as_they_are_told(monkeypatch):
     assert heights == [10]
 
 
-def test_tiles_change_no_result_and_no_count_of_products():
-    ways = Ways(SIZE, SETTING)
-    found = [ways.measure("simct" + tiled) for tiled in ("", f"{TILED}4800")]
+@pytest.mark.parametrize("way", TILED_WAYS)
+def test_tiles_change_no_result_and_no_count_of_products(way, monkeypatch):
+    memory, empty = [], torch.empty
+
+    def watched(*args, **kwargs):
+        memory.append(empty(*args, **kwargs))
+        return memory[-1]
+
+    ways, found = Ways(SIZE, SETTING), []
+    for tiled in ("", f"{TILED}{4800 / TILE_ELEMENTS}"):
+        with monkeypatch.context() as patched:
+            patched.setattr(pieces.torch, "empty", watched)
+            found.append(ways.measure(way + tiled) | {"largest": max(one.numel() for one in memory)})
+        memory.clear()
     assert found[0]["product_flop"] == found[1]["product_flop"] > 0
-    assert max(found[1]["agreement"].values()) < CLOSE
-
-
-def test_counts_of_products_see_tiled_sums():
-    with tiles_of(4800), counted() as flop:
-        from crossdistill.objectives import gkd
-
-        assert gkd.tiled_sum is not ops.tiled_sum
-    assert flop == []
+    assert found[0]["largest"] > 4 * found[1]["largest"]
+    assert max((found[1]["agreement"] or {"": 0.0}).values()) < CLOSE
 
 
 def test_the_bare_rate_is_that_of_its_products(monkeypatch):
