@@ -14,8 +14,8 @@ from crossdistill.teachers.served.fingerprint import TOLERANCE_NATS, prefix, tok
 SAME_NATS = 1e-3
 """Largest difference at a token of two computations in float32; `make test-server` holds vLLM to it."""
 ROUNDED_MEAN_NATS, ROUNDED_MOST_NATS = 0.07, 0.6
-"""One and a half times what bfloat16 does: SmolLM2-135M in bfloat16 and in float32 differ by 0.044 on average and 0.37 at
-most of 1,524 tokens (`benchmarks/rounding.py`)."""
+"""A half more than what bfloat16 does: SmolLM2-135M in bfloat16 and in float32 differ by 0.044 on average and by 0.37
+at most of 1,524 tokens (`benchmarks/rounding.py`)."""
 NUM_BEGINNINGS, NUM_ENDS = 4, 3
 LENGTH = 128
 

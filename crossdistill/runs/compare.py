@@ -22,8 +22,8 @@ def compare_folders(
 ) -> list[Comparison]:
     """Compare evaluations and training runs.
 
-    Training runs of the same configuration but for the seed form one row; a second run of one seed is its own. The student before training is a row of its
-    own if a training run evaluated it.
+    Training runs of the same configuration but for the seed form one row; a second run of one seed is its own. The
+    student before training is a row of its own if a training run evaluated it.
 
     Args:
         folders: at least two, or one training run with its start.

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from crossdistill.cli.names import check_folders
 from crossdistill.cli.output import check_page, print_json, writing
+from crossdistill.cli.waiting import waiting
 from crossdistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,15 +56,16 @@ def command(
     ] = False,
 ) -> None:
     """Show the chunks that the tokens of student and teacher form, in colour."""
-    from crossdistill.runs.responses import take
-
     check_page(html)
-    views = _views(student, teacher, _Source(text, file, responses, run, column, max_bytes))
+    source = _Source(text, file, responses, run, column, max_bytes)
     num_shown = NUM_SHOWN if limit is None and not as_json else limit
     if as_json and html is None:  # row by row, because a file may be larger than memory
-        print_json(view.as_dict() for view in islice(views, num_shown))
+        print_json(view.as_dict() for view in islice(_views(student, teacher, source), num_shown))
         return
-    shown, has_more = take(views, num_shown)
+    with waiting("aligning", is_quiet=source.is_typed):
+        from crossdistill.runs.responses import take
+
+        shown, has_more = take(_views(student, teacher, source), num_shown)
     _write(shown, has_more, html, as_json)
 
 
@@ -98,6 +100,12 @@ class _Source:
     run: Path | None
     column: str | None
     max_bytes: int
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether a person types the text, in which a status would get."""
+        given = (self.text, self.file, self.responses, self.run)
+        return all(one is None for one in given) and sys.stdin.isatty()
 
     def check(self) -> None:
         options = {"a text": self.text, "--file": self.file, "--responses": self.responses, "--run": self.run}

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from crossdistill.cli.output import check_page, print_json, writing
+from crossdistill.cli.waiting import waiting
 from crossdistill.extras import require
 
 
@@ -44,11 +45,12 @@ def command(
     """
     require("eval", "scipy")
     check_page(html)
-    from crossdistill.report.comparison.page import write_comparison_page
-    from crossdistill.report.comparison.terminal import print_comparison
-    from crossdistill.runs.compare import compare_folders
+    with waiting("comparing the runs", quiet):
+        from crossdistill.report.comparison.page import write_comparison_page
+        from crossdistill.report.comparison.terminal import print_comparison
+        from crossdistill.runs.compare import compare_folders
 
-    comparisons = compare_folders(runs, baseline, teacher, reach, task)
+        comparisons = compare_folders(runs, baseline, teacher, reach, task)
     if html is not None:
         with writing(html):
             write_comparison_page(html, comparisons)

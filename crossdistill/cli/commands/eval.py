@@ -11,6 +11,7 @@ from crossdistill.cli.names import check_folders, template_kwargs
 from crossdistill.cli.options import Output, Resume
 from crossdistill.cli.output import print_json
 from crossdistill.cli.running import reporting_interruption
+from crossdistill.cli.waiting import waiting
 from crossdistill.extras import require
 
 Model = Annotated[
@@ -90,16 +91,17 @@ def command(
     """
     require("train", user="eval")
     require("eval", "filelock", "scipy", user="eval")
-    from crossdistill.cli.evaluation import plan, server_options, values_of
-    from crossdistill.eval.generation.local import BATCH_TOKENS
-    from crossdistill.eval.task import TaskOptions
-    from crossdistill.inspection.model_files import is_url
-    from crossdistill.runs.evaluate import evaluate
-    from crossdistill.runs.evaluated_model import ModelOptions
-    from crossdistill.runs.interrupt import interrupted_by_signals
-    from crossdistill.runs.quiet import quiet_libraries
+    if "://" not in model:  # no folder that anybody means, but a server
+        check_folders(model)
+    with waiting("loading libraries", quiet or as_json):
+        from crossdistill.cli.evaluation import plan, server_options, values_of
+        from crossdistill.eval.generation.local import BATCH_TOKENS
+        from crossdistill.eval.task import TaskOptions
+        from crossdistill.runs.evaluate import evaluate
+        from crossdistill.runs.evaluated_model import ModelOptions
+        from crossdistill.runs.interrupt import interrupted_by_signals
+        from crossdistill.runs.quiet import quiet_libraries
 
-    check_folders(*([] if is_url(model) else [model]))
     if harness is not None:
         from crossdistill.cli.harness import evaluate_by_harness, print_harness
         from crossdistill.integrations.harness.base import HarnessRequest

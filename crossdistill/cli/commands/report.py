@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from crossdistill.cli.output import check_page, print_json, writing
+from crossdistill.cli.waiting import waiting
 from crossdistill.extras import require
 
 
@@ -27,13 +28,14 @@ def command(
     check_page(html)
     require("train")
     require("eval", "scipy", user="an extrapolation")
-    from crossdistill.report.cost.comparison import compare
-    from crossdistill.report.cost.page import as_dict, write_cost_markdown, write_cost_page
-    from crossdistill.report.cost.terminal import print_cost_report
-    from crossdistill.runs.spending import read_spendings
+    with waiting("reading the runs", is_quiet):
+        from crossdistill.report.cost.comparison import compare
+        from crossdistill.report.cost.page import as_dict, write_cost_markdown, write_cost_page
+        from crossdistill.report.cost.terminal import print_cost_report
+        from crossdistill.runs.spending import read_spendings
 
-    spendings, notes = read_spendings(runs)
-    report = compare(spendings, task, notes)
+        spendings, notes = read_spendings(runs)
+        report = compare(spendings, task, notes)
     for path, write in ((html, write_cost_page), (markdown, write_cost_markdown)):
         if path is not None:
             with writing(path):
