@@ -79,7 +79,14 @@ def _ours(objective: str, case: Case, output: Path) -> Any:
     settings["activation_checkpointing"] = settings.pop("gradient_checkpointing")
     config = CrossTokenizerConfig(objective=objective, stop_unit=False, **settings)
     rows = Dataset.from_dict({"prompt": case.prompts()})
-    return CrossTokenizerTrainer(case.student, case.teacher, config, train_dataset=rows)
+    if case.student != case.teacher:
+        return CrossTokenizerTrainer(case.student, case.teacher, config, train_dataset=rows)
+    from transformers import AutoModelForCausalLM
+
+    # a folder is refused as its own teacher, but the time of a step is the same whatever is learnt
+    teacher = AutoModelForCausalLM.from_pretrained(case.teacher, dtype="float32")
+    tokenizer = _tokenizer(case.teacher)
+    return CrossTokenizerTrainer(case.student, teacher, config, train_dataset=rows, teacher_processing_class=tokenizer)
 
 
 def _gold(case: Case, output: Path) -> Any:
