@@ -1,9 +1,12 @@
 """Parts in processes of their own, within a budget of time: what dies or takes too long costs one cell."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +18,8 @@ from benchmarks.gpu.worker import job
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.25
 STDERR_LINES = 4
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Libraries read it when they are imported: nothing is looked for on the network."""
 Command = Callable[[Path], list[str]]
 
 
@@ -56,11 +61,19 @@ class Supervisor:
             file, errors = Path(folder) / "job.json", Path(folder) / "stderr"
             file.write_text(job(part, cells, self._record, self._device, self._small), encoding="utf-8")
             with errors.open("w") as stderr:
-                process = subprocess.Popen(self._command(file), cwd=ROOT, stdout=stderr, stderr=stderr)  # noqa: S603
+                process = subprocess.Popen(  # noqa: S603 - our own module
+                    self._command(file),
+                    cwd=ROOT,
+                    env={**os.environ, **ENVIRONMENT},
+                    stdout=stderr,
+                    stderr=stderr,
+                    start_new_session=True,  # so that what it starts, as vLLM does, ends with it
+                )
             try:
                 in_time, status, reason = self._watch(process, part)
             finally:
-                process.kill()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             reason = reason or " | ".join(errors.read_text(errors="replace").strip().splitlines()[-STDERR_LINES:])
         running = self._record.running(part)

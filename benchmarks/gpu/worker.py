@@ -4,7 +4,6 @@ It writes each cell's figures as soon as they are there. If it dies, the cell th
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from benchmarks.dense.cell import Size
 from benchmarks.gpu.plan import FULL, LOSSES, RATE, SMALL, Part, setting_of
 from benchmarks.gpu.record import RUNNING, Record
 
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
 Measure = Callable[[str], dict[str, Any]]
 
 
@@ -43,7 +41,6 @@ def job(part: Part, cells: list[str], record: Record, device: str, small: bool) 
 
 
 def main(text: str) -> None:
-    os.environ.update(OFFLINE)
     given = json.loads(text)
     part = Part(**{name: tuple(value) if name == "cells" else value for name, value in given["part"].items()})
     record = Record(Path(given["folder"]), given["settings"])

@@ -87,6 +87,26 @@ def test_the_end_of_the_budget_keeps_what_is_there_and_leaves_the_rest_to_the_ne
     assert statuses(found) == {"a": "ok"}
 
 
+def test_nothing_is_looked_for_on_the_network(supervised, tmp_path):
+    told = tmp_path / "told.py"
+    told.write_text("import os; raise SystemExit(os.environ['HF_HUB_OFFLINE'])")
+    assert supervised("a", script=told)[1]["a"]["reason"] == "1"
+
+
+def test_what_a_process_started_ends_with_it(supervised, tmp_path):
+    parent, number = tmp_path / "parent.py", tmp_path / "number"
+    parent.write_text(f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open({str(number)!r}, "w").write(str(child.pid))
+""")
+    supervised("a", script=parent)
+    deadline = time.time() + 30
+    while (status := Path(f"/proc/{number.read_text()}/stat")).exists() and status.read_text().split()[2] != "Z":
+        assert time.time() < deadline
+        time.sleep(0.02)
+
+
 def test_a_process_that_does_not_start_fails_all_its_cells(supervised, tmp_path):
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit('no module')")
