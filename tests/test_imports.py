@@ -176,6 +176,8 @@ NAMES_A_RUN = ["--set", "student=s", "--set", "teacher=t", "--set", "dataset=d"]
         (["sft", *NAMES_A_RUN[:2], "--set", "lora.rr=5"], 2),
         (["train", "there/is/none.toml"], 2),
         (["align", "org/student"], 2),
+        (["train", *NAMES_A_RUN, "--output", str(ASSETS)], 2),
+        (["sft", *NAMES_A_RUN, "--output", str(ASSETS)], 2),
     ],
 )
 def test_commands_that_need_no_engine_load_none(arguments, code):
@@ -192,6 +194,24 @@ print("loaded", *(name for name, module in sys.modules.items() if module))
     loaded = fresh(program).rpartition("loaded ")[2].split()
     assert "crossdistill.cli.app" in loaded
     assert not {"torch", "transformers", *ENGINES} & {*loaded}
+
+
+def test_what_is_not_installed_is_told_before_an_engine_is_loaded(tmp_path):
+    arguments = ["train", *NAMES_A_RUN, "--set", "teacher=http://there", "--output", str(tmp_path / "run")]
+    program = f"""
+import sys
+from crossdistill.cli import main
+sys.argv[1:] = {arguments}
+sys.stderr = sys.stdout
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 2, end.code
+print("loaded", *(name for name, module in sys.modules.items() if module))
+"""
+    said, _, loaded = fresh(program, blocked=["httpx"]).rpartition("loaded ")
+    assert "crossdistill[served]" in said
+    assert not {"torch", "transformers", *ENGINES} & {*loaded.split()}
 
 
 def test_align_loads_neither_pytorch_nor_an_engine():

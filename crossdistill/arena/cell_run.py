@@ -19,7 +19,7 @@ from crossdistill.distill.student import NOT_FINITE
 from crossdistill.errors import EvaluationError, InputError, ServerError
 from crossdistill.files import write_text
 from crossdistill.findings import FindingError
-from crossdistill.inspection.model_files import is_url
+from crossdistill.inspection.model_name import is_url
 from crossdistill.ops.head import WEIGHT_NOT_FINITE
 from crossdistill.report.versions import versions
 from crossdistill.runs.accuracy import accuracy_curves, tasks_of

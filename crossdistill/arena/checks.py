@@ -11,7 +11,8 @@ from crossdistill.arena.plan import entrants
 from crossdistill.arena.settings import num_responses, responses_of, run_config
 from crossdistill.errors import InputError
 from crossdistill.eval.problem import Problem
-from crossdistill.inspection.model_files import check_pair, is_url, vocab_size
+from crossdistill.inspection.model_files import check_pair, vocab_size
+from crossdistill.inspection.model_name import is_url
 from crossdistill.objectives import Signal
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows

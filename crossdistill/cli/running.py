@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,27 @@ def keep_trackio(output: Path) -> None:
         output: the run's folder.
     """
     os.environ.setdefault("TRACKIO_DIR", str((output / "logs" / "trackio").absolute()))
+
+
+def check_before_loading(output: Path, resume: bool, teachers: Iterable[Any] = ()) -> None:
+    """Check what needs no library, before they are loaded for seconds.
+
+    Args:
+        output: the run's folder.
+        resume: whether it holds the run that goes on.
+        teachers: models of the run.
+
+    Raises:
+        InputError: the folder holds files already, or what a server as teacher needs is not installed.
+    """
+    from crossdistill.extras import require
+    from crossdistill.inspection.model_name import is_url
+    from crossdistill.runs.folder import RunFolder
+
+    if any(map(is_url, teachers)):
+        require("served", user="a teacher behind a server")
+    if not resume and os.environ.get("RANK", "0") == "0":  # other processes may not see its disk
+        RunFolder(output).check({}, resume)
 
 
 def is_nothing_left(terminal: Terminal, output: Path, config: Any) -> bool:

@@ -259,11 +259,6 @@ def _generation_config(name: str, revision: str | None = None) -> dict[str, Any]
     return entries
 
 
-def is_url(model: Any) -> bool:
-    """Whether a teacher is named by the URL of its server."""
-    return isinstance(model, str) and model.lower().startswith(("http://", "https://"))
-
-
 def check_pair(student: Any, teacher: Any) -> None:
     """Check that student and teacher are two different models.
 

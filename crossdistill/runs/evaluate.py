@@ -14,7 +14,7 @@ from crossdistill.eval.sampling import Sampling
 from crossdistill.eval.task import Task, TaskOptions
 from crossdistill.findings import FindingLog
 from crossdistill.flops import ModelFlops
-from crossdistill.inspection.model_files import is_url
+from crossdistill.inspection.model_name import is_url
 from crossdistill.ops.mode import in_mode
 from crossdistill.runs.evaluated_model import ModelOptions, local_model
 from crossdistill.runs.evaluation_folder import EvaluationFolder

@@ -11,7 +11,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from crossdistill.inspection.activations import Activations, activations
 from crossdistill.inspection.memory import Engine, Part, Setting, estimate, peaks
-from crossdistill.inspection.model_files import is_url, read_config
+from crossdistill.inspection.model_files import read_config
+from crossdistill.inspection.model_name import is_url
 from crossdistill.inspection.model_size import ModelSize
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.train.config import CrossTokenizerConfig

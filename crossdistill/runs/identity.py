@@ -69,6 +69,6 @@ def _grows(key: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 def _without_url(model: str | None) -> str | None:
-    from crossdistill.inspection.model_files import is_url
+    from crossdistill.inspection.model_name import is_url
 
     return "a server" if model is not None and is_url(model) else model

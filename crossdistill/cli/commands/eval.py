@@ -13,6 +13,7 @@ from crossdistill.cli.output import print_json
 from crossdistill.cli.running import reporting_interruption
 from crossdistill.cli.waiting import waiting
 from crossdistill.extras import require
+from crossdistill.inspection.model_name import is_url
 
 Model = Annotated[
     str, typer.Argument(help="A folder of a model or an adapter, a hub id, or the URL of an OpenAI-compatible server.")
@@ -91,8 +92,7 @@ def command(
     """
     require("train", user="eval")
     require("eval", "filelock", "scipy", user="eval")
-    if "://" not in model:  # no folder that anybody means, but a server
-        check_folders(model)
+    check_folders(*([] if is_url(model) else [model]))
     with waiting("loading libraries", quiet or as_json):
         from crossdistill.cli.evaluation import plan, server_options, values_of
         from crossdistill.eval.generation.local import BATCH_TOKENS

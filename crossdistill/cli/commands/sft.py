@@ -7,7 +7,14 @@ import typer
 
 from crossdistill.cli.keys import print_keys
 from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume
-from crossdistill.cli.running import is_nothing_left, keep_trackio, reporting_interruption, say_summary, shown_as_asked
+from crossdistill.cli.running import (
+    check_before_loading,
+    is_nothing_left,
+    keep_trackio,
+    reporting_interruption,
+    say_summary,
+    shown_as_asked,
+)
 from crossdistill.extras import require
 from crossdistill.runs.terminal import Terminal
 
@@ -44,6 +51,7 @@ def command(
         from crossdistill.runs.config import SFTRunConfig, read_config
 
         config = read_config(SFTRunConfig, file, overrides, named)
+        check_before_loading(output, resume)
         if resume and is_nothing_left(terminal, output, config):
             return None
         keep_trackio(output)

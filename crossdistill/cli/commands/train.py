@@ -8,7 +8,14 @@ from rich.console import Console
 
 from crossdistill.cli.keys import print_keys
 from crossdistill.cli.options import ConfigFile, Keys, Output, Overrides, Resume
-from crossdistill.cli.running import is_nothing_left, keep_trackio, reporting_interruption, say_summary, shown_as_asked
+from crossdistill.cli.running import (
+    check_before_loading,
+    is_nothing_left,
+    keep_trackio,
+    reporting_interruption,
+    say_summary,
+    shown_as_asked,
+)
 from crossdistill.extras import require
 from crossdistill.runs.terminal import Terminal
 
@@ -57,6 +64,7 @@ def command(
         from crossdistill.runs.config import RunConfig, read_config
 
         config = read_config(RunConfig, file, overrides, named)
+        check_before_loading(output, resume, (table.model for table in config.named_teachers.values()))
         if resume and is_nothing_left(terminal, output, config):
             return None
         keep_trackio(output)

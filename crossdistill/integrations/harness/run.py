@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from crossdistill.errors import InputError
-from crossdistill.inspection.model_files import is_url
+from crossdistill.inspection.model_name import is_url
 from crossdistill.integrations.harness.base import Harness, HarnessRequest
 from crossdistill.runs.evaluated_model import base_of, fingerprint
 from crossdistill.runs.evaluation_folder import EvaluationFolder

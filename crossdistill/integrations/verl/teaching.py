@@ -14,7 +14,8 @@ from crossdistill.distill.checks import scoring_temperature
 from crossdistill.errors import InputError
 from crossdistill.extras import require
 from crossdistill.findings import FindingLog
-from crossdistill.inspection.model_files import check_pair, declared_stops, is_url, num_ids, read_tokenizer
+from crossdistill.inspection.model_files import check_pair, declared_stops, num_ids, read_tokenizer
+from crossdistill.inspection.model_name import is_url
 from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
 from crossdistill.integrations.verl.options import VerlOptions
 from crossdistill.runs.config import TeacherTable

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossdistill.inspection.model_files import is_url
+from crossdistill.inspection.model_name import is_url
 from crossdistill.report.card.origin import licence_of
 from crossdistill.report.format import MISSING, count, duration, percent, score, si
 from crossdistill.report.results import metric_rows

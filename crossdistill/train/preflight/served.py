@@ -14,7 +14,8 @@ from crossdistill.errors import InputError
 from crossdistill.extras import require
 from crossdistill.findings import FindingLog
 from crossdistill.inspection.choice import AUTO
-from crossdistill.inspection.model_files import declared_stops, is_url, num_ids, read_tokenizer
+from crossdistill.inspection.model_files import declared_stops, num_ids, read_tokenizer
+from crossdistill.inspection.model_name import is_url
 from crossdistill.train.config import CrossTokenizerConfig
 from crossdistill.train.preflight.models import hub_options
 

@@ -18,7 +18,8 @@ from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingLog, Kind, Severity, When
 from crossdistill.inspection.choice import AUTO
-from crossdistill.inspection.model_files import check_pair, is_url, num_ids
+from crossdistill.inspection.model_files import check_pair, num_ids
+from crossdistill.inspection.model_name import is_url
 from crossdistill.inspection.same_model import check_copy
 from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
 from crossdistill.objectives import Objective

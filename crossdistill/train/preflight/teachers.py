@@ -10,7 +10,8 @@ from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.distill.names import ONE_TEACHER, REFERENCE
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
-from crossdistill.inspection.model_files import is_url, num_ids
+from crossdistill.inspection.model_files import num_ids
+from crossdistill.inspection.model_name import is_url
 from crossdistill.teachers.base import given_teacher
 from crossdistill.tokens import ByteVocab
 from crossdistill.train.config import CrossTokenizerConfig
