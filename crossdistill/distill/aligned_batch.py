@@ -11,7 +11,7 @@ from crossdistill.distill.response import AlignedResponse
 from crossdistill.objectives.shared.inputs import AlignedBatch, StudentTokens, TeacherTokens
 from crossdistill.objectives.shared.response_groups import ResponseGroups
 from crossdistill.objectives.shared.vocab_pair import VocabPair
-from crossdistill.ops import HiddenStates, TopLogprobs
+from crossdistill.ops import TopLogprobs
 from crossdistill.teachers.base import TeacherScore
 
 _ONE = np.array([0, 1])
@@ -158,9 +158,16 @@ def _teacher_tokens(aligned: AlignedResponse, score: TeacherScore, pair: VocabPa
         torch.from_numpy(ids.astype(np.int64)),
         _with_stop(ends, chunks, score),
         torch.from_numpy(logprobs.astype(np.float32)),
-        score.states and HiddenStates(score.states.hidden[rows], score.states.head),
+        score.states and score.states._replace(hidden=_rows_of(score.states.hidden, rows)),
         score.topk and TopLogprobs(score.topk.ids[rows], score.topk.logprobs[rows]),
     )
+
+
+def _rows_of(values: Tensor, rows: Tensor) -> Tensor:
+    """Some rows, ascending; without a copy if they are consecutive, as states are large."""
+    if len(rows) and int(rows[-1] - rows[0]) == len(rows) - 1:
+        return values[int(rows[0]) : int(rows[-1]) + 1]
+    return values[rows]
 
 
 def _within(ends: np.ndarray, splits: np.ndarray, byte_splits: np.ndarray) -> np.ndarray:

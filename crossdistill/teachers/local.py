@@ -32,6 +32,7 @@ from crossdistill.ops import (
 from crossdistill.ops.trace import where_not_finite
 from crossdistill.signal import Signal
 from crossdistill.teachers.base import Teacher, TeacherFindingError, TeacherRequest, TeacherScore, WrittenResponse
+from crossdistill.teachers.kept_states import StatesIn
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
 
@@ -55,13 +56,15 @@ class LocalTeacher(Teacher):
         temperature: divides the logits of the log-probabilities. Hidden states are those of temperature 1.
         text_tokens: special tokens that are read as text (:meth:`crossdistill.ByteVocab.from_tokenizer`).
         template_kwargs: keyword arguments of its chat template, for the responses that it writes.
+        keeps_states: where hidden states wait for the loss: disk or memory (module `kept_states`).
 
     Attributes:
         model: see above.
 
     Raises:
         InputError: the tokenizer's bytes cannot be verified, the model's vocabulary is smaller than the tokenizer's,
-            there is no stop token, or the architecture's output head is not supported.
+            there is no stop token, the architecture's output head is not supported, or there is no such place for
+            states.
 
     Example:
         The demo's teacher, with 0.9 million parameters:
@@ -88,7 +91,9 @@ class LocalTeacher(Teacher):
         temperature: float = 1.0,
         text_tokens: Collection[str] = (),
         template_kwargs: Mapping[str, Any] | None = None,
+        keeps_states: str = StatesIn.DISK,
     ):
+        self._states_in = StatesIn.of(keeps_states)
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         FindingLog().add_all(make_deterministic(tokenizer, "teacher"))
@@ -188,7 +193,7 @@ class LocalTeacher(Teacher):
     def _with_signal(self, score: TeacherScore, states: Tensor, signal: Signal, top_k: int) -> TeacherScore:
         """The score of one response with the states or the top k, if the signal asks for them."""
         if signal is Signal.DENSE:
-            return replace(score, states=HiddenStates(states.to("cpu", copy=True), self._head))
+            return replace(score, states=HiddenStates(self._states_in.keep(states), self._head))
         if signal is Signal.TOPK:
             top = top_logprobs(states, self._head, top_k, self.temperature)
             return replace(score, topk=TopLogprobs(top.ids.cpu(), top.logprobs.cpu()))

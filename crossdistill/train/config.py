@@ -15,6 +15,7 @@ from crossdistill.objectives import Objective, get
 from crossdistill.objectives.base import check_objective
 from crossdistill.ops import MICRO_BATCH_TOKENS
 from crossdistill.signal import Signal
+from crossdistill.teachers.kept_states import StatesIn
 from crossdistill.train.generations import check_generations
 from crossdistill.train.monitor.coverage_guard import check_settings
 from crossdistill.train.off_policy import check_off_policy
@@ -139,6 +140,14 @@ class CrossTokenizerConfig(DistillationConfig):
     teacher_batch_tokens: int = field(
         default=MICRO_BATCH_TOKENS,
         metadata={"help": "Tokens (padding included) that a local teacher scores at once. A single row may be longer."},
+    )
+    teacher_states: str = field(
+        default="disk",
+        metadata={
+            "help": "Where a local teacher's hidden states wait for the loss, if the objective reads whole "
+            "distributions: disk (the folder of temporary files, TMPDIR) or memory. A response of 16,384 tokens has "
+            "168 MB of them with 5,120 features in bfloat16."
+        },
     )
     teacher_chat_template_kwargs: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Keyword arguments of the teacher's chat template, such as enable_thinking."}
@@ -270,6 +279,7 @@ class CrossTokenizerConfig(DistillationConfig):
         ):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        StatesIn.of(self.teacher_states)
         check_generations(self, named)
         self._take_reward(named)
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:

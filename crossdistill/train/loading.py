@@ -147,7 +147,12 @@ def load_teacher(
         model = moved(model, f"the {label}", device)
     text_tokens = args.text_tokens or ()
     return LocalTeacher(
-        model, tokenizer, args.teacher_batch_tokens, text_tokens=text_tokens, template_kwargs=template_kwargs
+        model,
+        tokenizer,
+        args.teacher_batch_tokens,
+        text_tokens=text_tokens,
+        template_kwargs=template_kwargs,
+        keeps_states=args.teacher_states,
     )
 
 

@@ -192,7 +192,9 @@ class AlignedBatch:
 
     @classmethod
     def concatenate(cls, parts: Sequence["AlignedBatch"]) -> "AlignedBatch":
-        """One batch of several, at least one, of the same pair and rollout and with the same signal."""
+        """One batch of several, at least one, of the same pair and rollout and with the same signal; one is itself."""
+        if len(parts) == 1:
+            return parts[0]
         num_bytes = [int(part.alignment.byte_splits[-1]) for part in parts]
         first_bytes = [0, *np.cumsum(num_bytes)[:-1].tolist()]
         num_chunks = np.concatenate([np.diff(part.response_splits) for part in parts])

@@ -221,6 +221,7 @@ def test_the_last_checkpoint_is_resumed_from(pair, output):
     [
         ({"max_completion_length": 0}, "max_completion_length must be at least 1, not 0"),
         ({"teacher_batch_tokens": 0}, "teacher_batch_tokens must be at least 1, not 0"),
+        ({"teacher_states": "nowhere"}, "teacher_states is one of disk, memory, not 'nowhere'"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"temperature": float("nan")}, "temperature must be above 0"),
         ({"max_completion_length": None}, "max_completion_length must be at least 1, not None"),
