@@ -1,6 +1,7 @@
 """Runs on the command line: quiet libraries, and a clear message and exit code if a run stops early."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,10 @@ def reporting_interruption(folder: Path, way_out: str | None = None) -> Iterator
     except Interrupted as stop:
         say(stop, f"{stop}; {way_out or _continuation(folder)}")
         raise typer.Exit(128 + stop.signal_number) from None
+    except KeyboardInterrupt as stop:  # before the run itself listens, while models are read and checked
+        if os.environ.get("RANK", "0") == "0":
+            say(stop, f"stopped by SIGINT; {way_out or _continuation(folder)}")
+        raise typer.Exit(128 + signal.SIGINT) from None
     except (ServerError, EvaluationError, OutOfSpaceError) as error:
         say(error, f"{error} The run stopped; {way_out or _continuation(folder)}")
         codes = {EvaluationError: EVALUATION_FAILED, OutOfSpaceError: NO_SPACE}
