@@ -154,6 +154,9 @@ class Distiller:
     ) -> tuple[Tensor, ScoredBatch]:
         """One step of a loop on one process: sample -> score -> loss.
 
+        The student makes one pass, which gives the old log-probs and the loss. Until the first loss has shown that both
+        modes are the same policy it makes another one, in evaluation mode, for the old log-probs.
+
         A trainer with an engine, several processes or micro-batches makes the same three calls apart.
 
         Args:
@@ -166,9 +169,16 @@ class Distiller:
         """
         prompts = _as_prompts(prompts)
         completion_ids = sample(prompts)
-        batch = self.score(prompts, completion_ids, groups=groups)
-        states, head = self.student_states(batch)
-        return self.loss(batch, states, head) / batch.num_items, batch
+        if not self.is_verified:  # the pass that trains is compared with one in evaluation mode
+            batch = self.score(prompts, completion_ids, groups=groups)
+            return self.loss(batch, *self.student_states(batch)) / batch.num_items, batch
+        rollout = self._rollout(prompts, completion_ids, None, None, True, None, groups)
+        with self.cancelled_on_error():
+            pending = self.submit(rollout)
+            passed = self._student_model("its forward pass is wanted").sampled_states(rollout)
+            temperature = scoring_temperature(self.objective, self.temperature)
+            batch = self.collect([pending], passed.logprobs(pending.stop_positions, self.stop_ids, temperature))
+        return self.loss(batch, *passed.supervised(batch.loss_mask)) / batch.num_items, batch
 
     # ---- scoring --------------------------------------------------------------------------------------------------
 
@@ -225,12 +235,8 @@ class Distiller:
             raise InputError("there is nothing to score: give at least one prompt and its completion.")
         if old_logprobs is None and stop_logprobs is not None:
             raise InputError("stop_logprobs belong to old_logprobs: give both, or neither.")
-        prompts = _as_prompts(prompts)
-        prompt_ids = self.renderer.render_all(prompts)
-        sampled = sampled_masks, conversations, is_sampled
-        rollout = Rollout.of(prompts, prompt_ids, completion_ids, *sampled, teachers, groups)
-        check_ends(rollout, self.stop_ids)
-        check_groups(self.objective, rollout)
+        described = sampled_masks, conversations, is_sampled, teachers, groups
+        rollout = self._rollout(_as_prompts(prompts), completion_ids, *described)
         if rewards is not None:  # before the teacher is asked
             check_takes_rewards(self.objective)
             check_rewards(rewards, rollout.groups)
@@ -238,6 +244,13 @@ class Distiller:
             pending = self.submit(rollout)
             student = self._student_logprobs(pending, old_logprobs, stop_logprobs)
             return self.collect([pending], student, rewards)
+
+    def _rollout(self, prompts: Sequence[Prompt], completion_ids: Sequence[Sequence[int]], *described: Any) -> Rollout:
+        """What was sampled, checked; `described` are the further arguments of :meth:`Rollout.of`."""
+        rollout = Rollout.of(prompts, self.renderer.render_all(prompts), completion_ids, *described)
+        check_ends(rollout, self.stop_ids)
+        check_groups(self.objective, rollout)
+        return rollout
 
     def submit(self, rollout: Rollout) -> PendingBatch:
         """Begin to score a rollout; a teacher that computes elsewhere works from now on."""

@@ -110,12 +110,8 @@ def logprobs_with_stop_mass(
         Log-probabilities of all response tokens, float32 [B, C], 0 at padding; and the log of the total probability
         of the stop tokens at the positions in `stop_mask`, [K], row by row.
     """
-    hidden, head, mask = _hidden(model, inputs), LMHead.from_model(model), inputs["completion_mask"]
-    states = _predicting_states(hidden, inputs, mask)
-    logprobs = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
-    logprobs[mask] = token_logprobs(states, head, inputs["completion_ids"][mask], temperature).logprobs
-    ids = torch.tensor(stop_ids, device=mask.device)
-    return logprobs, log_mass(_predicting_states(hidden, inputs, stop_mask), head, ids, temperature)
+    states = supervised_states(model, inputs, inputs["completion_mask"])
+    return _logprobs_with_stop_mass(states, inputs, stop_mask, stop_ids, temperature)
 
 
 def student_logprobs(
@@ -181,8 +177,43 @@ class StudentModel:
         """The states that predict the supervised tokens, with gradient; see :func:`supervised_states`."""
         return supervised_states(self._model, self._inputs(rollout), loss_mask.to(self._device))
 
+    def sampled_states(self, rollout: Rollout) -> "SampledStates":
+        """The states that predict every token of the completions, with gradient: for old log-probs and loss."""
+        inputs = self._inputs(rollout)
+        return SampledStates(rollout, inputs, supervised_states(self._model, inputs, inputs["completion_mask"]))
+
     def _inputs(self, rollout: Rollout) -> StudentInputs:
         return collate(rollout.prompt_ids, rollout.completion_ids, 0, self._device)  # padding is masked
+
+
+class SampledStates(NamedTuple):
+    """What one pass of the student over a rollout gives.
+
+    Attributes:
+        rollout, inputs: what it read.
+        states: those that predict every token of the completions, row by row, with gradient.
+    """
+
+    rollout: Rollout
+    inputs: StudentInputs
+    states: HiddenStates
+
+    @torch.no_grad()
+    def logprobs(
+        self, stop_positions: Sequence[int | None], stop_ids: Sequence[int], temperature: float
+    ) -> StudentLogprobs:
+        """Log-probabilities of the rollout's turns, without gradient; arguments as :meth:`StudentModel.logprobs`."""
+
+        def forward(inputs: StudentInputs, stop_mask: Tensor) -> tuple[Tensor, Tensor]:
+            return _logprobs_with_stop_mass(self.states, inputs, stop_mask, stop_ids, temperature)
+
+        every_row = [range(len(self.rollout.prompts))]
+        return student_logprobs(self.rollout, self.inputs, stop_positions, every_row, forward)
+
+    def supervised(self, loss_mask: Tensor) -> HiddenStates:
+        """The states that predict the tokens of bool [B, C] `loss_mask`, row by row: [N, H]."""
+        mask = self.inputs["completion_mask"]
+        return self.states.at(loss_mask.to(mask.device)[mask])
 
 
 def check_finite(logprobs: Sequence[np.ndarray], error: Callable[[], FindingError]) -> None:
@@ -202,6 +233,17 @@ def check_finite(logprobs: Sequence[np.ndarray], error: Callable[[], FindingErro
 def _hidden(model: Any, inputs: StudentInputs) -> Tensor:
     longest = int(inputs["attention_mask"].sum(1).max())  # a slice of a larger batch may be padded further
     return last_hidden_states(model, inputs["input_ids"][:, :longest], inputs["attention_mask"][:, :longest])
+
+
+def _logprobs_with_stop_mass(
+    states: HiddenStates, inputs: StudentInputs, stop_mask: Tensor, stop_ids: Sequence[int], temperature: float
+) -> tuple[Tensor, Tensor]:
+    """As :func:`logprobs_with_stop_mass`, from the states that predict all response tokens."""
+    mask = inputs["completion_mask"]
+    logprobs = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
+    logprobs[mask] = token_logprobs(*states, inputs["completion_ids"][mask], temperature).logprobs.float()
+    ids = torch.tensor(stop_ids, device=mask.device)
+    return logprobs, log_mass(*states.at(stop_mask[mask]), ids, temperature)
 
 
 def _predicting_states(hidden: Tensor, inputs: StudentInputs, mask: Tensor) -> Tensor:

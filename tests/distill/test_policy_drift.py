@@ -174,3 +174,30 @@ def test_old_log_probs_are_taken_at_either_temperature(models, student, completi
     models["teacher"].set_temperature(1.0)
     distiller.loss(batch, *distiller.student_states(batch))
     assert distiller.is_verified
+
+
+# ---- later steps ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "temperature"), [("dpca", 1.0), ("dpca", 0.7), ("simct", 0.7), ("gvpo", 1.0)])
+def test_a_later_step_makes_one_pass_and_is_the_same_step(models, student, completions, name, temperature):
+    passes: list[bool] = []
+    student.model.register_forward_hook(lambda module, *_: passes.append(module.training))
+    student.train()
+    models["teacher"].set_temperature(temperature if name == "dpca" else 1.0)
+    distiller = Distiller(models["tokenizer"], models["teacher"], name, student=student, temperature=temperature)
+    prompts, found = PROMPTS[:1] * 3, []
+    for expected in ([False, True], [True]):
+        passes.clear()
+        student.zero_grad()
+        loss, batch = distiller.step(prompts, lambda prompts: completions, groups=[0, 0, 0])
+        loss.backward()
+        assert passes == expected  # in evaluation mode, and the one that trains
+        found.append((loss, batch, {key: weight.grad for key, weight in student.named_parameters()}))
+    models["teacher"].set_temperature(1.0)
+    (first, before, gradient), (later, batch, again) = found
+    assert later.item() == pytest.approx(first.item(), rel=1e-5, abs=1e-6)
+    torch.testing.assert_close(batch.old_logprobs, before.old_logprobs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(batch.advantages, before.advantages, atol=1e-4, rtol=1e-5)
+    assert any(value.any() for value in gradient.values())
+    torch.testing.assert_close(again, gradient, atol=1e-5, rtol=1e-3)
