@@ -5,12 +5,12 @@ on the right. Response token k of row b stands at ``prompt_lengths[b] + k`` and 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from crossdistill.distill.rollout import Rollout
 from crossdistill.findings import FindingError, Kind, Severity, When
@@ -70,15 +70,24 @@ def collate(
     device: torch.device | str = "cpu",
 ) -> StudentInputs:
     """Prompts and responses as tensors on `device`."""
-    sequences = [torch.tensor([*p, *c]) for p, c in zip(prompt_ids, completion_ids, strict=True)]
-    completions = [torch.tensor(ids, dtype=torch.long) for ids in completion_ids]
+    sequences = [[*p, *c] for p, c in zip(prompt_ids, completion_ids, strict=True)]
+    (input_ids, attention_mask), (ids, mask) = _padded(sequences, pad_id), _padded(completion_ids, pad_id)
     return {
-        "input_ids": pad_sequence(sequences, batch_first=True, padding_value=pad_id).to(device),
-        "attention_mask": pad_sequence([torch.ones_like(s) for s in sequences], batch_first=True).to(device),
+        "input_ids": input_ids.to(device),
+        "attention_mask": attention_mask.long().to(device),
         "prompt_lengths": torch.tensor([len(ids) for ids in prompt_ids], device=device),
-        "completion_ids": pad_sequence(completions, batch_first=True, padding_value=pad_id).to(device),
-        "completion_mask": pad_sequence([torch.ones_like(c).bool() for c in completions], batch_first=True).to(device),
+        "completion_ids": ids.to(device),
+        "completion_mask": mask.to(device),
     }
+
+
+def _padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Rows of ids padded on the right, int64 [B, L], and which of them are their own, bool [B, L]."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    own = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    padded = np.full(own.shape, pad_id, dtype=np.int64)
+    padded[own] = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
+    return torch.from_numpy(padded), torch.from_numpy(own)
 
 
 def supervised_states(model: Any, inputs: StudentInputs, loss_mask: Tensor) -> HiddenStates:
