@@ -32,6 +32,7 @@ from crossdistill.runs.held_out import held_out, trained_on
 from crossdistill.runs.held_out_loss import HELD_OUT_LOSS, held_out_loss
 from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.last_step import LogLastStep
 from crossdistill.runs.logs import end_logs, keep_logs, reopen_logs
 from crossdistill.runs.meter import SFTMeter
 from crossdistill.runs.packing import check_apart, check_packing_strategy
@@ -121,6 +122,7 @@ def sft(config: SFTRunConfig, output: Path, resume: bool = False, terminal: Term
         trainer.add_callback(EvaluationBefore(trainer, folder, stop, held_out_loss))
     meter = SFTMeter(trainer, 0 if config.teacher is None else writer_of(config.teacher).forward(written))
     during = EvaluationDuring(trainer, meter, tasks, folder, stop, config)
+    trainer.add_callback(LogLastStep())
     trainer.add_callback(during)
     trainer.add_callback(stop)
     with stop:

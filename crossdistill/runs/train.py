@@ -35,6 +35,7 @@ from crossdistill.runs.header import distillation_header
 from crossdistill.runs.held_out import held_out, trained_on
 from crossdistill.runs.identity import identity
 from crossdistill.runs.interrupt import Interrupted, StopOnSignal
+from crossdistill.runs.last_step import LogLastStep
 from crossdistill.runs.logs import end_logs, keep_logs, reopen_logs
 from crossdistill.runs.meter import DistillationMeter
 from crossdistill.runs.run_file import SAMPLES_FILE, write_json
@@ -105,6 +106,7 @@ def train(
     if evaluates_before:
         trainer.add_callback(EvaluationBefore(trainer, folder, stop, teacher_gap))
     during = EvaluationDuring(trainer, DistillationMeter(trainer), tasks, folder, stop, config)
+    trainer.add_callback(LogLastStep())
     trainer.add_callback(during)
     trainer.add_callback(stop)
     try:

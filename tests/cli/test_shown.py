@@ -124,6 +124,16 @@ def test_sft_does_too(pair, data, output):
     )
 
 
+@pytest.mark.parametrize("command", ["train", "sft"])
+@pytest.mark.parametrize("strategy", ["steps", "no"])
+def test_a_run_shorter_than_the_steps_between_two_logs_shows_its_last(command, strategy, pair, data, output):
+    options = {"max_steps": 2, "logging_steps": 10, "logging_strategy": strategy, "save_strategy": "no"}
+    result = run(*arguments(command, pair, data, output, **options))
+    assert result.code == 0, result.err
+    shown = [line for line in result.out.splitlines() if re.match(r"step \d/2  loss", line)]
+    assert [line[:8] for line in shown] == (["step 2/2"] if strategy == "steps" else [])
+
+
 def test_of_a_finished_run_nothing_is_left(trained, pair, data):
     folder, _ = trained
     before = (folder / "run.json").stat().st_mtime_ns
