@@ -93,12 +93,8 @@ def possible(logprobs: Sequence[float]) -> np.ndarray:
     return np.minimum(array, 0.0).astype(np.float32)
 
 
-def realised(logprobs: Sequence[float], first: int = 0) -> np.ndarray:
+def realised(logprobs: Sequence[float]) -> np.ndarray:
     """Check log-probabilities of realised tokens, which must be finite.
-
-    Args:
-        logprobs: from the answer, in nats.
-        first: row of the first one, for the message.
 
     Returns:
         Nats, float32, at most 0.
@@ -109,7 +105,7 @@ def realised(logprobs: Sequence[float], first: int = 0) -> np.ndarray:
     array = np.asarray(logprobs, dtype=np.float64)
     bad = np.flatnonzero(~(np.isfinite(array) & (array <= ROUNDING_NATS)))
     if bad.size:
-        raise Unsound(f"the log-probability at position {first + bad[0] + 1} is {array[bad[0]]}")
+        raise Unsound(f"the log-probability at position {bad[0] + 1} is {array[bad[0]]}")
     return possible(logprobs)
 
 

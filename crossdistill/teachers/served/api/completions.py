@@ -62,8 +62,7 @@ class Completions(Dialect):
             raise Malformed(f"the answer scores {len(values)} tokens instead of {len(ids)}")
         if values[0] is not None:
             raise Malformed("the answer scores the first token, which nothing precedes")
-        numbers = [number(value, f"at position {k}") for k, value in enumerate(values[first + 1 :], first + 1)]
-        logprobs = realised(numbers, first)
+        logprobs = realised([number(value, f"at position {k + 1}") for k, value in enumerate(values[1:])])[first:]
         if top_k == 0:
             return PromptLogprobs(logprobs)
         rows = self._of_prompt(answer, "top_logprobs")

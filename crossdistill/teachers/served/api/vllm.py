@@ -27,7 +27,8 @@ class Vllm(Dialect):
     """``prompt_logprobs`` for a prompt, ``logprob_token_ids`` (of later versions) for the next token.
 
     A request with ``prompt_logprobs`` fills the server's prefix cache but never reads it; one for the next token reads
-    it, and generates a token. It gives rows for the whole prompt or for none: those that are not wanted are not parsed.
+    it, and generates a token. It gives rows for the whole prompt or for none: of those that are not wanted only the
+    tokens that were sent are checked.
 
     Args:
         vocab_size: number of ids that an answer may contain.
@@ -55,9 +56,12 @@ class Vllm(Dialect):
             raise Malformed(f"the answer scores {len(rows)} tokens instead of {len(ids)}")
         if rows[0] is not None:
             raise Malformed("the answer scores the first token, which nothing precedes")
+        prompt = zip(rows[1 : first + 1], ids[1 : first + 1], strict=True)
+        values = [self._of_token(*pair, k) for k, pair in enumerate(prompt, 1)]
         entries = [self._entries(row, k) for k, row in enumerate(rows[first + 1 :], first + 1)]
         pairs = zip(entries, ids[first + 1 :], strict=True)
-        logprobs = realised([_realised(*pair, k) for k, pair in enumerate(pairs, first + 1)], first)
+        values += [_realised(*pair, k) for k, pair in enumerate(pairs, first + 1)]
+        logprobs = realised(values)[first:]
         if top_k == 0:
             return PromptLogprobs(logprobs)
         tops = [_top(row, top_k, k) for k, row in enumerate(entries, first + 1)]
@@ -84,6 +88,13 @@ class Vllm(Dialect):
     def read_next(self, answer: Any, wanted: Sequence[int]) -> np.ndarray:
         row = field(answer, "choices", 0, "logprobs", "top_logprobs", 0)
         return possible([number(field(row, f"{ID_PREFIX}{k}"), f"of token {k}") for k in wanted])
+
+    def _of_token(self, row: Any, token_id: int, position: int) -> float:
+        """The log-probability of the token that was sent, without reading the others of its row."""
+        entry = row.get(str(token_id)) if isinstance(row, dict) else None
+        if entry is None:  # another form, or another token
+            return _realised(self._entries(row, position), token_id, position)
+        return number(field(entry, "logprob"), f"at position {position}")
 
     def _entries(self, row: Any, position: int) -> dict[int, float]:
         """id -> log-probability at one position. A batch has hundreds of thousands: the usual form is read faster."""

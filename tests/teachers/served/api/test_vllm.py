@@ -65,12 +65,21 @@ def test_rows_of_the_prompt_are_not_parsed_if_they_are_not_wanted(top_k):
     first = {"4": entry(-3.0, 9), "10": entry(-1.0, 1), "11": entry(-2.0, 2)}
     last = {"5": entry(-1.75, 2), "12": entry(-0.5, 1)}
     whole = DIALECT.read(answer(first, last), IDS, top_k).rows_from(1)
-    read = DIALECT.read_from(answer({"what": "ever"}, last), IDS, top_k, 1)
+    unread = {"4": entry(-3.0), "what": "ever"}
+    read = DIALECT.read_from(answer(unread, last), IDS, top_k, 1)
     assert DIALECT.body_from(IDS, top_k, 1) == DIALECT.body(IDS, top_k)
     for ours, theirs in zip(read, whole, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    for row, error, message in (
+        ({"4": entry(3.0)}, Unsound, "at position 1 is 3"),
+        ({"4": "?"}, Malformed, "has no logprob"),
+        ({"3": entry(-3.0)}, Malformed, "does not score token 4, which was sent at position 1"),
+        (None, Malformed, "position 1"),
+    ):
+        with pytest.raises(error, match=message):
+            DIALECT.read_from(answer(row, last), IDS, top_k, 1)
     with pytest.raises(Unsound, match="at position 2 is 3"):
-        DIALECT.read_from(answer({"what": "ever"}, {"5": entry(3.0)}), IDS, 0, 1)
+        DIALECT.read_from(answer(unread, {"5": entry(3.0)}), IDS, 0, 1)
     with pytest.raises(Malformed, match="instead of 3"):
         DIALECT.read_from(answer(last), IDS, top_k, 1)
 
