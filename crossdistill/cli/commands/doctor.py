@@ -98,12 +98,12 @@ def command(
         raise InputError("give a student and a teacher, or neither.")
     if student is None and (student_template_kwargs is not None or teacher_template_kwargs is not None):
         raise InputError("keyword arguments of templates are about a pair: give a student and a teacher.")
-    asked = _Server(server, teacher_tokenizer, teacher_model, compare_with, [] if run else overrides)
-    asked.check()
     if run is not None and (server is not None or student is not None):
         raise InputError("--run is a question of its own: ask about a pair or a teacher's server in another call.")
     if run is None and launch is not None:
         raise InputError("a launch is told together with what it runs: give the run file with --run.")
+    asked = _Server(server, teacher_tokenizer, teacher_model, compare_with, [] if run else overrides)
+    asked.check()
     if run is not None:
         _print_run(console, run, launch, overrides, prompt_tokens)
         return
