@@ -16,7 +16,7 @@ TRANSFORMERS ?=
 UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser and not harness
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long bench-gpu bench-check test-server test-verl test-browser screenshots test-harness arena-real arena-gpu teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
+.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long bench-step bench-gpu bench-check test-server test-verl test-browser screenshots test-harness arena-real arena-gpu teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
@@ -104,6 +104,9 @@ bench-scale: $(VENV)/.engines
 
 bench-long: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.long_responses --output benchmarks/results/long_responses_cpu.json
+
+bench-step: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.step_parts --steps 12 --output benchmarks/results/step_parts_cpu.json
 
 # the kernels that are measured beside ours; without them the rest is measured
 $(VENV)/.gpu-benchmark: $(VENV)/.ready

@@ -36,6 +36,7 @@ from crossdistill.teachers import Teacher
 from crossdistill.teachers.generation_defaults import defaults_set_aside
 from crossdistill.teachers.writing import check_one_each
 from crossdistill.train.redirection import Redirection
+from crossdistill.train.rollout_portions import ON_ACCELERATOR, ON_CPU, rollout_portions
 from crossdistill.train.stream import NUMBER, ROW
 from crossdistill.train.vllm.engine import engine_for_trl
 
@@ -162,6 +163,31 @@ class GenerationTrainer(DistillationTrainer):
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, has_tool_images: bool = False
     ) -> Any:
+        if self.use_vllm:
+            return self._sampled_at_once(prompt_ids, images, multimodal_fields, has_tool_images)
+        completion_ids: list[list[int]] = [[] for _ in prompt_ids]
+        for rows in self._rollout_portions([len(ids) for ids in prompt_ids]):
+            own = [prompt_ids[row] for row in rows]
+            for row, ids in zip(
+                rows, self._sampled_at_once(own, images, multimodal_fields, has_tool_images), strict=True
+            ):
+                completion_ids[row] = ids
+        return completion_ids
+
+    def _rollout_portions(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Rows that ``generate`` samples at once; as many portions on all processes that share weights."""
+        saved = self.args.min_padding_saved
+        if saved is None:
+            saved = ON_CPU if self.accelerator.device.type == "cpu" else ON_ACCELERATOR
+        min_saved = saved * self.args.max_completion_length
+        portions = rollout_portions(lengths, min_saved)
+        if (self.is_fsdp_enabled or self.is_deepspeed_enabled) and not self.tools:
+            counts = self.accelerator.gather(torch.tensor([len(portions)], device=self.accelerator.device))
+            portions = rollout_portions(lengths, min_saved, max_portions=int(counts.min()))
+        return portions
+
+    def _sampled_at_once(self, prompt_ids: Any, *others: Any) -> Any:
+        """A response to each prompt; the log-probabilities that the engine tells are kept."""
         student = self.accelerator.unwrap_model(self.model)
         sampled = self._watch_of(student)
         with (
@@ -170,7 +196,7 @@ class GenerationTrainer(DistillationTrainer):
             contiguous_head_input(student),
             sampled or nullcontext(),
         ):
-            completion_ids = super()._generate_single_turn(prompt_ids, images, multimodal_fields, has_tool_images)
+            completion_ids = super()._generate_single_turn(prompt_ids, *others)
         check_one_each(len(prompt_ids), len(completion_ids))
         if self.use_vllm:
             tokens = self.vllm_generation.take()
