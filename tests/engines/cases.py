@@ -23,6 +23,7 @@ def students(untied: str) -> list[Case]:
         Case("recomputed", "bpm", options={"activation_checkpointing": True}),
         Case("clipped", options={"max_grad_norm": 0.01}),
         Case("micro-batches", "bpm", options={"micro_batch_tokens": 60}),
+        Case("portions", options={"min_padding_saved": 0.0}),
         Case("half-dropped", options={"low_coverage": "ignore"}, fault="half_dropped"),
     ]
 

@@ -37,6 +37,7 @@ _WHY = {
     "reward": "the place of its rewards holds the teacher's advantages",
     "on_policy_share": "verl's responses are always the student's own samples",
     "off_policy": "verl's responses are always the student's own samples",
+    "min_padding_saved": "its sampler pads no prompts",
     "rollout_parts": "a response is scored as soon as it is sampled, whatever this says",
     "logging_steps": "verl logs each step",
     "optim": "verl trains with AdamW",
