@@ -1,7 +1,8 @@
 """Peak memory of passes over two responses of different length: padded together, and in micro-batches.
 
 ``python -m benchmarks.long_responses --output FILE`` measures the student's scoring pass, the local teacher's pass and
-the pass that trains, with a small model of random weights. Each figure is that of a process of its own.
+the pass that trains, with a small model of random weights. Each figure is that of a process of its own. Then a response
+of up to 16,384 tokens (:mod:`benchmarks.long_step`): ``--only long`` measures this alone, and keeps the others' rows.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from benchmarks import long_step
 from benchmarks.dense.memory import peak_of
 from crossdistill.distill.rollout import Rollout
 from crossdistill.distill.student import (
@@ -118,9 +120,20 @@ def measured() -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--only", choices=("padded", "long"))
     arguments = parser.parse_args()
-    rows = measured()
-    arguments.output.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+    known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    if arguments.only != "long":
+        known["rows"] = measured()
+    known |= {"torch": torch.__version__, "long": known.get("long", [])}
+    arguments.output.write_text(json.dumps(known, indent=1) + "\n")
+    if arguments.only == "padded":
+        return
+    known["long"] = []
+    for part in long_step.PARTS:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            known["long"] += pool.apply(long_step.measured, (part,))
+        arguments.output.write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

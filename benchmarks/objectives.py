@@ -84,11 +84,12 @@ def run_one(way: str, size: Size, setting: Setting, most_seconds: float) -> dict
     return result | {"load_before": load, "load_after": os.getloadavg()[0]}
 
 
-def ways_at(size: Size, objectives: Sequence[str], naive: Sequence[str]) -> list[str]:
+def ways_at(size: Size, objectives: Sequence[str], naive: Sequence[str], gold: bool = True) -> list[str]:
     """The ways that are measured at a size: the floor, our objectives, the naive forms, GOLD."""
     one_vocabulary = size.student_vocab == size.teacher_vocab
     fitting = [name for name in objectives if one_vocabulary or name not in SAME_VOCABULARY]
-    return [FLOOR, *fitting, *(NAIVE + name for name in fitting if name in naive), GOLD_HYBRID, GOLD_PLAIN]
+    others = (GOLD_HYBRID, GOLD_PLAIN) if gold else ()
+    return [FLOOR, *fitting, *(NAIVE + name for name in fitting if name in naive), *others]
 
 
 def show(size: Size, ways: dict[str, Any], ratios: dict[str, Any]) -> Table:
@@ -138,6 +139,7 @@ def main(
     ] = None,
     student: Annotated[str, typer.Option(help="Folder of a real tokenizer; --sizes then has its vocabulary.")] = "",
     teacher: Annotated[str, typer.Option(help="Folder of the teacher's; give both or none.")] = "",
+    gold: Annotated[bool, typer.Option(help="Measure TRL's GOLD too.")] = True,
     output: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
 ) -> None:
     """Measure the dense objectives."""
@@ -149,7 +151,7 @@ def main(
     )
     names, cells, console = listed(objectives) or dense_objectives(), [], Console()
     for size in map(Size.parse, listed(sizes) or SIZES[device]):
-        ways = {way: run_one(way, size, setting, seconds) for way in ways_at(size, names, listed(naive))}
+        ways = {way: run_one(way, size, setting, seconds) for way in ways_at(size, names, listed(naive), gold)}
         ratios = compared(ways, size, dtype)
         cells.append({"size": str(size), "ways": ways, "compared": ratios})
         console.print(show(size, ways, ratios))

@@ -26,6 +26,12 @@ def seconds_of(result: Result) -> dict[str, Any] | None:
     return None
 
 
+def busy_seconds(result: Result) -> float:
+    """Seconds of the cores on a CPU, which others that are at work there lengthen less than those on the clock."""
+    on_cpu = "cores" in result["machine"]["device"]
+    return float(min(result["core_seconds_of_each"]) if on_cpu else result["seconds"])
+
+
 def compared(ways: Mapping[str, Result], size: Size, dtype: str) -> dict[str, dict[str, Any]]:
     """Per objective of ours with figures: the others' time and memory over it, and its share of the floor's rate."""
     ours = {way: result for way, result in ways.items() if _is_ours(way) and result["status"] == "ok"}
@@ -47,9 +53,9 @@ def _compared(way: str, result: Result, ways: Mapping[str, Result], size: Size, 
             line[other] |= {"time": seconds["seconds"] / result["seconds"], "time_is": seconds["is"]}
     floor = ways.get(FLOOR)
     if floor is not None and floor["status"] == "ok":
-        rate = floor["product_flop"] / floor["seconds"]
-        line["seconds_over_all_products"] = result["seconds"] / floor["seconds"]
-        line["share_of_bare_rate"] = result["product_flop"] / result["seconds"] / rate
+        own, bare = busy_seconds(result), busy_seconds(floor)
+        line["seconds_over_all_products"] = own / bare
+        line["share_of_bare_rate"] = (result["product_flop"] / own) / (floor["product_flop"] / bare)
     return line
 
 
