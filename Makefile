@@ -106,7 +106,7 @@ bench-long: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.long_responses --output benchmarks/results/long_responses_cpu.json
 
 bench-step: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.step_parts --steps 12 --output benchmarks/results/step_parts_cpu.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.steps.scoring_pass --steps 12 --output benchmarks/results/scoring_pass_cpu.json
 
 # the kernels that are measured beside ours; without them the rest is measured
 $(VENV)/.gpu-benchmark: $(VENV)/.ready

@@ -12,34 +12,19 @@ from unittest.mock import patch
 
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback
 
 from benchmarks.dense.measure import synchronise
 from benchmarks.gpu.installed import VLLM
 from benchmarks.gpu.pair import Pair, saved_pair
 from benchmarks.gpu.plan import Steps
 from benchmarks.steps.parts import BACKWARD, FORWARD, HEAD, OPTIMIZER, SAMPLING, SCORING, TEACHER, watched
+from benchmarks.steps.step_seconds import StepSeconds
 from benchmarks.steps.stopwatch import REST, Stopwatch
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 
 PARTS = (SAMPLING, TEACHER, SCORING, FORWARD, HEAD, BACKWARD, OPTIMIZER, REST)
 WARM_UP = 1
 """Steps that do not count."""
-
-
-class StepSeconds(TrainerCallback):
-    """Keeps the seconds of each step's parts.
-
-    Attributes:
-        steps: a dictionary for each step so far.
-    """
-
-    def __init__(self, watch: Stopwatch):
-        self._watch = watch
-        self.steps: list[dict[str, float]] = []
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.steps.append(self._watch.take())
 
 
 def clock(device: str) -> Callable[[], float]:

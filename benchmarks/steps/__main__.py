@@ -20,29 +20,14 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from transformers import TrainerCallback
 
 from benchmarks.steps.parts import watched
+from benchmarks.steps.step_seconds import StepSeconds
 from benchmarks.steps.stopwatch import Stopwatch
 from benchmarks.steps.trainers import Case, made
 from crossdistill.demo.run import asset
 from crossdistill.report.versions import versions
 from crossdistill.runs.run_file import write_json
-
-
-class _Steps(TrainerCallback):
-    """Keeps the seconds of each step's parts."""
-
-    def __init__(self, watch: Stopwatch):
-        self._watch = watch
-        self.steps: list[dict[str, float]] = []
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        if not self.steps:
-            self._watch.take()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.steps.append(self._watch.take())
 
 
 def steps_of(method: str, case: Case, clock: Callable[[], float]) -> list[dict[str, float]]:
@@ -56,7 +41,7 @@ def steps_of(method: str, case: Case, clock: Callable[[], float]) -> list[dict[s
     with tempfile.TemporaryDirectory() as folder:
         trainer, student, teacher = made(method, case, Path(folder))
         watch = Stopwatch(clock)
-        steps = _Steps(watch)
+        steps = StepSeconds(watch)
         trainer.add_callback(steps)
         whole = _whole_responses(type(student).generate, case.new_tokens)
         with patch.object(type(student), "generate", whole), watched(watch, trainer, student, teacher):

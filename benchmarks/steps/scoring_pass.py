@@ -1,8 +1,8 @@
 """Parts of a dpca step with a local teacher, with a scoring pass of the student and without one.
 
-``python -m benchmarks.step_parts --output FILE`` trains the demo's student twice over the same rollouts: once old
-log-probs come from a pass over the finished rollout, as they do if ``generate`` cannot be watched, and once from the
-sampling itself. Steps alternate in one process, so that their ratio holds on a busy machine too.
+``python -m benchmarks.steps.scoring_pass --output FILE`` trains the demo's student twice over the same rollouts: once
+old log-probs come from a pass over the finished rollout, as they do if ``generate`` cannot be watched, and once from
+the sampling itself. Steps alternate in one process, so that their ratio holds on a busy machine too.
 """
 
 import argparse
