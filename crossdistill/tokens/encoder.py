@@ -38,7 +38,8 @@ class Encoder:
     def __call__(self, data: bytes) -> Encoding:
         spans = [match.span() for match in self._unencodable_run.finditer(data)] if self._unencodable_run else []
         if not spans:
-            return self._encode_encodable(data)[1]
+            encoding = self._encode_encodable(data)[1]
+            return encoding._replace(unencodable_spans=_merge_touching(encoding.unencodable_spans))
         parts, start = [], 0
         for span_start, span_end in [*spans, (len(data), len(data))]:
             parts += [self._encode_encodable(data[start:span_start]), _unencodable(span_end - span_start)]

@@ -1,7 +1,6 @@
 """The matrices of a case that oracles read, and the comparison of a loss with its oracle."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from crossdistill.objectives import VocabPair
 from crossdistill.objectives.shared.shared_entries import candidates
-from crossdistill.ops import LMHead, tiled_sum
+from crossdistill.ops import LMHead
 from tests.objectives.cases import Case
 from tests.oracles.candidates import Names, shared_names
 
@@ -131,4 +130,4 @@ def assert_survives(case: Case) -> None:
 
 def tiles_of(monkeypatch: Any, elements: int) -> None:
     """Compute divergences over shared candidates in tiles of this many logits."""
-    monkeypatch.setattr(candidates, "tiled_sum", partial(tiled_sum, tile_elements=elements))
+    monkeypatch.setattr(candidates, "TILE_ELEMENTS", elements)

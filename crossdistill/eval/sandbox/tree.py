@@ -1,6 +1,7 @@
 """A process with all its descendants."""
 
 import contextlib
+import threading
 from typing import Any
 
 from crossdistill.eval.sandbox.limits import Limits
@@ -9,7 +10,7 @@ from crossdistill.eval.sandbox.limits import Limits
 class Tree:
     """What a process and its descendants use, and their end.
 
-    A process that left the tree stays known if it was seen before.
+    A process that left the tree stays known if it was seen before. Threads may share it.
     """
 
     def __init__(self, pid: int) -> None:
@@ -20,6 +21,7 @@ class Tree:
         with contextlib.suppress(psutil.NoSuchProcess):
             self._seen.add(psutil.Process(pid))
         self._root = pid
+        self._lock = threading.Lock()
 
     def exceeded(self, limits: Limits) -> str | None:
         """The name of a limit that they are beyond together, or None."""
@@ -43,11 +45,12 @@ class Tree:
                 process.kill()
 
     def _members(self) -> list[Any]:
-        self._seen = {process for process in self._seen if process.is_running()}
-        for process in tuple(self._seen):
-            with contextlib.suppress(self._psutil.NoSuchProcess, self._psutil.AccessDenied):
-                self._seen.update(process.children(recursive=True))
-        return sorted(self._seen, key=lambda process: process.pid != self._root)  # the root first: it ends the others
+        with self._lock:
+            self._seen = {process for process in self._seen if process.is_running()}
+            for process in tuple(self._seen):
+                with contextlib.suppress(self._psutil.NoSuchProcess, self._psutil.AccessDenied):
+                    self._seen.update(process.children(recursive=True))
+            return sorted(self._seen, key=lambda process: process.pid != self._root)  # the root first: it ends others
 
 
 _OVERHEAD = 3

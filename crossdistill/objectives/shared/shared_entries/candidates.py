@@ -176,7 +176,8 @@ def tiled_rows(
         return Share(row_loss(student_logits, teacher_logits, *rest[:-1]))
 
     tile = TILE_ELEMENTS if student.hidden.device.type == "cpu" else _TILE_ELEMENTS_ELSEWHERE
-    return tiled_sum(share, student.hidden, ours.head, teacher.hidden, theirs.head, units or (), tile)
+    states = student.hidden, ours.head, teacher.hidden, theirs.head
+    return tiled_sum(share, *states, units or (), tile_elements=tile)
 
 
 def by_autograd(divergence: Divergence, ours: SharedHead, theirs: SharedHead) -> RowLoss:
