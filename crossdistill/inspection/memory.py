@@ -17,8 +17,11 @@ from crossdistill.inspection.activations import Activations
 from crossdistill.inspection.model_size import ModelSize
 from crossdistill.ops.logprobs import TILE_ELEMENTS
 
-TILES = 3
-"""Tiles of float32 logits at once: logits, probabilities and a gradient."""
+TILES = 2
+"""Tiles of float32 logits at once on a GPU: logits, and probabilities or a gradient. A CPU holds one, because it works
+on pieces of a tile (:mod:`crossdistill.ops.pieces`)."""
+STEP_OF_LOGITS = 3
+"""Likewise while responses are sampled: logits, the filtered ones, and log-probabilities."""
 _ZERO_BUCKET = 500_000_000  # elements: DeepSpeed's reduce_bucket_size
 _ZERO_LIVE = 1_000_000_000  # elements: DeepSpeed's stage3_max_live_parameters
 
@@ -198,7 +201,7 @@ def _sampling(setting: Setting, student: ModelSize) -> Iterator[Part]:
     if setting.samples_here:
         cache = setting.rows * setting.length * student.cached * setting.compute_bytes
         yield Part(Phase.SAMPLING, "cache of keys and values", cache)
-        yield Part(Phase.SAMPLING, "logits of the next token", TILES * 4 * setting.rows * student.vocab)
+        yield Part(Phase.SAMPLING, "logits of the next token", STEP_OF_LOGITS * 4 * setting.rows * student.vocab)
 
 
 def _passes(setting: Setting, student: ModelSize, kept: Activations | None) -> Iterator[Part]:

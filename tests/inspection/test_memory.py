@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config, Qwen3Mo
 
 from benchmarks.dense.memory import peak_of
 from crossdistill.distill.student import collate, supervised_states
+from crossdistill.inspection import memory
 from crossdistill.inspection.activations import activations
 from crossdistill.inspection.memory import Engine, Part, Phase, Setting, estimate, peaks
 from crossdistill.inspection.model_size import ModelSize
@@ -144,6 +145,7 @@ def test_a_measured_peak(is_checkpointed):
 
 def _estimated_and_measured(is_checkpointed):
     torch.set_num_threads(1)
+    memory.TILES = 1  # of a CPU; this process ends with the measurement
     config = LlamaConfig(
         vocab_size=8000,
         hidden_size=256,

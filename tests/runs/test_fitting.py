@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 from benchmarks.dense.memory import peak_of
 from crossdistill.distill.student import collate, supervised_states
 from crossdistill.errors import InputError
+from crossdistill.inspection import memory
 from crossdistill.inspection.memory import Engine, peaks
 from crossdistill.inspection.model_size import ModelSize
 from crossdistill.ops import token_logprobs
@@ -159,6 +160,7 @@ def test_the_measured_peak_of_a_run(is_lora, monkeypatch):
 
 def _estimated_and_measured(is_lora):
     torch.set_num_threads(1)
+    memory.TILES = 1  # of a CPU; this process ends with the measurement
     config = LlamaConfig(
         **{"vocab_size": 8000, "hidden_size": 384, "intermediate_size": 1152, "num_hidden_layers": 8},
         **{"num_attention_heads": 6, "num_key_value_heads": 2, "architectures": ["LlamaForCausalLM"]},

@@ -259,7 +259,8 @@ def test_a_healthy_run_is_told_nothing(pair, output, options):
     assert [step["policy_drift"] < 0.01 for step in trainer.steps if "policy_drift" in step] == [True, True]
     assert "policy_drift" not in trainer.steps[1]  # the second step on a rollout leaves ratio 1
     assert not trainer.watchdog.warnings
-    assert {finding.kind.name for finding in trainer.findings.findings} <= {"control_token_sampled"}  # by chance
+    by_chance = {"control_token_sampled", "slow_bfloat16"}  # of the sampling, and of the machine
+    assert {finding.kind.name for finding in trainer.findings.findings} <= by_chance
 
 
 def test_the_check_draws_no_random_numbers(pair, output, monkeypatch):
