@@ -13,15 +13,17 @@ DEMO_OUTPUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 CORE_VENV ?= .venv-core
 TRANSFORMERS ?=
 # what needs a download, a server of vLLM's or many minutes has a command of its own
-UNAIDED := not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser and not harness
+UNAIDED := not long and not real_models and not matrix and not load and not server and not verl and not architectures and not engines and not browser and not harness
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-.PHONY: help demo test test-slow test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long bench-step bench-gpu bench-check test-server test-verl test-browser screenshots test-harness arena-real arena-gpu teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
+.PHONY: help demo test test-slow test-random test-long test-all test-core test-real test-matrix test-architectures test-load test-engines bench-scale bench-long bench-step bench-gpu bench-check test-server test-verl test-browser screenshots test-harness arena-real arena-gpu teacher fuzz tokenizers check format docs real-models demo-models arena-models clean
 
 help:
 	@echo "make demo         watch a tiny student improve under a teacher with another tokenizer (a few minutes)"
-	@echo "make test         lint, types and the fast tests (about six minutes)"
-	@echo "make test-slow    the slow tests, and the random ones at full depth (about ten minutes)"
+	@echo "make test         lint, types and the fast tests (four to fourteen minutes)"
+	@echo "make test-slow    the slow tests (about ten minutes)"
+	@echo "make test-random  the random tests at full depth"
+	@echo "make test-long    the few that take a minute or more each"
 	@echo "make test-all     every test that needs no download, with coverage"
 	@echo "make test-core    the tests of the core without its extras (TRANSFORMERS=\"<5.11\": on another release)"
 	@echo "make check        lint, format and types alone"
@@ -62,12 +64,19 @@ demo: $(VENV)/.ready
 test: check
 	HYPOTHESIS_PROFILE=fast $(PYTEST) --dist worksteal -m "not slow and $(UNAIDED)"
 
-# what `make test` leaves out, and random cases in larger number
+# what `make test` leaves out
 test-slow: check
-	HYPOTHESIS_PROFILE=full $(PYTEST) --dist worksteal -m "(slow or hypothesis) and $(UNAIDED)"
+	HYPOTHESIS_PROFILE=fast $(PYTEST) --dist worksteal -m "slow and $(UNAIDED)"
+
+# random cases in larger number
+test-random: check
+	HYPOTHESIS_PROFILE=full $(PYTEST) --dist worksteal -m "hypothesis and $(UNAIDED)"
+
+test-long: check
+	$(PYTEST) --dist worksteal -m long
 
 test-all: check
-	HYPOTHESIS_PROFILE=full $(PYTEST) --dist loadfile -m "$(UNAIDED)" --cov --cov-report=term:skip-covered
+	HYPOTHESIS_PROFILE=full $(PYTEST) --dist loadfile -m "long or ($(UNAIDED))" --cov --cov-report=term:skip-covered
 
 # an environment of its own, made anew each time, with the core and no extra
 test-core:

@@ -87,6 +87,7 @@ def check_types(wheel: zipfile.ZipFile, folder: Path, program: str) -> subproces
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=env)
 
 
+@pytest.mark.long
 def test_a_users_program_is_checked_against_its_types(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     checked = check_types(wheel, tmp_path, PROGRAM)
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -20,6 +20,7 @@ DPCA = Cell("demo", "dpca", "test", 1e-3, 0)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_arena_goes_to_its_end_and_goes_on_where_it_stopped(tmp_path):
     arena, output, lines = (
         read(tmp_path, "rates=[1e-3]", "seeds=[0]", "tasks.sums.examples=examples.jsonl"),

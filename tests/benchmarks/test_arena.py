@@ -185,6 +185,7 @@ def test_the_students_are_those_of_the_pairs():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_small_build_runs_and_repeats_itself(tmp_path):
     for folder in ("first", "second"):
         root = tmp_path / folder
