@@ -23,7 +23,7 @@ help:
 	@echo "make test         lint, types and the fast tests (four to fourteen minutes)"
 	@echo "make test-slow    the slow tests (about ten minutes)"
 	@echo "make test-random  the random tests at full depth"
-	@echo "make test-long    the few that take a minute or more each"
+	@echo "make test-long    those that take half a minute or more, several processes among them"
 	@echo "make test-all     every test that needs no download, with coverage"
 	@echo "make test-core    the tests of the core without its extras (TRANSFORMERS=\"<5.11\": on another release)"
 	@echo "make check        lint, format and types alone"

@@ -9,7 +9,7 @@ from tests.engines.case import Case
 from tests.engines.compare import difference
 from tests.engines.launch import launch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_cut_or_whole_is_the_same_step(tmp_path):

@@ -32,11 +32,13 @@ def test_accelerate_reads_it(name):
     assert recipe.fsdp_config.get("fsdp_version") == (2 if name == "fsdp2" else None)
 
 
+@pytest.mark.slow
 def test_a_head_that_fsdp2_shards_by_itself_has_the_gradient_of_one_process(untied, tmp_path):
     assert_equal([Case("head", "bpm", student=untied, environment=cases.FSDP["head-by-itself"])], tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_fsdp2_computes_what_one_process_does(tmp_path):
     """An objective of each class, and an adapter."""
     assert_equal([Case("dpca"), Case("bld", "bld", options=cases.SMALL_RATE), Case("lora", "bpm", lora=True)], tmp_path)

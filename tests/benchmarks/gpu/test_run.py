@@ -40,6 +40,7 @@ def figures(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_all_parts_are_measured_once(tmp_path, monkeypatch, capsys):
     assert bench(tmp_path) == 0
     found = figures(tmp_path)

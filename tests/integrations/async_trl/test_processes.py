@@ -11,7 +11,7 @@ import torch
 from tests.models import save_pair
 
 ROOT = Path(__file__).parents[3]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def run(folder: Path, count: int, *kind: str) -> subprocess.CompletedProcess[str]:
