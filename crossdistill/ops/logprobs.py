@@ -11,7 +11,7 @@ from torch import Tensor
 
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.pieces import TILE_ELEMENTS, LogitTiles, autocast_now, logit_pieces, pieces, tiles
-from crossdistill.ops.products import add_bias_gradient, add_weight_gradient, hidden_gradient
+from crossdistill.ops.products import add_gradients
 
 
 class TopLogprobs(NamedTuple):
@@ -154,12 +154,7 @@ class _TokenLogprobs(torch.autograd.Function):
                 logits = raw[piece.start - tile.start : piece.stop - tile.start]
                 grad = _grad_raw_logits(head, head.finish(logits), ids[piece], grad_logprobs[piece], ctx.temperature)
                 logits.copy_(grad)
-            if grad_hidden is not None:
-                grad_hidden[tile] = hidden_gradient(head, raw).to(hidden.dtype)
-            if grad_weight is not None:
-                add_weight_gradient(grad_weight, head, raw, hidden[tile])
-            if grad_bias is not None:
-                add_bias_gradient(grad_bias, head, raw)
+            add_gradients((grad_hidden, grad_weight, grad_bias), head, raw, hidden, tile)
         return (
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),

@@ -4,7 +4,7 @@ Shapes: N positions, H hidden size, V logits of the head. A head of some tokens 
 which are copied a block at a time: a copy of them all can be larger than everything else that a loss holds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -97,6 +97,25 @@ def add_bias_gradient(total: Tensor, head: LMHead, grad_raw: Tensor) -> None:
         total += own
     else:
         total.index_add_(0, head.ids, own)
+
+
+def add_gradients(totals: Sequence[Tensor | None], head: LMHead, grad_raw: Tensor, hidden: Tensor, rows: slice) -> None:
+    """Add the gradients of a tile.
+
+    Args:
+        totals: of all states, of the whole weight and of the whole bias; None for one that is not wanted.
+        head: the head.
+        grad_raw: of :meth:`LMHead.raw` of these rows.
+        hidden: all states.
+        rows: of the tile.
+    """
+    of_hidden, of_weight, of_bias = totals
+    if of_hidden is not None:
+        of_hidden[rows] = hidden_gradient(head, grad_raw).to(of_hidden.dtype)
+    if of_weight is not None:
+        add_weight_gradient(of_weight, head, grad_raw, hidden[rows])
+    if of_bias is not None:
+        add_bias_gradient(of_bias, head, grad_raw)
 
 
 def _block_rows(weight: Tensor) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.pieces import TILE_ELEMENTS, LogitTiles, pieces, tiles
-from crossdistill.ops.products import add_bias_gradient, add_weight_gradient, hidden_gradient
+from crossdistill.ops.products import add_gradients
 
 _LARGE = 2**20  # numbers of a gradient of which there are not two at once
 
@@ -139,7 +139,7 @@ class _TiledSum(torch.autograd.Function):
                 if any(wanted):
                     _differentiate(loss, leaf, given, grads[3:], piece)
             if any(wanted):
-                _accumulate(grads, head, raw, hidden, part)
+                add_gradients(grads[:3], head, raw, hidden, part)
         ctx.save_for_backward(*(grad for grad in grads if grad is not None))
         ctx.present = [grad is not None for grad in grads]
         ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden, weight, bias, *rows)]
@@ -182,14 +182,3 @@ def _differentiate(
     raw.detach().copy_(grad_raw)
     for total, grad in zip((total for total in grad_rows if total is not None), found, strict=True):
         total[piece] = grad.to(total.dtype)
-
-
-def _accumulate(grads: Sequence[Tensor | None], head: LMHead, grad_raw: Tensor, hidden: Tensor, part: slice) -> None:
-    """Add the gradients of a tile of states, weight and bias."""
-    grad_hidden, grad_weight, grad_bias, *_ = grads
-    if grad_hidden is not None:
-        grad_hidden[part] = hidden_gradient(head, grad_raw).to(grad_hidden.dtype)
-    if grad_weight is not None:
-        add_weight_gradient(grad_weight, head, grad_raw, hidden[part])
-    if grad_bias is not None:
-        add_bias_gradient(grad_bias, head, grad_raw)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.pieces import TILE_ELEMENTS, LogitTiles, autocast_now, logit_pieces, pieces, tiles
-from crossdistill.ops.products import add_bias_gradient, add_weight_gradient, hidden_gradient
+from crossdistill.ops.products import add_gradients
 
 ValueFunction = Callable[[Tensor, slice], Tensor]
 """(logits float32 [R, V], which rows) -> [R, J]; differentiable by autograd."""
@@ -88,12 +88,7 @@ class _TiledValues(torch.autograd.Function):
                 with torch.enable_grad():
                     found = ctx.function(head.finish(leaf), piece)
                 own.copy_(torch.autograd.grad(found, leaf, grad_values[piece].to(found))[0])
-            if grad_hidden is not None:
-                grad_hidden[tile] = hidden_gradient(head, raw).to(hidden.dtype)
-            if grad_weight is not None:
-                add_weight_gradient(grad_weight, head, raw, hidden[tile])
-            if grad_bias is not None:
-                add_bias_gradient(grad_bias, head, raw)
+            add_gradients((grad_hidden, grad_weight, grad_bias), head, raw, hidden, tile)
         return (
             *(None,) * 4,
             grad_hidden,
