@@ -17,4 +17,13 @@ def leave_processes() -> None:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         gc.collect()
+        _forget_groups_of_meshes()
         distributed.destroy_process_group()
+
+
+def _forget_groups_of_meshes() -> None:
+    """Take their groups from device meshes, which DTensor keeps in caches of its own after the model is gone."""
+    from torch.distributed.device_mesh import DeviceMesh
+
+    for mesh in [one for one in gc.get_objects() if issubclass(type(one), DeviceMesh)]:
+        vars(mesh).get("_pg_registry", {}).clear()
