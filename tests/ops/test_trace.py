@@ -77,6 +77,20 @@ def test_the_first_layer_that_overflows_is_named_with_its_dtype():
     assert first_weight_not_finite(model) is None
 
 
+@pytest.mark.parametrize(("dtype", "largest"), [(torch.float16, 6e4), (torch.bfloat16, 3e38), (torch.float32, 3e38)])
+def test_finite_weights_whose_sum_overflows_are_finite(dtype, largest):
+    model = torch.nn.Linear(64, 64, dtype=dtype)
+    torch.nn.init.constant_(model.weight, largest)
+    assert not model.weight.sum().isfinite()
+    assert first_weight_not_finite(model) is None
+    with torch.no_grad():
+        model.bias[:2] = torch.tensor([torch.inf, -torch.inf])
+    assert first_weight_not_finite(model) == ("bias", dtype)
+    with torch.no_grad():
+        model.weight[3, 3] = torch.nan
+    assert first_weight_not_finite(model) == ("weight", dtype)
+
+
 def test_each_module_keeps_its_own_mode():
     model = tiny_models.build("llama").train()
     model.model.norm.eval()
