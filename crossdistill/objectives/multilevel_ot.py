@@ -10,9 +10,10 @@ keeps the first k = `ranks` (fewer in smaller vocabularies).
           P = exp(-C / sinkhorn_entropy), its rows and then its columns brought to sum 1, `iterations` times
     L   = HAD + log_weight * SL + sequence_weight * SD
 
-c and d run over the same window of the response; windows have the same number of chunks, at most `window`. At student
-== teacher HAD is 0; SL is the cross-entropy of the kept entries with themselves and SD the cost of the entropic plan,
-both above 0, so L has no fixed value there, and its gradient is not 0. Signal: DENSE. No chunks: 0.
+c and d run over the same window of the response; windows have the same number of chunks, at most `window`.
+Probabilities below e^-100 (`FLOOR_NATS`) count as e^-100, without a gradient. At student == teacher HAD is 0; SL is the
+cross-entropy of the kept entries with themselves and SD the cost of the entropic plan, both above 0, so L has no fixed
+value there, and its gradient is not 0. Signal: DENSE. No chunks: 0.
 """
 
 from dataclasses import dataclass
@@ -106,7 +107,8 @@ class MultiLevelOT(Objective):
     @torch.no_grad()
     def _ranked_teacher(self, states: HiddenStates, ranks: int) -> Tensor:
         """log of t_i(c) in one response: [c, k], constant."""
-        return _log_probs_of_kept(states, _top_of_sum(states, ranks, self.temperature), self.temperature)
+        top = _top_of_sum(states, ranks, self.temperature)
+        return _log_probs_of_kept(states, top, self.temperature).clamp(min=FLOOR_NATS)
 
     def _ranked_student(self, states: HiddenStates, responses: list[slice], ranks: int) -> Tensor:
         """log of s_i(c) in all responses: [C, k], differentiable."""
@@ -195,6 +197,6 @@ def _top_of_sum(states: HiddenStates, ranks: int, temperature: float) -> _Top:
 
 @torch.no_grad()
 def _log_probs_of_kept(states: HiddenStates, top: _Top, temperature: float) -> Tensor:
-    """[c, k], at least FLOOR_NATS."""
+    """[c, k]; not clamped, since a clamp passes on the gradient of what lies at the floor already."""
     logits = states.head.of_ids(top.ids).logits(states.hidden.to(top.ids.device)) / temperature
-    return (logits - top.normaliser[:, None]).clamp(min=FLOOR_NATS)
+    return logits - top.normaliser[:, None]

@@ -9,9 +9,10 @@ import torch
 from crossdistill import InputError
 from crossdistill.objectives import multilevel_ot
 from crossdistill.objectives.multilevel_ot import MultiLevelOT
+from crossdistill.objectives.shared.divergence import FLOOR_NATS
 from crossdistill.ops import HiddenStates, LMHead
 from tests.objectives.cases import case, equal_case
-from tests.objectives.matrices import Matrices, assert_equals_oracle, assert_survives, magnified, masked
+from tests.objectives.matrices import Matrices, assert_equals_oracle, assert_survives, magnified, masked, matrices
 from tests.oracles import multilevel_ot as oracle
 
 
@@ -84,6 +85,14 @@ def test_ranks_are_of_the_whole_response():
     found = multilevel_ot._top_of_sum(HiddenStates(probs.log(), LMHead(torch.eye(3, dtype=torch.float64))), 2, 1.0)
     assert found.ids.tolist() == [1, 0]  # sums .7, .8, .5
     torch.testing.assert_close(oracle.ranked(probs, 2), probs[:, found.ids])
+
+
+def test_what_lies_below_the_floor_has_no_gradient():
+    """Its value is the floor, whatever the logits are."""
+    one = magnified(case(MultiLevelOT(log_weight=1.0)), 60.0)
+    floor = math.exp(FLOOR_NATS)
+    assert (matrices(one).probs()[0] < floor).any()
+    assert_equals_oracle(one, partial(reference, log_weight=1.0, floor=floor))
 
 
 def test_extremes_stay_finite():

@@ -59,6 +59,7 @@ def loss(
     sinkhorn_temperature: float = 2.0,
     sinkhorn_entropy: float = 0.1,
     iterations: int = 20,
+    floor: float = 0.0,
 ) -> Tensor:
     """The sum over responses.
 
@@ -74,14 +75,15 @@ def loss(
         sinkhorn_temperature: tau_SD.
         sinkhorn_entropy: lambda.
         iterations: N.
+        floor: the least probability; smaller ones count as this one.
     """
     ranks = min(ranks, student_logits.shape[1], teacher_logits.shape[1])
     total = student_logits.new_zeros(())
     for number, starts in enumerate(responses):
         if not starts:
             continue
-        s = ranked(torch.softmax(student_logits[[i for i, _ in starts]] / temperature, -1), ranks)
-        t = ranked(torch.softmax(teacher_logits[[j for _, j in starts]] / temperature, -1), ranks)
+        s = ranked(torch.softmax(student_logits[[i for i, _ in starts]] / temperature, -1), ranks).clamp(min=floor)
+        t = ranked(torch.softmax(teacher_logits[[j for _, j in starts]] / temperature, -1), ranks).clamp(min=floor)
         for first, stop in windows[number] if windows else [(0, len(starts))]:
             each = parts(s[first:stop], t[first:stop], sinkhorn_temperature, sinkhorn_entropy, iterations)
             total = total + each.absolute + log_weight * each.logarithmic + sequence_weight * each.sequence
