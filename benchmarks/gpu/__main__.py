@@ -13,8 +13,9 @@ python -m benchmarks.gpu --device cpu --small --output FILE      # the same code
 
 A part is a process, and its figures are kept in the --work folder as they come: the command goes on where it was
 stopped, and refuses to mix figures of other settings or another version of the package. What fails or takes too long
-costs its own figures alone. Nothing is downloaded. The exit code is 0 if all targets are met, 1 if one is missed, 2 for
-settings that cannot work, and 3 if the budget was spent before everything was measured: then run it again.
+costs its own figures alone. Nothing is downloaded. The exit code is 0 if all targets are met, 1 if one is missed or
+cannot be judged, 2 for settings that cannot work, and 3 if the budget was spent before everything was measured: then
+run it again. With --small no target is judged, and 1 says that something has failed.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ from benchmarks.gpu.plan import FULL, RATE, SMALL, Part, parts, setting_of
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.supervision import ROOT, Supervisor
 from benchmarks.gpu.tables import missed_lines, table_of
-from benchmarks.gpu.targets import MISSED, verdicts
+from benchmarks.gpu.targets import MET, MISSED, verdicts, without_figures
 from crossdistill.errors import InputError
 from crossdistill.report.versions import versions
 from crossdistill.runs.run_file import write_json
@@ -123,13 +124,16 @@ def main(
     write_json(output, merged | {"complete": is_complete, "targets": [asdict(one) for one in judged]})
     for line in missed_lines(judged):
         console.print(line, markup=False, soft_wrap=True)
-    if small:
-        console.print("small sizes: no target is judged")
-    elif any(one.verdict == MISSED for one in judged) and is_complete:
-        raise typer.Exit(MISSED_CODE)
     if not is_complete:
         console.print("not everything was measured: run the same command again")
         raise typer.Exit(STOPPED_CODE)
+    if small:
+        console.print("small sizes: no target is judged")
+        is_good = all(one.verdict != MISSED for one in without_figures(merged["parts"]))
+    else:
+        is_good = all(one.verdict == MET for one in judged)
+    if not is_good:
+        raise typer.Exit(MISSED_CODE)
 
 
 if __name__ == "__main__":

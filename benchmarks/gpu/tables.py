@@ -74,8 +74,8 @@ def missed_lines(verdicts: Iterable[Verdict]) -> list[str]:
         ['missed: losses, alm: 0.294 of the bare rate: at least 0.6']
     """
     missed = [one for one in verdicts if one.verdict != MET]
-    figures = ["no figure" if one.value is None else f"{one.value:.3g}" for one in missed]
+    figures = ["" if one.value is None else f"{one.value:.3g} " for one in missed]
     return [
-        f"{one.verdict}: {one.part}, {one.way}: {figure} {one.target}"
+        f"{one.verdict}: {one.part}, {one.way}: {figure}{one.target}"
         for one, figure in zip(missed, figures, strict=True)
     ]

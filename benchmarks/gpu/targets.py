@@ -14,6 +14,8 @@ from benchmarks.steps.stopwatch import REST
 TARGET_REST = 0.02
 """The most that everything but the models, sampling and the optimizer may take of a step."""
 GOLD = GOLD_PLAIN, GOLD_HYBRID
+OTHERS = {*GOLD, *SAME_WORK}
+"""The code of others, which has no target."""
 WITH_TIES = ("gold", "uld", "multilevel_ot")
 """They sort: among entries whose logits bfloat16 makes equal, the gradient may go to any, and is not compared."""
 MET, MISSED, NOT_SHOWN = "met", "missed", "not shown"
@@ -40,20 +42,34 @@ class Verdict:
 
 
 def verdicts(parts: Parts, dtype: str) -> list[Verdict]:
-    """Of all parts that have figures: the content of ``parts`` in the merged file."""
+    """Of all cells that were tried: the content of ``parts`` in the merged file. What has no figures meets nothing."""
     rates = {cell: found["rate"] for part in _of(parts, RATE) for cell, found in _measured(part)}
-    found: list[Verdict] = []
+    found = without_figures(parts)
     for part in _of(parts, LOSSES):
         if FLOOR in part["cells"]:
             found += _of_losses(part, rates, dtype)
     for part in _of(parts, STEP):
-        for cell, step in _measured(part):
-            share = step["share_of_rest"]
-            verdict = MET if share <= TARGET_REST else MISSED
-            found.append(
-                Verdict(part["name"], cell, f"of a step is the {REST}: at most {TARGET_REST:g}", share, verdict)
-            )
+        found += [_of_step(part["name"], cell, step["share_of_rest"]) for cell, step in _measured(part)]
     return found
+
+
+def without_figures(parts: Parts) -> list[Verdict]:
+    """The cells that failed, took too long or were skipped; those of others are no target of ours."""
+    return [
+        Verdict(part["name"], cell, f"no figures: {found.get('reason', found['status'])}", None, _absent(found))
+        for part in parts.values()
+        for cell, found in part["cells"].items()
+        if found["status"] != "ok" and cell not in OTHERS
+    ]
+
+
+def _absent(found: Mapping[str, Any]) -> str:
+    return NOT_SHOWN if found["status"] == "skipped" else MISSED
+
+
+def _of_step(part: str, cell: str, share: float) -> Verdict:
+    verdict = MET if share <= TARGET_REST else MISSED
+    return Verdict(part, cell, f"of a step is the {REST}: at most {TARGET_REST:g}", share, verdict)
 
 
 def _of(parts: Parts, kind: str) -> Iterable[Mapping[str, Any]]:
@@ -66,20 +82,18 @@ def _measured(part: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]
 
 def _of_losses(part: Mapping[str, Any], rates: Mapping[str, float], dtype: str) -> Iterator[Verdict]:
     size, cells = Size.parse(part["size"]), part["cells"]
-    others = {FLOOR, *GOLD, *SAME_WORK}
-    for way, result in cells.items():
-        if way in others or result["status"] == "skipped":
-            continue
-        if result["status"] != "ok":
-            yield Verdict(part["name"], way, f"has figures: {result.get('reason', result['status'])}", None, MISSED)
+    for way, result in _measured(part):
+        if way in (FLOOR, *OTHERS):
             continue
         if (flop := result["product_flop"]) and size.pair in rates:
             share = flop / result["seconds"] / rates[size.pair]
             yield _judged(part["name"], way, "of the bare rate", share, TARGET_RATE_GPU, True)
+        else:
+            yield _not_shown(part["name"], way, "of the bare rate")
         if way != SAMPLED:
             yield from _beside_gold(part["name"], way, result, cells, size, dtype)
         if not agrees(way, result.get("agreement"), dtype):
-            yield Verdict(part["name"], way, f"agrees with the naive form: {result['agreement']}", None, MISSED)
+            yield Verdict(part["name"], way, f"differs from the naive form: {result['agreement']}", None, MISSED)
 
 
 def _beside_gold(
@@ -93,12 +107,18 @@ def _beside_gold(
         ratio = least["seconds"] / result["seconds"]
         yield _judged(part, way, "times faster than GOLD", ratio, TARGET_TIME_GPU, least["is"] == "measured")
     else:
-        yield Verdict(part, way, "times faster than GOLD", None, NOT_SHOWN)
+        yield _not_shown(part, way, "times faster than GOLD")
     memories = [memory_of(GOLD_PLAIN, gold, size, dtype) for gold in golds]
     if memories:
         smallest = min(memories, key=lambda one: float(one["bytes"]))
         ratio = smallest["bytes"] / max(1, result["extra_bytes"])
         yield _judged(part, way, "times less memory than GOLD", ratio, TARGET_MEMORY, smallest["is"] == "measured")
+    else:
+        yield _not_shown(part, way, "times less memory than GOLD")
+
+
+def _not_shown(part: str, way: str, what: str) -> Verdict:
+    return Verdict(part, way, f"{what}: nothing to compare with", None, NOT_SHOWN)
 
 
 def _judged(part: str, way: str, what: str, value: float, least: float, is_exact: bool) -> Verdict:

@@ -8,7 +8,7 @@ import torch
 
 import benchmarks.gpu.__main__ as command
 from benchmarks.dense.cell import FLOOR, GOLD_HYBRID
-from benchmarks.gpu.plan import FULL, SMALL, parts
+from benchmarks.gpu.plan import FULL, SMALL, STEP, parts
 from benchmarks.gpu.supervision import Supervisor
 from benchmarks.objectives import dense_objectives
 from benchmarks.steps.parts import SCORING
@@ -72,6 +72,43 @@ def test_a_budget_that_is_too_small_measures_nothing(tmp_path, no_process, capsy
     assert "rate: takes about 0.2 minutes, which are not left" in said
     assert "run the same command again" in said
     assert not figures(tmp_path)["complete"]
+
+
+@pytest.fixture
+def steps_alone(monkeypatch):
+    """The command with the training steps as its only parts; it measures what it is told."""
+    steps = [part for part in parts(SMALL, "cpu") if part.kind == STEP]
+    monkeypatch.setattr(command, "parts", lambda *_: steps)
+    monkeypatch.setattr(command, "check_device", lambda *_: None)
+    monkeypatch.setattr(command, "table_of", lambda *_: "")
+
+    def tell(**found):
+        def put(supervisor, part):
+            for cell in part.cells:
+                supervisor._record.put(part, cell, found[cell])
+            return True
+
+        monkeypatch.setattr(Supervisor, "run", put)
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("vllm", "small", "code"),
+    [
+        ({"status": "ok", "share_of_rest": 0.01}, False, 0),
+        ({"status": "ok", "share_of_rest": 0.03}, False, 1),
+        ({"status": "failed", "reason": "out of luck"}, False, 1),
+        ({"status": "skipped", "reason": "it is not installed"}, False, 1),
+        ({"status": "ok", "share_of_rest": 0.03}, True, 0),
+        ({"status": "failed", "reason": "out of luck"}, True, 1),
+        ({"status": "skipped", "reason": "it is not installed"}, True, 0),
+    ],
+)
+def test_the_exit_code_says_whether_all_targets_are_met(tmp_path, steps_alone, capsys, vllm, small, code):
+    steps_alone(transformers={"status": "ok", "share_of_rest": 0.01}, vllm=vllm)
+    assert bench(tmp_path, small=small) == code
+    assert vllm.get("reason", "") in capsys.readouterr().out
 
 
 def test_figures_of_another_run_are_not_mixed(tmp_path, no_process, monkeypatch, capsys):

@@ -55,13 +55,27 @@ def test_gold_that_failed_is_no_reference():
     failed = {"status": "failed", "reason": "any"}
     found = judged(simct=way(10, 100, 600), **{GOLD_PLAIN: failed, GOLD_HYBRID: failed})
     assert found["simct", "times faster than GOLD"] == (None, NOT_SHOWN)
-    assert ("simct", "times less memory than GOLD") not in found
+    assert found["simct", "times less memory than GOLD"] == (None, NOT_SHOWN)
 
 
 def test_a_way_of_ours_without_figures_misses_and_one_of_others_is_not_judged():
     failed = {"status": "failed", "reason": "an error"}
     found = judged(simct=failed, cut_cross_entropy=failed, liger_jsd=way(1, 1, 1))
-    assert found == {("simct", "has figures"): (None, MISSED)}
+    assert found == {("simct", "no figures"): (None, MISSED)}
+
+
+def test_without_the_bare_rate_nothing_is_shown_to_be_near_it():
+    given = {FLOOR: way(1, 1), GOLD_PLAIN: way(30, 1000), "simct": way(10, 100, 600)}
+    rates = RATES | {"cells": {PAIR: {"status": "failed", "reason": "CUDA error"}}}
+    found = verdicts(losses(**given) | {"rate": rates}, "bfloat16")
+    assert missed_lines(found) == [
+        f"missed: rate, {PAIR}: no figures: CUDA error",
+        "not shown: losses, simct: of the bare rate: nothing to compare with",
+    ]
+
+
+def test_a_way_whose_products_were_not_counted_is_not_shown():
+    assert judged(simct=way(10, 100, 0))["simct", "of the bare rate"] == (None, NOT_SHOWN)
 
 
 def test_sampled_is_judged_by_the_rate_alone():
@@ -70,10 +84,19 @@ def test_sampled_is_judged_by_the_rate_alone():
 
 def test_a_way_that_computes_something_else_misses():
     found = judged(simct=way(10, 100, 600, agreement={"value": 0.2, "gradient": 0.0}))
-    assert found["simct", "agrees with the naive form"] == (None, MISSED)
+    assert found["simct", "differs from the naive form"] == (None, MISSED)
 
 
 def test_the_rest_of_a_step():
-    cells = {"transformers": {"status": "ok", "share_of_rest": 0.03}, "vllm": {"status": "skipped", "reason": "any"}}
+    cells = {"transformers": {"status": "ok", "share_of_rest": 0.03}, "vllm": {"status": "ok", "share_of_rest": 0.02}}
     found = verdicts({"step": {"kind": "step", "name": "step", "cells": cells}}, "bfloat16")
     assert missed_lines(found) == ["missed: step, transformers: 0.03 of a step is the rest: at most 0.02"]
+
+
+def test_steps_without_figures_meet_nothing():
+    cells = {"transformers": {"status": "time-out"}, "vllm": {"status": "skipped", "reason": "it is not installed"}}
+    found = verdicts({"step": {"kind": "step", "name": "step", "cells": cells}}, "bfloat16")
+    assert missed_lines(found) == [
+        "missed: step, transformers: no figures: time-out",
+        "not shown: step, vllm: no figures: it is not installed",
+    ]
