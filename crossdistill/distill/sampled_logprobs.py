@@ -116,9 +116,10 @@ class SampledLogprobs:
         if ids is None or logits is None or not self._fits(ids, logits):
             self._is_understood = False
             return
+        last = ids[:, -1].clone()  # a view would hold all that the pass reads
         if self._latest is not None:
-            self._tokens.append(_chosen(self._latest, ids[:, -1]))
-        self._read.append(ids[:, -1])
+            self._tokens.append(_chosen(self._latest, last))
+        self._read.append(last)
         self._latest = torch.log_softmax(wide(logits[:, -1]) / self._temperature, -1)
         self._stops.append(self._latest[:, self._stop_ids].logsumexp(-1))
 

@@ -103,19 +103,21 @@ def test_further_passes_are_ignored():
     check(model, completions, sampled.of(PROMPTS, completions))
 
 
-def test_one_step_of_logits_is_held():
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_one_step_of_logits_is_held_and_a_few_numbers_of_each_pass(use_cache):
     model = tiny_models.build("llama")
     held: list[int] = []
+    bytes_of_pass = 8 * len(PROMPTS)
 
     def count(*_: Any) -> None:
         tensors = [value for value in vars(sampled).values() if isinstance(value, Tensor)]
         lists = [one for value in vars(sampled).values() if isinstance(value, list) for one in value]
         held.append(sum(one.numel() for one in tensors))
-        assert all(one.dim() == 1 for one in lists if isinstance(one, Tensor))
+        assert all(one.untyped_storage().nbytes() <= bytes_of_pass for one in lists if isinstance(one, Tensor))
 
     with SampledLogprobs(model, STOPS, 1.0) as sampled:
         model.register_forward_pre_hook(count)
-        generated(model)
+        generated(model, use_cache=use_cache)
     assert len(held) > 2 and set(held[1:]) == {len(PROMPTS) * model.config.vocab_size}
 
 
