@@ -38,7 +38,7 @@ class TurnLogprobs:
             self._by_prefix[tuple(prefix)].append((row[0], row[1]))
 
     def take(self, rollout: Rollout, stop_positions: Sequence[int | None]) -> StudentLogprobs | None:
-        """Those of each turn, and forget all; None if the engine did not say all of them.
+        """Those of each turn, and forget all; None if the engine did not say all of them, one for each token.
 
         A turn that was cut to the budget gets as many as it has tokens.
 
@@ -53,6 +53,8 @@ class TurnLogprobs:
             if not answers:
                 return None
             of_tokens, of_stops = answers.popleft()
+            if min(len(of_tokens), len(of_stops)) < len(turn.ids):
+                return None
             tokens.append(of_tokens[: len(turn.ids)])
             stops.append(None if stop is None else float(of_stops[stop]))
         return StudentLogprobs(tokens, stops)
