@@ -43,12 +43,21 @@ def tiled_values(
         True
     """
     if values is None:
-        found = logit_pieces(hidden.detach(), head, tile_elements=tile_elements)
-        with torch.no_grad():
-            parts = [function(logits, rows) for rows, logits in found]
-            values = torch.cat(parts) if parts else function(head.logits(hidden), slice(0, 0))
+        values = _computed(function, hidden.detach(), head, tile_elements)
     result: Tensor = _TiledValues.apply(function, head, values, tile_elements, hidden, head.weight, head.bias)
     return result
+
+
+@torch.no_grad()
+def _computed(function: ValueFunction, hidden: Tensor, head: LMHead, tile_elements: int) -> Tensor:
+    """[N, J]. A function may return a view of the logits, whose memory is used again: its values are copied at once."""
+    values = None
+    for rows, logits in logit_pieces(hidden, head, tile_elements=tile_elements):
+        part = function(logits, rows)
+        if values is None:
+            values = part.new_empty(len(hidden), *part.shape[1:])
+        values[rows] = part
+    return function(head.logits(hidden), slice(0, 0)) if values is None else values
 
 
 class _TiledValues(torch.autograd.Function):

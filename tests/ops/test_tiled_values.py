@@ -44,6 +44,20 @@ def test_values_and_gradients_equal_those_of_the_complete_matrix(monkeypatch, pi
         torch.testing.assert_close(our.grad, their.grad, **CLOSE)
 
 
+@pytest.mark.parametrize("view", [lambda logits, rows: logits, lambda logits, rows: logits[:, 2:4]])
+def test_a_function_may_return_a_view_of_the_logits(monkeypatch, view):
+    """Their memory is used again for the next tile."""
+    monkeypatch.setattr("crossdistill.ops.pieces.PIECE_ELEMENTS", V)
+    ours, theirs = leaves(), leaves()
+    found = tiled_values(view, ours[0], LMHead(*ours[1:]), tile_elements=2 * V)
+    expected = view(oracle.logits(*theirs, 1.0, None), slice(0, N))
+    torch.testing.assert_close(found.double(), expected, **CLOSE)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our.grad, their.grad, **CLOSE)
+
+
 @pytest.mark.parametrize("wanted", range(3))
 def test_each_gradient_alone(wanted):
     ours, theirs = leaves(), leaves()
