@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from crossdistill.ops.gradients import refuse_second_derivatives
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.pieces import TILE_ELEMENTS, LogitTiles, autocast_now, logit_pieces, pieces, tiles
 from crossdistill.ops.products import add_gradients
@@ -139,6 +140,7 @@ class _TokenLogprobs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_logprobs: Tensor, _grad_entropy: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
         hidden, weight, bias, ids = ctx.saved_tensors
         grad_hidden = torch.zeros_like(hidden) if ctx.needs_input_grad[0] else None
         dtype = torch.promote_types(weight.dtype, torch.float32)

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from crossdistill.errors import InputError
+from crossdistill.ops.gradients import refuse_second_derivatives
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.pieces import TILE_ELEMENTS, LogitTiles, pieces, tiles
 from crossdistill.ops.products import add_gradients
@@ -141,12 +143,20 @@ class _TiledSum(torch.autograd.Function):
             if any(wanted):
                 add_gradients(grads[:3], head, raw, hidden, part)
         ctx.save_for_backward(*(grad for grad in grads if grad is not None))
+        ctx.is_spent = False
         ctx.present = [grad is not None for grad in grads]
         ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden, weight, bias, *rows)]
         return total
 
     @staticmethod
     def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
+        if ctx.is_spent:
+            raise InputError(
+                "the gradient of a large loss is there once, so that memory holds it once: call backward once, on the "
+                "sum of all terms, or compute the loss again."
+            )
+        ctx.is_spent = any(grad is not None and grad.numel() > _LARGE for grad in ctx.saved_tensors)
         saved = iter(ctx.saved_tensors)
         scaled = [
             _times(next(saved), grad_total).to(dtype) if present else None
@@ -169,7 +179,7 @@ def _zeros(wanted: Sequence[bool], tensors: Sequence[Tensor | None]) -> list[Ten
 
 
 def _times(gradient: Tensor, factor: Tensor) -> Tensor:
-    """The product; a large gradient is overwritten, and torch then refuses a second backward pass over the graph."""
+    """The product; a large gradient is overwritten, which allows no second backward pass over the graph."""
     return gradient.mul_(factor) if gradient.numel() > _LARGE else gradient * factor
 
 

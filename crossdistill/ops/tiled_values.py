@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crossdistill.ops.gradients import refuse_second_derivatives
 from crossdistill.ops.head import LMHead
 from crossdistill.ops.pieces import TILE_ELEMENTS, LogitTiles, autocast_now, logit_pieces, pieces, tiles
 from crossdistill.ops.products import add_gradients
@@ -79,6 +80,7 @@ class _TiledValues(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_values: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
         hidden, weight, bias = ctx.saved_tensors
         head: LMHead = ctx.head
         wide = torch.promote_types(weight.dtype, torch.float32)

@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from crossdistill.ops import LMHead, Share, tiled_sum
+from crossdistill.errors import InputError
+from crossdistill.ops import LMHead, Share, tiled_sum, tiled_values, token_logprobs
 from tests.oracles import logprobs as oracle
 
 N, H_S, V_S, H_T, V_T = 11, 8, 37, 6, 53
@@ -144,12 +145,35 @@ def test_pieces_of_a_tile_give_the_same(monkeypatch, piece):
         torch.testing.assert_close(mine[name].grad, reference[name].grad, **CLOSE)
 
 
-def test_a_large_gradient_is_scaled_in_place_and_torch_refuses_to_use_it_twice(monkeypatch):
+@pytest.mark.parametrize("frozen", [(), ("weight", "bias")])
+def test_second_derivatives_are_refused_not_left_out(frozen):
+    given = {name: value.requires_grad_(name not in frozen) for name, value in inputs().items()}
+    head, ids = LMHead(given["weight"], given["bias"]), torch.arange(N)
+    losses = (
+        ours(given, 4 * (V_S + V_T), 1.0, None),
+        tiled_values(lambda logits, rows: logits.logsumexp(-1, keepdim=True), given["hidden"], head).sum(),
+        token_logprobs(given["hidden"], head, ids).logprobs.sum(),
+    )
+    for loss in losses:
+        with pytest.raises(InputError, match="no second derivative: differentiate it without create_graph"):
+            torch.autograd.grad(loss, given["hidden"], create_graph=True)
+
+
+def test_a_small_gradient_is_there_twice():
+    given = leaves(inputs())
+    total = ours(given, 4 * (V_S + V_T), 1.0, None)
+    (3 * total).backward(retain_graph=True)
+    once = given["weight"].grad.clone()
+    (2 * total).backward()
+    torch.testing.assert_close(given["weight"].grad, once * 5 / 3)
+
+
+def test_a_large_gradient_is_scaled_in_place_and_there_once(monkeypatch):
     monkeypatch.setattr("crossdistill.ops.tiled._LARGE", V_S * H_S - 1)
     mine, reference = leaves(inputs()), leaves(inputs())
     total = ours(mine, 4 * (V_S + V_T), 1.0, None)
     (3 * total).backward(retain_graph=True)
     (3 * whole(reference, 1.0, None)).backward()
     torch.testing.assert_close(mine["weight"].grad, reference["weight"].grad, **CLOSE)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+    with pytest.raises(InputError, match="the gradient of a large loss is there once"):
         total.backward()
