@@ -3,8 +3,10 @@
 Watched from outside, in the same way for our trainer and TRL's: whatever is not a call of these is the rest.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
@@ -12,7 +14,8 @@ import torch
 from torch import nn
 
 from benchmarks.steps.stopwatch import Stopwatch
-from crossdistill.ops import head, logprobs, tiled
+from crossdistill import objectives
+from crossdistill.ops import chosen, head, pieces, tiled
 
 SAMPLING, TEACHER, SCORING, FORWARD = "sampling", "teacher", "student scoring", "student forward"
 HEAD, BACKWARD, OPTIMIZER = "head", "backward", "optimizer"
@@ -43,14 +46,37 @@ def watched(watch: Stopwatch, trainer: Any, student: nn.Module, teacher: nn.Modu
         stack.enter_context(patch.object(trainer.accelerator, "clip_grad_norm_", clip))
         step = watch.timed(OPTIMIZER, torch.optim.AdamW.step)
         stack.enter_context(patch.object(torch.optim.AdamW, "step", step))
-        for owner, name in (
-            (logprobs._TokenLogprobs, "forward"),
-            (tiled._TiledSum, "forward"),
-            (head.LMHead, "logits"),
-            (head.LMHead, "raw"),
-        ):
-            whole = watch.timed(HEAD, getattr(owner, name))
-            stack.enter_context(patch.object(owner, name, staticmethod(whole) if name == "forward" else whole))
+        for name in "logits", "raw":
+            stack.enter_context(patch.object(head.LMHead, name, watch.timed(HEAD, getattr(head.LMHead, name))))
+        for function in tiled._TiledSum, chosen._ChosenRaw:
+            whole = staticmethod(watch.timed(HEAD, function.forward))
+            stack.enter_context(patch.object(function, "forward", whole))
+        stack.enter_context(_replaced(pieces.logit_pieces, _pieces_timed(watch)))
+        yield
+
+
+def _pieces_timed(watch: Stopwatch) -> Callable[..., Any]:
+    """``logit_pieces``, which all other functions of logits go by; what its caller does with a piece counts, too."""
+    own = pieces.logit_pieces
+
+    @wraps(own)
+    def timed(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        with watch.part(HEAD):
+            yield from own(*args, **kwargs)
+
+    return timed
+
+
+@contextmanager
+def _replaced(own: Callable[..., Any], other: Callable[..., Any]) -> Iterator[None]:
+    """Another function in the place of one of this package, in every module that has it by its name."""
+    for name in objectives.available():
+        objectives.get(name)  # a module that is loaded later would keep what it finds here
+    modules = [module for name, module in sys.modules.items() if name.startswith("crossdistill.")]
+    with ExitStack() as stack:
+        for module in modules:
+            if vars(module).get(own.__name__) is own:
+                stack.enter_context(patch.object(module, own.__name__, other))
         yield
 
 
