@@ -26,10 +26,10 @@ def context_for(devices: list[str], jobs: int) -> Any:
 
     Args:
         devices: GPUs; a process that CUDA has touched must not be copied, so there each one begins anew.
-        jobs: processes at once; they share the cores.
+        jobs: processes at once; they share the cores, unless ``OMP_NUM_THREADS`` says how many each has.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by the libraries of the processes when they are loaded
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read by the processes' libraries when they are loaded
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if devices:
         return get_context("spawn")
