@@ -78,16 +78,17 @@ def run(record: Record, todo: list[Part], device: str, small: bool, minutes: flo
     expected = sum(part.seconds for part in left) / 60
     console.print(f"{len(left)} of {len(todo)} parts to measure: about {expected:.0f} minutes, at most {minutes:g}")
     supervisor = Supervisor(record, device, small, time.time() + 60 * minutes)
-    for part in todo:
-        if record.missing(part) and supervisor.seconds_left < part.seconds:
-            console.print(f"{part.name}: takes about {part.seconds / 60:.1f} minutes, which are not left")
-            return False
-        in_time = supervisor.run(part)
-        merged = record.merged(todo)
-        write_json(output, merged)
-        console.print(table_of(merged["parts"][part.name], bare_rates(merged["parts"])))
-        if not in_time:
-            return False
+    with supervisor.stopped_by_signals():
+        for part in todo:
+            if record.missing(part) and supervisor.seconds_left < part.seconds:
+                console.print(f"{part.name}: takes about {part.seconds / 60:.1f} minutes, which are not left")
+                return False
+            in_time = supervisor.run(part)
+            merged = record.merged(todo)
+            write_json(output, merged)
+            console.print(table_of(merged["parts"][part.name], bare_rates(merged["parts"])))
+            if not in_time:
+                return False
     return True
 
 

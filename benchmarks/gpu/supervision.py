@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +20,8 @@ POLL_SECONDS = 0.25
 STDERR_LINES = 4
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
 """Libraries read it when they are imported: nothing is looked for on the network."""
+ENDING = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+"""What ends a process; one that is measured has a session of its own, and gets none of them."""
 Command = Callable[[Path], list[str]]
 
 
@@ -45,6 +47,20 @@ class Supervisor:
     @property
     def seconds_left(self) -> float:
         return self._deadline - time.time()
+
+    @contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        """While it is open, a signal to end is the deadline: the running process ends, and what is there is kept."""
+
+        def stop(*_: object) -> None:
+            self._deadline = 0.0
+
+        before = {one: signal.signal(one, stop) for one in ENDING}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
 
     def run(self, part: Part) -> bool:
         """Measure what is missing of a part; False if the deadline came first. A cell that fails is not repeated."""

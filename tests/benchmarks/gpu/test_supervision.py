@@ -1,5 +1,7 @@
 """Parts in processes that die, take too long or meet the end of the budget."""
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from benchmarks.gpu import supervision
 from benchmarks.gpu.plan import Part
 from benchmarks.gpu.record import Record
-from benchmarks.gpu.supervision import Supervisor
+from benchmarks.gpu.supervision import ENDING, Supervisor
 from crossdistill.errors import InputError
 
 WORKER = """
@@ -85,6 +87,27 @@ def test_the_end_of_the_budget_keeps_what_is_there_and_leaves_the_rest_to_the_ne
     in_time, found = supervised("a", "hangs", "b")
     assert not in_time
     assert statuses(found) == {"a": "ok"}
+
+
+@pytest.mark.parametrize("ending", ENDING)
+def test_a_signal_to_end_ends_what_is_measured_and_keeps_what_is_there(supervised, tmp_path, monkeypatch, ending):
+    script, number = tmp_path / "number.py", tmp_path / "number"
+    script.write_text(f"import os; open({str(number)!r}, 'w').write(str(os.getpid()))\n" + WORKER)
+    watch = Supervisor._watch
+
+    def told(supervisor, process, part):
+        while supervisor._record.running(part) is None or supervisor._record.running(part)[0] != "hangs":
+            time.sleep(0.02)
+        with supervisor.stopped_by_signals():
+            os.kill(os.getpid(), ending)
+            return watch(supervisor, process, part)
+
+    monkeypatch.setattr(Supervisor, "_watch", told)
+    in_time, found = supervised("a", "hangs", "b", script=script)
+    assert not in_time
+    assert statuses(found) == {"a": "ok"}
+    assert not Path(f"/proc/{number.read_text()}").exists()
+    assert signal.getsignal(ending) in (signal.SIG_DFL, signal.default_int_handler)
 
 
 def test_nothing_is_looked_for_on_the_network(supervised, tmp_path):
