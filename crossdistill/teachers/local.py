@@ -32,7 +32,7 @@ from crossdistill.ops import (
 from crossdistill.ops.trace import where_not_finite
 from crossdistill.signal import Signal
 from crossdistill.teachers.base import Teacher, TeacherFindingError, TeacherRequest, TeacherScore, WrittenResponse
-from crossdistill.teachers.kept_states import StatesIn
+from crossdistill.teachers.kept_states import KeptStates, StatesIn
 from crossdistill.teachers.writing import write_responses
 from crossdistill.tokens import ByteVocab
 
@@ -125,16 +125,26 @@ class LocalTeacher(Teacher):
     def score(
         self, requests: Sequence[TeacherRequest], signal: Signal = Signal.SAMPLED, top_k: int = 0
     ) -> list[TeacherScore | DropReason]:
-        """Score responses; one that exceeds the model's context gets TEACHER_CONTEXT. See :meth:`Teacher.score`."""
-        scores: list[TeacherScore | DropReason] = [DropReason.TEACHER_CONTEXT] * len(requests)
+        """Score responses; one that exceeds the model's context gets TEACHER_CONTEXT. See :meth:`Teacher.score`.
+
+        Raises:
+            TeacherFindingError: the model's log-probabilities are NaN.
+            OutOfSpaceError: the disk that its states wait on is full.
+            InputError: there is no file for them for another reason.
+        """
         fitting = [k for k, request in enumerate(requests) if self._fits(request)]
         lengths = [_length(requests[k]) for k in fitting]
-        for batch in micro_batches(lengths, self._batch_tokens, holds_mask=holds_mask(self.model)):
-            rows = [fitting[row] for row in batch]
-            of_batch = self._score_batch([requests[k] for k in rows], signal, top_k)
-            for k, score in zip(rows, of_batch, strict=True):
-                scores[k] = score
-        return scores
+        scores: dict[int, TeacherScore] = {}
+        with KeptStates(self._states_in) as kept:
+            for batch in micro_batches(lengths, self._batch_tokens, holds_mask=holds_mask(self.model)):
+                rows = [fitting[row] for row in batch]
+                of_batch = self._score_batch([requests[k] for k in rows], signal, top_k, kept)
+                scores.update(zip(rows, of_batch, strict=True))
+            if signal is Signal.DENSE:
+                states = [HiddenStates(own, self._head) for own in kept.all()]
+                pairs = zip(scores.items(), states, strict=True)
+                scores = {k: replace(score, states=own) for (k, score), own in pairs}
+        return [scores.get(k, DropReason.TEACHER_CONTEXT) for k in range(len(requests))]
 
     def write(
         self, prompts: Sequence[Any], max_new_tokens: int, temperature: float, seed: int, first_row: int
@@ -160,7 +170,10 @@ class LocalTeacher(Teacher):
         return self.max_length is None or _length(request) <= self.max_length
 
     @torch.no_grad()
-    def _score_batch(self, requests: Sequence[TeacherRequest], signal: Signal, top_k: int) -> Iterator[TeacherScore]:
+    def _score_batch(
+        self, requests: Sequence[TeacherRequest], signal: Signal, top_k: int, kept: KeptStates
+    ) -> Iterator[TeacherScore]:
+        """Scores without states, which go to `kept`."""
         device = self._head.weight.device
         rows = [torch.tensor([*request.prompt_ids, *request.response_ids]) for request in requests]
         input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
@@ -178,7 +191,9 @@ class LocalTeacher(Teacher):
         split = logprobs.cpu().split([len(part) for part in tokens])
         for request, part, stop, own in zip(requests, split, stops, states, strict=True):
             score = TeacherScore(part.numpy().astype(np.float32), stop if request.stopped else None)
-            yield self._with_signal(score, own, signal, top_k)
+            if signal is Signal.DENSE:
+                kept.add(own)
+            yield self._with_top(score, own, top_k) if signal is Signal.TOPK else score
 
     def _check_finite(self, logprobs: Tensor, stops: Sequence[float], input_ids: Tensor, mask: Tensor) -> None:
         """A probability of 0 means what it says; NaN means that the teacher has no distribution at all.
@@ -190,14 +205,9 @@ class LocalTeacher(Teacher):
             passed = where_not_finite(self.model, lambda: self.model(input_ids=input_ids, attention_mask=mask))
             raise TeacherFindingError(NOT_FINITE(where=passed or "its output head"))
 
-    def _with_signal(self, score: TeacherScore, states: Tensor, signal: Signal, top_k: int) -> TeacherScore:
-        """The score of one response with the states or the top k, if the signal asks for them."""
-        if signal is Signal.DENSE:
-            return replace(score, states=HiddenStates(self._states_in.keep(states), self._head))
-        if signal is Signal.TOPK:
-            top = top_logprobs(states, self._head, top_k, self.temperature)
-            return replace(score, topk=TopLogprobs(top.ids.cpu(), top.logprobs.cpu()))
-        return score
+    def _with_top(self, score: TeacherScore, states: Tensor, top_k: int) -> TeacherScore:
+        top = top_logprobs(states, self._head, top_k, self.temperature)
+        return replace(score, topk=TopLogprobs(top.ids.cpu(), top.logprobs.cpu()))
 
 
 def _length(request: TeacherRequest) -> int:

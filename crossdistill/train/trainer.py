@@ -25,7 +25,7 @@ from crossdistill.distill import Rollout, ScoredBatch, ScoredResponse
 from crossdistill.distill.checks import scoring_temperature
 from crossdistill.distill.routing import COLUMN
 from crossdistill.distill.student import StudentInputs, check_finite, collate, supervised_states
-from crossdistill.errors import EvaluationError, OutOfSpaceError, TeacherError
+from crossdistill.errors import EvaluationError, InputError, OutOfSpaceError, TeacherError
 from crossdistill.findings import FindingError
 from crossdistill.flops import ModelFlops
 from crossdistill.objectives import Objective
@@ -269,7 +269,9 @@ class CrossTokenizerTrainer(EvaluatingTrainer):
             with timed("student"):
                 ends = [position for part in parts for position in part.stop_positions]
                 old_logprobs = self.old_logprobs(rollout, inputs, ends)
-            with raised_on_all(TeacherError, TeacherFindingError, FindingError, EvaluationError, OutOfSpaceError):
+            with raised_on_all(
+                TeacherError, TeacherFindingError, FindingError, EvaluationError, OutOfSpaceError, InputError
+            ):
                 check_finite(old_logprobs.tokens, lambda: self.not_finite(inputs))
                 rewards = None
                 if self.reward is not None and self.model.training:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from datasets import IterableDataset
 from transformers import Trainer, TrainerCallback
 
 from crossdistill.cli.processes import leave_processes
-from crossdistill.errors import OutOfSpaceError, TeacherError, TeacherUnavailableError
+from crossdistill.errors import InputError, OutOfSpaceError, TeacherError, TeacherUnavailableError
 from crossdistill.findings import FindingError
 from crossdistill.runs import train as runs
 from crossdistill.runs.config import RunConfig
 from crossdistill.runs.interrupt import Interrupted
+from crossdistill.teachers import kept_states
 from crossdistill.train.stream import StreamError
 from tests.models import MESSAGES, Pair
 from tests.train.harness import RecordingTrainer, arguments, make_trainer, rows
@@ -141,6 +143,25 @@ def run_out_of_space_in_one(pair: Pair, output: Path) -> dict[str, Any]:
     return {"told": gather_object(told), "checkpoints": [path.name for path in output.glob("checkpoint-*")]}
 
 
+def run_out_of_files_in_one(pair: Pair, output: Path) -> list[str]:
+    """A run whose last process alone can open no file for its teacher's states; what each process was told."""
+    trainer = make_trainer(pair, output, max_steps=1, objective="simct")
+    kept_states.SMALLEST_FILE = 1
+
+    def no_file() -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    told, temporary_file = ["nothing"], tempfile.TemporaryFile
+    if trainer.accelerator.process_index == trainer.accelerator.num_processes - 1:
+        tempfile.TemporaryFile = no_file  # type: ignore[assignment]
+    try:
+        trainer.train()
+    except InputError as error:
+        told = [str(error).partition(" (")[0]]
+    tempfile.TemporaryFile = temporary_file
+    return gather_object(told)
+
+
 def meet_a_bad_row_in_one(pair: Pair, output: Path) -> dict[str, Any]:
     """A run on a stream whose fourth row, which the second of two processes reads, is no prompt."""
     given = [{"prompt": prompt} for prompt in MESSAGES[:3]] + [{"prompt": None}]
@@ -217,6 +238,7 @@ def main(student: str, teacher: str, folder: str, batch: str) -> None:
         result["overflow"] = overflow_in_one(pair, output / "overflow")
         result["failure"] = fail_in_one(pair, output / "failed")
         result["full disk"] = run_out_of_space_in_one(pair, output / "full")
+        result["no file"] = run_out_of_files_in_one(pair, output / "files")
         result["bad row"] = meet_a_bad_row_in_one(pair, output / "bad")
         torch.distributed.barrier()
         if torch.distributed.get_rank() > 0:

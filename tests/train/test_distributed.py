@@ -120,6 +120,10 @@ def test_a_full_disk_of_one_process_stops_all_and_older_checkpoints_stay(outcome
     assert found["checkpoints"] == ["checkpoint-1"]
 
 
+def test_files_that_one_process_cannot_open_stop_all(outcomes):
+    assert outcomes[1]["no file"] == ["a local teacher's states cannot wait in a file"] * 2
+
+
 def test_a_bad_row_of_one_process_stops_all_after_a_checkpoint(outcomes):
     found = outcomes[1]["bad row"]
     assert found["told"] == ["row 3 of the training data cannot be used"] * 2
