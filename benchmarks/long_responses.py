@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from benchmarks import long_step
 from benchmarks.dense.memory import peak_of
+from benchmarks.inputs import check_file, check_same
 from crossdistill.distill.rollout import Rollout
 from crossdistill.distill.student import (
     StudentInputs,
@@ -26,13 +27,17 @@ from crossdistill.distill.student import (
     student_logprobs,
     supervised_states,
 )
+from crossdistill.errors import InputError
+from crossdistill.files import write_text
 from crossdistill.ops import micro_batches, micro_batching, token_logprobs
+from crossdistill.runs.run_file import read_record
 from crossdistill.teachers import TeacherRequest
 from crossdistill.teachers.local import LocalTeacher
 
 LENGTHS = (2048, 4096, 8192)
 PROMPT = 16
 MIB = 1024 * 1024
+Row = dict[str, Any]
 TEACHER = files("crossdistill.demo") / "assets" / "teacher"
 
 
@@ -117,23 +122,43 @@ def measured() -> list[dict[str, Any]]:
     return rows
 
 
+def with_part(rows: Sequence[Row], part: str, found: Sequence[Row]) -> list[Row]:
+    """The rows of all parts, with new ones of one: those of a part stay until it has been measured again.
+
+    Example:
+        >>> with_part([{"part": "credit"}, {"part": "step", "at": 1}], "step", [{"part": "step", "at": 2}])
+        [{'part': 'credit'}, {'part': 'step', 'at': 2}]
+    """
+    order = list(long_step.PARTS)
+    kept = [row for row in rows if row["part"] != part]
+    return sorted([*kept, *found], key=lambda row: order.index(row["part"]))
+
+
+def write(file: Path, figures: Row) -> None:
+    write_text(file, json.dumps(figures, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--only", choices=("padded", "long"))
     arguments = parser.parse_args()
-    known = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    output, now = arguments.output, {"torch": torch.__version__}
+    try:
+        check_file("--output", output)
+        known = read_record(output) if output.exists() else {}
+        if known and arguments.only is not None:
+            check_same(output, {"torch": known.get("torch")}, now)
+    except InputError as error:
+        parser.error(str(error))
+    known = {"rows": [], "long": []} | known | now
     if arguments.only != "long":
         known["rows"] = measured()
-    known |= {"torch": torch.__version__, "long": known.get("long", [])}
-    arguments.output.write_text(json.dumps(known, indent=1) + "\n")
-    if arguments.only == "padded":
-        return
-    known["long"] = []
-    for part in long_step.PARTS:
+        write(output, known)
+    for part in long_step.PARTS if arguments.only != "padded" else ():
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            known["long"] += pool.apply(long_step.measured, (part,))
-        arguments.output.write_text(json.dumps(known, indent=1) + "\n")
+            known["long"] = with_part(known["long"], part, pool.apply(long_step.measured, (part,)))
+        write(output, known)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ they do on its kind: on another machine than that of the figures, write figures 
 The exit code is 0 if no ratio exceeds its figure by more than its tolerance, and 1 otherwise.
 """
 
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -24,9 +23,10 @@ from rich.table import Table
 
 from benchmarks.check import losses, tokens, whole
 from benchmarks.check.case import Case
+from benchmarks.inputs import check_file, check_same, refusals
 from crossdistill.errors import InputError
 from crossdistill.report.versions import versions
-from crossdistill.runs.run_file import write_json
+from crossdistill.runs.run_file import read_record, write_json
 
 FIGURES = Path(__file__).parents[1] / "results" / "bench_check.json"
 ATTEMPTS = 3
@@ -73,7 +73,10 @@ def read(file: Path) -> dict[str, Any]:
     """
     if not file.exists():
         raise InputError(f"there are no figures in {file}: write them with --update.")
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    found = read_record(file)
+    ratios = found.get("ratios")
+    if not isinstance(ratios, dict) or not all(isinstance(one, int | float) for one in ratios.values()):
+        raise InputError(f"{file} has no figures of this command ('ratios'): name another file, or delete this one.")
     return found
 
 
@@ -99,21 +102,22 @@ def main(
     console = Console()
     torch.set_num_threads(1)
     cases = [case for case in all_cases() if only in case.name]
-    try:
-        old = read(figures)["ratios"] if figures.exists() or not update else {}
+    names = [case.name for case in all_cases()]
+    with refusals():
+        check_file("--figures", figures)
+        known = read(figures) if figures.exists() or not update else {"ratios": {}}
         if not cases:
             raise InputError(f"no case has {only!r} in its name: leave --only out, and the table has all names.")
-    except InputError as error:
-        console.print(f"error: {error}", markup=False)
-        raise typer.Exit(2) from None
+        old = {name: one for name, one in known["ratios"].items() if name in names}
+        if update and old.keys() - {case.name for case in cases}:
+            check_same(figures, {name: one for name, one in known.items() if name != "ratios"}, machine())
     found = {}
     for case in cases:
         found[case.name] = measured(case, None if update else old.get(case.name))
         console.print(f"{case.name}: {found[case.name]:.3g}", markup=False, highlight=False, soft_wrap=True)
     console.print(show(cases, found, old))
     if update:
-        names = [case.name for case in all_cases()]
-        write_json(figures, machine() | {"ratios": {name: one for name, one in (old | found).items() if name in names}})
+        write_json(figures, machine() | {"ratios": old | found})
         return
     worse = [case.name for case in cases if verdict(found[case.name], old.get(case.name), case.tolerance) == "worse"]
     if worse:

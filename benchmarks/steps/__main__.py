@@ -21,11 +21,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.inputs import check_file, refusals
 from benchmarks.steps.parts import watched
 from benchmarks.steps.step_seconds import StepSeconds
 from benchmarks.steps.stopwatch import Stopwatch
-from benchmarks.steps.trainers import Case, made
+from benchmarks.steps.trainers import GOLD, TRL, Case, made
+from crossdistill import objectives
 from crossdistill.demo.run import asset
+from crossdistill.errors import InputError
 from crossdistill.report.versions import versions
 from crossdistill.runs.run_file import write_json
 
@@ -88,6 +91,29 @@ def _cell(row: dict[str, Any], seconds: float) -> str:
     return f"{1000 * seconds:,.1f}  {seconds / row['seconds']:6.1%}"
 
 
+def methods_of(text: str) -> list[str]:
+    """The methods that an option names.
+
+    Raises:
+        InputError: one is unknown.
+    """
+    methods = text.split(",")
+    for method in methods:
+        if method not in (GOLD, TRL):
+            objectives.get(method)
+    return methods
+
+
+def check_model(folder: str) -> None:
+    """Refuse what is no model's folder.
+
+    Raises:
+        InputError: it has no ``config.json``.
+    """
+    if not (Path(folder) / "config.json").is_file():
+        raise InputError(f"{folder} is not the folder of a model, which has a config.json: name one, or 'demo'.")
+
+
 def main(
     student: Annotated[str, typer.Argument(help="A folder, or 'demo' for the demo's pair.")],
     teacher: Annotated[str | None, typer.Argument(help="A folder; the student's own if left out.")] = None,
@@ -102,8 +128,13 @@ def main(
     """Time whole steps, part by part."""
     is_demo = student == "demo"
     pair = (asset("student"), asset("teacher")) if is_demo else (student, teacher or student)
+    with refusals():
+        found: dict[str, list[dict[str, float]]] = {method: [] for method in methods_of(methods)}
+        for folder in pair:
+            check_model(folder)
+        if output is not None:
+            check_file("--output", output)
     case = Case(*pair, batch=64 if is_demo else batch, new_tokens=48 if is_demo else new_tokens, steps=steps)
-    found: dict[str, list[dict[str, float]]] = {method: [] for method in methods.split(",")}
     for _ in range(rounds):
         for method in found:
             found[method] += steps_of(method, case, time.perf_counter if wall else time.process_time)

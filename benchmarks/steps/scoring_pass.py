@@ -6,7 +6,6 @@ the sampling itself. Steps alternate in one process, so that their ratio holds o
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -17,10 +16,14 @@ import torch
 from datasets import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.inputs import check_file
 from crossdistill.demo.run import asset, message
 from crossdistill.demo.task import problems
+from crossdistill.errors import InputError
+from crossdistill.runs.run_file import write_json
 from crossdistill.train import CrossTokenizerConfig, CrossTokenizerTrainer
 
+LEAST_STEPS = 4
 PARTS = ("rollout", "student", "render", "align", "teacher", "credit", "total")
 
 
@@ -95,8 +98,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
+    if args.steps < LEAST_STEPS or args.rows < 1:
+        parser.error(f"--steps is at least {LEAST_STEPS}, two that do not count and one of each kind, and --rows 1")
+    try:
+        check_file("--output", args.output)
+    except InputError as error:
+        parser.error(str(error))
     torch.set_num_threads(1)
-    args.output.write_text(json.dumps(measure(args.steps, args.rows), indent=2) + "\n")
+    write_json(args.output, measure(args.steps, args.rows))
 
 
 if __name__ == "__main__":

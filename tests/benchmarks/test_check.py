@@ -137,6 +137,39 @@ def test_what_cannot_be_compared_is_told(work, tmp_path, capsys):
     assert "no case has 'no such' in its name" in said
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("{", "is not JSON"), ("{}", "has no figures of this command"), ('{"ratios": {"a": null}}', "has no figures of")],
+)
+@pytest.mark.parametrize("update", [False, True])
+def test_files_of_something_else_are_refused_before_anything_is_measured(work, tmp_path, capsys, content, said, update):
+    file = tmp_path / "figures.json"
+    file.write_text(content)
+    assert bench(file, update=update) == 2
+    assert bench(tmp_path, update=update) == 2
+    told = " ".join(capsys.readouterr().out.split())
+    assert said in told
+    assert "--figures is a file, and" in told
+    assert file.read_text() == content
+    assert work.now == 0
+
+
+def test_some_new_figures_do_not_pass_for_those_of_another_machine(work, tmp_path, monkeypatch, capsys):
+    file, other = tmp_path / "figures.json", Case("other", TIME, lambda: 1.0)
+    monkeypatch.setattr(check, "all_cases", lambda: [Case(NAME, TIME, work.ratio), other])
+    monkeypatch.setattr(check, "machine", lambda: {"machine": "an old one"})
+    assert bench(file, update=True) == 0
+    assert bench(file, update=True, only="reference") == 0
+    before = file.read_text()
+    monkeypatch.setattr(check, "machine", lambda: {"machine": "a new one"})
+    assert bench(file, update=True, only="reference") == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(machine: an old one there, a new one now): leave --only out, or name another file" in said
+    assert file.read_text() == before
+    assert bench(file, update=True) == 0
+    assert json.loads(file.read_text())["machine"] == "a new one"
+
+
 def test_every_case_has_a_committed_figure():
     names = [case.name for case in check.all_cases()]
     assert len(set(names)) == len(names)
