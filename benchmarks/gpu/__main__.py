@@ -12,7 +12,7 @@ python -m benchmarks.gpu --device cpu --small --output FILE      # the same code
 4. Some of 2 with larger tiles, which tells whether a tile or the code is slow.
 
 A part is a process, and its figures are kept in the --work folder as they come: the command goes on where it was
-stopped, and refuses to mix figures of other settings or another version of the package. What fails or takes too long
+stopped, and refuses to mix figures of other settings or of another state of the code. What fails or takes too long
 costs its own figures alone. Nothing is downloaded. The exit code is 0 if all targets are met, 1 if one is missed or
 cannot be judged, 2 for settings that cannot work, and 3 if the budget was spent before everything was measured: then
 run it again. With --small no target is judged, and 1 says that something has failed.
@@ -34,13 +34,14 @@ from benchmarks.gpu.record import Record
 from benchmarks.gpu.supervision import ROOT, Supervisor
 from benchmarks.gpu.tables import missed_lines, table_of
 from benchmarks.gpu.targets import MET, MISSED, verdicts, without_figures
+from benchmarks.inputs import check_file, check_folder, refusals
 from crossdistill.errors import InputError
 from crossdistill.report.versions import versions
 from crossdistill.runs.run_file import write_json
 
 BUDGET_MINUTES = 25.0
 WORK = Path("runs/bench-gpu")
-MISSED_CODE, INPUT_CODE, STOPPED_CODE = 1, 2, 3
+MISSED_CODE, STOPPED_CODE = 1, 3
 
 
 def check_device(device: str, small: bool) -> None:
@@ -57,10 +58,24 @@ def check_device(device: str, small: bool) -> None:
         raise InputError("these sizes take a CPU days: give --small, or a GPU.")
 
 
+def check_budget(record: Record, todo: list[Part], minutes: float) -> None:
+    """Refuse a budget with which the command would not get on however often it is run.
+
+    Raises:
+        InputError: the part that is next takes longer alone.
+    """
+    part = next((one for one in todo if record.missing(one)), None)
+    if part is not None and 60 * minutes < part.seconds:
+        raise InputError(
+            f"--budget-minutes {minutes:g} is not enough for the next part, {part.name}, which takes about "
+            f"{part.seconds / 60:.1f}: give at least that."
+        )
+
+
 def settings_of(device: str, small: bool) -> dict[str, Any]:
     """All that figures of one table must have in common."""
     scale = SMALL if small else FULL
-    files = sorted((ROOT / "crossdistill").rglob("*.py"))
+    files = [file for folder in ("crossdistill", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
     name = "CPU" if device == "cpu" else torch.cuda.get_device_name()
     return {
         "device": name,
@@ -111,14 +126,14 @@ def main(
 ) -> None:
     """Measure losses and training steps on a GPU."""
     console = Console()
-    try:
+    with refusals():
         check_device(device, small)
+        todo = parts(SMALL if small else FULL, device)
+        check_file("--output", output)
+        check_folder("--work", work)
         record = Record(work, settings_of(device, small))
-    except InputError as error:
-        console.print(f"error: {error}", markup=False)
-        raise typer.Exit(INPUT_CODE) from None
+        check_budget(record, todo, budget_minutes)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    todo = parts(SMALL if small else FULL, device)
     is_complete = run(record, todo, device, small, budget_minutes, output)
     merged = record.merged(todo)
     judged = verdicts(merged["parts"], setting_of(FULL, device).dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.gpu.plan import Part
 from crossdistill.errors import InputError
-from crossdistill.runs.run_file import write_json
+from crossdistill.runs.run_file import read_record, write_json
 
 SETTINGS = "settings.json"
 RUNNING = "running"
@@ -23,14 +23,14 @@ class Record:
         settings: of the run.
 
     Raises:
-        InputError: the folder has figures of other settings.
+        InputError: the folder has figures of other settings, or a damaged file of settings.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]):
         self.folder, self.settings = folder, json.loads(json.dumps(settings))
         file = folder / SETTINGS
         if file.exists():
-            self._check(json.loads(file.read_text(encoding="utf-8")))
+            self._check(read_record(file))
         else:
             write_json(file, self.settings)
 
