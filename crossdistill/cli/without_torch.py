@@ -12,6 +12,10 @@ def leave_out_torch(arguments: list[str]) -> None:
     is Python's way to say that there is no such module. It holds until the process ends, so only the entry point of the
     program calls this. Files of responses are left alone, because datasets, which may read them, trips over it.
 
+    One thing differs: a configuration whose dtype PyTorch does not have is read, and refused by all commands that read
+    the model. The dtype is that of weights, which ``align`` does not read, so it has no more to say of it than of
+    weights that are missing; a list of dtypes of our own would only be one more to fall behind PyTorch's.
+
     Args:
         arguments: of the command line, the command first.
 

@@ -11,6 +11,7 @@ import pytest
 from transformers import ByT5Tokenizer
 
 from crossdistill.cli.without_torch import leave_out_torch
+from crossdistill.errors import InputError
 from crossdistill.inspection.model_files import read_tokenizer_info
 from tests.other_tokenizers import llama
 from tests.tokenizers_in_process import CORPUS, NAMES, build
@@ -81,6 +82,27 @@ assert sys.modules["torch"] is None
     assert len({one["class"] for one in found}) > 2
     for folder, one in zip(folders, found, strict=True):
         assert one == described(folder), folder
+
+
+def test_a_dtype_that_pytorch_lacks_is_of_no_concern_to_the_tokenizer_alone(tmp_path):
+    """The one difference between both, as :func:`leave_out_torch` says."""
+    model_of(tmp_path, "qwen2", None)
+    config = tmp_path / "config.json"
+    known = json.loads(config.read_text())
+    whole = described(str(tmp_path))
+    config.write_text(json.dumps(known | {"torch_dtype": "nope"}))
+    program = f"""
+import json
+from crossdistill.cli.without_torch import leave_out_torch
+leave_out_torch(["align"])
+from tests.cli.test_without_torch import described
+print(json.dumps(described({str(tmp_path)!r})))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == whole
+    with pytest.raises(InputError, match=r"cannot be read .*has no attribute 'nope'"):
+        read_tokenizer_info(str(tmp_path))
 
 
 @pytest.mark.slow
