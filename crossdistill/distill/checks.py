@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from crossdistill.distill.noise import named, noise_sources
-from crossdistill.distill.policy_drift import OTHER_ENGINE, OTHER_POLICY, largest_drift, policy_drift
+from crossdistill.distill.policy_drift import OTHER_ENGINE, OTHER_POLICY, numerics_of, policy_drift
 from crossdistill.distill.response import ScoredResponse
 from crossdistill.distill.routing import Routing
 from crossdistill.distill.scorer import MAX_LOGPROB
@@ -81,11 +81,12 @@ def check_policy(
     """
     drifts = [policy_drift(responses, states, temperature) for temperature in temperatures]
     drift = min(drifts, key=lambda one: one.mean)
-    largest = largest_drift(states) if is_same_engine else OTHER_ENGINE
-    if drift.mean > largest:
+    numerics = numerics_of(states) if is_same_engine else OTHER_ENGINE
+    unexplained = numerics.unexplained(drift)
+    if unexplained is not None:
         noise = named(noise_sources(student)) if student is not None and student.training else ""
         causes = f"The model has {noise} in training mode: set it to 0" if noise else _CAUSES
-        raise OTHER_POLICY.error(nats=f"{drift.mean:.2g}", largest=largest, way_out=causes)
+        raise OTHER_POLICY.error(**unexplained, way_out=causes)
     return drift.tokens > 0
 
 

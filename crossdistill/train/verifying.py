@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from crossdistill.distill import Rollout, ScoredBatch
-from crossdistill.distill.policy_drift import OTHER_ENGINE, largest_drift
+from crossdistill.distill.policy_drift import OTHER_ENGINE, numerics_of
 from crossdistill.distill.policy_probe import PolicyProbe
 from crossdistill.distill.student import NOT_FINITE, StudentInputs, collate, supervised_logprobs
 from crossdistill.findings import FindingError
@@ -46,8 +46,8 @@ class VerifyingTrainer(CheckpointingTrainer):
         is_same_engine = not (self.use_vllm and batch.rollout.is_sampled)
         temperature = self.scoring_temperature if is_same_engine else self.temperature
         is_first = self.accumulation_step == self.micro_batch == 0
-        largest = largest_drift(states, is_decoded=not self.is_rescored) if is_same_engine else OTHER_ENGINE
-        self.policy.measure(is_first, batch.rows(rows), states, temperature, largest, is_same_engine)
+        numerics = numerics_of(states, is_decoded=not self.is_rescored) if is_same_engine else OTHER_ENGINE
+        self.policy.measure(is_first, batch.rows(rows), states, temperature, numerics, is_same_engine)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

@@ -11,11 +11,12 @@ from crossdistill.demo.run import asset, message
 from crossdistill.demo.task import problems
 from crossdistill.distill import Distiller
 from crossdistill.distill.policy_drift import (
+    DECODED_HALF,
     OTHER_ENGINE,
     SAME_ENGINE,
     SAME_ENGINE_HALF,
     PolicyDrift,
-    largest_drift,
+    numerics_of,
     policy_drift,
 )
 from crossdistill.findings import FindingError
@@ -68,7 +69,7 @@ def test_it_is_the_mean_log_ratio_of_the_supervised_tokens(distiller, completion
     drift = policy_drift(batch.responses, states, temperature)
     expected = mean_drift(states.head.logits(states.hidden).tolist(), ids.tolist(), old.tolist(), temperature)
     assert drift.tokens == len(ids)
-    assert drift.mean == pytest.approx(expected, rel=1e-5)
+    assert (drift.mean, drift.bias) == pytest.approx(expected, rel=1e-5)
 
 
 def test_few_tokens_stand_for_many(distiller, completions):
@@ -93,7 +94,7 @@ def _firsts(responses: Any) -> list[int]:
 def test_nothing_is_nothing(distiller):
     states = HiddenStates(torch.zeros(0, 6), LMHead(torch.randn(len(distiller.vocab), 6)))
     assert policy_drift([], states, 1.0) == PolicyDrift(0, 0)
-    assert PolicyDrift(0, 0).mean == 0
+    assert PolicyDrift(0, 0).mean == PolicyDrift(0, 0).bias == 0
 
 
 @pytest.mark.parametrize(
@@ -106,10 +107,46 @@ def test_nothing_is_nothing(distiller):
 )
 def test_numerics_depend_on_the_dtype(hidden, weight, largest):
     states = HiddenStates(torch.zeros(1, 2, dtype=hidden), LMHead(torch.zeros(3, 2, dtype=weight)))
-    assert largest_drift(states) == largest
-    assert largest_drift(states, is_decoded=True) == (SAME_ENGINE if largest == SAME_ENGINE else OTHER_ENGINE)
+    assert numerics_of(states) == largest
+    assert numerics_of(states, is_decoded=True) == (SAME_ENGINE if largest == SAME_ENGINE else DECODED_HALF)
     with torch.autocast("cpu", torch.bfloat16):
-        assert largest_drift(states) == SAME_ENGINE_HALF
+        assert numerics_of(states) == SAME_ENGINE_HALF
+
+
+def drift_of(log_ratios: np.ndarray) -> PolicyDrift:
+    return PolicyDrift(len(log_ratios), np.abs(log_ratios).sum(), log_ratios.sum())
+
+
+@pytest.mark.parametrize("numerics", [SAME_ENGINE, SAME_ENGINE_HALF, DECODED_HALF, OTHER_ENGINE])
+def test_numerics_explain_a_mean_up_to_their_own(numerics):
+    below, above = (np.array([1, -1] * 100) * numerics.mean * factor for factor in (0.99, 1.01))
+    assert numerics.unexplained(drift_of(below)) is None
+    assert numerics.unexplained(drift_of(above)) == {
+        "nats": f"{drift_of(above).mean:.2g}",
+        "largest": f"{numerics.mean:g}",
+    }
+    assert numerics.unexplained(PolicyDrift(0, 0)) is None
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.2, -0.2, 0.24])
+@pytest.mark.parametrize("rounding", [0.0, 0.05])
+def test_what_goes_one_way_is_no_rounding(shift, rounding):
+    noise = np.random.default_rng(0).normal(0, rounding, 400)
+    assert DECODED_HALF.unexplained(drift_of(noise)) is None
+    found = DECODED_HALF.unexplained(drift_of(noise + shift))
+    assert found is not None
+    assert found["nats"] == f"{abs(shift + noise.mean()):.2g}"
+    assert found["largest"].endswith(" in one direction")
+    assert OTHER_ENGINE.unexplained(drift_of(noise + shift)) is None  # which may tell of a truncated policy
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 5, 20, 100, 1000])
+@pytest.mark.parametrize("spread", [0.04, 0.25])
+def test_chance_and_the_bias_of_rounding_itself_are_allowed_for(tokens, spread):
+    """Tokens drawn from one policy are less probable under another by half the variance of the log ratio."""
+    draws = np.random.default_rng(tokens).normal(-(spread**2) / 2, spread, (300, tokens))
+    told = [DECODED_HALF.unexplained(drift_of(row)) for row in draws]
+    assert not [one for one in told if one is not None and one["largest"].endswith("direction")]
 
 
 # ---- the first loss of a loop ---------------------------------------------------------------------------------------
@@ -156,7 +193,7 @@ def test_another_engine_may_differ_by_its_numerics_and_no_more(models, student, 
         old = [np.minimum(row.numpy() - shift, 0) for row in own.old_logprobs]
         batch = distiller.score(PROMPTS, completions, old)
         if is_refused:
-            with pytest.raises(FindingError, match=f"numerics explain {OTHER_ENGINE}. Usual causes: dropout"):
+            with pytest.raises(FindingError, match=f"numerics explain {OTHER_ENGINE.mean}. Usual causes: dropout"):
                 distiller.loss(batch, *distiller.student_states(batch))
         else:
             distiller.loss(batch, *distiller.student_states(batch))

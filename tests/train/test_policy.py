@@ -3,12 +3,14 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig
 from torch import nn
 from transformers import AutoTokenizer, TrainerCallback
 
+from crossdistill.distill.sampled_logprobs import SampledLogprobs
 from crossdistill.findings import FindingError
 from crossdistill.objectives import available
 from crossdistill.train.monitor import policy_check
@@ -177,6 +179,20 @@ def test_a_branch_within_the_numerics_of_half_precision_is_found(pair, output, o
     dtype = options.pop("dtype", torch.float32)
     trainer = trainer_of(pair, output, altered(pair.student, 0.06, is_random=False).to(dtype), **options)
     with pytest.raises(FindingError, match=f"{LAYER} computes something else"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("shift", [0.2, -0.2])
+def test_in_half_precision_what_sampling_says_may_not_be_off_in_one_direction(pair, output, monkeypatch, shift):
+    of = SampledLogprobs.of
+
+    def shifted(*args: Any) -> Any:
+        found = of(*args)
+        return found._replace(tokens=[row + np.float32(shift) for row in found.tokens])
+
+    monkeypatch.setattr(SampledLogprobs, "of", shifted)
+    trainer = make_trainer(pair, output, bf16=True, max_steps=1, max_completion_length=32)
+    with pytest.raises(FindingError, match=r"differ by 0\.2 nats a token, .* explain 0\.\d+ in one direction"):
         trainer.train()
 
 

@@ -6,6 +6,7 @@ import torch
 from trl.chat_template_utils import qwen3_chat_template
 
 from crossdistill.align import Coverage, DropReason
+from crossdistill.distill.policy_drift import Numerics
 from crossdistill.train import verifying
 from crossdistill.train.vllm.sync_probe import SyncProbe
 from tests.oracles import credit as credit_oracle
@@ -130,7 +131,7 @@ def test_score_prompts_has_one_result_a_turn(pair, output, monkeypatch):
 @pytest.mark.parametrize("accumulation", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_log_probabilities_of_vllm_find_their_turns(pair, output, monkeypatch, accumulation):
     """Each engine call holds only the conversations that go on, and the same prefix may stand in several rows."""
-    monkeypatch.setattr(verifying, "OTHER_ENGINE", 100.0)  # the log-probabilities tell places, not a policy
+    monkeypatch.setattr(verifying, "OTHER_ENGINE", Numerics(100.0))  # the log-probabilities tell places, not a policy
     monkeypatch.setattr(SyncProbe, "is_stale", lambda *args: False)  # it asks a question of its own
     nine = [{"role": "user", "content": "9?"}]
     calls = []

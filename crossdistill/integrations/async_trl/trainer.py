@@ -25,7 +25,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from crossdistill.chat.prompts import as_prompt, prompt_name
 from crossdistill.distill.noise import named, switch_off
-from crossdistill.distill.policy_drift import OTHER_ENGINE, OTHER_POLICY
+from crossdistill.distill.policy_drift import OTHER_ENGINE, OTHER_POLICY, PolicyDrift
 from crossdistill.errors import InputError, ServerError
 from crossdistill.integrations.async_trl.arrival import NUM_TEXTS, Arrival, policy_logprobs, texts_of
 from crossdistill.integrations.async_trl.checks import check_args, check_objective, check_packing
@@ -193,9 +193,10 @@ class AsyncTrainer(AsyncDistillationTrainer):
         *values, fresh_drift, num_fresh, count = self.accelerator.reduce(total, reduction="sum").tolist()
         for name, value in zip([*loss.stats, "entropy", "abs_log_ratio"], values, strict=True):
             self._metrics["train"][name].append((value, count))
-        if num_fresh and fresh_drift / num_fresh > OTHER_ENGINE:
+        unexplained = OTHER_ENGINE.unexplained(PolicyDrift(num_fresh, fresh_drift))
+        if unexplained is not None:
             way_out = "see whether the weights reach the sampler, and whether it samples at the Distiller's temperature"
-            raise OTHER_POLICY.error(nats=f"{fresh_drift / num_fresh:.2g}", largest=OTHER_ENGINE, way_out=way_out)
+            raise OTHER_POLICY.error(**unexplained, way_out=way_out)
 
     def _count(self, inputs: PackedSamples) -> None:
         """What TRL's throughput metrics are made of."""

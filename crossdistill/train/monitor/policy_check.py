@@ -13,6 +13,7 @@ from crossdistill.distill import ScoredResponse
 from crossdistill.distill.policy_drift import (
     EXACT,
     OTHER_POLICY,
+    Numerics,
     PolicyDrift,
     policy_drift,
 )
@@ -66,7 +67,7 @@ _OTHER_ENGINE = (
 @dataclass(frozen=True)
 class _Measured:
     drift: PolicyDrift
-    largest: float  # mean |log ratio| that numerics explain
+    numerics: Numerics
     is_same_engine: bool
 
 
@@ -109,7 +110,7 @@ class PolicyCheck:
         responses: Sequence[ScoredResponse],
         states: HiddenStates,
         temperature: float,
-        largest: float,
+        numerics: Numerics,
         is_same_engine: bool,
     ) -> None:
         """Measure the drift of a micro-batch of the first optimisation step on a rollout.
@@ -120,14 +121,14 @@ class PolicyCheck:
             responses: of this process.
             states: those that predict the supervised tokens, in the pass that trains.
             temperature: of the old log-probs.
-            largest: mean |log ratio| that numerics explain.
+            numerics: what they explain.
             is_same_engine: whether the engine that trains also computed them.
         """
         if is_first and self._drift.tokens:
             self._is_verified = True
         if is_first or not self._is_verified:
             drift = policy_drift(responses, states, temperature)
-            self._measured = _Measured(drift, largest, is_same_engine)
+            self._measured = _Measured(drift, numerics, is_same_engine)
 
     def judge(self, step: int, probe: PolicyProbe) -> float | None:
         """Judge what was measured; the passes of a probe are made outside of the one that trains.
@@ -154,8 +155,8 @@ class PolicyCheck:
             self._sampler.add(step, drift)
         if not self._is_verified:
             self._verify(drift, measured, probe)
-        elif measured.is_same_engine and drift.mean > measured.largest:
-            self._warn(step, drift, measured.largest)
+        elif measured.is_same_engine and (unexplained := measured.numerics.unexplained(drift)) is not None:
+            self._warn(step, **unexplained)
         return drift.mean
 
     def _verify(self, drift: PolicyDrift, measured: _Measured, probe: PolicyProbe) -> None:
@@ -163,9 +164,10 @@ class PolicyCheck:
         self._drift = PolicyDrift(*map(sum, zip(self._drift, drift, strict=True)))
         if drift.mean > EXACT:
             self._check_modes(probe)
-        if self._drift.mean > measured.largest:
+        unexplained = measured.numerics.unexplained(self._drift)
+        if unexplained is not None:
             way_out = _SAME_ENGINE if measured.is_same_engine else _OTHER_ENGINE
-            raise OTHER_POLICY.error(nats=f"{self._drift.mean:.2g}", largest=measured.largest, way_out=way_out)
+            raise OTHER_POLICY.error(**unexplained, way_out=way_out)
 
     def _check_modes(self, probe: PolicyProbe) -> None:
         """Check that training mode has no noise, and computes what evaluation mode does."""
@@ -176,12 +178,12 @@ class PolicyCheck:
         if gaps.has_branch and any(self._total([not probe.is_rounding()])):
             raise BRANCH.error(source=probe.source_of_branch(), nats=f"{gaps.branch / gaps.tokens:.2g}")
 
-    def _warn(self, step: int, drift: PolicyDrift, largest: float) -> None:
+    def _warn(self, step: int, nats: str, largest: str) -> None:
         self._watchdog.warn(
             step,
             KIND,
-            f"the policy that trains is no longer the one that sampled: policy_drift is {drift.mean:.2g} nats a token "
-            f"at the first step on a rollout, and numerics explain {largest:g}. What to try: look for noise or "
+            f"the policy that trains is no longer the one that sampled: they differ by {nats} nats a token at the "
+            f"first step on a rollout, and numerics explain {largest}. What to try: look for noise or "
             "another computation that begins in mid-training; a lower learning_rate if logits grow too large for the "
             "dtype.",
         )
