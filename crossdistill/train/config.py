@@ -288,8 +288,10 @@ class CrossTokenizerConfig(DistillationConfig):
             if getattr(self, name) is None or getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         StatesIn.of(self.teacher_states)
-        if self.min_padding_saved is not None and not self.min_padding_saved >= 0:
-            raise InputError(f"min_padding_saved must be at least 0, not {self.min_padding_saved}.")
+        saved = self.min_padding_saved
+        is_number = isinstance(saved, int | float) and not isinstance(saved, bool)
+        if saved is not None and not (is_number and saved >= 0):
+            raise InputError(f"min_padding_saved must be a number and at least 0, not {saved!r}.")
         check_generations(self, named)
         self._take_reward(named)
         if self.num_iterations > 1 and self.save_strategy == "steps" and self.save_steps % self.num_iterations:
