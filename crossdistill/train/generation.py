@@ -163,14 +163,12 @@ class GenerationTrainer(DistillationTrainer):
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, has_tool_images: bool = False
     ) -> Any:
-        if self.use_vllm:
+        if self.use_vllm or images or multimodal_fields:  # which hold what belongs to all rows
             return self._sampled_at_once(prompt_ids, images, multimodal_fields, has_tool_images)
         completion_ids: list[list[int]] = [[] for _ in prompt_ids]
         for rows in self._rollout_portions([len(ids) for ids in prompt_ids]):
             own = [prompt_ids[row] for row in rows]
-            for row, ids in zip(
-                rows, self._sampled_at_once(own, images, multimodal_fields, has_tool_images), strict=True
-            ):
+            for row, ids in zip(rows, self._sampled_at_once(own, None, {}, has_tool_images), strict=True):
                 completion_ids[row] = ids
         return completion_ids
 

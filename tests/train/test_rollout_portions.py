@@ -1,6 +1,7 @@
 """Portions of similar prompt length, against all ways to cut; and what a trainer samples in them."""
 
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossdistill.train.generation import GenerationTrainer
 from crossdistill.train.rollout_portions import rollout_portions
 from tests.models import MESSAGES, Pair
 from tests.train.harness import make_trainer
@@ -73,3 +75,25 @@ def test_a_trainer_samples_in_portions_and_hands_back_the_order_that_it_was_give
     assert [len(ids) > 60 for ids in rows] == [True, True, False, False, False, False, True, True]
     assert batches == [(4, max(map(len, rows[2:6]))), (4, len(rows[0]))]
     assert [item.prompt for item in trainer.scored] == [prompt for prompt in prompts for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("images", "fields", "portions"),
+    [
+        (None, {}, [[[1]], [[2, 3]]]),
+        ([["a"], None], {}, [[[1], [2, 3]]]),
+        (None, {"pixels": torch.ones(2)}, [[[1], [2, 3]]]),
+    ],
+)
+def test_rows_with_images_are_sampled_at_once(images: Any, fields: Any, portions: Any) -> None:
+    """What TRL hands over with them is of all rows together."""
+    calls: list[Any] = []
+
+    def sampled(ids: Any, *others: Any) -> Any:
+        calls.append((ids, others))
+        return [[9]] * len(ids)
+
+    trainer: Any = SimpleNamespace(use_vllm=False, _rollout_portions=lambda _: [[0], [1]], _sampled_at_once=sampled)
+    assert GenerationTrainer._generate_single_turn(trainer, [[1], [2, 3]], images, fields, True) == [[9], [9]]
+    assert [ids for ids, _ in calls] == portions
+    assert all(others == (images, fields, True) for _, others in calls)
