@@ -7,6 +7,7 @@ from itertools import count, islice
 from typing import Any
 
 from crossdistill.cli import server_agreement
+from crossdistill.errors import InputError
 from crossdistill.inspection import corpus
 from crossdistill.runs.config import read_config
 from crossdistill.teachers import LocalTeacher, Teacher, TeacherRequest, TeacherScore
@@ -108,10 +109,20 @@ def local_teacher(model: str, tokenizer: Any) -> LocalTeacher:
         tokenizer: of the teacher.
 
     Raises:
-        InputError: it cannot be read, or has fewer ids than the tokenizer.
+        InputError: it cannot be read, has fewer ids than the tokenizer, or a tokenizer of its own that gives other ids.
     """
+    from crossdistill.inspection.model_files import read_tokenizer
     from crossdistill.train.loading import load_model
 
+    try:
+        own = read_tokenizer(model)
+    except InputError:  # it may have none, or is no model at all: below
+        own = tokenizer
+    if server_agreement.texts(own, LENGTH) != server_agreement.texts(tokenizer, LENGTH):
+        raise InputError(
+            f"the local model {model!r} has another tokenizer than --teacher-tokenizer, so it reads the server's "
+            "tokens as other text: give the model that is served."
+        )
     return LocalTeacher(load_model(f"the local model {model!r}", model, {}), tokenizer)
 
 

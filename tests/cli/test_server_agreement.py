@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 from crossdistill import InputError
 from crossdistill.align import DropReason
 from crossdistill.cli import server_agreement, server_check
+from crossdistill.inspection.model_files import read_tokenizer
 from crossdistill.teachers import TeacherScore
 from crossdistill.teachers.served.fingerprint import token_ids
 from tests.cli.harness import run
@@ -110,6 +111,13 @@ def test_a_local_model_that_does_not_fit_is_bad_input(folder, tmp_path):
         assert str(tmp_path) in doctor(server, folder, "--compare-with", str(tmp_path)).message
         assert "does not exist" in doctor(server, folder, "--compare-with", str(tmp_path / "none")).message
     assert "--teacher" in run("doctor", "--compare-with", folder).message
+
+
+def test_a_local_model_of_another_tokenizer_is_not_compared(folder, tmp_path):
+    student_tokenizer().save_pretrained(tmp_path)
+    student_model(student_tokenizer()).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=f"the local model '{tmp_path}' has another tokenizer"):
+        server_check.local_teacher(str(tmp_path), read_tokenizer(folder))
 
 
 def test_three_texts_share_each_beginning(folder):
