@@ -55,7 +55,8 @@ class Supervisor:
         def stop(*_: object) -> None:
             self._deadline = 0.0
 
-        before = {one: signal.signal(one, stop) for one in ENDING}
+        heard = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+        before = {one: signal.signal(one, stop) for one in heard}
         try:
             yield
         finally:

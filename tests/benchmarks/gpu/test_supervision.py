@@ -103,11 +103,26 @@ def test_a_signal_to_end_ends_what_is_measured_and_keeps_what_is_there(supervise
             return watch(supervisor, process, part)
 
     monkeypatch.setattr(Supervisor, "_watch", told)
-    in_time, found = supervised("a", "hangs", "b", script=script)
+    before = signal.signal(ending, signal.SIG_DFL)  # the tests themselves may run where it is ignored
+    try:
+        in_time, found = supervised("a", "hangs", "b", script=script)
+        assert signal.getsignal(ending) is signal.SIG_DFL
+    finally:
+        signal.signal(ending, before)
     assert not in_time
     assert statuses(found) == {"a": "ok"}
     assert not Path(f"/proc/{number.read_text()}").exists()
-    assert signal.getsignal(ending) in (signal.SIG_DFL, signal.default_int_handler)
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        supervisor = Supervisor(Record(tmp_path, {"any": 1}), "cpu", True, time.time() + 60)
+        with supervisor.stopped_by_signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_nothing_is_looked_for_on_the_network(supervised, tmp_path):
