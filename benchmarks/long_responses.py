@@ -6,7 +6,6 @@ of up to 16,384 tokens (:mod:`benchmarks.long_step`): ``--only long`` measures t
 """
 
 import argparse
-import json
 import multiprocessing
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -28,9 +27,8 @@ from crossdistill.distill.student import (
     supervised_states,
 )
 from crossdistill.errors import InputError
-from crossdistill.files import write_text
 from crossdistill.ops import micro_batches, micro_batching, token_logprobs
-from crossdistill.runs.run_file import read_record
+from crossdistill.runs.run_file import read_record, write_json
 from crossdistill.teachers import TeacherRequest
 from crossdistill.teachers.local import LocalTeacher
 
@@ -134,10 +132,6 @@ def with_part(rows: Sequence[Row], part: str, found: Sequence[Row]) -> list[Row]
     return sorted([*kept, *found], key=lambda row: order.index(row["part"]))
 
 
-def write(file: Path, figures: Row) -> None:
-    write_text(file, json.dumps(figures, indent=1) + "\n")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
@@ -154,11 +148,11 @@ def main() -> None:
     known = {"rows": [], "long": []} | known | now
     if arguments.only != "long":
         known["rows"] = measured()
-        write(output, known)
+        write_json(output, known)
     for part in long_step.PARTS if arguments.only != "padded" else ():
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             known["long"] = with_part(known["long"], part, pool.apply(long_step.measured, (part,)))
-        write(output, known)
+        write_json(output, known)
 
 
 if __name__ == "__main__":
