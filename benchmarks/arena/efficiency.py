@@ -8,25 +8,32 @@ Both begin at the same start. The arena is run at several budgets, of which each
     done
     python -m benchmarks.arena.efficiency runs/efficiency/*/cells.jsonl
 
-``measured`` interpolates SFT's accuracies in the logarithm of the data, and says at which amount SFT first reaches that
-of the distillation. ``extrapolated`` follows the line through SFT with half as many and with as many responses as the
-distillation had, as section 5.3 of Breaking the Tokenizer Barrier does from its two checkpoints. Both are given as a
-multiple of the distillation's data and of its FLOPs. Intervals are bootstrapped over seeds and problems at once.
+``measured`` is where SFT's accuracies, made monotone and interpolated in the logarithm of the data, reach that of the
+distillation. ``extrapolated`` follows the line through SFT with half as many and with as many responses as the
+distillation had. Both are multiples of the distillation's data and of its FLOPs.
+
+Section 5.3 of Breaking the Tokenizer Barrier extrapolates from the two sizes of the SFT that made its start, and counts
+the data beyond that start. Here all data are beyond the start, so its factor is not the same quantity, only the same
+question.
+
+Intervals are bootstrapped over problems and seeds at once. A draw has one seed less than there are, or the variance
+between five would be a fifth too small; where seeds differ much, percentiles still cover less than 95 %.
 """
 
 import argparse
-import json
 import math
+import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
-from crossdistill.arena.outcome import Outcome
+from benchmarks.arena.compared_runs import ComparedRuns, read_runs
 from crossdistill.errors import InputError
 from crossdistill.eval.cost_fit import LogLine
 from crossdistill.runs.run_file import write_json
@@ -34,6 +41,8 @@ from crossdistill.runs.run_file import write_json
 SFT = "seqkd"
 RESAMPLES = 2_000
 _QUANTILES = (0.025, 0.975)
+Multiples = tuple[float, float]
+"""Data of SFT over those of the distillation, measured and extrapolated."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +50,11 @@ class Budget:
     """A method at one budget on a pair.
 
     Attributes:
-        responses: that it was trained on.
-        flops: mean over seeds.
+        responses, flops: that it took, mean over seeds.
         shares: [seeds, problems], the share of right samples.
     """
 
-    responses: int
+    responses: float
     flops: float
     shares: np.ndarray
 
@@ -56,43 +64,39 @@ class Budget:
         return float(self.shares.mean())
 
 
-Budgets = Mapping[tuple[str, str], Sequence[Budget]]
-"""(pair, method) -> its budgets, the smallest first."""
+Budgets = Mapping[int, Budget]
+"""Steps of training -> what was run with so many, ascending."""
 
 
-def read_budgets(files: Iterable[Path]) -> dict[tuple[str, str], list[Budget]]:
-    """The compared runs of several arenas.
+def budgets_of(arenas: Sequence[Sequence[ComparedRuns]]) -> dict[tuple[str, str], Budgets]:
+    """Several arenas by pair and method.
 
     Args:
-        files: their ``cells.jsonl``.
+        arenas: the compared runs of each.
 
     Raises:
-        InputError: two files have the same run.
+        InputError: a method was run twice with the same number of steps, or budgets differ in seeds or problems.
     """
-    runs: dict[tuple[str, str, int], dict[int, Outcome]] = defaultdict(dict)
-    for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            outcome = Outcome.from_dict(json.loads(line), str(file))
-            cell = outcome.cell
-            if cell.stage != "test" or cell.seed is None or outcome.status != "done":
-                continue
-            seeds = runs[cell.pair, cell.method, outcome.responses]
-            if cell.seed in seeds:
-                raise InputError(f"{file} has {cell.id} again, with {outcome.responses} responses: name a file once.")
-            seeds[cell.seed] = outcome
-    found: dict[tuple[str, str], list[Budget]] = defaultdict(list)
-    for (pair, method, responses), seeds in sorted(runs.items()):
-        found[pair, method].append(_budget(responses, list(seeds.values())))
-    return dict(found)
+    by_name: dict[tuple[str, str], dict[int, ComparedRuns]] = defaultdict(dict)
+    seeds: dict[str, tuple[set[int], set[str]]] = {}
+    for runs in (runs for arena in arenas for runs in arena):
+        name, known = f"{runs.method} on {runs.pair} with {runs.steps} steps", by_name[runs.pair, runs.method]
+        if runs.steps in known:
+            raise InputError(f"{name} is there twice: name each arena once.")
+        known[runs.steps] = runs
+        own = {*runs.outcomes}, runs.problems
+        if own != seeds.setdefault(runs.pair, own):
+            raise InputError(f"{name} has other seeds or problems than the rest: run what is missing of it.")
+    return {
+        key: {steps: Budget(runs.responses, runs.flops, runs.shares()) for steps, runs in sorted(known.items())}
+        for key, known in by_name.items()
+    }
 
 
-def _budget(responses: int, outcomes: Sequence[Outcome]) -> Budget:
-    shares = [outcome.test.shares for outcome in outcomes if outcome.test is not None]
-    return Budget(responses, float(np.mean([outcome.flops for outcome in outcomes])), np.array(shares))
+def data_to_reach(counts: Sequence[float], accuracies: Sequence[float], reached: float) -> float:
+    """The amount of data at which a curve reaches an accuracy, linear in the data's logarithm between two points.
 
-
-def responses_to_reach(counts: Sequence[float], accuracies: Sequence[float], reached: float) -> float:
-    """The amount of data at which a curve first reaches an accuracy, linear in the data's logarithm between two points.
+    The curve is made monotone first (isotonic regression), or a budget that chance has favoured would count as arrival.
 
     Args:
         counts: of data, ascending.
@@ -103,128 +107,148 @@ def responses_to_reach(counts: Sequence[float], accuracies: Sequence[float], rea
         It; the first count if the curve begins above, and infinity if it does not get there.
 
     Example:
-        >>> responses_to_reach([100, 400], [0.2, 0.6], 0.4), responses_to_reach([100, 400], [0.2, 0.6], 0.7)
-        (200.0, inf)
+        >>> round(data_to_reach([100, 400], [0.2, 0.6], 0.4)), data_to_reach([100, 400], [0.2, 0.6], 0.7)
+        (200, inf)
     """
-    if accuracies[0] >= reached:
+    monotone = isotonic_regression(accuracies).x
+    if monotone[0] >= reached:
         return float(counts[0])
-    for (few, low), (many, high) in pairwise(zip(counts, accuracies, strict=True)):
+    for (few, low), (many, high) in pairwise(zip(counts, monotone, strict=True)):
         if high >= reached:
-            return round(few * (many / few) ** ((reached - low) / (high - low)), 9)
+            return float(few * (many / few) ** ((reached - low) / (high - low)))
     return math.inf
 
 
-def compare(sft: Sequence[Budget], opd: Budget, seed: int = 0) -> dict[str, Any]:
+def compare(sft: Budgets, steps: int, opd: Budget, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
     """One distillation against SFT on the teacher's responses.
 
     Args:
-        sft: SFT's budgets, the smallest first; with half as many responses as the distillation and as many among them.
-        opd: the distillation.
+        sft: SFT's budgets; half as many steps as the distillation's and as many are among them.
+        steps: of the distillation.
+        opd: what it has shown.
         seed: of the bootstrap.
+        resamples: likewise.
 
     Returns:
-        The distillation's ``responses``, ``flops`` and ``accuracy``; ``measured`` and ``extrapolated``, each with the
-        multiples ``data`` and ``flops`` as ``[value, low, high]``, in which None is "not reached"; and ``least``, the
-        smallest budget of SFT as such a multiple of data: a measured value at it means "at most".
+        The distillation's ``responses``, ``flops`` and ``accuracy``; ``measured`` and ``extrapolated``, each with
+        ``data`` and ``flops`` as ``[value, low, high]``, in which None is "not reached"; and ``budgets``, the smallest
+        and the largest of SFT as multiples of the distillation's data: a measured value at the first means "at most".
     """
     rng = np.random.default_rng(seed)
-    drawn = np.array([_multiples(*_resampled(sft, opd, rng)) for _ in range(RESAMPLES)])
+    drawn = np.array([_multiples(*_resampled(sft, opd, rng), steps) for _ in range(resamples)])
     ends = np.quantile(drawn, _QUANTILES, axis=0, method="inverted_cdf")  # an end may be infinite
-    rows = np.vstack([_multiples(sft, opd), ends]).T  # [measured and extrapolated; value, low, high]
-    price = _price(sft) / (opd.flops / opd.responses)
+    rows = np.vstack([_multiples(sft, opd, steps), ends]).T  # [measured and extrapolated; value, low, high]
+    counts, price = [one.responses for one in sft.values()], _price(sft, opd)
     return {
         "responses": opd.responses,
         "flops": opd.flops,
         "accuracy": opd.accuracy,
-        "least": sft[0].responses / opd.responses,
+        "budgets": [round(counts[end] / opd.responses, 4) for end in (0, -1)],
+        "flops_of_a_response": round(price, 4),
         **{
-            name: {"data": _finite(row), "flops": _finite([price * one for one in row])}
+            name: {"data": _finite(row), "flops": _finite(price * row)}
             for name, row in zip(("measured", "extrapolated"), rows, strict=True)
         },
     }
 
 
-def _price(sft: Sequence[Budget]) -> float:
-    """FLOPs of a response of SFT, the teacher's writing included."""
-    return sum(one.flops for one in sft) / sum(one.responses for one in sft)
+def _price(sft: Budgets, opd: Budget) -> float:
+    """FLOPs of a response of SFT, the teacher's writing included, over those of the distillation."""
+    mean = sum(one.flops for one in sft.values()) / sum(one.responses for one in sft.values())
+    return mean * opd.responses / opd.flops
 
 
-def _multiples(sft: Sequence[Budget], opd: Budget) -> tuple[float, float]:
-    counts, accuracies = [one.responses for one in sft], [one.accuracy for one in sft]
-    pair = [counts.index(opd.responses // 2), counts.index(opd.responses)]
-    line = LogLine.of([counts[i] for i in pair], [accuracies[i] for i in pair])
-    needed = responses_to_reach(counts, accuracies, opd.accuracy), line.needed(opd.accuracy)
-    return needed[0] / opd.responses, needed[1] / opd.responses
+def _multiples(sft: Budgets, opd: Budget, steps: int) -> Multiples:
+    measured = data_to_reach(
+        [one.responses for one in sft.values()], [one.accuracy for one in sft.values()], opd.accuracy
+    )
+    two = [sft[steps // 2], sft[steps]]
+    line = LogLine.of([one.responses for one in two], [one.accuracy for one in two])
+    return measured / opd.responses, line.needed(opd.accuracy) / opd.responses
 
 
-def _resampled(sft: Sequence[Budget], opd: Budget, rng: np.random.Generator) -> tuple[list[Budget], Budget]:
+def _resampled(sft: Budgets, opd: Budget, rng: np.random.Generator) -> tuple[dict[int, Budget], Budget]:
     """Other problems, the same for all, and other seeds, each budget its own."""
     problems = rng.integers(opd.shares.shape[1], size=opd.shares.shape[1])
 
     def drawn(one: Budget) -> Budget:
-        seeds = rng.integers(len(one.shares), size=len(one.shares))
+        seeds = rng.integers(len(one.shares), size=max(1, len(one.shares) - 1))
         return Budget(one.responses, one.flops, one.shares[np.ix_(seeds, problems)])
 
-    return [drawn(one) for one in sft], drawn(opd)
+    return {steps: drawn(one) for steps, one in sft.items()}, drawn(opd)
 
 
-def _finite(row: Sequence[float]) -> list[float | None]:
+def _finite(row: np.ndarray) -> list[float | None]:
     return [None if math.isinf(one) else round(float(one), 4) for one in row]
 
 
-def comparisons(budgets: Budgets, method: str) -> Iterator[dict[str, Any]]:
-    """Each budget of a distillation that SFT was also run at, and at half of it."""
-    for (pair, name), opds in budgets.items():
-        sft = budgets.get((pair, SFT), [])
-        counts = {one.responses for one in sft}
-        for opd in opds if name == method else []:
-            if {opd.responses, opd.responses // 2} <= counts:
-                yield {"pair": pair, "method": method, "seeds": len(opd.shares), **compare(sft, opd)}
+def comparisons(budgets: Mapping[tuple[str, str], Budgets], method: str) -> Iterator[dict[str, Any]]:
+    """Each budget of a distillation that SFT was also run at, and at half of it.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = [
+        {"pair": pair, "method": method, "steps": steps, "seeds": len(opd.shares), **compare(sft, steps, opd)}
+        for (pair, name), opds in budgets.items()
+        for steps, opd in opds.items()
+        if name == method and {steps, steps // 2} <= (sft := budgets.get((pair, SFT), {})).keys()
+    ]
+    if not found:
+        raise InputError(f"no budget of {method} was also run with {SFT}, and half of it: name the arenas of both.")
+    yield from found
 
 
-def curves(budgets: Budgets) -> list[dict[str, Any]]:
+def curves(budgets: Mapping[tuple[str, str], Budgets]) -> list[dict[str, Any]]:
     """The accuracy of each method at each budget."""
     return [
         {
             "pair": pair,
             "method": method,
+            "steps": steps,
             "responses": one.responses,
             "flops": one.flops,
             "accuracy": one.accuracy,
             "by_seed": [round(float(share), 6) for share in one.shares.mean(axis=1)],
         }
         for (pair, method), found in budgets.items()
-        for one in found
+        for steps, one in found.items()
     ]
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """The comparisons as a table, and below it SFT's accuracies."""
+    """The comparisons as a table, and below it the accuracies by steps."""
     lines = [
-        "| pair | responses | accuracy | data, measured | FLOPs, measured | data, extrapolated |",
+        "| pair | steps | accuracy | data, measured | FLOPs, measured | data, extrapolated |",
         "|---|--:|--:|---|---|---|",
     ]
     for row in content["comparisons"]:
-        is_least = row["measured"]["data"][0] == row["least"]
-        shown = [_shown(row[how][what]) for how, what in _SHOWN]
-        shown[:2] = [f"at most {one}" for one in shown[:2]] if is_least else shown[:2]
-        lines.append(f"| {row['pair']} | {row['responses']} | {row['accuracy']:.1%} | {' | '.join(shown)} |")
+        least, most = row["budgets"]
+        price = row["flops_of_a_response"]
+        shown = [
+            _shown(row["measured"]["data"], least, most),
+            _shown(row["measured"]["flops"], least * price, most * price),
+            _shown(row["extrapolated"]["data"], 0.0, math.inf),
+        ]
+        lines.append(f"| {row['pair']} | {row['steps']} | {row['accuracy']:.1%} | {' | '.join(shown)} |")
     by_name: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for point in content["curves"]:
-        by_name[point["pair"], point["method"]][point["responses"]] = point["accuracy"]
-    counts = sorted({point["responses"] for point in content["curves"]})
-    lines += ["", f"| | {' | '.join(map(str, counts))} |", "|---|" + "--:|" * len(counts)]
+        by_name[point["pair"], point["method"]][point["steps"]] = point["accuracy"]
+    counts = sorted({point["steps"] for point in content["curves"]})
+    lines += ["", f"| steps | {' | '.join(map(str, counts))} |", "|---|" + "--:|" * len(counts)]
     for (pair, method), found in by_name.items():
         cells = (f"{100 * found[count]:.1f}" if count in found else "" for count in counts)
         lines.append(f"| {pair}, `{method}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-_SHOWN = (("measured", "data"), ("measured", "flops"), ("extrapolated", "data"))
+def _shown(row: Sequence[float | None], least: float, most: float) -> str:
+    def shown(one: float | None) -> str:
+        if one is None:
+            return "never" if math.isinf(most) else f"> {most:.2g}"
+        return f"≤ {least:.2g}" if one <= least * 1.001 else f"{one:.2g}"
 
-
-def _shown(row: Sequence[float | None]) -> str:
-    value, low, high = ("more" if one is None else f"{one:.2g}" for one in row)
+    value, low, high = map(shown, row)
     return f"{value} ({low} to {high})"
 
 
@@ -234,8 +258,11 @@ def main() -> None:
     parser.add_argument("--method", default="dpca", help="the distillation")
     parser.add_argument("--json", type=Path, help="file to write")
     given = parser.parse_args()
-    budgets = read_budgets(given.files)
-    content = {"comparisons": list(comparisons(budgets, given.method)), "curves": curves(budgets)}
+    try:
+        budgets = budgets_of([read_runs(file, (SFT, given.method)) for file in given.files])
+        content = {"comparisons": list(comparisons(budgets, given.method)), "curves": curves(budgets)}
+    except InputError as error:
+        sys.exit(f"Error: {error}")
     print(markdown(content))
     if given.json is not None:
         write_json(given.json, content)
