@@ -26,7 +26,7 @@ def model_folder(models: Path, name: str) -> str:
 
 
 def measure_pairs(models: Path) -> dict[str, dict[str, Any]]:
-    """Tokens per byte, coverage and share of 1:1 tokens of each pair."""
+    """Tokens per byte, coverage, and shares of student tokens in each kind of chunk, of each pair."""
     return {
         f"{task}-{kind}": _measure(
             ByteVocab.from_tokenizer(AutoTokenizer.from_pretrained(model_folder(models, f"{task}-student"))),
@@ -49,4 +49,5 @@ def _measure(student: ByteVocab, teacher: ByteVocab, documents: list[Document]) 
         "coverage": measure.coverage,
         "one_to_one_share": round(measure.one_to_one_share, 4),
         "shared_credit_share": round(measure.shared_credit_share, 4),
+        "spanning_share": round(measure.spanning_share, 4),
     }
