@@ -88,8 +88,12 @@ class Expected(Objective):
     everywhere L is bpm with reverse KL, with e = 0 it is dpca; both estimate one gradient, and the sum has less noise
     than dpca and not the bias of bpm if the student is the coarser side.
 
+    A token of the teacher may say what does not follow it: after `hel` it hardly writes `lo`, because it would have
+    written `hello`. So e is also 0 for a v that some teacher token would have joined to the one before.
+
     Attributes:
         max_advantage: bound of each A, in nats.
+        joins: whether v that may be joined to the token before have an expectation after all.
     """
 
     name: ClassVar[str] = "expected"
@@ -97,6 +101,7 @@ class Expected(Objective):
     at_sampling_temperature: ClassVar[bool] = True
 
     max_advantage: float = 10.0
+    joins: bool = False
 
     @property
     def signal(self) -> Signal:
@@ -112,6 +117,8 @@ class Expected(Objective):
         batch, (hidden, head) = inputs.batch, inputs.student
         tables = prefixes_of(batch.pair)
         target, known = _targets(batch, tables)
+        if not self.joins:
+            known = known.masked_fill(_joined(batch), 0.0)
         log_all = torch.log_softmax(head.logits(hidden) / inputs.temperature, -1)
         log_p = merge_columns(log_all, tables.groups.to(batch.device))
         with torch.no_grad():
@@ -154,19 +161,53 @@ _CONTINUED: dict[tuple[VocabPair, bytes], tuple[Tensor, Tensor]] = {}
 
 
 def _spanning(batch: AlignedBatch, probs: Tensor, prefix: bytes) -> Tensor:
-    """S of the module's equation, [V_S]: the probability of teacher tokens whose rest is a proper beginning of v."""
+    """S of the module's equation, [V_S]: the probability of teacher tokens whose rest is a proper beginning of v.
+
+    One that ends with the bytes already read has no rest: whatever follows, it may follow.
+    """
     key = batch.pair, prefix
     if key not in _CONTINUED:
-        rests = [piece[len(prefix) :] if piece.startswith(prefix) else b"" for piece in batch.pair.teacher.pieces]
+        pieces = batch.pair.teacher.pieces
+        fits = torch.tensor([bool(piece) and piece.startswith(prefix) for piece in pieces])
+        rests = [piece[len(prefix) :] if one else None for piece, one in zip(pieces, fits.tolist(), strict=True)]
         begins = [
-            [bool(rest) and piece != rest and piece.startswith(rest) for piece in batch.pair.student.pieces]
+            [
+                rest is not None and (piece != rest or not rest) and piece.startswith(rest)
+                for piece in batch.pair.student.pieces
+            ]
             for rest in rests
         ]
-        fits = torch.tensor([bool(piece) and piece.startswith(prefix) for piece in batch.pair.teacher.pieces])
         _CONTINUED[key] = torch.tensor(begins, dtype=torch.float32), fits
     begins_, fits = _CONTINUED[key]
     whole = probs[fits].sum() if prefix else probs.sum()
     return (probs @ begins_.to(probs)) / whole.clamp(min=1e-30)
+
+
+_JOINED: dict[tuple[VocabPair, bytes, bytes], Tensor] = {}
+
+
+def _joined(batch: AlignedBatch) -> Tensor:
+    """Whether a teacher token begins with the one before, and goes on as v does or longer: bool [N_S, V_S]."""
+    offsets, pieces = TokenOffsets.of(batch), batch.pair.teacher.pieces
+    read = dict(zip(offsets.inner.tolist(), offsets.prefixes(offsets.inner), strict=True))
+    firsts = batch.alignment.teacher_splits[batch.response_splits[:-1]]
+    found = torch.zeros(len(offsets.rows), len(batch.pair.student), dtype=torch.bool)
+    ids = batch.teacher.ids.tolist()
+    for token, row in enumerate(offsets.rows.tolist()):
+        if row not in firsts:
+            found[token] = _joins(batch.pair, pieces[ids[row - 1]], read.get(token, b""))
+    return found
+
+
+def _joins(pair: VocabPair, before: bytes, read: bytes) -> Tensor:
+    key = pair, before, read
+    if key not in _JOINED:
+        rests = [p[len(before) :] for p in pair.teacher.pieces if before and p.startswith(before) and p != before]
+        nexts = [read + piece if piece else None for piece in pair.student.pieces]
+        _JOINED[key] = torch.tensor(
+            [one is not None and any(one.startswith(rest) or rest.startswith(one) for rest in rests) for one in nexts]
+        )
+    return _JOINED[key]
 
 
 def _columns(batch: AlignedBatch, tables: BytePrefixes) -> Tensor:
