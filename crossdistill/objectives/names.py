@@ -7,6 +7,7 @@ HOMES = {
     "cdm": "cdm:CDM",
     "dpca": "dpca:DPCA",
     "escd": "escd:ESCD",
+    "expected": "expected:Expected",
     "gkd": "gkd:GKD",
     "gold": "gold:GOLD",
     "gvpo": "gvpo:GVPO",

@@ -22,6 +22,7 @@ class BytePrefixes(PrefixRanges):
         residual: the column V_S.
         stop: the column of the student's stop tokens; the residual if the end of a response is not taught.
         groups: the student's ids of each column that has more than one.
+        own: int64 [V_S], the column of each student token itself.
     """
 
     def __init__(self, pair: VocabPair):
@@ -32,7 +33,11 @@ class BytePrefixes(PrefixRanges):
         groups = [ids for ids in without_stops if ids]
         self._column = {pair.student.pieces[ids[0]]: ids[0] for ids in groups}
         self._longest = max(map(len, self._column), default=0)
-        self.groups = Groups.of([ids for ids in [*groups, stops] if len(ids) > 1])
+        several = [ids for ids in [*groups, stops] if len(ids) > 1]
+        self.groups = Groups.of(several)
+        self.own = np.arange(self.residual)
+        for ids in several:
+            self.own[list(ids)] = ids[0]
         super().__init__(pair.teacher.pieces, self._teacher_stops)
         self._columns: dict[bytes, np.ndarray] = {}
 

@@ -74,9 +74,18 @@ class InnerTargets:
         rows = [ranges[prefix] for prefix in prefixes]
         self._low, self._sizes, self._offsets = torch.tensor(rows, device=device).reshape(-1, 3).long().unbind(-1)
 
-    def __call__(self, teacher_logits: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def log_totals(self, teacher_logits: Tensor, numbers: Tensor) -> Tensor:
+        """Log of the sum of exponentials of the logits of the tokens that begin with the bytes read, [R]; or -inf."""
+        rows, _, values = self._values(teacher_logits, numbers)
+        return segment_logsumexp(values, rows, len(numbers))
+
+    def _values(self, teacher_logits: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each such token: the position, the index in its range, and the logit."""
         rows, terms = segment_indices(self._sizes[numbers])
-        values = teacher_logits[rows, self._order[self._low[numbers][rows] + terms]]
+        return rows, terms, teacher_logits[rows, self._order[self._low[numbers][rows] + terms]]
+
+    def __call__(self, teacher_logits: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        rows, terms, values = self._values(teacher_logits, numbers)
         sums = segment_logsumexp(values, rows, len(numbers))
         probs = (values - sums.masked_fill(sums == -torch.inf, 0.0)[rows]).exp()
         columns = self._columns[self._offsets[numbers][rows] + terms]
