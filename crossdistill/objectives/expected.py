@@ -1,20 +1,20 @@
 """dpca's loss with the expectation over the next token in place of the sample, wherever the teacher's is known. Ours.
 
-    L = - sum_i sum_v e_i(v) A_i(v) p_i(v)  -  sum_i (1 - e_i(s_i)) m_i
+    L = - sum_i [ sum_v e_i(v) A_i(v) p_i(v)  +  (1 - e_i(s_i)) m_i ],      A_i(v) = log q_i(v) - log p_i(v)
 
-A_i(v) = log q_i(v) - log p_i(v), held constant, |A_i(v)| <= max_advantage. q_i is the teacher's distribution carried over
-to student tokens as in bpm, m_i the clipped term of the sampled token with dpca's credit. e_i(v), from 0 to 1, says how
-well q_i(v) is known:
+A_i(v) is held constant and |A_i(v)| <= max_advantage. q_i is the teacher's distribution carried over to student tokens
+as in bpm, and m_i the clipped term of the sampled token with dpca's credit. e_i(v), from 0 to 1, says how well q_i(v)
+is known:
 
     e_i(v) = q_i(v) / (q_i(v) + c_i(v))
 
-with c_i(v) the teacher's probability of tokens that v goes beyond (module `continued`): after one of these it may write
+c_i(v) is the teacher's probability of tokens that v goes beyond (module `continued`): after one of these it may write
 the rest of v. e_i(v) is 0 without a target, for a token that the teacher would have joined to its token before (module
-`joins`), and for all tokens of a chunk whose text its normaliser rewrote.
+`joins`), and in chunks whose text the teacher's normaliser rewrote.
 
-With e = 1 L is bpm with reverse KL, with e = 0 it is dpca. Both estimate the gradient of one reverse KL; the expectation
-has less noise than the sample, and the sample no bias where the expectation has one. At student == teacher L and its
-gradient are 0. Signal: DENSE. No tokens: 0.
+With e = 1 this is bpm with reverse KL, with e = 0 it is dpca. Both estimate the gradient of one reverse KL: the
+expectation has less noise than the sample, and the sample has no bias where the expectation has one. At student ==
+teacher L and its gradient are 0. Signal: DENSE. No tokens: 0.
 """
 
 from collections.abc import Callable
@@ -72,8 +72,8 @@ class Expected(Objective):
 
     def describe(self, measure: PairMeasure) -> str:
         return (
-            f"learns from every chunk that both sides spell, {100 * measure.coverage:.1f} % of the bytes: from all tokens "
-            "whose probability the teacher's distribution tells, and from the sampled one elsewhere"
+            f"learns from every chunk that both sides spell, {100 * measure.coverage:.1f} % of the bytes: from all "
+            "tokens whose probability the teacher's distribution tells, and elsewhere from the one that was sampled"
         )
 
     def advantages(self, batch: AlignedBatch) -> Tensor:
@@ -98,22 +98,22 @@ class Expected(Objective):
             self._inner(inputs, offsets, offsets.inner),
             self._sampled(inputs, np.flatnonzero(~is_verbatim)),
         ]
-        sampled = [part.stats["sampled"] for part in parts if part.stats]
-        stats = {"abs_advantage": inputs.advantages.abs().sum(), **({"sampled": sum(sampled)} if sampled else {})}
-        return LossSum(sum(part.total for part in parts), stats)
+        sampled = torch.stack([part.stats["sampled"] for part in parts if part.stats]).sum()
+        total = torch.stack([part.total for part in parts]).sum()
+        return LossSum(total, {"abs_advantage": inputs.advantages.abs().sum(), "sampled": sampled})
 
     def _first(self, inputs: LossInputs, offsets: TokenOffsets, tokens: np.ndarray) -> TiledSum:
         """Of student tokens that begin where a teacher token begins."""
         pair, device = inputs.batch.pair, inputs.batch.device
-        tables = prefixes_of(pair)
-        return self._known(inputs, offsets, tokens, FirstTargets(tables, device), FirstContinued(pair, tables, device))
+        targets = FirstTargets(prefixes_of(pair), device)
+        return self._known(inputs, offsets, tokens, targets, FirstContinued(pair, device))
 
     def _inner(self, inputs: LossInputs, offsets: TokenOffsets, tokens: np.ndarray) -> TiledSum:
         """Of those that begin inside one."""
         pair, device = inputs.batch.pair, inputs.batch.device
-        tables, prefixes = prefixes_of(pair), offsets.prefixes(tokens)
-        targets = InnerTargets(tables, prefixes, device)
-        return self._known(inputs, offsets, tokens, targets, InnerContinued(pair, tables, prefixes, targets, device))
+        prefixes = offsets.prefixes(tokens)
+        targets = InnerTargets(prefixes_of(pair), prefixes, device)
+        return self._known(inputs, offsets, tokens, targets, InnerContinued(pair, prefixes, targets, device))
 
     def _known(
         self, inputs: LossInputs, offsets: TokenOffsets, tokens: np.ndarray, targets: Targets, continued: Continued
@@ -167,4 +167,4 @@ class Expected(Objective):
             student.hidden[numbers], student.head, batch.student.ids[numbers], inputs.temperature
         ).logprobs
         term = clipped_terms(logprobs, batch.student.old_logprobs[numbers], inputs.advantages[numbers]).term
-        return TiledSum(-term.sum(), {"sampled": torch.tensor(float(len(tokens)))})
+        return TiledSum(-term.sum(), {"sampled": term.new_tensor(len(tokens))})

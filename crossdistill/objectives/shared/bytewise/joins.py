@@ -1,9 +1,9 @@
 """Student tokens that the teacher would have joined to its token before.
 
-A tokenizer that has ``hello`` hardly writes ``hel`` and then ``lo``: its token ``hel`` says that no ``lo`` follows. So
-after it the teacher's small probability of ``lo`` is none of the text's. A student token v is joined, after the teacher
-token t and the bytes r already read of the next one, if some teacher token begins with t and goes on as r v does: it ends
-within r v, or r v ends within it.
+A tokenizer that has ``hello`` hardly writes ``hel`` and then ``lo``: its token ``hel`` says that no ``lo`` follows, so
+that the small probability of ``lo`` after it says nothing of the text ``hello``. A student token v is joined, after
+the teacher token t and the bytes r already read of the next one, if some teacher token begins with t and goes on as r v
+does: it ends within r v, or r v ends within it.
 
 Shapes: R positions, V_S the student's vocabulary, M its tokens that carry bytes.
 """
