@@ -16,7 +16,7 @@ MOST_SPANNING = 0.1
 
 Its target is biased by such tokens (docs/causes.md): that is the reason for a bound. No run says where it lies. In arena
 A (docs/results.md) bpm was 11.6, 1.9 and 7.4 points above dpca at 0 %, and 0.5, 1.1, 1.7 and 5.5 below it at 2, 27, 29
-and 36 %; by the arena's rules each is a tie, and two of the three at 0 % have one vocabulary, for which gkd is chosen."""
+and 36 %; by its rules each is a tie, and at 0 % two pairs of three have one vocabulary, for which gkd is chosen."""
 
 
 @dataclass(frozen=True)

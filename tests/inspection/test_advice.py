@@ -50,6 +50,7 @@ def test_every_objective_has_words_of_its_own():
         ("dpca", "90.0 % of the bytes; 36.4 % of the student's tokens share"),
         ("alm", "90.0 % of the bytes in 45 chunks"),
         ("bpm", "every student token, 90.0 % of the bytes"),
+        ("expected", "90.0 % of the bytes: from all tokens whose probability"),
         ("escd", "at the starts of 45 chunks, and asks the student to complete"),
         ("bld", "the next byte, 90.0 % of the bytes"),
     ],

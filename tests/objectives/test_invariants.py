@@ -96,6 +96,8 @@ def test_no_tokens_give_exactly_zero_and_zero_gradient(name, options):
 @pytest.mark.parametrize(("name", "options"), FAST_AT_DEFAULTS)
 @pytest.mark.parametrize("seed", [4, pytest.param(5, marks=pytest.mark.slow)])
 def test_gradients_are_those_of_the_value(name, options, seed):
+    if name == "expected":
+        pytest.skip("its advantages depend on the student and are held constant; test_expected.py has its gradient")
     whole = case(get(name, **options), seed=seed, lengths=(4, 3))
     inputs = whole.inputs()
 

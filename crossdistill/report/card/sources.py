@@ -7,6 +7,7 @@ SOURCES = {
     "cdm": "Contextual dynamic mapping, Chen et al., arXiv 2502.11104",
     "dpca": "Breaking the Tokenizer Barrier: On-Policy Distillation across Model Families",
     "escd": "Event-set completion, arXiv 2609.34738",
+    "expected": "crossdistill, after Breaking the Tokenizer Barrier",
     "gkd": "Generalised knowledge distillation, Agarwal et al., arXiv 2306.13649",
     "gold": "General Online Logit Distillation, Patiño et al., 2025",
     "gvpo": "Group Variance Policy Optimization, Zhang et al., arXiv 2504.19599",

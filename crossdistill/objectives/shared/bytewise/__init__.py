@@ -1,1 +1,1 @@
-"""Byte-prefix probabilities: used by bpm, escd, bld and the marginal credit."""
+"""Byte-prefix probabilities: used by bpm, escd, expected, bld and the marginal credit."""
