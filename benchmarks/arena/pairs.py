@@ -28,21 +28,29 @@ def model_folder(models: Path, name: str) -> str:
 def measure_pairs(models: Path) -> dict[str, dict[str, Any]]:
     """Tokens per byte, coverage, and shares of student tokens in each kind of chunk, of each pair."""
     return {
-        f"{task}-{kind}": _measure(
-            ByteVocab.from_tokenizer(AutoTokenizer.from_pretrained(model_folder(models, f"{task}-student"))),
-            ByteVocab.from_tokenizer(AutoTokenizer.from_pretrained(model_folder(models, f"{task}-{kind}"))),
-            [
-                Document(task, problem.prompt, problem.solution.encode())
-                for problem in TASKS[task].draw("validation", NUM_SOLUTIONS, SEEDS["validation"])
-            ],
+        f"{task}-{kind}": _figures(
+            measured(_vocab(models, f"{task}-student"), _vocab(models, f"{task}-{kind}"), _solutions(task))
         )
         for task in TASKS
         for kind in TOKENIZERS[task]
     }
 
 
-def _measure(student: ByteVocab, teacher: ByteVocab, documents: list[Document]) -> dict[str, Any]:
-    measure = Measure.of(read_documents(student, teacher, documents))
+def _vocab(models: Path, name: str) -> ByteVocab:
+    return ByteVocab.from_tokenizer(AutoTokenizer.from_pretrained(model_folder(models, name)))
+
+
+def _solutions(task: str) -> list[Document]:
+    problems = TASKS[task].draw("validation", NUM_SOLUTIONS, SEEDS["validation"])
+    return [Document(task, problem.prompt, problem.solution.encode()) for problem in problems]
+
+
+def measured(student: ByteVocab, teacher: ByteVocab, documents: list[Document]) -> Measure:
+    """What the aligned documents show."""
+    return Measure.of(read_documents(student, teacher, documents))
+
+
+def _figures(measure: Measure) -> dict[str, Any]:
     return {
         "student_tokens_per_byte": round(measure.student_tokens / measure.bytes, 4),
         "teacher_tokens_per_byte": round(measure.teacher_tokens / measure.bytes, 4),

@@ -2,7 +2,7 @@
 
 A conversation reads ``Sort the words alphabetically.`` (system) and ``swart, doty, kneeler, genua`` (user); the right
 response is ``doty, genua, kneeler, swart``. Rare words are cut differently by different tokenizers: of SmolLM2's tokens
-of these responses, 73 % are tokens of Gemma's too.
+of these responses, 74 % are tokens of Gemma's too.
 """
 
 import random
