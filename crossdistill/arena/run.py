@@ -29,7 +29,7 @@ class Running:
         jobs: cells at once.
         devices: GPUs, by number; none for the CPU.
         only: patterns of cells' names (``*`` for any text); others are left alone. None for all.
-        again: patterns of finished cells that are forgotten and run again.
+        again: patterns of finished cells that are forgotten and run again; of those that are to be run.
         retries_failures: whether cells that failed are run again; of those that are to be run.
         keep_models: whether trained weights stay in the cells' folders.
     """
@@ -47,14 +47,14 @@ class Running:
 
     def is_forgotten(self, outcome: Outcome) -> bool:
         """Whether a finished cell is to be run again."""
-        is_retried = self.retries_failures and outcome.status == "failed" and self.takes(outcome.cell)
-        return is_retried or _matches(outcome.cell, self.again)
+        is_retried = self.retries_failures and outcome.status == "failed"
+        return self.takes(outcome.cell) and (is_retried or _matches(outcome.cell, self.again))
 
     def check(self, arena: ArenaFile, folder: ArenaFolder) -> None:
         """Check that each pattern names a cell of the file, or, to be run again, one that the folder has.
 
         Raises:
-            InputError: one names none.
+            InputError: one names none, or is to forget cells that would not be run again.
         """
         if not self.only and not self.again:
             return
@@ -62,10 +62,16 @@ class Running:
         known = {"--only": cells, "--again": [*cells, *folder.recorded()]}
         for option, patterns in {"--only": self.only or (), "--again": self.again}.items():
             for pattern in patterns:
-                if not any(_matches(cell, [pattern]) for cell in known[option]):
+                named = [cell for cell in known[option] if _matches(cell, [pattern])]
+                if not named:
                     raise InputError(
                         f"{option} {pattern!r} names no cell of this arena: * stands for any text, and names are such "
                         f"as {cells[0].id!r} and {cells[-1].id!r}."
+                    )
+                if not any(map(self.takes, named)):
+                    raise InputError(
+                        f"{option} {pattern!r} names cells that --only leaves alone, so they would not be run again: "
+                        "leave out --only, or let it name them, too."
                     )
 
 
@@ -93,8 +99,8 @@ def run_arena(arena: ArenaFile, output: Path, running: Running, say: Callable[[s
     """
     check_arena(arena)
     folder = ArenaFolder(output)
+    running.check(arena, folder)
     with folder.claimed():
-        running.check(arena, folder)
         forgotten = folder.forget(running.is_forgotten)
         if forgotten:
             say(f"{forgotten} finished cells are run again")

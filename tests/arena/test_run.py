@@ -162,6 +162,7 @@ def test_which_cells_are_run_and_forgotten():
     assert not Running().is_forgotten(replace(outcome(DPCA), status="failed"))
     other = replace(outcome(replace(DPCA, method="sft", stage="tune")), status="failed")
     assert not running.is_forgotten(other)  # it would not be run again
+    assert not running.is_forgotten(outcome(replace(DPCA, method="sft")))  # likewise
 
 
 @pytest.mark.parametrize("option", ["only", "again"])
@@ -171,6 +172,21 @@ def test_a_pattern_that_names_no_cell_is_told(tmp_path, option):
         Running(**{option: [pattern]}).check(arena, folder)
     with pytest.raises(InputError, match=f"--{option} 'demo/dcpa/.' names no cell of this arena.*demo/start/model"):
         Running(**{option: ["demo/dcpa/*"]}).check(arena, folder)
+
+
+def test_what_is_to_be_run_again_must_be_run(tmp_path):
+    arena, folder = read(tmp_path), ArenaFolder(tmp_path / "out")
+    Running(only=["demo/dpca/*"], again=["demo/*"]).check(arena, folder)
+    Running(only=["demo/dpca/*"], again=["demo/teacher/model"]).check(arena, folder)
+    with pytest.raises(InputError, match="--again 'demo/seqkd/.' names cells that --only leaves alone, so they would"):
+        Running(only=["demo/dpca/*"], again=["demo/seqkd/*"]).check(arena, folder)
+
+
+def test_a_pattern_that_names_no_cell_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("crossdistill.arena.run.check_arena", lambda arena: None)
+    with pytest.raises(InputError, match="--only 'zzz' names no cell of this arena"):
+        run_arena(read(tmp_path), tmp_path / "out", Running(only=["zzz"]), print)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cell_that_only_the_folder_has_can_be_forgotten(tmp_path):
