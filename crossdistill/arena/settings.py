@@ -6,6 +6,7 @@ from typing import Any
 
 from crossdistill.arena.cell import Cell
 from crossdistill.arena.file import ArenaFile
+from crossdistill.inspection.model_name import is_url
 from crossdistill.runs.config import RunConfig, SFTRunConfig, validated
 from crossdistill.runs.eval_tasks import EvalTaskTable
 
@@ -61,8 +62,9 @@ def responses_of(arena: ArenaFile, cell: Cell) -> int:
 
 def _num_responses(settings: Mapping[str, Any], kind: Any) -> int:
     defaults = {field.name: field.default for field in fields(kind)}
-    known = {**defaults, **settings}
-    return int(known["max_steps"] * known["per_device_train_batch_size"] * known["gradient_accumulation_steps"])
+    known = {"num_iterations": 1, **defaults, **settings}  # SFT trains once on an example
+    rollouts = -(-known["max_steps"] // known["num_iterations"])
+    return int(rollouts * known["per_device_train_batch_size"] * known["gradient_accumulation_steps"])
 
 
 def _train_config(arena: ArenaFile, cell: Cell) -> RunConfig:
@@ -77,7 +79,9 @@ def _train_config(arena: ArenaFile, cell: Cell) -> RunConfig:
     }
     settings = {**_ALWAYS, **arena.train, **pair.train, "learning_rate": cell.rate, "seed": cell.seed}
     if method is None:
-        own = {"teacher": pair.same_tokenizer_teacher, "objective": SAME_TOKENIZER_OBJECTIVE}
+        twin = pair.same_tokenizer_teacher
+        own = {"teacher": twin, "teacher_tokenizer": pair.student if is_url(twin) else None}
+        own |= {"objective": SAME_TOKENIZER_OBJECTIVE}
         return validated(RunConfig, {**common, **own, "train": settings})
     teacher: dict[str, Any] = {"teacher": pair.teacher, "teacher_tokenizer": pair.teacher_tokenizer}
     if method.teachers is not None:
@@ -91,7 +95,8 @@ def _sft_config(arena: ArenaFile, cell: Cell) -> SFTRunConfig:
     pair, task = arena.pairs[cell.pair], arena.task_of(cell.pair)
     written: dict[str, Any] = {"dataset": task.examples}
     if cell.method == "seqkd":
-        written = {"dataset": task.prompts, "teacher": pair.teacher, **arena.teacher_writes}
+        how = {} if arena.teacher_writes is None else arena.teacher_writes.model_dump(exclude_unset=True)
+        written = {"dataset": task.prompts, "teacher": pair.teacher, **how}
     settings = {**_ALWAYS, **arena.sft_settings(cell.pair), "learning_rate": cell.rate, "seed": cell.seed}
     return validated(
         SFTRunConfig,

@@ -19,7 +19,7 @@ class EvalTaskTable(BaseModel):
         Sampling(k=1, temperature=0.0, top_p=1.0, max_tokens=512, seed=0, template_kwargs={}, system=None)
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     task: str | None = Field(
         default=None,

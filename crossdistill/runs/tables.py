@@ -36,7 +36,7 @@ class File(BaseModel):
     def _known_settings(cls, value: Any, info: ValidationInfo) -> Any:
         table = cls.settings.get(str(info.field_name))
         if table is not None:
-            _check_names(value or {}, table, cls.tables)
+            check_names(value or {}, table, cls.tables)
         return value
 
     @model_validator(mode="after")
@@ -44,20 +44,38 @@ class File(BaseModel):
         for name, table in self.settings.items():
             given = getattr(self, name)
             if given:
-                setattr(self, name, _converted(given, table))
+                setattr(self, name, converted(given, table))
         return self
 
 
-def _check_names(given: Mapping[str, Any], table: Table, tables: Sequence[Table]) -> None:
+def check_names(given: Mapping[str, Any], table: Table, tables: Sequence[Table]) -> None:
+    """Check the names of a library's settings, by its source.
+
+    Args:
+        given: the settings.
+        table: that they are in.
+        tables: of the file, for a hint at what was meant.
+
+    Raises:
+        ValueError: one is unknown.
+    """
     known = table.names if given else []
     for name in given:
         if name not in {*known, *table.refused}:
             raise ValueError(f"[{table.path}] has no key {name!r}; {hint(name, known, table.path, tables)}")
 
 
-def _converted(given: Mapping[str, Any], table: Table) -> dict[str, Any]:
-    """The values, each converted to the type of its field."""
-    types, values = get_type_hints(table.load()), {}
+def converted(given: Mapping[str, Any], table: Table) -> dict[str, Any]:
+    """The values of a library's settings, each converted to the type of its field.
+
+    Args:
+        given: the settings, whose names are known.
+        table: that they are in.
+
+    Raises:
+        ValueError: a value is of another type.
+    """
+    types, values = get_type_hints(table.load()) if given else {}, {}
     for name, value in given.items():
         try:
             values[name] = TypeAdapter(types[name]).validate_python(value)

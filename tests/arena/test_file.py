@@ -4,9 +4,9 @@ import pytest
 
 from crossdistill import InputError
 from crossdistill.arena.cell import Cell
-from crossdistill.arena.file import CONTROLS
-from crossdistill.arena.settings import SAME_TOKENIZER_OBJECTIVE, num_responses, problems_of, run_config
-from crossdistill.runs.config import RunConfig, SFTRunConfig
+from crossdistill.arena.settings import SAME_TOKENIZER_OBJECTIVE, num_responses, problems_of, responses_of, run_config
+from crossdistill.arena.tables import CONTROLS, TeacherWritesTable
+from crossdistill.runs.config import RunConfig, SFTRunConfig, TeacherTable
 from tests.arena.files import TEXT, read, write_file
 
 
@@ -22,7 +22,7 @@ def test_problems_and_further_teachers_are_found_beside_it(tmp_path):
     (tmp_path / "weaker").mkdir()
     arena = read(tmp_path, "tasks.sums.test.source=problems.jsonl", "methods.dpca.teachers.reference.model=weaker")
     assert arena.tasks["sums"].test.source == str(tmp_path / "problems.jsonl")
-    assert arena.methods["dpca"].teachers == {"reference": {"model": str(tmp_path / "weaker")}}
+    assert arena.methods["dpca"].teachers == {"reference": TeacherTable(model=str(tmp_path / "weaker"))}
 
 
 def test_all_runs_train_an_adapter_if_it_has_one(tmp_path):
@@ -59,7 +59,48 @@ def test_hub_ids_and_urls_stay_as_they_are(tmp_path):
         ("methods.sft.objective=dpca", "the method 'sft' has the name of a control"),
         ("methods.a/b.objective=dpca", "the name 'a/b' is no folder's"),
         ("pairs.demo.task=products", r"on the task 'products': write a table \[tasks.products\]"),
-        ("train.max_steps=-1", r"\[train\] max_steps is missing"),
+        ("train.max_steps=-1", r"\[train\] max_steps = -1 is no number of steps: give an integer above 0"),
+        ("train.max_steps=0", r"\[train\] max_steps = 0 is no number of steps"),
+        ("train.max_steps=[1]", r"\[train\] max_steps = \[1\] is no number of steps"),
+        ("train.max_steps=ten", r"\[train\] max_steps = 'ten' is no number of steps"),
+        ("methods.dpca.train.max_steps=true", r"\[methods.dpca.train\] max_steps = True is no number of steps"),
+        ("eval_every=3", "eval_every = 3 is more than the 2 steps of 'demo'"),
+        ("seeds=[true, 0]", "'seeds.0': input should be a valid integer, got True"),
+        ("seeds=['1', 2]", "'seeds.0': input should be a valid integer, got '1'"),
+        ("rates=['1e-3']", "'rates.0': input should be a valid number, got '1e-3'"),
+        ("rates=[true]", "'rates.0': input should be a valid number, got True"),
+        ("reach='0.4'", "'reach': input should be a valid number, got '0.4'"),
+        ("tasks.sums.test.limit=true", "'tasks.sums.test.limit': input should be a valid integer, got True"),
+        ("controls=['sft', 'sft']", "controls has one twice"),
+        ("train.learning_rat=1", r"\[train\] has no key 'learning_rat'"),
+        ("sft.learning_rat=1", r"\[sft\] has no key 'learning_rat'"),
+        ("sft.max_length=long", r"\[sft\] max_length: input should be a valid integer.*'long'"),
+        ("pairs.demo.train.top_p=high", r"\[pairs.demo.train\] top_p: input should be a valid number.*'high'"),
+        ("methods.dpca.train.tpo_p=1", r"\[methods.dpca.train\] has no key 'tpo_p'; did you mean 'top_p'"),
+        ("train.auto_find_batch_size=true", r"\[train\] auto_find_batch_size cannot be set here, because it would"),
+        ("methods.dpca.train.load_best_model_at_end=true", r"\[methods.dpca.train\] load_best_model_at_end cannot"),
+        ("sft.num_train_epochs=2", r"\[sft\] num_train_epochs cannot be set here, because max_steps sets"),
+        ("pairs.demo.train.push_to_hub=true", r"\[pairs.demo.train\] push_to_hub cannot be set here"),
+        ("train.resume_from_checkpoint=x", r"\[train\] resume_from_checkpoint cannot be set here"),
+        ("train.eval_strategy=steps", r"\[train\] eval_strategy cannot be set here, because curves are drawn on"),
+        ("teacher_writes.teacher=x", "unknown key 'teacher_writes.teacher'"),
+        ("teacher_writes.student=x", "unknown key 'teacher_writes.student'"),
+        ("teacher_writes.batch_size=0", "'teacher_writes.batch_size': input should be greater than 0"),
+        (
+            "methods.dpca.teachers.teacher.model=x",
+            r"\[methods.dpca.teachers.teacher\] would take the place of the pair",
+        ),
+        (
+            "methods.dpca.teachers.reference.modle=x",
+            "unknown key 'methods.dpca.teachers.reference.modle'; did you mean",
+        ),
+        ("pairs.demo.student=''", "'pairs.demo.student': string should have at least 1 character"),
+        ("methods.x.pairs=[]", r"\[methods.x\] pairs is empty: leave it out for all pairs"),
+        ("methods.a*.objective=dpca", r"the name 'a\*' is no folder's: use letters, digits, - and _"),
+        ("methods.[x].objective=dpca", r"the name '\[x\]' is no folder's"),
+        ("methods.a b.objective=dpca", "the name 'a b' is no folder's"),
+        ("methods.a\nb.objective=dpca", "the name 'a.nb' is no folder's"),
+        (f"methods.{'a' * 101}.objective=dpca", "'aaa.* is no folder's: .* at most 100 of them"),
         ("controls=['sdft']", "'controls.0'"),
         ("reach=1.5", "'reach'"),
         ("pairs.demo.techer=x", "unknown key 'pairs.demo.techer'; did you mean 'teacher'"),
@@ -72,6 +113,53 @@ def test_hub_ids_and_urls_stay_as_they_are(tmp_path):
 def test_mistakes_are_told(tmp_path, override, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, override)
+
+
+def claimed(*sides):
+    tables = (f"{{claim='{better} helps', better='{better}', worse='{worse}'}}" for better, worse in sides)
+    return f"claims=[{', '.join(tables)}]"
+
+
+@pytest.mark.parametrize(
+    ("sides", "message"),
+    [
+        ([("dpca", "bmp")], "'dpca helps' names 'bmp', which is no method and no control: dpca, bpm, sft, seqkd"),
+        ([("dpca", "dpca")], "'dpca helps' names 'dpca' on both sides: name two"),
+        ([("dpca", "bpm"), ("bpm", "dpca")], "'dpca helps' and 'bpm helps' compare the same two, bpm and dpca"),
+        ([("dpca", "bpm"), ("dpca", "bpm")], "'dpca helps' and 'dpca helps' compare the same two"),
+        ([("dpca", "same_tokenizer")], "names 'same_tokenizer', which controls leaves out: add it there"),
+    ],
+)
+def test_claims_that_cannot_be_answered_are_refused(tmp_path, sides, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, "methods.bpm.objective=bpm", claimed(*sides))
+
+
+def test_claims(tmp_path):
+    assert len(read(tmp_path, "methods.bpm.objective=bpm", claimed(("dpca", "sft"), ("dpca", "bpm"))).claims) == 2
+
+
+def test_max_steps_must_be_given(tmp_path):
+    with pytest.raises(InputError, match=r"\[train\] max_steps is missing"):
+        read(tmp_path, text=TEXT.replace("max_steps = 2\n", ""))
+
+
+def test_what_is_switched_off_may_be_said(tmp_path):
+    assert read(tmp_path, "train.eval_strategy=no", "train.push_to_hub=false").train["push_to_hub"] is False
+
+
+def test_how_the_teacher_writes_is_what_sft_takes(tmp_path):
+    arena = read(tmp_path, "teacher_writes.temperature=0.5", "teacher_writes.text_tokens=['<think>']")
+    seqkd = run_config(arena, Cell("demo", "seqkd", "test", 1e-3, 0))
+    assert (seqkd.max_new_tokens, seqkd.temperature, seqkd.batch_size) == (48, 0.5, 16)
+    assert seqkd.text_tokens == ["<think>"]
+    for name, field in TeacherWritesTable.model_fields.items():
+        known = SFTRunConfig.model_fields[name]
+        assert (field.annotation, field.get_default(call_default_factory=True), field.description) == (
+            known.annotation,
+            known.get_default(call_default_factory=True),
+            known.description,
+        )
 
 
 def test_a_task_without_validation_problems_is_refused(tmp_path):
@@ -110,6 +198,13 @@ def test_the_runs_of_the_controls(tmp_path):
 
 def test_the_budget_in_responses(tmp_path):
     assert num_responses(read(tmp_path, "train.gradient_accumulation_steps=3"), "demo") == 2 * 4 * 3
+
+
+def test_responses_that_are_trained_on_twice_count_once(tmp_path):
+    assert num_responses(read(tmp_path, "train.num_iterations=2"), "demo") == 1 * 4
+    arena = read(tmp_path, "methods.twice.objective=dpca", "methods.twice.train.num_iterations=2")
+    assert responses_of(arena, Cell("demo", "twice", "test", 1e-3, 0)) == 4
+    assert responses_of(arena, Cell("demo", "dpca", "test", 1e-3, 0)) == 8 == num_responses(arena, "demo")
 
 
 def test_tuning_sees_no_test_problems(tmp_path):
