@@ -12,7 +12,7 @@ import numpy as np
 from crossdistill.arena.cell import START, Cell
 from crossdistill.arena.file import ArenaFile
 from crossdistill.arena.folder import OUTCOME, outcome_in
-from crossdistill.arena.forgetting import bits_per_byte
+from crossdistill.arena.forgetting import bits_per_byte, unrelated_lines
 from crossdistill.arena.outcome import Answers, Outcome, answers_of
 from crossdistill.arena.settings import TEST, VALIDATION, num_responses, problems_of, run_config, template_kwargs
 from crossdistill.distill.student import NOT_FINITE
@@ -198,4 +198,4 @@ def _bits(arena: ArenaFile, cell: Cell, model: Any, tokenizer: Any) -> float | N
     unrelated = arena.task_of(cell.pair).unrelated
     if unrelated is None:
         return None
-    return bits_per_byte(model, tokenizer, Path(unrelated).read_text(encoding="utf-8").splitlines())
+    return bits_per_byte(model, tokenizer, unrelated_lines(unrelated))

@@ -2,15 +2,37 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from crossdistill.chat import stop_ids
 from crossdistill.distill.student import collate, supervised_logprobs
+from crossdistill.errors import InputError
 from crossdistill.ops import micro_batches
 from crossdistill.ops.mode import in_mode
 from crossdistill.tokens import ByteVocab
+
+
+def unrelated_lines(name: str) -> list[str]:
+    """The lines of the unrelated text.
+
+    Args:
+        name: of its file.
+
+    Raises:
+        InputError: there is no such file, it is no UTF-8, or it has no text.
+    """
+    if not Path(name).is_file():
+        raise InputError(f"there is no file {name}: give a text file, or leave it out.")
+    try:
+        lines = Path(name).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{name} cannot be read as UTF-8 ({error}): give a text file, or leave it out.") from None
+    if not any(map(str.strip, lines)):
+        raise InputError(f"{name} has no text: give a file with some, or leave it out.")
+    return lines
 
 
 def bits_per_byte(model: Any, tokenizer: Any, lines: Sequence[str]) -> float:

@@ -34,7 +34,7 @@ def explained(name: str, error: BaseException, reason: str) -> tuple[str, str]:
         )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         reason = "there is no such folder, and no such model on the hub, or it is private and HF_TOKEN may not read it"
-    elif not _may_be_on_the_hub(name):
+    elif not may_be_on_the_hub(name):
         reason = "there is no such folder"
     elif constants.is_offline_mode():
         reason = "there is no such folder, it is not in the cache of the hub, and HF_HUB_OFFLINE keeps it from there"
@@ -58,7 +58,13 @@ def near_folder(name: str) -> str | None:
     return str(wanted.parent / near[0]) if near else None
 
 
-def _may_be_on_the_hub(name: str) -> bool:
+def may_be_on_the_hub(name: str) -> bool:
+    """Whether a name has the form of a hub id.
+
+    Example:
+        >>> may_be_on_the_hub("org/model"), may_be_on_the_hub("/no/such/folder"), may_be_on_the_hub("./model")
+        (True, False, False)
+    """
     try:
         validate_repo_id(name)
     except HFValidationError:

@@ -112,7 +112,10 @@ def held_out(tables: Mapping[str, EvalTaskTable] | None, args: Any) -> list[Held
 
 
 def read_tasks(
-    tables: Mapping[str, EvalTaskTable], template_kwargs: Mapping[str, Any], is_grading: bool = True
+    tables: Mapping[str, EvalTaskTable],
+    template_kwargs: Mapping[str, Any],
+    is_grading: bool = True,
+    above: str = "eval_tasks",
 ) -> list[HeldOut]:
     """Tasks with their problems.
 
@@ -120,19 +123,24 @@ def read_tasks(
         tables: by name.
         template_kwargs: of the student's chat template.
         is_grading: whether this process grades, and so checks the graders.
+        above: path of the table that they are in, for messages.
 
     Raises:
         InputError: an unknown task, problems that cannot be read, or a grader that does not work on this machine.
     """
+    for name, table in tables.items():
+        _check_samples(f"{above}.{name}", table)
     return [_held_out(name, table, template_kwargs, is_grading) for name, table in tables.items()]
 
 
-def _held_out(name: str, table: EvalTaskTable, template_kwargs: Mapping[str, Any], is_grading: bool) -> HeldOut:
+def _check_samples(path: str, table: EvalTaskTable) -> None:
     if table.temperature == 0 and (table.k or 1) > 1:
         raise InputError(
-            f"[eval_tasks.{name}] k = {table.k} samples of temperature 0 would all be the same: set a temperature, or "
-            "leave out k."
+            f"[{path}] k = {table.k} samples of temperature 0 would all be the same: set a temperature, or leave out k."
         )
+
+
+def _held_out(name: str, table: EvalTaskTable, template_kwargs: Mapping[str, Any], is_grading: bool) -> HeldOut:
     task, source = _task(name, table)
     options = TaskOptions(source=source, **table.model_dump(include=_OPTIONS))
     problems = task.problems(options)
