@@ -29,7 +29,7 @@ def check_headroom(arena: ArenaFile, outcomes: Mapping[Cell, Outcome]) -> None:
     """
     without = []
     for pair in arena.pairs:
-        start, teacher = (outcomes[Cell(pair, model, "model")] for model in (START, TEACHER))
+        start, teacher = (_outcome(Cell(pair, model, "model"), outcomes) for model in (START, TEACHER))
         for outcome in (start, teacher):
             if outcome.status != "done":
                 raise InputError(
@@ -48,3 +48,11 @@ def check_headroom(arena: ArenaFile, outcomes: Mapping[Cell, Outcome]) -> None:
             f"there is no headroom on the validation problems of {'; '.join(without)}: take a better teacher, a weaker "
             "start, other problems, or more of them."
         )
+
+
+def _outcome(cell: Cell, outcomes: Mapping[Cell, Outcome]) -> Outcome:
+    if cell not in outcomes:
+        raise InputError(
+            f"{cell.id} was stopped by a signal, and nothing is trained before it has answered: run the same command."
+        )
+    return outcomes[cell]

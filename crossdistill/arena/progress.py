@@ -44,6 +44,12 @@ class Progress:
         place = f"[{len(planned) - len(left)}/{len(planned)}]"
         self._say(f"{place} {cell.id}  {_shown(outcome)}  {took:.0f} s, {duration(self._time_of(left))} left")
 
+    def stopped(self, cell: Cell) -> None:
+        """A cell's process was stopped by a signal."""
+        self._say(
+            f"{cell.id} was stopped by a signal: the same command goes on with it, from a checkpoint if it has one"
+        )
+
     def _time_of(self, cells: Sequence[Cell]) -> float:
         """Each as long as those of its stage so far; as all of them, if its stage has not come yet."""
         of_all = fmean(second for seconds in self._seconds.values() for second in seconds)

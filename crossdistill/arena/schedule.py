@@ -11,7 +11,7 @@ from crossdistill.arena.cell import Cell
 from crossdistill.arena.file import ArenaFile
 from crossdistill.arena.folder import ArenaFolder
 from crossdistill.arena.outcome import Outcome
-from crossdistill.arena.worker import NO_SPACE, context_for, last_line, start
+from crossdistill.arena.worker import NO_SPACE, context_for, how_ended, is_stopped, last_line, start
 from crossdistill.errors import InputError, OutOfSpaceError
 
 _GRACE_S = 20.0
@@ -39,6 +39,7 @@ class Schedule:
         devices: GPUs, by number, on which they are spread; none for the CPU.
         keep_models: whether trained weights stay.
         ended: is told of each cell that has ended: the cell, its outcome, and when it began (``time.monotonic``).
+        stopped: is told of each cell whose process a signal has stopped; it has no outcome, and is not begun again.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Schedule:
         devices: Sequence[str],
         keep_models: bool,
         ended: Callable[[Cell, Outcome, float], None],
+        stopped: Callable[[Cell], None],
     ):
         self._arena = arena
         self._folder = folder
@@ -57,6 +59,8 @@ class Schedule:
         self._context: Any = context_for(list(devices), jobs)
         self._keep_models = keep_models
         self._ended = ended
+        self._tell_stopped = stopped
+        self._stopped: set[Cell] = set()
         self._free: list[str | None] = [devices[k % len(devices)] if devices else None for k in range(jobs)]
         self._running: list[_Running] = []
         self._failures: list[Outcome] = []  # one after the other, up to now
@@ -83,9 +87,14 @@ class Schedule:
                 for one in [one for one in self._running if not one.process.is_alive()]:
                     self._running.remove(one)
                     self._free.append(one.device)
-                    outcomes[one.cell] = self._outcome(one)
-                    self._ended(one.cell, outcomes[one.cell], one.began)
-                    self._check_common_cause(outcomes[one.cell])
+                    outcome = self._outcome(one)
+                    if outcome is None:
+                        self._stopped.add(one.cell)
+                        self._tell_stopped(one.cell)
+                        continue
+                    outcomes[one.cell] = outcome
+                    self._ended(one.cell, outcome, one.began)
+                    self._check_common_cause(outcome)
         finally:
             self._stop()
 
@@ -99,14 +108,14 @@ class Schedule:
             )
 
     def _fill(self, cells: Sequence[Cell]) -> None:
-        at_work = {one.cell for one in self._running}
-        for cell in [cell for cell in cells if cell not in at_work][: len(self._free)]:
+        begun = {one.cell for one in self._running} | self._stopped
+        for cell in [cell for cell in cells if cell not in begun][: len(self._free)]:
             device, folder, rules = self._free.pop(), self._folder.cell(cell), self._rules(cell)
             process = start(self._context, self._arena, cell, rules, folder, device, self._keep_models)
             self._running.append(_Running(cell, process, device, time.monotonic()))
 
-    def _outcome(self, one: _Running) -> Outcome:
-        """What the process has left; a failure if it has left nothing."""
+    def _outcome(self, one: _Running) -> Outcome | None:
+        """What the process has left; a failure if it has left nothing, and None if it was told to stop."""
         one.process.join()
         rules = self._rules(one.cell)
         outcome = self._folder.adopt(one.cell, rules)
@@ -114,7 +123,9 @@ class Schedule:
             code, said = one.process.exitcode, last_line(self._folder.cell(one.cell))
             if code == NO_SPACE:
                 raise OutOfSpaceError(f"{one.cell.id}: {said}")
-            outcome = Outcome(one.cell, rules, "failed", f"its process ended with code {code}; the log ends: {said}")
+            if is_stopped(code):
+                return None
+            outcome = Outcome(one.cell, rules, "failed", f"its process {how_ended(code)}; the log ends: {said}")
             self._folder.add(outcome)
         return outcome
 

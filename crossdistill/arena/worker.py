@@ -17,6 +17,8 @@ LOG = "log.txt"
 """What a cell's process prints."""
 NO_SPACE = 74
 """Exit code of a process for which a disk is full: EX_IOERR of sysexits.h."""
+STOPPED = 75
+"""Exit code of a process that a signal stopped, so that its cell can go on: EX_TEMPFAIL of sysexits.h."""
 _LOCK = ".lock"
 _PRELOADED = ["crossdistill.arena.cell_run", "crossdistill.runs.train", "crossdistill.runs.sft", "scipy.stats"]
 
@@ -72,7 +74,7 @@ def end_with_parent() -> None:
 
 
 def _finished(arena: ArenaFile, cell: Cell, rules: str, folder: Path, keep_models: bool) -> int:
-    """The exit code: 0 if the cell has an outcome, NO_SPACE if a disk is full."""
+    """The exit code: 0 if the cell has an outcome, STOPPED if a signal was received, NO_SPACE if a disk is full."""
     from crossdistill.arena.cell_run import run_cell
     from crossdistill.errors import OutOfSpaceError
     from crossdistill.runs.interrupt import Interrupted
@@ -82,11 +84,35 @@ def _finished(arena: ArenaFile, cell: Cell, rules: str, folder: Path, keep_model
     try:
         run_cell(arena, cell, rules, folder, keep_models)
     except Interrupted:
-        return 1
+        return STOPPED
     except OutOfSpaceError as error:
         print(error, flush=True)
         return NO_SPACE
     return 0
+
+
+def is_stopped(code: int | None) -> bool:
+    """Whether a process was told to stop, by its exit code: it has stopped after a checkpoint, or had nothing to keep.
+
+    Example:
+        >>> is_stopped(STOPPED), is_stopped(-signal.SIGTERM), is_stopped(-signal.SIGKILL), is_stopped(1)
+        (True, True, False, False)
+    """
+    return code in (STOPPED, -signal.SIGTERM, -signal.SIGINT)
+
+
+def how_ended(code: int | None) -> str:
+    """How a process ended without an outcome, in words.
+
+    Example:
+        >>> how_ended(3), how_ended(-signal.SIGKILL), how_ended(-signal.SIGSEGV)
+        ('ended with code 3', 'was killed by SIGKILL (out of memory?)', 'was killed by SIGSEGV')
+    """
+    if code is None or code >= 0:
+        return f"ended with code {code}"
+    guess = " (out of memory?)" if code == -signal.SIGKILL else ""
+    known = {number.value: number.name for number in signal.Signals}
+    return f"was killed by {known.get(-code, f'signal {-code}')}{guess}"
 
 
 def last_line(folder: Path) -> str:

@@ -26,3 +26,10 @@ def test_a_model_that_could_not_be_evaluated(tmp_path):
     failed = replace(outcome(teacher), status="failed", reason="its weights are missing")
     with pytest.raises(InputError, match="demo/teacher/model could not be evaluated: its weights are missing"):
         check_headroom(arena, {start: outcome(start), teacher: failed})
+
+
+def test_a_model_whose_process_was_stopped(tmp_path):
+    arena = read(tmp_path)
+    start, _ = models(arena)
+    with pytest.raises(InputError, match=r"demo/teacher/model was stopped by a signal, .*: run the same command"):
+        check_headroom(arena, {start: outcome(start)})

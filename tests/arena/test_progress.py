@@ -43,6 +43,12 @@ def test_cells_that_are_finished_but_not_planned_any_more_do_not_count():
     assert lines[0].startswith("[1/1] ") and lines[0].endswith("1 s, 0 s left")
 
 
+def test_a_cell_that_was_stopped_goes_on_later():
+    lines = []
+    Progress(lines.append, lambda: [CELL], set(), jobs=1).stopped(CELL)
+    assert lines[0].startswith(f"{CELL.id} was stopped by a signal: the same command goes on")
+
+
 def test_durations():
     assert [duration(seconds) for seconds in (0, 59.4, 60, 3599, 3600, 9000)] == [
         "0 s",

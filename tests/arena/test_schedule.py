@@ -15,12 +15,13 @@ from crossdistill.arena import schedule
 from crossdistill.arena.cell import Cell
 from crossdistill.arena.folder import OUTCOME, ArenaFolder
 from crossdistill.arena.schedule import Schedule
-from crossdistill.arena.worker import LOG, NO_SPACE, end_with_parent
+from crossdistill.arena.worker import LOG, NO_SPACE, STOPPED, end_with_parent
 from crossdistill.errors import InputError, OutOfSpaceError
 from tests.arena.outcomes import outcome
 
 CELLS = [Cell("demo", "dpca", "test", 1e-3, seed) for seed in range(4)]
 FULL = Cell("demo", "dpca", "test", 1e-3, 8)
+IS_STOPPED, IS_TERMINATED, IS_KILLED = (replace(FULL, seed=seed) for seed in (10, 11, 12))
 CRASHES, HANGS = CELLS[1], Cell("demo", "dpca", "test", 1e-3, 9)
 
 
@@ -32,6 +33,11 @@ def work(cell: Cell, folder: Path, device: str | None) -> None:
     if cell == FULL:
         (folder / LOG).write_text("no space is left on the disk\n")
         os._exit(NO_SPACE)
+    if cell == IS_STOPPED:
+        os._exit(STOPPED)
+    if cell in (IS_TERMINATED, IS_KILLED):
+        (folder / LOG).write_text("step 3 of 12\n")
+        os.kill(os.getpid(), signal.SIGTERM if cell == IS_TERMINATED else signal.SIGKILL)
     if cell == CRASHES or cell.seed >= 20:
         (folder / LOG).write_text("loading\nMemoryError\n")
         os._exit(3)
@@ -52,13 +58,13 @@ def begin(monkeypatch, tmp_path):
 
     monkeypatch.setattr(schedule, "start", start)
     monkeypatch.setattr(schedule, "context_for", lambda devices, jobs: context)
-    begun, ended, at_once = [], [], []
+    begun, ended, at_once, stopped = [], [], [], []
 
     def make(jobs, devices=()):
         told = lambda cell, found, began: ended.append(cell)  # noqa: E731
-        return Schedule(None, ArenaFolder(tmp_path), lambda cell: "rules", jobs, devices, False, told)
+        return Schedule(None, ArenaFolder(tmp_path), lambda cell: "rules", jobs, devices, False, told, stopped.append)
 
-    make.ended, make.at_once = ended, at_once
+    make.begun, make.ended, make.at_once, make.stopped = begun, ended, at_once, stopped
     return make
 
 
@@ -87,6 +93,22 @@ def test_a_process_that_dies_is_a_failure_with_its_last_words_and_the_others_go_
     assert outcomes[CRASHES].status == "failed"
     assert outcomes[CRASHES].reason == "its process ended with code 3; the log ends: MemoryError"
     assert {cell for cell, found in outcomes.items() if found.status == "done"} == {*CELLS} - {CRASHES}
+
+
+def test_a_cell_whose_process_was_stopped_has_no_outcome_and_is_not_begun_again(begin, tmp_path):
+    cells, outcomes = [IS_STOPPED, CELLS[0], IS_TERMINATED], {}
+    begin(jobs=1).run(outcomes, lambda: cells)
+    assert list(outcomes) == [CELLS[0]] and list(ArenaFolder(tmp_path).outcomes(lambda cell: "rules")) == [CELLS[0]]
+    assert begin.stopped == [IS_STOPPED, IS_TERMINATED] and begin.begun == cells
+    assert ArenaFolder(tmp_path).cell(IS_STOPPED).exists()  # its checkpoint is there
+
+
+def test_a_process_that_was_killed_is_a_failure_that_names_the_signal(begin):
+    outcomes = {}
+    begin(jobs=1).run(outcomes, lambda: [IS_KILLED])
+    assert (
+        outcomes[IS_KILLED].reason == "its process was killed by SIGKILL (out of memory?); the log ends: step 3 of 12"
+    )
 
 
 def failures(methods, number):
