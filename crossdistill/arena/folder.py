@@ -136,16 +136,25 @@ class ArenaFolder:
         return len(gone)
 
     def _recorded(self) -> list[Outcome]:
-        """A last line that is not whole is left out: a kill cut it short, or another process is writing it."""
-        outcomes = []
+        """A last line that is not whole is left out: a kill cut it short, or another process is writing it.
+
+        A line that is there twice counts once, as after two machines' records were put together.
+        """
+        outcomes: dict[Cell, tuple[int, Outcome]] = {}
         for number, line in enumerate(complete_lines(self.record, is_owner=False), 1):
             where = f"line {number} of {self.record}"
             try:
                 entry = json.loads(line)
             except ValueError:
                 raise InputError(f"{where} is not JSON: restore the file from a backup, or remove the line.") from None
-            outcomes.append(Outcome.from_dict(entry, where))
-        return outcomes
+            outcome = Outcome.from_dict(entry, where)
+            first, known = outcomes.setdefault(outcome.cell, (number, outcome))
+            if known != outcome:
+                raise InputError(
+                    f"lines {first} and {number} of {self.record} say different things of one cell, {outcome.cell.id}: "
+                    "remove the one that is out of date."
+                )
+        return [outcome for _, outcome in outcomes.values()]
 
 
 def outcome_in(folder: Path) -> Outcome | None:

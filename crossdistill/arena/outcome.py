@@ -1,7 +1,11 @@
 """What a cell has shown."""
 
+import json
+import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from crossdistill.arena.cell import Cell
 from crossdistill.errors import InputError
@@ -9,6 +13,8 @@ from crossdistill.errors import InputError
 Status = Literal["done", "diverged", "failed"]
 MOST_SAMPLES = 9
 """Samples of a problem, whose right ones are recorded as one digit."""
+_EXACT = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""How a line of the record is read: all of it is known, and every number is finite."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,20 @@ class Answers:
     parsed: float
     truncated: float
     mean_tokens: float
+    __pydantic_config__: ClassVar = _EXACT
 
     @property
     def shares(self) -> list[float]:
         """The share of right samples of each problem."""
         return [int(digit) / self.k for digit in self.correct]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each problem has a number of right samples up to k, and the mean is theirs."""
+        digits = self.correct
+        if self.k < 1 or not digits.isdecimal() or any(int(digit) > self.k for digit in digits):
+            return False
+        return math.isclose(self.mean, sum(self.shares) / len(self.correct), abs_tol=1e-9)
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,7 @@ class Outcome:
     gap: float | None = None
     loss: list[list[float]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    __pydantic_config__: ClassVar = _EXACT
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON data."""
@@ -93,15 +109,40 @@ class Outcome:
             where: the file, for messages.
 
         Raises:
-            InputError: something is missing, or is of another version.
+            InputError: something is missing, damaged or of another version.
         """
         try:
-            answers = {name: _answers(entry[name]) for name in ("validation", "test")}
-            return cls(**{**entry, **answers, "cell": Cell(**entry["cell"])})
-        except (KeyError, TypeError):
-            raise InputError(
-                f"{where} is damaged, or of another version: restore it from a backup, or begin in another folder."
-            ) from None
+            _OUTCOMES.validate_json(json.dumps(entry), strict=True)
+            _CURVES.validate_json(json.dumps({"curve": entry["curve"]}), strict=True)
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors()[0]["loc"])) or "it"
+            raise _damaged(where, f"{place}: {error.errors()[0]['msg'].lower()}") from None
+        cell = Cell(**entry["cell"])
+        if (cell.stage == "model") != (cell.rate is None) or (cell.stage == "model") != (cell.seed is None):
+            raise _damaged(where, "cell: a run has a rate and a seed, and a model has none")
+        found = {name: _answers(entry[name]) for name in ("validation", "test")}
+        for name, answers in found.items():
+            if answers is not None and not answers.is_whole:
+                raise _damaged(where, f"{name}: the mean is not that of the answers")
+        return cls(**{**entry, **found, "cell": cell})
+
+
+@dataclass
+class _Point:
+    """What is read of a point of a curve."""
+
+    step: int
+    mean: float
+
+
+_OUTCOMES, _CURVES = TypeAdapter(Outcome), TypeAdapter(dict[str, list[_Point]])
+
+
+def _damaged(where: str, why: str) -> InputError:
+    return InputError(
+        f"{where} is damaged, or of another version ({why}): restore it from a backup, or remove it, and its cell is "
+        "run again."
+    )
 
 
 def _answers(entry: dict[str, Any] | None) -> Answers | None:

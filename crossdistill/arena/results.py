@@ -5,7 +5,6 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from glob import escape
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,7 @@ def _command(
     file: str | Path, output: str | Path, overrides: Sequence[str], pair: str, method: str, status: str
 ) -> str:
     """What runs the missing cells of a method on a pair, or of a model; and those again that failed or diverged."""
-    pattern = f"{escape(pair)}/{escape(method)}/*"
+    pattern = f"{pair}/{method}/*"
     repeated = {"failed": ["--retry"], "diverged": ["--again", pattern]}.get(status, [])
     changed = [part for override in overrides for part in ("--set", override)]
     options = ["--output", str(output), *changed, "--only", pattern, *repeated]
@@ -148,21 +147,18 @@ def _check_problems(models: Models, standings: Iterable[Standing]) -> None:
             if outcome is None or outcome.status != "done":
                 continue
             answers: Answers | None = getattr(outcome, kind)
-            if answers is None or not _is_whole(answers):
+            if answers is None or not answers.is_whole:
                 raise InputError(
                     f"the cell {outcome.cell.id} is done but lacks answers to {kind} problems, or has damaged ones: "
-                    "delete its folder, and it is run again."
+                    f"run it again, with --again '{outcome.cell.id}'."
                 )
             first = first or (outcome.cell.id, answers)
             if _asked(answers) != _asked(first[1]):
                 raise InputError(
                     f"the cells {first[0]} and {outcome.cell.id} answered other {kind} problems, or were sampled "
-                    "otherwise: delete the folder of the one that is out of date, and it is run again."
+                    f"otherwise: run the one that is out of date again, with --again '{first[0]}' or --again "
+                    f"'{outcome.cell.id}'."
                 )
-
-
-def _is_whole(answers: Answers) -> bool:
-    return answers.correct.isdecimal() and all(int(digit) <= answers.k for digit in answers.correct)
 
 
 def _asked(answers: Answers) -> tuple[str, int, int]:

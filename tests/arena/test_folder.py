@@ -63,6 +63,49 @@ def test_a_damaged_record_is_told(tmp_path, line):
         folder.outcomes(same_rules)
 
 
+def spoilt(part, value):
+    entry = json.loads(json.dumps(outcome(CELL, "01", "11").as_dict()))
+    *tables, key = part.split(".")
+    table = entry
+    for name in tables:
+        table = table[name]
+    table[key] = value
+    return json.dumps(entry) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "why"),
+    [
+        ("status", "dnoe", "status: input should be 'done'"),
+        ("curve", None, "curve: input should be a valid"),
+        ("curve", [{"step": 1}], "curve.0.mean: field required"),
+        ("loss", [["1", 2]], "loss.0.0: input should be a valid number"),
+        ("seconds", "3", "seconds: input should be a valid number"),
+        ("test.mean", 0.25, "test: the mean is not that of the answers"),
+        ("test.correct", "12", "test: the mean is not that of the answers"),
+        ("validation.mean", float("nan"), "validation.mean: input should be a finite number"),
+        ("cell.rate", None, "cell: a run has a rate and a seed"),
+        ("cell.stage", "train", "cell.stage: input should be"),
+        ("other", 1, "other: unexpected"),
+    ],
+)
+def test_a_line_that_cannot_be_of_a_cell_is_told_with_its_fault(tmp_path, part, value, why):
+    folder = ArenaFolder(tmp_path)
+    folder.record.write_text(spoilt(part, value))
+    with pytest.raises(InputError, match=f"line 1 of .*cells.jsonl is damaged, .*{why}.*: restore .*, or remove it"):
+        folder.outcomes(same_rules)
+
+
+def test_a_second_line_of_a_cell_must_say_the_same(tmp_path):
+    folder = ArenaFolder(tmp_path)
+    for one in (outcome(CELL), outcome(OTHER), outcome(CELL)):
+        folder.add(one)
+    assert set(folder.outcomes(same_rules)) == {CELL, OTHER} and folder.recorded() == [CELL, OTHER]
+    folder.add(outcome(CELL, "0001"))
+    with pytest.raises(InputError, match=f"lines 1 and 4 of .*say different things of one cell, {CELL.id}: remove"):
+        folder.outcomes(same_rules)
+
+
 def test_what_a_process_left_is_adopted_once_if_it_is_of_these_rules(tmp_path):
     folder = ArenaFolder(tmp_path)
     assert folder.adopt(CELL, "rules") is None
