@@ -73,7 +73,7 @@ def _against(name: str, verdicts: Sequence[Mapping[str, Any]], reference: str) -
         for verdict in verdicts
         if {verdict["first"], verdict["second"]} == {name, reference}
     )
-    return {ruling: counted[ruling] for ruling in ("win", "tie", "loss", "not run", "failed")}
+    return {ruling: counted[ruling] for ruling in ("win", "tie", "loss", "not run", "failed", "no test")}
 
 
 def _ranks(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:

@@ -9,7 +9,9 @@ from crossdistill.arena.standing import Standing
 from crossdistill.eval.comparison.crossed import CrossedDifference, crossed_difference
 from crossdistill.eval.comparison.significance import SIGNIFICANCE, holm
 
-Ruling = Literal["win", "tie", "loss", "not run", "failed"]
+Ruling = Literal["win", "tie", "loss", "not run", "failed", "no test"]
+_WITHOUT: tuple[Ruling, ...] = ("not run", "failed", "no test")
+"""Why there is no verdict, what can still be run first."""
 _DIGITS = 12  # beyond them two shares differ by rounding alone
 
 
@@ -20,8 +22,8 @@ class Verdict:
     Attributes:
         pair: its name.
         first, second: methods or controls.
-        ruling: the first's. "not run" and "failed" say that there is no verdict, since runs are missing, or failed or
-            diverged.
+        ruling: the first's. "not run", "failed" and "no test" say that there is no verdict, since runs are missing, or
+            failed or diverged, or since all were run with one seed or on one problem.
         reason: why there is no verdict; None if there is one.
         difference: first minus second; None without a verdict.
         floor: the noise floor, likewise.
@@ -91,7 +93,7 @@ def _compared(first: Standing, second: Standing, reference: Standing, floor: flo
     verdict = Verdict(first.pair, first.method, second.method, "tie")
     hindrances = list(_hindrances([first, second, reference]))
     if hindrances:
-        ruling: Ruling = "not run" if "not run" in dict(hindrances) else "failed"
+        ruling = next(kind for kind in _WITHOUT if kind in dict(hindrances))
         reasons = dict.fromkeys(reason for kind, reason in hindrances if kind == ruling)
         return replace(verdict, ruling=ruling, reason="; ".join(reasons))
     return replace(verdict, difference=crossed_difference(first.shares, second.shares), floor=floor)
@@ -104,9 +106,9 @@ def _hindrances(standings: Sequence[Standing]) -> Iterator[tuple[Ruling, str]]:
         elif standing.status != "done":
             yield "not run", f"{standing.method}: {standing.reason}"
         elif len(standing.shares) < 2:
-            yield "not run", "one seed does not tell how much seeds vary"
+            yield "no test", "one seed does not tell how much seeds vary"
         elif standing.shares.shape[1] < 2:
-            yield "not run", "one test problem does not tell how much problems vary"
+            yield "no test", "one test problem does not tell how much problems vary"
 
 
 def _ruled(verdict: Verdict, p_value: float) -> Verdict:

@@ -69,7 +69,7 @@ def test_verdicts_against_the_reference_are_read_from_either_side():
     verdicts = [{"first": first, "second": second, "verdict": ruling} for first, second, ruling in rulings]
     rows = [row("a", "one", 0.5), row("b", "one", 0.4)]
     assert entry(rows, "b", verdicts)["against_reference"] == {
-        **{"win": 1, "tie": 1, "loss": 1, "not run": 1, "failed": 0}
+        **{"win": 1, "tie": 1, "loss": 1, "not run": 1, "failed": 0, "no test": 0}
     }
     assert entry(rows, "a", verdicts)["against_reference"] is None
 

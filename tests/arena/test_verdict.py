@@ -122,11 +122,21 @@ def test_one_method_has_nobody_to_beat():
     assert verdicts_of([standing("first", [1, 2])], "first") == []
 
 
+def test_one_seed_is_no_test():
+    [found] = verdicts_of([standing("first", [30]), standing("second", [10])], "first")
+    assert (found.ruling, found.reason) == ("no test", "one seed does not tell how much seeds vary")
+    [missing] = verdicts_of([standing("first", [30]), standing("second", [], 1, "missing")], "first")
+    assert missing.ruling == "not run"
+    [failed] = verdicts_of([standing("first", [30]), standing("second", [], 1, "failed")], "first")
+    assert failed.ruling == "failed"
+
+
 def test_one_problem_is_no_sample():
     one = [standing(name, [1, 1]) for name in ("first", "second")]
     for item in one:
         item.__dict__["shares"] = np.ones((2, 1))
-    assert verdicts_of(one, "first")[0].reason == "one test problem does not tell how much problems vary"
+    [found] = verdicts_of(one, "first")
+    assert (found.ruling, found.reason) == ("no test", "one test problem does not tell how much problems vary")
 
 
 def test_what_is_asked_before_the_runs_is_corrected_for_itself_alone():

@@ -6,7 +6,7 @@ from crossdistill.report.arena.tables import Content, rows_of
 from crossdistill.report.comparison.rows import p_value, points
 
 _SIGNS = {"win": "▲", "loss": "▼", "tie": ""}
-_BLANK = {"not run": "·", "failed": "×"}
+_BLANK = {"not run": "·", "failed": "×", "no test": "–"}
 _TONES = {"win": "rise", "loss": "fall"}
 _MIRRORED = {"win": "loss", "loss": "win"}
 

@@ -45,10 +45,11 @@ def explained(content: Content, pair: Content) -> list[str]:
     rows = [row for kind in ("method", "control") for row in rows_of(content, pair["pair"], kind)]
     if any(row["edge"] in ("lowest", "highest") for row in rows):
         said.append(EDGE)
+    verdicts = [verdict for verdict in content["verdicts"] if verdict["pair"] == pair["pair"]]
+    for reason in dict.fromkeys(verdict["reason"] for verdict in verdicts if verdict["verdict"] == "no test"):
+        said.append(f"no test: {reason}, so there is no verdict.")
     if pair["noise_floor"] is not None:
-        num_compared = sum(
-            verdict["difference"] is not None for verdict in content["verdicts"] if verdict["pair"] == pair["pair"]
-        )
+        num_compared = sum(verdict["difference"] is not None for verdict in verdicts)
         said.append(
             f"A win is beyond the noise floor, {share(pair['noise_floor'])} points (the range of {pair['reference']} "
             "over its seeds), and has p < 0.05 over seeds and problems (min F'), by Holm for "

@@ -225,7 +225,8 @@ def _overall_line(entry: Content) -> Line:
 
 
 def _tally(against: Mapping[str, int]) -> tuple[int, int, int, int]:
-    return against["win"], against["tie"], against["loss"], against["not run"] + against["failed"]
+    won = against["win"], against["tie"], against["loss"]
+    return *won, sum(against.values()) - sum(won)
 
 
 def _over(value: float | None, number: int, of_all: int, shown: Show) -> str:

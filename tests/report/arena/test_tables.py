@@ -6,6 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
+from crossdistill.arena.results import arena_results
 from crossdistill.report.arena.markdown import arena_markdown
 from crossdistill.report.arena.statements import about, explained, lacks, progress
 from crossdistill.report.arena.tables import (
@@ -18,6 +19,7 @@ from crossdistill.report.arena.tables import (
     side_effects_table,
 )
 from crossdistill.report.arena.terminal import print_arena
+from tests.arena.simulator import arena_file, simulated
 from tests.report.arena.content import empty, hostile, large, partial, whole
 
 
@@ -52,6 +54,16 @@ def test_a_pairs_table():
     assert line(table, "cdm")["to 70 %"] == "not reached"
     assert (line(table, "cdm")["vs dpca"], tone(table, "cdm")) == ("loss", "fall")
     assert tone(table, "dpca") == ""
+
+
+def test_methods_that_were_run_with_one_seed_have_no_test_and_the_reason_is_told():
+    arena = arena_file(seeds=[7])
+    content = arena_results(arena, simulated(arena, num_problems=40), "arena.toml", "runs/arena")
+    assert line(pair_table(content, content["pairs"][0]), "bpm")["vs dpca"] == "no test"
+    assert line(overall_table(content), "bpm")["no verdict"] == "2"
+    why = "no test: one seed does not tell how much seeds vary, so there is no verdict."
+    assert why in " ".join(printed(content).split()) and why in arena_markdown(content)
+    assert "no test" not in arena_markdown(whole())
 
 
 def test_controls_stand_apart_with_the_models_around_them():
