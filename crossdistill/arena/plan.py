@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from crossdistill.arena.cell import START, TEACHER, Cell
-from crossdistill.arena.file import CONTROLS, ArenaFile
+from crossdistill.arena.file import ArenaFile
 from crossdistill.arena.outcome import Outcome
+from crossdistill.arena.tables import CONTROLS
 from crossdistill.arena.tuning import chosen_rate
 
 Outcomes = Mapping[Cell, Outcome]
@@ -12,13 +13,20 @@ Outcomes = Mapping[Cell, Outcome]
 
 def entrants(arena: ArenaFile, pair: str) -> list[str]:
     """The methods of a pair, then the controls that it has the means for."""
-    means = {
-        "sft": arena.task_of(pair).examples is not None,
-        "seqkd": True,
-        "same_tokenizer": arena.pairs[pair].same_tokenizer_teacher is not None,
-    }
-    methods = [name for name, table in arena.methods.items() if table.pairs is None or pair in table.pairs]
-    return [*methods, *(control for control in CONTROLS if control in arena.controls and means[control])]
+    named = [*arena.methods, *(control for control in CONTROLS if control in arena.controls)]
+    return [name for name in named if lacking_of(arena, pair, name) is None]
+
+
+def lacking_of(arena: ArenaFile, pair: str, method: str) -> str | None:
+    """Why a method or control is not run on a pair at all; None if it is."""
+    table, entered = arena.pairs[pair], arena.methods.get(method)
+    if entered is not None and entered.pairs is not None and pair not in entered.pairs:
+        return f"[methods.{method}] pairs leaves {pair} out"
+    if method == "same_tokenizer" and table.same_tokenizer_teacher is None:
+        return f"[pairs.{pair}] names no same_tokenizer_teacher"
+    if method == "sft" and arena.task_of(pair).examples is None:
+        return f"[tasks.{table.task}] names no examples"
+    return None
 
 
 def models(arena: ArenaFile) -> list[Cell]:

@@ -109,12 +109,18 @@ def run_arena(arena: ArenaFile, output: Path, running: Running, say: Callable[[s
         progress = Progress(
             say, lambda: list(filter(running.takes, planned(arena, outcomes))), outcomes.keys(), running.jobs
         )
-        parts = rules.of, running.jobs, running.devices, running.keep_models, progress.ended
+        parts = rules.of, running.jobs, running.devices, running.keep_models, progress.ended, progress.stopped
         schedule = Schedule(arena, folder, *parts)
         schedule.run(outcomes, partial(models, arena))
         check_headroom(arena, outcomes)
         schedule.run(outcomes, lambda: [cell for cell in wanted(arena, outcomes) if running.takes(cell)])
     return outcomes
+
+
+def unfinished(arena: ArenaFile, outcomes: Outcomes, running: Running) -> list[Cell]:
+    """The cells that were to be run, and have failed or have no outcome; one that diverged has shown what there is."""
+    cells = filter(running.takes, wanted(arena, outcomes))
+    return [cell for cell in cells if cell not in outcomes or outcomes[cell].status == "failed"]
 
 
 def recorded(arena: ArenaFile, output: Path) -> Outcomes:

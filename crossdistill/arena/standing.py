@@ -10,7 +10,7 @@ import numpy as np
 from crossdistill.arena.cell import Cell
 from crossdistill.arena.file import ArenaFile
 from crossdistill.arena.outcome import Answers, Outcome
-from crossdistill.arena.plan import rate_of, tuned_rates
+from crossdistill.arena.plan import lacking_of, rate_of, tuned_rates
 
 RowStatus = Literal["done", "partial", "not run", "failed", "diverged"]
 """All seeds are done; some are, others missing; none is; a run failed; its weights became NaN or infinite."""
@@ -129,20 +129,9 @@ def standings_of(arena: ArenaFile, pair: str, outcomes: Mapping[Cell, Outcome]) 
 def _standing(
     arena: ArenaFile, pair: str, method: str, kind: Literal["method", "control"], outcomes: Mapping[Cell, Outcome]
 ) -> Standing:
-    lacking = _lacking(arena, pair, method)
+    lacking = lacking_of(arena, pair, method)
     found = outcomes if lacking is None else {}
     tuning = {rate: found.get(Cell(pair, method, "tune", rate, arena.tuning_seed)) for rate in tuned_rates(arena)}
     rate = None if lacking else rate_of(arena, pair, method, outcomes)
     runs = {seed: None if rate is None else found.get(Cell(pair, method, "test", rate, seed)) for seed in arena.seeds}
     return Standing(pair, method, kind, lacking, tuning, rate, runs)
-
-
-def _lacking(arena: ArenaFile, pair: str, method: str) -> str | None:
-    table, entered = arena.pairs[pair], arena.methods.get(method)
-    if entered is not None and entered.pairs is not None and pair not in entered.pairs:
-        return f"[methods.{method}] pairs leaves {pair} out"
-    if method == "same_tokenizer" and table.same_tokenizer_teacher is None:
-        return f"[pairs.{pair}] names no same_tokenizer_teacher"
-    if method == "sft" and arena.task_of(pair).examples is None:
-        return f"[tasks.{table.task}] names no examples"
-    return None

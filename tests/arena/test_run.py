@@ -9,14 +9,19 @@ from crossdistill import InputError
 from crossdistill.arena.cell import Cell
 from crossdistill.arena.checks import check_arena
 from crossdistill.arena.folder import ArenaFolder
+from crossdistill.arena.model_checks import check_models
 from crossdistill.arena.plan import num_cells
 from crossdistill.arena.rules import rules_of
 from crossdistill.arena.run import Running, run_arena
+from crossdistill.demo.run import asset
+from crossdistill.eval.task import TaskOptions
 from tests.arena.files import read
 from tests.arena.outcomes import outcome
+from tests.arena.split_sums import Test, Validation
 
 START = Cell("demo", "start", "model")
 DPCA = Cell("demo", "dpca", "test", 1e-3, 0)
+SERVED = ["pairs.demo.teacher=http://localhost:1", f"pairs.demo.teacher_tokenizer={asset('teacher')}"]
 
 
 @pytest.mark.slow
@@ -106,15 +111,46 @@ def test_rules_of_a_cell_stay_if_others_are_added(tmp_path, override):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["pairs.demo.teacher=http://localhost:1", "controls=['seqkd']"], "seqkd lets the teacher of 'demo' write"),
+        ([*SERVED, "controls=['seqkd']"], "seqkd lets the teacher of 'demo' write"),
         (
-            ["pairs.demo.teacher=http://localhost:1", "controls=[]", "methods.bpm.objective=bpm"],
-            "the method 'bpm' reads the teacher's whole distribution, which the server of 'demo'",
+            [*SERVED, "controls=[]", "methods.bpm.objective=bpm"],
+            "the method 'bpm' on 'demo': it reads the teacher's whole distribution, which the server http://loc",
         ),
+        (
+            SERVED[:1],
+            r"\[pairs.demo\] teacher: http://localhost:1 is a server: name .* its tokenizer, teacher_tokenizer",
+        ),
+        (["pairs.demo.student=http://localhost:1"], "student http://localhost:1 is a server, which cannot be trained"),
+        (["pairs.demo.student=/no/where"], r"\[pairs.demo\] student: .*'/no/where' cannot be read .there is no such"),
+        (
+            ["pairs.demo.teacher=./teachr"],
+            r"\[pairs.demo\] teacher: .*'./teachr' cannot be read .there is no such fold",
+        ),
+        (["pairs.demo.student=prompts.jsonl"], r"student: .*prompts.jsonl is a file: name a model's folder"),
+        (["pairs.demo.student=empty"], r"\[pairs.demo\] student: the configuration of '.*empty' cannot be read"),
+        (["pairs.demo.teacher_tokenizer=empty"], r"\[pairs.demo\] teacher: the tokenizer of '.*empty' cannot be read"),
+        (
+            ["methods.dpca.teachers.reference.model=/no/where"],
+            r"\[methods.dpca.teachers.reference\]: .*'/no/where' cannot be read",
+        ),
+        (
+            ["methods.bpm.objective=bpm", f"methods.bpm.teachers.reference.model={asset('teacher')}"],
+            "the method 'bpm' on 'demo': objective 'bpm' compares the student with the teacher itself, so",
+        ),
+        (
+            [f"methods.dpca.teachers.reference.model={asset('student')}"],
+            "the method 'dpca' on 'demo': student and teacher are both",
+        ),
+        (["lora.target_modules=['nope']"], r"\[lora\] does not fit the student .*Target modules .*nope.* not found"),
+        (["sft.chat_template_path=x"], "the settings of sft: chat_template_path cannot be set here"),
+        (["tasks.sums.validation.k=2"], r"\[tasks.sums.validation\] k = 2 samples of temperature 0"),
         (["methods.dcpa.objective=dcpa"], "there is no objective 'dcpa'"),
         (["methods.dpca.options.credits=first"], "has no option 'credits'"),
-        (["train.learning_rat=1"], r"\[train\] has no key 'learning_rat'"),
         (["methods.dpca.train.max_steps=3"], r"\[methods.dpca.train\] would train dpca on 12 responses on 'demo', and"),
+        (
+            ["methods.dpca.train.num_iterations=2"],
+            "would train dpca on 4 responses on 'demo', and .train. sets 8 for all",
+        ),
         (
             ["sft.per_device_train_batch_size=2"],
             r"\[sft\] would train sft on 4 responses on 'demo', and \[train\] sets 8",
@@ -123,12 +159,17 @@ def test_rules_of_a_cell_stay_if_others_are_added(tmp_path, override):
             ["tasks.sums.test.k=16", "tasks.sums.test.temperature=1.0"],
             r"\[tasks.sums.test\] asks for 16 samples of each problem: at most 9",
         ),
-        (["tasks.sums.unrelated=none.txt"], "there is no file none.txt: give a text file"),
+        (["tasks.sums.unrelated=none.txt"], r"\[tasks.sums\] unrelated: there is no file none.txt: give a text file"),
+        (["tasks.sums.unrelated=blank.txt"], r"\[tasks.sums\] unrelated: .*blank.txt has no text"),
+        (["tasks.sums.unrelated=latin.txt"], r"\[tasks.sums\] unrelated: .*latin.txt cannot be read as UTF-8"),
         (["tasks.sums.prompts=none.jsonl"], "none.jsonl"),
         (["tasks.sums.test.task=tests.arena.split_sums:Validation"], "validation and test have 24 problems in common"),
     ],
 )
 def test_what_cannot_work_is_told_before_the_first_cell(tmp_path, overrides, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "blank.txt").write_text(" \n\n")
+    (tmp_path / "latin.txt").write_text("na\u00efve", encoding="latin-1")
     arena = read(tmp_path, *overrides)
     with pytest.raises(InputError, match=message):
         check_arena(arena)
@@ -137,19 +178,24 @@ def test_what_cannot_work_is_told_before_the_first_cell(tmp_path, overrides, mes
 def test_a_teacher_with_another_tokenizer_is_no_control(tmp_path):
     arena = read(tmp_path, "controls=['same_tokenizer']")
     arena.pairs["demo"].same_tokenizer_teacher = arena.pairs["demo"].teacher
-    with pytest.raises(InputError, match=r"\[pairs.demo\] same_tokenizer_teacher .* has another tokenizer"):
+    with pytest.raises(InputError, match=r"\[pairs.demo\] same_tokenizer_teacher: .* has another tokenizer"):
         check_arena(arena)
 
 
-def test_training_prompts_among_the_problems_are_refused(tmp_path):
-    from crossdistill.eval.task import TaskOptions
-    from tests.arena.split_sums import Validation
+def test_what_is_right_passes_and_hub_ids_are_read_later(tmp_path):
+    check_arena(read(tmp_path, "lora.target_modules=['q_proj']"))
+    check_models(read(tmp_path, "pairs.demo.teacher=org/model"))
+    check_arena(read(tmp_path, *SERVED, "controls=['sft']"))
 
+
+@pytest.mark.parametrize(("file", "what"), [("prompts", "the training prompts"), ("examples", "the worked examples")])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_problems_that_are_trained_on_are_refused(tmp_path, file, what, split):
     arena = read(tmp_path)
-    problem = Validation().all_problems(TaskOptions())[0]
-    with (tmp_path / "prompts.jsonl").open("a") as file:
-        file.write(json.dumps({"prompt": problem.prompt}) + "\n")
-    with pytest.raises(InputError, match="the training prompts and validation have 1 problems in common"):
+    problem = {"validation": Validation, "test": Test}[split]().all_problems(TaskOptions())[0]
+    with (tmp_path / f"{file}.jsonl").open("a") as lines:
+        lines.write(json.dumps({"prompt": problem.prompt, "completion": "x"}) + "\n")
+    with pytest.raises(InputError, match=f"{what} and {split} have 1 problems in common"):
         check_arena(arena)
 
 
@@ -178,7 +224,7 @@ def test_what_is_to_be_run_again_must_be_run(tmp_path):
     arena, folder = read(tmp_path), ArenaFolder(tmp_path / "out")
     Running(only=["demo/dpca/*"], again=["demo/*"]).check(arena, folder)
     Running(only=["demo/dpca/*"], again=["demo/teacher/model"]).check(arena, folder)
-    with pytest.raises(InputError, match="--again 'demo/seqkd/.' names cells that --only leaves alone, so they would"):
+    with pytest.raises(InputError, match=r"--again 'demo/seqkd/.' names cells that --only leaves alone, so they would"):
         Running(only=["demo/dpca/*"], again=["demo/seqkd/*"]).check(arena, folder)
 
 

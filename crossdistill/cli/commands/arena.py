@@ -1,10 +1,11 @@
 """``crossdistill arena``: methods against each other, from one start, with rates tuned on validation problems."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _BY_SIGNAL = 128
 """Exit codes of a command that a signal stopped are above it, as in shells."""
+UNFINISHED = 3
+"""Exit code of an arena that went to its end and has cells that failed or were stopped; its results are written."""
 
 
 def command(
@@ -45,7 +48,7 @@ def command(
     """Compare methods: each on each pair with each seed, from one start, at a rate tuned on validation problems.
 
     Writes cells.jsonl, arena.json, report.html and results.md into the output folder. An arena that was stopped goes on
-    with the cells that are missing.
+    with the cells that are missing. The exit code is 3 if cells failed, or were stopped by a signal of their own.
     """
     require("train")
     require("eval", "filelock", "scipy")
@@ -56,6 +59,7 @@ def command(
         return print_keys(ArenaFile.tables, file)
     if file is None:
         raise InputError("name the arena's file, FILE.toml; --keys lists what it can hold.")
+    _check_options(plan, report, {"--only": only, "--again": again, "--retry": retry})
     from crossdistill.runs.quiet import quiet_libraries
 
     quiet_libraries()
@@ -67,13 +71,14 @@ def command(
 
     from crossdistill.arena.checks import check_arena
     from crossdistill.arena.folder import ArenaFolder
-    from crossdistill.arena.plan import num_cells
-    from crossdistill.arena.run import Running, run_arena
+    from crossdistill.arena.preview import preview
+    from crossdistill.arena.run import Running, run_arena, unfinished
     from crossdistill.runs.interrupt import interrupted_by_signals
 
     if plan:
         check_arena(arena)
-        say(f"{len(arena.pairs)} pairs, {len(arena.methods)} methods: {num_cells(arena)} cells")
+        for line in preview(arena):
+            say(line)
         return None
     write = partial(_write, console, arena, file, output, overrides)
     if report:
@@ -84,18 +89,40 @@ def command(
         return write()
     devices = _gpus()
     running = Running(jobs or len(devices) or os.cpu_count() or 1, devices, only, again, retry, keep_models)
+    _import_for_results()  # a signal within an import would leave half a module, and results are written after it
     same = "the same command without --again" if again else "the same command"
     try:
         with (
             reporting_interruption(output, f"{same} goes on with the cells that are missing"),
             interrupted_by_signals(),
         ):
-            run_arena(arena, output, running, say)
+            outcomes = run_arena(arena, output, running, say)
     except typer.Exit as stop:
         if stop.exit_code > _BY_SIGNAL and ArenaFolder(output).record.exists():
             write()
         raise
-    return write()
+    write()
+    if unfinished(arena, outcomes, running):
+        raise typer.Exit(UNFINISHED)
+    return None
+
+
+def _check_options(plan: bool, report: bool, of_runs: Mapping[str, Any]) -> None:
+    """Check that no option of runs comes with one that runs nothing."""
+    from crossdistill.errors import InputError
+
+    if plan and report:
+        raise InputError("--plan checks a file before it is run, and --report writes results: give one of the two.")
+    given = [option for option, value in of_runs.items() if value]
+    if given and (plan or report):
+        raise InputError(f"--{'plan' if plan else 'report'} runs nothing, so {given[0]} has no meaning: leave it out.")
+
+
+def _import_for_results() -> None:
+    """Import what writing the results needs."""
+    for name in ("arena.results", "arena.run", "report.arena.markdown", "report.arena.page", "report.arena.terminal"):
+        import_module(f"crossdistill.{name}")
+    import_module("scipy.stats")
 
 
 def _write(console: Console, arena: "ArenaFile", file: Path, output: Path, overrides: Sequence[str]) -> None:
