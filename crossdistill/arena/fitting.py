@@ -45,12 +45,12 @@ def check_fit(arena: "ArenaFile") -> None:
     for claim in arena.claims:
         _check_claim(arena, claim)
     _check_distinct(arena.claims)
-    for path, given, table in list(_settings(arena)):
+    for path, given, table in _settings(arena):
         _check_refused(path, given)
         check_names(given, table, arena.tables)
     _check_steps(arena)
-    for _, given, table in list(_settings(arena)):  # the last check, since it imports libraries for seconds
-        given.update(converted(given, table))
+    for _, given, table in _settings(arena):  # the last check, since it imports libraries for seconds
+        converted(given, table)
 
 
 def check_name(name: str) -> None:

@@ -9,6 +9,8 @@ from crossdistill.arena.file import ArenaFile
 from crossdistill.inspection.model_name import is_url
 from crossdistill.runs.config import RunConfig, SFTRunConfig, validated
 from crossdistill.runs.eval_tasks import EvalTaskTable
+from crossdistill.runs.keys import TRAIN
+from crossdistill.runs.tables import converted
 
 VALIDATION, TEST = "validation", "test"
 SAME_TOKENIZER_OBJECTIVE = "dpca"
@@ -39,7 +41,8 @@ def num_responses(arena: ArenaFile, pair: str) -> int:
     """Responses that each run of a pair is trained on, on one process."""
     from crossdistill.train import CrossTokenizerConfig
 
-    return _num_responses({**arena.train, **arena.pairs[pair].train}, CrossTokenizerConfig)
+    settings = converted({**arena.train, **arena.pairs[pair].train}, TRAIN)
+    return _num_responses(settings, CrossTokenizerConfig)
 
 
 def template_kwargs(arena: ArenaFile, cell: Cell) -> dict[str, Any]:

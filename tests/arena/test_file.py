@@ -200,6 +200,11 @@ def test_the_budget_in_responses(tmp_path):
     assert num_responses(read(tmp_path, "train.gradient_accumulation_steps=3"), "demo") == 2 * 4 * 3
 
 
+def test_a_number_in_quotes_is_the_number_that_the_runs_train_with(tmp_path):
+    arena = read(tmp_path, "train.per_device_train_batch_size='4'")
+    assert num_responses(arena, "demo") == 8 == responses_of(arena, Cell("demo", "dpca", "test", 1e-3, 0))
+
+
 def test_responses_that_are_trained_on_twice_count_once(tmp_path):
     assert num_responses(read(tmp_path, "train.num_iterations=2"), "demo") == 1 * 4
     arena = read(tmp_path, "methods.twice.objective=dpca", "methods.twice.train.num_iterations=2")
