@@ -20,7 +20,7 @@ def cell(
     responses = 4 * steps - lost
     return replace(
         Outcome(Cell(pair, method, stage, 3e-4, seed), "rules", "done", test=answers(correct)),
-        curve=[{"step": 0}, {"step": steps}],
+        curve=[{"step": 0, "mean": 0.0}, {"step": steps, "mean": 0.0}],
         responses=responses,
         flops=FLOPS[method] * responses,
     )
