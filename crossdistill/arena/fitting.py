@@ -14,7 +14,7 @@ from crossdistill.runs.tables import check_names, converted
 if TYPE_CHECKING:
     from crossdistill.arena.file import ArenaFile
 
-_NAME = re.compile(r"[\w-]{1,100}")
+_NAME = re.compile(r"[\w-](?:[\w.-]{0,98}[\w-])?")
 _SET_BY_CELLS = {"learning_rate": "rates", "seed": "seeds and tuning_seed"}
 """Keys of [train] that differ between the runs of one method -> the keys of the file that set them."""
 _REFUSED = {
@@ -60,7 +60,9 @@ def check_name(name: str) -> None:
         ValueError: it has other signs, or too many.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"the name {name[:120]!r} is no folder's: use letters, digits, - and _, at most 100 of them.")
+        raise ValueError(
+            f"the name {name[:120]!r} is no folder's: use letters, digits, -, _ and dots within, at most 100 of them."
+        )
 
 
 def _check_methods(arena: "ArenaFile") -> None:

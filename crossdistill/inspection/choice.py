@@ -14,9 +14,9 @@ AUTO = "auto"
 MOST_SPANNING = 0.1
 """The largest share of the student's tokens in chunks of several teacher tokens at which bpm is chosen.
 
-Its target is biased by such tokens (docs/causes.md): that is the reason for a bound. No run says where it lies. In arena
-A (docs/results.md) bpm was 11.6, 1.9 and 7.4 points above dpca at 0 %, and 0.5, 1.1, 1.7 and 5.5 below it at 2, 27, 29
-and 36 %; by its rules each is a tie, and at 0 % two pairs of three have one vocabulary, for which gkd is chosen."""
+Its target is biased by such tokens (docs/causes.md), which is the reason for a bound; no run says where it lies. In
+arena A (docs/results.md) bpm was 11.6, 1.9 and 7.4 points above dpca at 0 % (two of these pairs have one vocabulary),
+and 0.5, 1.1, 1.7 and 5.5 below it at 2, 27, 29 and 36 %, all ties by its rules."""
 
 
 @dataclass(frozen=True)

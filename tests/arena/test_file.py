@@ -96,9 +96,10 @@ def test_hub_ids_and_urls_stay_as_they_are(tmp_path):
         ),
         ("pairs.demo.student=''", "'pairs.demo.student': string should have at least 1 character"),
         ("methods.x.pairs=[]", r"\[methods.x\] pairs is empty: leave it out for all pairs"),
-        ("methods.a*.objective=dpca", r"the name 'a\*' is no folder's: use letters, digits, - and _"),
+        ("methods.a*.objective=dpca", r"the name 'a\*' is no folder's: use letters, digits, -, _ and dots within"),
         ("methods.[x].objective=dpca", r"the name '\[x\]' is no folder's"),
         ("methods.a b.objective=dpca", "the name 'a b' is no folder's"),
+        ('methods."..".objective=dpca', r"the name '\.\.' is no folder's"),
         ("methods.a\nb.objective=dpca", "the name 'a.nb' is no folder's"),
         (f"methods.{'a' * 101}.objective=dpca", "'aaa.* is no folder's: .* at most 100 of them"),
         ("controls=['sdft']", "'controls.0'"),
@@ -225,3 +226,10 @@ def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         read_arena(tmp_path / "none.toml")
     assert write_file(tmp_path).exists()
+
+
+def test_names_may_have_dots_within():
+    check_name("qwen2.5-under-llama3.1")
+    for name in ("..", ".a", "a.", ""):
+        with pytest.raises(ValueError, match="is no folder's"):
+            check_name(name)
