@@ -2,11 +2,13 @@
 
 Both begin at the same start. The arena is run at several budgets, of which each has its own tuned rates:
 
-    for steps in 3 6 12 24 48 96; do
+    for steps in 6 24; do
         crossdistill arena benchmarks/arena/arena_cpu.toml --output runs/efficiency/$steps --only '*/seqkd/*' \\
-            --only '*/dpca/*' --set train.max_steps=$steps --set eval_every=$steps
+            --set train.max_steps=$steps --set eval_every=$steps
     done
-    python -m benchmarks.arena.efficiency runs/efficiency/*/cells.jsonl
+    python -m benchmarks.arena.efficiency benchmarks/results/arena_cpu_cells.jsonl runs/efficiency/*/cells.jsonl
+
+The first file is arena A's, of 12 steps.
 
 ``measured`` is where SFT's accuracies, made monotone and interpolated in the logarithm of the data, reach that of the
 distillation. ``extrapolated`` follows the line through SFT with half as many and with as many responses as the
