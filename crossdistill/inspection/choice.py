@@ -11,12 +11,6 @@ from crossdistill.signal import Signal
 
 AUTO = "auto"
 """The name with which a run file asks for the choice."""
-MOST_SPANNING = 0.1
-"""The largest share of the student's tokens in chunks of several teacher tokens at which bpm is chosen.
-
-Its target is biased by such tokens (docs/causes.md), which is the reason for a bound; no run says where it lies. In
-arena A (docs/results.md) bpm was 11.6, 1.9 and 7.4 points above dpca at 0 % (two of these pairs have one vocabulary),
-and 0.5, 1.1, 1.7 and 5.5 below it at 2, 27, 29 and 36 %, all ties by its rules."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +74,16 @@ def _preferred(
     if is_dense and is_one_vocabulary():
         return Choice("gkd", "both models have one vocabulary, so that their whole distributions can be compared")
     share = spanning_share() if is_dense else 1.0
-    if is_dense and share <= MOST_SPANNING:
+    if share < 1:  # or no teacher token begins with a student token, and bpm has no target
         return Choice(
             "bpm",
-            f"the teacher gives whole distributions, and {share:.0%} of the student's tokens lie in chunks of several "
-            "teacher tokens: almost everywhere its probability can be carried over to the student's tokens exactly",
+            f"the teacher gives whole distributions; {share:.0%} of the student's tokens lie in chunks of several "
+            "teacher tokens, where its target is a bound",
         )
     if not any_text:
-        return Choice("dpca", _why_sampled(share if is_dense else None))
+        why = (
+            "it needs the probability of the sampled bytes alone, and every chunk that both models spell is supervised"
+        )
+        return Choice("dpca", why)
     why = "it compares the probabilities of whole chunks, which holds on any text"
     return Choice("alm", why, {} if is_dense else {"debias": False})  # debiasing needs whole distributions
-
-
-def _why_sampled(spanning_share: float | None) -> str:
-    needs = "it needs the probability of the sampled bytes alone, and every chunk that both models spell is supervised"
-    if spanning_share is None:
-        return needs
-    return (
-        f"{spanning_share:.0%} of the student's tokens lie in chunks of several teacher tokens, whose distributions "
-        f"say nothing of alternatives to the whole chunk: {needs}"
-    )
