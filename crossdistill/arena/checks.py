@@ -12,8 +12,8 @@ from crossdistill.arena.tables import CONTROLS
 from crossdistill.arena.task_checks import check_task
 from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
-from crossdistill.inspection.model_files import check_pair
 from crossdistill.inspection.model_name import is_url
+from crossdistill.inspection.same_model import check_teachers
 from crossdistill.objectives import Signal
 from crossdistill.runs.config import RunConfig, build
 from crossdistill.runs.data import load_rows
@@ -65,8 +65,8 @@ def _check_run(config: RunConfig, table: str) -> None:
 
     args = build(CrossTokenizerConfig, table, {"output_dir": "unused", **config.trainer_arguments()})
     objective, teachers = args.make_objective(), config.named_teachers
+    check_teachers(config.student, [teacher.model for teacher in teachers.values()], is_rewarded=bool(args.reward))
     for teacher in teachers.values():
-        check_pair(config.student, teacher.model)
         if objective.signal is Signal.DENSE and is_url(teacher.model):
             raise InputError(
                 f"it reads the teacher's whole distribution, which the server {teacher.model} cannot give: name the "

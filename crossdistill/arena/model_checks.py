@@ -9,8 +9,9 @@ from typing import Any
 from crossdistill.arena.file import ArenaFile
 from crossdistill.errors import InputError
 from crossdistill.inspection.missing_model import may_be_on_the_hub
-from crossdistill.inspection.model_files import check_pair, read_tokenizer, vocab_size
+from crossdistill.inspection.model_files import read_tokenizer, vocab_size
 from crossdistill.inspection.model_name import is_url
+from crossdistill.inspection.same_model import check_pair
 from crossdistill.runs.config import TeacherTable
 from crossdistill.runs.forecast import without_weights
 from crossdistill.runs.train import lora_config

@@ -23,7 +23,7 @@ from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog, Kind, Severity, When
 from crossdistill.inspection.missing_model import explained
 from crossdistill.inspection.model_info import ModelInfo
-from crossdistill.inspection.same_model import check_copy
+from crossdistill.inspection.same_model import check_copy, check_pair
 from crossdistill.tokens import ByteVocab
 
 LIBRARY_ERRORS = (
@@ -257,26 +257,6 @@ def _generation_config(name: str, revision: str | None = None) -> dict[str, Any]
     if not isinstance(entries, dict):
         raise InputError(f"{path} holds a {type(entries).__name__}, not a JSON object: repair it.")
     return entries
-
-
-def check_pair(student: Any, teacher: Any) -> None:
-    """Check that student and teacher are two different models.
-
-    Args:
-        student: a model object, a folder or a hub id.
-        teacher: the same, or the URL of a server.
-
-    Raises:
-        InputError: they are the same.
-    """
-    if isinstance(student, str) and isinstance(teacher, str):
-        same = Path(student).resolve() == Path(teacher).resolve() if Path(student).exists() else student == teacher
-        if same:
-            raise InputError(
-                f"student and teacher are both {student!r}: a model cannot learn from itself; name two models."
-            )
-    elif student is teacher:
-        raise InputError("student and teacher are the same model object: name two models.")
 
 
 def read_pair(

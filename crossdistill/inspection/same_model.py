@@ -1,10 +1,12 @@
-"""A teacher that is a copy of its student, so that it has nothing to teach."""
+"""A teacher that is its student, or a copy of it, so that it has nothing to teach."""
 
 import filecmp
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from crossdistill.chat.renderer import PromptRenderer
+from crossdistill.errors import InputError
 from crossdistill.findings import Kind, Severity, When
 
 COPY = Kind(
@@ -15,6 +17,46 @@ COPY = Kind(
     "cannot learn from itself; name another teacher.",
     "every advantage is 0, and nothing is learnt",
 )
+
+
+def check_pair(student: Any, teacher: Any) -> None:
+    """Check that student and teacher are two different models.
+
+    Args:
+        student: a model object, a folder or a hub id.
+        teacher: the same, or the URL of a server.
+
+    Raises:
+        InputError: they are the same.
+    """
+    if student is teacher and not isinstance(student, str):
+        raise InputError("student and teacher are the same model object: name two models.")
+    if isinstance(student, str) and isinstance(teacher, str):
+        same = Path(student).resolve() == Path(teacher).resolve() if Path(student).exists() else student == teacher
+        if same:
+            raise InputError(
+                f"student and teacher are both {student!r}: a model cannot learn from itself; name two models."
+            )
+
+
+def check_teachers(student: Any, teachers: Collection[Any], is_rewarded: bool = False) -> None:
+    """Check that something teaches a student beside itself.
+
+    Its frozen start may stand beside another teacher or a reward, and keeps the student near it, or be the reference
+    that is subtracted.
+
+    Args:
+        student: a model object, a folder or a hub id.
+        teachers: of a run, the reference among them: the same, or URLs of servers.
+        is_rewarded: the run has a reward.
+
+    Raises:
+        InputError: the student is its only teacher, or an object that is trained is a teacher.
+    """
+    is_alone = len(teachers) == 1 and not is_rewarded
+    for teacher in teachers:
+        if is_alone or not isinstance(teacher, str):
+            check_pair(student, teacher)
 
 
 def check_copy(student: Any, teacher: Any, ours: PromptRenderer, theirs: PromptRenderer) -> None:

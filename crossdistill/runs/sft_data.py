@@ -14,7 +14,8 @@ from crossdistill.chat.renderer import PromptRenderer
 from crossdistill.chat.text_tokens import check_text_tokens
 from crossdistill.errors import InputError
 from crossdistill.findings import FindingLog
-from crossdistill.inspection.model_files import check_pair, num_ids
+from crossdistill.inspection.model_files import num_ids
+from crossdistill.inspection.same_model import check_pair
 from crossdistill.phases import detail, phase
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.data import load_formatted

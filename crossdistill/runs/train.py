@@ -17,7 +17,7 @@ from crossdistill.distill.routing import COLUMN
 from crossdistill.errors import InputError, TeacherError
 from crossdistill.extras import missing
 from crossdistill.files import write_text
-from crossdistill.inspection.model_files import check_pair
+from crossdistill.inspection.same_model import check_teachers
 from crossdistill.phases import phase
 from crossdistill.report.alignment.view import SampleView
 from crossdistill.report.card.card import write_card
@@ -74,8 +74,8 @@ def train(
         OutOfSpaceError: a disk is full; what was saved before is whole.
     """
     folder = RunFolder(output)
-    for table in config.named_teachers.values():
-        check_pair(config.student, table.model)
+    teachers = [table.model for table in config.named_teachers.values()]
+    check_teachers(config.student, teachers, is_rewarded=bool(config.train.get("reward")))
     phase("reading the prompts")
     prompts, eval_prompts = _datasets(config)
     options = {"output_dir": str(folder.checkpoints), **config.trainer_arguments()}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.arena import build, data, sentences, sorting, sums
+from benchmarks.arena import build, data, rewards, sentences, sorting, sums
 from benchmarks.arena.pairs import TOKENIZERS, measure_pairs, model_folder
 from benchmarks.arena.recipes import RECIPES
 from benchmarks.arena.split_task import SplitTask
@@ -34,7 +34,7 @@ def asked(task: SplitTask, split: str):
     return task.problems(TaskOptions(parameters={"split": split}))
 
 
-@pytest.mark.parametrize("module", [sums, sorting, sentences])
+@pytest.mark.parametrize("module", [sums, sorting, sentences, rewards])
 def test_examples(module):
     tried = doctest.testmod(module)
     assert (tried.failed, tried.attempted > 0) == (0, True)
@@ -81,6 +81,16 @@ def test_solutions_are_right_and_those_of_other_problems_are_not(task):
     assert sum(verdict.correct for verdict in wrong) == equal < 20
     assert not empty.correct
     assert not empty.parsed
+
+
+@each_task
+def test_the_reward_is_the_grade_of_an_evaluation(task):
+    drawn = task.draw("train", 40, seed=9)
+    asked = [[{"role": "user", "content": one.prompt}] for one in drawn]
+    written = [one.solution for one in drawn]
+    for responses, reward in ((written, 1.0), (written[1:] + written[:1], 0.0), ([""] * 40, 0.0)):
+        completions = [[{"role": "assistant", "content": response}] for response in responses]
+        assert rewards.solved(asked, completions, index=range(40)) == [reward] * 40
 
 
 def test_near_misses_of_a_sorted_list():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 from transformers import AutoTokenizer
 
@@ -72,6 +73,22 @@ def test_a_reference_that_is_the_teacher_is_told_and_moves_nothing(pair, output)
     trainer.train()
     assert trainer.steps[0]["loss"] == trainer.steps[0]["grad_norm"] == 0
     assert all((one == trainer.weights[1][name]).all() for name, one in trainer.weights[0].items())
+
+
+def test_the_start_as_the_reference_stays_frozen(pair, output, teacher):
+    trainer = make_trainer(pair, output, teacher={"teacher": teacher, "reference": pair.student}, max_steps=2)
+    trainer.train()
+    frozen = trainer.teachers["reference"].model.state_dict()
+    assert all(torch.equal(frozen[name], one) for name, one in load(pair.student).state_dict().items())
+    assert any((one != trainer.weights[0][name]).any() for name, one in trainer.weights[-1].items())
+
+
+@pytest.mark.parametrize("others", [{}, {"reference": "itself"}])
+def test_a_model_object_that_is_trained_is_no_teacher(pair, output, others):
+    student = load(pair.student)
+    models = {"teacher": student if not others else pair.teacher, **dict.fromkeys(others, student)}
+    with pytest.raises(InputError, match="the same model object"):
+        make_trainer(pair, output, student=student, teacher=models)
 
 
 def test_another_copy_is_not_taken_for_the_teacher(pair, output, teacher, reference):

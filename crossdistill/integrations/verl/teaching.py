@@ -14,8 +14,9 @@ from crossdistill.distill.checks import scoring_temperature
 from crossdistill.errors import InputError
 from crossdistill.extras import require
 from crossdistill.findings import FindingLog
-from crossdistill.inspection.model_files import check_pair, declared_stops, num_ids, read_tokenizer
+from crossdistill.inspection.model_files import declared_stops, num_ids, read_tokenizer
 from crossdistill.inspection.model_name import is_url
+from crossdistill.inspection.same_model import check_teachers
 from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
 from crossdistill.integrations.verl.options import VerlOptions
 from crossdistill.runs.config import TeacherTable
@@ -82,8 +83,7 @@ class Teaching:
             TeacherError: a server does not answer.
         """
         options = self.options
-        for table in options.named_teachers.values():
-            check_pair(self.student, table.model)
+        check_teachers(self.student, [table.model for table in options.named_teachers.values()])
         load_tokenizer(self.student, "student", self.tokenizer, self.findings)
         words = options.text_tokens
         tokenizers = {name: _tokenizer_of(table) for name, table in options.named_teachers.items()}

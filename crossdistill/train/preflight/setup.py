@@ -18,9 +18,9 @@ from crossdistill.distill.routing import Routing
 from crossdistill.errors import InputError
 from crossdistill.findings import Finding, FindingLog, Kind, Severity, When
 from crossdistill.inspection.choice import AUTO
-from crossdistill.inspection.model_files import check_pair, num_ids
+from crossdistill.inspection.model_files import num_ids
 from crossdistill.inspection.model_name import is_url
-from crossdistill.inspection.same_model import check_copy
+from crossdistill.inspection.same_model import check_copy, check_teachers
 from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
 from crossdistill.objectives import Objective
 from crossdistill.teachers.base import given_teacher
@@ -185,8 +185,7 @@ def _check_models(student: Any, models: Mapping[str, Any], args: CrossTokenizerC
     """Check what configurations tell; a server is asked later."""
     check_loading("model_init_kwargs", args.model_init_kwargs, [student])
     check_loading("teacher_model_init_kwargs", args.teacher_model_init_kwargs, models.values())
-    for model in models.values():
-        check_pair(student, model)
+    check_teachers(student, models.values(), is_rewarded=bool(args.reward))
     budget = args.max_completion_length
     check_budget(_student_context(student, args), budget, "student")
     for name, model in models.items():
