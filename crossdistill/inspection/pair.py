@@ -93,7 +93,7 @@ def inspect_pair(
 
             >>> from crossdistill.demo.run import asset
             >>> from crossdistill.inspection.documents import Document
-            >>> from crossdistill.inspection.model_files import read_pair
+            >>> from crossdistill.inspection.model_pair import read_pair
             >>> models = read_pair(asset("student"), asset("teacher"))
             >>> pair = inspect_pair(*models, [Document("sums", "one", b"one hundred and twenty is")])
             >>> pair.expected_coverage, pair.total.largest_chunk

@@ -7,7 +7,7 @@ import pytest
 
 from crossdistill.demo.run import asset
 from crossdistill.errors import InputError
-from crossdistill.inspection.model_files import read_pair
+from crossdistill.inspection.model_pair import read_pair
 from crossdistill.inspection.same_model import check_teachers
 
 STUDENT = asset("student")

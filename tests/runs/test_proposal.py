@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from crossdistill.chat import mismatch_findings, template_effects
 from crossdistill.inspection import inspect_pair
 from crossdistill.inspection.documents import Document
-from crossdistill.inspection.model_files import read_pair
+from crossdistill.inspection.model_pair import read_pair
 from crossdistill.runs.config import RunConfig, validated
 from crossdistill.runs.proposal import Device, Entry, propose, values_of
 from crossdistill.runs.proposed_file import as_toml, proposed_file

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from crossdistill.errors import InputError
 from crossdistill.inspection import inspect_pair
-from crossdistill.inspection.model_files import read_pair
+from crossdistill.inspection.model_pair import read_pair
 from crossdistill.runs.config import SFTRunConfig
 from crossdistill.runs.sft import check_has_backbone, sft
 from crossdistill.train.loading import load_model

@@ -46,7 +46,7 @@ def command(
     theirs = template_kwargs(teacher_template_kwargs, "--teacher-template-kwargs")
     with waiting("inspecting the pair"):
         from crossdistill.inspection import inspect_pair
-        from crossdistill.inspection.model_files import read_pair
+        from crossdistill.inspection.model_pair import read_pair
         from crossdistill.runs.proposal import Device, propose
         from crossdistill.runs.quiet import quiet_libraries
 

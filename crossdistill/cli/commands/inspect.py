@@ -62,7 +62,7 @@ def inspected(
     """Inspect a pair; the keyword arguments of its templates are JSON."""
     with waiting("inspecting the pair"):
         from crossdistill.inspection import inspect_pair
-        from crossdistill.inspection.model_files import read_pair
+        from crossdistill.inspection.model_pair import read_pair
         from crossdistill.objectives import get
 
         own = [get(name) for name in own_objectives]

@@ -7,7 +7,7 @@ import pytest
 
 from crossdistill.inspection import inspect_pair
 from crossdistill.inspection.documents import Document
-from crossdistill.inspection.model_files import read_pair
+from crossdistill.inspection.model_pair import read_pair
 from crossdistill.train.preflight.setup import Setup
 from tests.models import MESSAGES, TEXTS
 from tests.train.harness import arguments, rows

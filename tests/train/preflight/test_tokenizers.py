@@ -11,7 +11,7 @@ from crossdistill import InputError
 from crossdistill.findings import FindingLog
 from crossdistill.inspection import inspect_pair
 from crossdistill.inspection.documents import Document
-from crossdistill.inspection.model_files import read_model_info, read_pair
+from crossdistill.inspection.model_pair import read_model_info, read_pair
 from crossdistill.train.preflight.tokenizers import load_tokenizer
 from tests.models import student_model, student_tokenizer, teacher_model, teacher_tokenizer
 from tests.train.harness import make_trainer
