@@ -137,10 +137,6 @@ def test_rules_of_a_cell_stay_if_others_are_added(tmp_path, override):
             ["methods.bpm.objective=bpm", f"methods.bpm.teachers.reference.model={asset('teacher')}"],
             "the method 'bpm' on 'demo': objective 'bpm' compares the student with the teacher itself, so",
         ),
-        (
-            [f"methods.dpca.teachers.reference.model={asset('student')}"],
-            "the method 'dpca' on 'demo': student and teacher are both",
-        ),
         (["lora.target_modules=['nope']"], r"\[lora\] does not fit the student .*Target modules .*nope.* not found"),
         (["sft.chat_template_path=x"], "the settings of sft: chat_template_path cannot be set here"),
         (["tasks.sums.validation.k=2"], r"\[tasks.sums.validation\] k = 2 samples of temperature 0"),
