@@ -39,11 +39,24 @@ def check_pair(student: Any, teacher: Any) -> None:
             )
 
 
-def check_teachers(student: Any, teachers: Collection[Any], is_rewarded: bool = False) -> None:
-    """Check that something teaches a student beside itself.
+def is_alone(teachers: Collection[Any], is_rewarded: bool) -> bool:
+    """Whether one teacher is all that a run learns from.
 
-    Its frozen start may stand beside another teacher or a reward, and keeps the student near it, or be the reference
-    that is subtracted.
+    Beside another teacher or a reward, a student's frozen start keeps it near, or is the reference that is subtracted.
+
+    Args:
+        teachers: of the run, the reference among them.
+        is_rewarded: the run has a reward.
+
+    Example:
+        >>> is_alone(["start"], is_rewarded=False), is_alone(["start"], is_rewarded=True)
+        (True, False)
+    """
+    return len(teachers) == 1 and not is_rewarded
+
+
+def check_teachers(student: Any, teachers: Collection[Any], is_rewarded: bool = False) -> None:
+    """Check that a student that learns from one teacher alone does not learn from itself.
 
     Args:
         student: a model object, a folder or a hub id.
@@ -53,9 +66,8 @@ def check_teachers(student: Any, teachers: Collection[Any], is_rewarded: bool = 
     Raises:
         InputError: the student is its only teacher, or an object that is trained is a teacher.
     """
-    is_alone = len(teachers) == 1 and not is_rewarded
     for teacher in teachers:
-        if is_alone or not isinstance(teacher, str):
+        if is_alone(teachers, is_rewarded) or not isinstance(teacher, str):
             check_pair(student, teacher)
 
 

@@ -20,7 +20,7 @@ from crossdistill.findings import Finding, FindingLog, Kind, Severity, When
 from crossdistill.inspection.choice import AUTO
 from crossdistill.inspection.model_files import num_ids
 from crossdistill.inspection.model_name import is_url
-from crossdistill.inspection.same_model import check_copy, check_teachers
+from crossdistill.inspection.same_model import check_copy, check_teachers, is_alone
 from crossdistill.inspection.vocab_findings import coverage_findings, thinking_findings
 from crossdistill.objectives import Objective
 from crossdistill.teachers.base import given_teacher
@@ -143,7 +143,7 @@ class Setup:
         check_weights("student", model, student_options(args, quantization_config))
         for one in teachers.values():
             check_weights(one.label, one.model, teacher_options(args))
-        if len(teachers) == 1 and not args.reward:  # beside others, or a reward, it keeps the student near its start
+        if is_alone(teachers, is_rewarded=bool(args.reward)):
             (one,) = teachers.values()
             check_copy(model, one.model, student.renderer, one.renderer(tools))
         return setup
